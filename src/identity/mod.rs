@@ -1,0 +1,21 @@
+//! Keys: who signs, and how a secret key rests on a disk.
+//!
+//! Owns the Ed25519 identity of a node or agent, its written form, its signatures, and the encrypted form of its secret.
+//! Pure: randomness comes in as bytes, files are the caller's. **No secret leaves this module but as a signature or
+//! inside [`keystore`]'s sealed form**, and every secret is wiped from memory when it is dropped.
+
+mod id;
+mod secret;
+
+pub use id::{BadSignature, Identity, IdentityError};
+pub use secret::SecretKey;
+
+/// What a signature covers: the length of the domain tag, the tag, and the message. No message of one domain can be
+/// one of another.
+fn tagged(domain: &[u8], message: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1 + domain.len() + message.len());
+    bytes.push(domain.len().min(255) as u8);
+    bytes.extend_from_slice(domain);
+    bytes.extend_from_slice(message);
+    bytes
+}

@@ -1,0 +1,44 @@
+//! The secret half of an identity.
+
+use std::fmt;
+
+use ed25519_dalek::{Signer, SigningKey};
+use zeroize::Zeroizing;
+
+use super::Identity;
+
+/// An Ed25519 secret key. Wiped from memory on drop; neither shown by `Debug` nor serialisable.
+#[derive(Clone)]
+pub struct SecretKey(SigningKey);
+
+impl SecretKey {
+    /// The key of a 32-byte seed (RFC 8032 §5.1.5). The seed must come from the system's random source.
+    #[must_use]
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
+    /// The seed, for the keystore and for the transport that must hold the same key.
+    #[must_use]
+    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.to_bytes())
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity::from_valid(self.0.verifying_key().to_bytes())
+    }
+
+    /// Signs `message` in `domain`; [`Identity::verify`] checks it.
+    #[must_use]
+    pub fn sign(&self, domain: &[u8], message: &[u8]) -> [u8; 64] {
+        self.0.sign(&super::tagged(domain, message)).to_bytes()
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretKey(of {:?})", self.identity())
+    }
+}

@@ -1,0 +1,4 @@
+//! LBM.
+pub mod cbor;
+pub mod identity;
+pub mod limits;
