@@ -1,4 +1,9 @@
 //! LBM.
 pub mod cbor;
+pub mod chain;
 pub mod identity;
+pub mod kv;
+pub mod ledger;
 pub mod limits;
+pub mod node;
+pub mod wire;

@@ -74,6 +74,24 @@ pub const SERVED_PER_PEER: usize = 8;
 pub const ASKED_PER_PEER: usize = 8;
 /// How long a request may take, milliseconds.
 pub const REQUEST_TIMEOUT_MS: u64 = 30_000;
+/// How long a peer that asks too much at once is told to wait, milliseconds.
+pub const BUSY_RETRY_MS: u64 = 200;
+/// Bytes of one push. Blocks of our own beyond it are announced, and pulled by who lacks them.
+pub const PUSH_BYTES: usize = 2 * 1024 * 1024;
+/// Batches of one pull that are on their way into the store while the next is asked for.
+pub const BATCHES_STORING: usize = 3;
+/// Authors above which a pull asks first whether anything differs: a frontier takes about 45 bytes each.
+pub const PROBE_AUTHORS: usize = 16;
+/// Requests for single blocks and objects in one pull: the depth of a fork that one pull can follow, in runs of 256.
+pub const WANTS_PER_PULL: usize = 4_096;
+/// Peers to which a block that another has sent us is announced.
+pub const RELAY_FANOUT: usize = 4;
+/// Pause before such an announcement, milliseconds: most peers have heard from the author by then.
+pub const RELAY_PAUSE_MS: core::ops::Range<u64> = 50..150;
+/// Pause after a first failed pull, milliseconds. It doubles with each further failure.
+pub const PULL_RETRY_MS: u64 = 250;
+/// The longest such pause, milliseconds.
+pub const PULL_RETRY_MOST_MS: u64 = 15_000;
 /// Length of a libp2p protocol frame's header: length and encoding.
 pub const FRAME_HEADER_BYTES: usize = 5;
 

@@ -49,7 +49,8 @@ impl Identity {
         }
     }
 
-    pub(super) const fn from_valid(bytes: [u8; 32]) -> Self {
+    /// The identity of bytes that this node has checked before: those of a row, or of a key pair.
+    pub(crate) const fn from_stored(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

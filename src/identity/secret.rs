@@ -27,7 +27,7 @@ impl SecretKey {
     /// The public half.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        Identity::from_valid(self.0.verifying_key().to_bytes())
+        Identity::from_stored(self.0.verifying_key().to_bytes())
     }
 
     /// Signs `message` in `domain`; [`Identity::verify`] checks it.

@@ -1,0 +1,376 @@
+//! The chain's rows: how blocks, their places and the heads of a group are kept.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `Line` | author (32) ‖ seq (8) ‖ first 8 bytes of the id | signature (64) ‖ body |
+//! | `Id` | block id (32) | author (32) ‖ seq (8) ‖ height (8) ‖ time_ms (8) |
+//! | `Log` | number (8), from 0, in the sequence of storing | the block's `Line` key (48) |
+//! | `Object` | object hash (32) | its bytes |
+//! | `Meta` | `c` | counters ([`Counters`]) |
+//! | `Meta` | `h` | heads: blocks that nothing builds on yet ([`Head`]s) |
+//! | `Meta` | `t` ‖ author (32) | the author's tips ([`Tip`]s): one, or the ends of its branches |
+//! | `Meta` | `n` ‖ identity (32) | empty: some block has named it as a member |
+//! | `Meta` | `o` ‖ object hash (32) | empty: a block names it and no peer has sent it yet |
+//!
+//! Numbers are big-endian. Two blocks of one author with one `seq` lie side by side in `Line`: a fork is a row more, and
+//! nothing is overwritten by it.
+
+use std::ops::{Bound, ControlFlow};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::block::{Body, Unverified};
+use super::ids::{BlockId, ObjectHash};
+use crate::cbor::{self, cbor_array};
+use crate::identity::Identity;
+use crate::kv::{Direction, KvError, Overlay, Read, Table};
+use crate::limits;
+
+cbor_array! {
+    /// How much there is.
+    pub struct Counters {
+        /// Blocks stored; also the next number of `Log`.
+        pub blocks: u64,
+        /// Blocks whose transactions the ledger refuses at their place.
+        pub refused: u64,
+        /// Bytes of block bodies.
+        pub bytes: u64,
+        /// The greatest height.
+        pub height: u64,
+    }
+
+    /// A block that nothing builds on yet.
+    pub struct Head {
+        /// Which.
+        pub id: BlockId,
+        /// Its height.
+        pub height: u64,
+    }
+
+    /// The end of an author's line, or of one of its branches.
+    pub struct Tip {
+        /// Its number in the line.
+        pub seq: u64,
+        /// The block.
+        pub id: BlockId,
+    }
+}
+
+/// What linking needs to know of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// Its author.
+    pub author: Identity,
+    /// Its number in the author's line.
+    pub seq: u64,
+    /// Its height.
+    pub height: u64,
+    /// Its time, milliseconds since 1970 UTC.
+    pub time_ms: u64,
+}
+
+/// Where a block lies in `Line`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LineKey([u8; 48]);
+
+impl LineKey {
+    /// The key of a block.
+    #[must_use]
+    pub fn new(author: &Identity, seq: u64, id: &BlockId) -> Self {
+        let mut key = [0; 48];
+        key[..32].copy_from_slice(author.as_bytes());
+        key[32..40].copy_from_slice(&seq.to_be_bytes());
+        key[40..].copy_from_slice(&id.as_bytes()[..8]);
+        Self(key)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 48] {
+        &self.0
+    }
+
+    /// From its bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The number in the author's line.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        let mut seq = [0; 8];
+        seq.copy_from_slice(&self.0[32..40]);
+        u64::from_be_bytes(seq)
+    }
+}
+
+const COUNTERS: &[u8] = b"c";
+const HEADS: &[u8] = b"h";
+
+fn keyed(prefix: u8, rest: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + rest.len());
+    key.push(prefix);
+    key.extend_from_slice(rest);
+    key
+}
+
+/// Reads a row that holds CBOR.
+pub(crate) fn read_row<T: DeserializeOwned>(kv: &dyn Read, table: Table, key: &[u8]) -> Result<Option<T>, KvError> {
+    kv.get(table, key)?.map(|value| parse_row(table, key, &value)).transpose()
+}
+
+/// Reads the CBOR of a row.
+pub(crate) fn parse_row<T: DeserializeOwned>(table: Table, key: &[u8], value: &[u8]) -> Result<T, KvError> {
+    cbor::decode_lenient(value, value.len()).map_err(|_| KvError::damaged(table, key))
+}
+
+/// Writes a row that holds CBOR.
+pub(crate) fn write_row<T: Serialize>(kv: &mut Overlay<'_>, table: Table, key: Vec<u8>, value: &T) {
+    kv.put(table, key, cbor::encode(value));
+}
+
+/// How much there is.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn counters(kv: &dyn Read) -> Result<Counters, KvError> {
+    Ok(read_row(kv, Table::Meta, COUNTERS)?.unwrap_or(Counters { blocks: 0, refused: 0, bytes: 0, height: 0 }))
+}
+
+pub(crate) fn set_counters(kv: &mut Overlay<'_>, counters: &Counters) {
+    write_row(kv, Table::Meta, COUNTERS.to_vec(), counters);
+}
+
+/// The blocks that nothing builds on yet, ascending by id.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn heads(kv: &dyn Read) -> Result<Vec<Head>, KvError> {
+    Ok(read_row(kv, Table::Meta, HEADS)?.unwrap_or_default())
+}
+
+pub(crate) fn set_heads(kv: &mut Overlay<'_>, heads: &[Head]) {
+    write_row(kv, Table::Meta, HEADS.to_vec(), &heads);
+}
+
+/// The ends of an author's line: none before its first block, one of an honest author.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn tips(kv: &dyn Read, author: &Identity) -> Result<Vec<Tip>, KvError> {
+    Ok(read_row(kv, Table::Meta, &keyed(b't', author.as_bytes()))?.unwrap_or_default())
+}
+
+pub(crate) fn set_tips(kv: &mut Overlay<'_>, author: &Identity, tips: &[Tip]) {
+    write_row(kv, Table::Meta, keyed(b't', author.as_bytes()), &tips);
+}
+
+/// The tips of every author, ascending by author.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn all_tips(kv: &dyn Read) -> Result<Vec<(Identity, Vec<Tip>)>, KvError> {
+    let mut all = Vec::new();
+    let mut failed = Ok(());
+    kv.scan_prefix(Table::Meta, b"t", &mut |key, value| {
+        let author = key.get(1..).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).map(Identity::from_stored);
+        match (author, parse_row(Table::Meta, key, value)) {
+            (Some(author), Ok(tips)) => all.push((author, tips)),
+            _ => {
+                failed = Err(KvError::damaged(Table::Meta, key));
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    failed.map(|()| all)
+}
+
+/// Whether some stored block has named the identity as a member, at whatever place in the order.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn is_named(kv: &dyn Read, identity: &Identity) -> Result<bool, KvError> {
+    Ok(kv.get(Table::Meta, &keyed(b'n', identity.as_bytes()))?.is_some())
+}
+
+pub(crate) fn set_named(kv: &mut Overlay<'_>, identity: &Identity) {
+    kv.put(Table::Meta, keyed(b'n', identity.as_bytes()), Vec::new());
+}
+
+/// Where a block stands, if it is stored.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn placed(kv: &dyn Read, id: &BlockId) -> Result<Option<Placed>, KvError> {
+    let Some(value) = kv.get(Table::Id, id.as_bytes())? else { return Ok(None) };
+    let parse = || {
+        let (author, rest) = value.split_first_chunk::<32>()?;
+        let (seq, rest) = rest.split_first_chunk()?;
+        let (height, time) = rest.split_first_chunk()?;
+        Some(Placed {
+            author: Identity::from_stored(*author),
+            seq: u64::from_be_bytes(*seq),
+            height: u64::from_be_bytes(*height),
+            time_ms: u64::from_be_bytes(time.try_into().ok()?),
+        })
+    };
+    parse().map(Some).ok_or_else(|| KvError::damaged(Table::Id, id.as_bytes()))
+}
+
+pub(crate) fn set_placed(kv: &mut Overlay<'_>, id: &BlockId, body: &Body) {
+    let mut value = Vec::with_capacity(56);
+    value.extend_from_slice(body.author.as_bytes());
+    value.extend_from_slice(&body.seq.to_be_bytes());
+    value.extend_from_slice(&body.height.to_be_bytes());
+    value.extend_from_slice(&body.time_ms.to_be_bytes());
+    kv.put(Table::Id, id.as_bytes().to_vec(), value);
+}
+
+pub(crate) fn set_block(kv: &mut Overlay<'_>, key: &LineKey, signature: &[u8; 64], bytes: &[u8]) {
+    let mut value = Vec::with_capacity(64 + bytes.len());
+    value.extend_from_slice(signature);
+    value.extend_from_slice(bytes);
+    kv.put(Table::Line, key.0.to_vec(), value);
+}
+
+pub(crate) fn set_log(kv: &mut Overlay<'_>, number: u64, key: &LineKey) {
+    kv.put(Table::Log, number.to_be_bytes().to_vec(), key.0.to_vec());
+}
+
+fn parse_block(key: &[u8], value: &[u8]) -> Result<Unverified, KvError> {
+    let (signature, body) = value.split_first_chunk().ok_or_else(|| KvError::damaged(Table::Line, key))?;
+    Ok(Unverified { body: body.to_vec(), signature: *signature })
+}
+
+/// A block as it was received.
+///
+/// # Errors
+/// [`KvError`] where the store fails or the block is not there.
+pub fn block(kv: &dyn Read, key: &LineKey) -> Result<Unverified, KvError> {
+    let value = kv.get(Table::Line, &key.0)?.ok_or_else(|| KvError::damaged(Table::Line, &key.0))?;
+    parse_block(&key.0, &value)
+}
+
+/// A stored block's body, read.
+///
+/// # Errors
+/// [`KvError`] where the store fails or the block is not there.
+pub fn body(kv: &dyn Read, key: &LineKey) -> Result<Body, KvError> {
+    let block = block(kv, key)?;
+    cbor::decode_lenient(&block.body, limits::BLOCK_BYTES).map_err(|_| KvError::damaged(Table::Line, &key.0))
+}
+
+/// Visits an author's blocks from `seq` on, ascending: their keys, and themselves as received.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn line_from(
+    kv: &dyn Read,
+    author: &Identity,
+    seq: u64,
+    visit: &mut dyn FnMut(LineKey, Unverified) -> ControlFlow<()>,
+) -> Result<(), KvError> {
+    let mut first = author.as_bytes().to_vec();
+    first.extend_from_slice(&seq.to_be_bytes());
+    let end = crate::kv::prefix_end(author.as_bytes());
+    let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let mut failed = Ok(());
+    kv.scan(Table::Line, (Bound::Included(&first), upper), Direction::Up, &mut |key, value| match (
+        LineKey::from_bytes(key),
+        parse_block(key, value),
+    ) {
+        (Some(key), Ok(block)) => visit(key, block),
+        (None, _) => {
+            failed = Err(KvError::damaged(Table::Line, key));
+            ControlFlow::Break(())
+        }
+        (_, Err(error)) => {
+            failed = Err(error);
+            ControlFlow::Break(())
+        }
+    })?;
+    failed
+}
+
+/// How many blocks of an author have this number: more than one is a fork.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn branches(kv: &dyn Read, author: &Identity, seq: u64) -> Result<usize, KvError> {
+    let mut prefix = author.as_bytes().to_vec();
+    prefix.extend_from_slice(&seq.to_be_bytes());
+    let mut count = 0;
+    kv.scan_prefix(Table::Line, &prefix, &mut |_, _| {
+        count += 1;
+        ControlFlow::Continue(())
+    })?;
+    Ok(count)
+}
+
+/// An object's bytes.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn object(kv: &dyn Read, hash: &ObjectHash) -> Result<Option<Vec<u8>>, KvError> {
+    kv.get(Table::Object, hash.as_bytes())
+}
+
+/// Keeps an object that a stored block names.
+pub(crate) fn set_object(kv: &mut Overlay<'_>, hash: &ObjectHash, bytes: Vec<u8>) {
+    kv.put(Table::Object, hash.as_bytes().to_vec(), bytes);
+}
+
+/// Notes that a stored block names an object that is not here, or that it has come.
+pub(crate) fn set_wanted(kv: &mut Overlay<'_>, hash: &ObjectHash, wanted: bool) {
+    kv.set(Table::Meta, keyed(b'o', hash.as_bytes()), wanted.then(Vec::new));
+}
+
+/// Whether a stored block names an object that is not here.
+pub(crate) fn is_wanted(kv: &dyn Read, hash: &ObjectHash) -> Result<bool, KvError> {
+    Ok(kv.get(Table::Meta, &keyed(b'o', hash.as_bytes()))?.is_some())
+}
+
+/// Objects that stored blocks name and that are not here, at most `at_most`.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn wanted(kv: &dyn Read, at_most: usize) -> Result<Vec<ObjectHash>, KvError> {
+    let mut hashes = Vec::new();
+    kv.scan_prefix(Table::Meta, b"o", &mut |key, _| {
+        hashes.extend(key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(ObjectHash::from_bytes));
+        if hashes.len() < at_most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(hashes)
+}
+
+/// Visits stored blocks in the sequence of storing, from number `from` in `direction`: the number and where the block lies.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn log(
+    kv: &dyn Read,
+    from: u64,
+    direction: Direction,
+    visit: &mut dyn FnMut(u64, LineKey) -> ControlFlow<()>,
+) -> Result<(), KvError> {
+    let from = from.to_be_bytes();
+    let range = match direction {
+        Direction::Up => (Bound::Included(&from[..]), Bound::Unbounded),
+        Direction::Down => (Bound::Unbounded, Bound::Included(&from[..])),
+    };
+    let mut failed = Ok(());
+    kv.scan(Table::Log, range, direction, &mut |key, value| match (
+        key.try_into().map(u64::from_be_bytes),
+        LineKey::from_bytes(value),
+    ) {
+        (Ok(number), Some(line)) => visit(number, line),
+        _ => {
+            failed = Err(KvError::damaged(Table::Log, key));
+            ControlFlow::Break(())
+        }
+    })?;
+    failed
+}

@@ -1,0 +1,64 @@
+//! What members publish: `claim`, `retract`, `experience`.
+//!
+//! **A claim is its author's**: nobody else but an admin takes it back, and nobody chooses or reuses its id.
+
+use super::fold::{Refused, Site, refuse};
+use super::membership::require;
+use super::outcome::Refusal;
+use super::state::{self, ClaimRow, ExperienceRow, Scratch};
+use crate::chain::transaction::{Claim, Experience, Retract};
+use crate::chain::{ClaimId, Role};
+
+pub(super) fn claim(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, claim: &Claim) -> Result<(), Refused> {
+    require(scratch, site, Role::Member)?;
+    let id = ClaimId::derive(site.block, index);
+    if let Some(parent) = claim.parent {
+        if scratch.get::<ClaimRow>(&state::claim_key(&parent))?.is_none() {
+            return refuse(Refusal::NoSuchParent(parent));
+        }
+        scratch.mark(state::answer_key(&parent, &id));
+    }
+    let row = ClaimRow {
+        author: site.author,
+        created_ms: site.time_ms,
+        object: claim.object,
+        size: claim.size,
+        parent: claim.parent,
+        block: site.block,
+        retracted_by: None,
+    };
+    scratch.put(state::claim_key(&id), &row);
+    Ok(())
+}
+
+pub(super) fn retract(scratch: &mut Scratch<'_, '_>, site: &Site, retract: &Retract) -> Result<(), Refused> {
+    let role = require(scratch, site, Role::Viewer)?;
+    let key = state::claim_key(&retract.claim);
+    let Some(mut row) = scratch.get::<ClaimRow>(&key)? else { return refuse(Refusal::NoSuchClaim(retract.claim)) };
+    if row.retracted_by.is_some() {
+        return refuse(Refusal::AlreadyRetracted(retract.claim));
+    }
+    if row.author != site.author && role != Role::Admin {
+        return refuse(Refusal::NotYourClaim(retract.claim));
+    }
+    row.retracted_by = Some(site.author);
+    scratch.put(key, &row);
+    Ok(())
+}
+
+pub(super) fn experience(
+    scratch: &mut Scratch<'_, '_>,
+    site: &Site,
+    index: u32,
+    experience: &Experience,
+) -> Result<(), Refused> {
+    require(scratch, site, Role::Member)?;
+    let row = ExperienceRow {
+        author: site.author,
+        created_ms: site.time_ms,
+        object: experience.object,
+        size: experience.size,
+    };
+    scratch.put(state::experience_key(&ClaimId::derive(site.block, index)), &row);
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! The state machine: blocks in order become members and claims.
+//!
+//! Owns the rules of each transaction, the outcome of each block, and the record that undoes it. Refuses, with a reason that is
+//! kept, what is not allowed at its place. Pure over [`crate::kv`]. **A block applies as a whole or not at all; the state is a
+//! function of the set of blocks alone.**
+
+pub mod fold;
+mod knowledge;
+mod membership;
+mod outcome;
+pub mod query;
+pub mod state;
+
+pub use fold::{Change, OrderRow};
+pub use outcome::{Outcome, Refusal};

@@ -1,0 +1,97 @@
+//! What became of a block at its place in the order.
+
+use serde::{Deserialize, Serialize};
+
+use crate::chain::{ClaimId, Role};
+use crate::identity::Identity;
+
+/// What became of a block: all of its transactions applied, or none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Its transactions are part of the state.
+    Applied,
+    /// None of them is: the first that is refused, by its index, and why.
+    Refused(u32, Refusal),
+}
+
+impl Outcome {
+    /// Whether it applied.
+    #[must_use]
+    pub const fn is_applied(&self) -> bool {
+        matches!(self, Self::Applied)
+    }
+}
+
+/// Why a transaction is not allowed at its place in the order. Each says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The author is no member.
+    #[error("{0} is not a member of the group: ask an admin to add it (`lbm ctl group add-member`)")]
+    NotAMember(Identity),
+    /// The author is a viewer, who reads only.
+    #[error("{0} is a viewer of the group and may not write: ask an admin for the role member")]
+    Viewer(Identity),
+    /// Only an admin may do this.
+    #[error("{0} is not an admin of the group: only an admin may do this")]
+    NotAnAdmin(Identity),
+    /// The identity is a member already.
+    #[error("{0} is already a member of the group: change its role with `lbm ctl group set-role`")]
+    AlreadyAMember(Identity),
+    /// There is no such member.
+    #[error("{0} is not a member of the group: `lbm ctl group members` lists who is")]
+    NoSuchMember(Identity),
+    /// The group would be left without an admin.
+    #[error("{0} is the last admin of the group and cannot leave it or become less: make somebody else an admin first")]
+    LastAdmin(Identity),
+    /// The member has this role already.
+    #[error("{0} already has the role {role}", role = .1.word())]
+    SameRole(Identity, Role),
+    /// The group has as many members as it may have.
+    #[error("the group has {max} members, and cannot have more", max = crate::limits::GROUP_MEMBERS)]
+    GroupFull,
+    /// The parent of a claim does not exist.
+    #[error("there is no claim {0} to answer: check the parent's hash")]
+    NoSuchParent(ClaimId),
+    /// The claim to take back does not exist.
+    #[error("there is no claim {0}: check the hash")]
+    NoSuchClaim(ClaimId),
+    /// The claim has been taken back.
+    #[error("the claim {0} has already been retracted")]
+    AlreadyRetracted(ClaimId),
+    /// The claim is somebody else's.
+    #[error("the claim {0} is not yours: only its author or an admin may retract it")]
+    NotYourClaim(ClaimId),
+    /// A group is founded once.
+    #[error("the group is already founded")]
+    AlreadyFounded,
+    /// The author has signed another block with the same number, and that one counts.
+    #[error(
+        "{0} has signed two different blocks with one number; the other one counts: use one key on one machine only"
+    )]
+    Equivocation(Identity),
+}
+
+impl Refusal {
+    /// A stable word for scripts: the `code` of the API's problems.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotAMember(_) => "not_a_member",
+            Self::Viewer(_) => "viewer_cannot_write",
+            Self::NotAnAdmin(_) => "not_an_admin",
+            Self::AlreadyAMember(_) => "already_a_member",
+            Self::NoSuchMember(_) => "no_such_member",
+            Self::LastAdmin(_) => "last_admin",
+            Self::SameRole(..) => "same_role",
+            Self::GroupFull => "group_full",
+            Self::NoSuchParent(_) => "no_such_parent",
+            Self::NoSuchClaim(_) => "no_such_claim",
+            Self::AlreadyRetracted(_) => "already_retracted",
+            Self::NotYourClaim(_) => "not_your_claim",
+            Self::AlreadyFounded => "already_founded",
+            Self::Equivocation(_) => "equivocation",
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What readers ask of a group: members, claims in the sequence of storing, threads, refused blocks, the state's hash.
+//!
+//! Reads one consistent view and writes nothing. Each page has a bound, and costs what it shows, not what there is.
+
+use std::ops::{Bound, ControlFlow};
+
+use super::fold::OrderRow;
+use super::outcome::{Outcome, Refusal};
+use super::state::{self, ClaimRow, Member};
+use crate::chain::rows::{self, parse_row};
+use crate::chain::{BlockId, ClaimBody, ClaimId, LineKey, OrderKey, Transaction};
+use crate::identity::Identity;
+use crate::kv::{Direction, KvError, Read, Table};
+
+/// A claim and its words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Its id.
+    pub id: ClaimId,
+    /// Its row.
+    pub row: ClaimRow,
+    /// Its words; none where no peer has sent them yet, or they are no claim body.
+    pub body: Option<ClaimBody>,
+}
+
+/// The members, ascending by identity.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn members(kv: &dyn Read) -> Result<Vec<(Identity, Member)>, KvError> {
+    let mut members = Vec::new();
+    let mut failed = Ok(());
+    kv.scan_prefix(Table::State, b"m", &mut |key, value| {
+        let identity = key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(Identity::from_stored);
+        match (identity, parse_row(Table::State, key, value)) {
+            (Some(identity), Ok(member)) => members.push((identity, member)),
+            _ => {
+                failed = Err(KvError::damaged(Table::State, key));
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    failed.map(|()| members)
+}
+
+/// One claim, whether it is retracted or not; none where no applied block has published it.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn claim(kv: &dyn Read, id: &ClaimId) -> Result<Option<Claim>, KvError> {
+    let Some(row) = state::claim(kv, id)? else { return Ok(None) };
+    let body = rows::object(kv, &row.object)?.and_then(|bytes| ClaimBody::decode(&bytes).ok());
+    Ok(Some(Claim { id: *id, row, body }))
+}
+
+/// The ids that start with a prefix of hexadecimal digits, at most two: enough to tell unique from ambiguous.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn claims_by_prefix(kv: &dyn Read, prefix: &[u8]) -> Result<Vec<ClaimId>, KvError> {
+    let mut key = vec![b'c'];
+    key.extend_from_slice(prefix);
+    let mut ids = Vec::new();
+    kv.scan_prefix(Table::State, &key, &mut |key, _| {
+        ids.extend(key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(ClaimId::from_bytes));
+        if ids.len() < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(ids)
+}
+
+/// Where a walk along the sequence of storing stands: the number of a block, and of a transaction in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Number in `Log`.
+    pub number: u64,
+    /// Index in the block.
+    pub index: u32,
+}
+
+/// Visits claims of applied blocks in the sequence in which this node stored them, from `from` on (including it).
+///
+/// Retracted ones are visited as well. Their words are not read.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn walk_claims(
+    kv: &dyn Read,
+    from: Place,
+    direction: Direction,
+    visit: &mut dyn FnMut(Place, ClaimId, ClaimRow) -> ControlFlow<()>,
+) -> Result<(), KvError> {
+    let mut failed = Ok(());
+    rows::log(
+        kv,
+        from.number,
+        direction,
+        &mut |number, line| match walk_block(kv, from, number, line, direction, visit) {
+            Ok(flow) => flow,
+            Err(error) => {
+                failed = Err(error);
+                ControlFlow::Break(())
+            }
+        },
+    )?;
+    failed
+}
+
+fn walk_block(
+    kv: &dyn Read,
+    from: Place,
+    number: u64,
+    line: LineKey,
+    direction: Direction,
+    visit: &mut dyn FnMut(Place, ClaimId, ClaimRow) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, KvError> {
+    let block = rows::block(kv, &line)?;
+    let id = BlockId::of(&block.body);
+    let body = rows::body(kv, &line)?;
+    let claims: Vec<u32> = (0..)
+        .zip(body.transactions())
+        .filter_map(|(index, transaction)| matches!(transaction, Transaction::Claim(_)).then_some(index))
+        .collect();
+    let one = |index: &u32| -> Result<ControlFlow<()>, KvError> {
+        let place = Place { number, index: *index };
+        let is_before = match direction {
+            Direction::Up => place < from,
+            Direction::Down => place > from,
+        };
+        let claim = ClaimId::derive(id, *index);
+        match state::claim(kv, &claim)? {
+            Some(row) if !is_before => Ok(visit(place, claim, row)),
+            _ => Ok(ControlFlow::Continue(())),
+        }
+    };
+    let mut one = one;
+    let indices: Box<dyn Iterator<Item = &u32>> = match direction {
+        Direction::Up => Box::new(claims.iter()),
+        Direction::Down => Box::new(claims.iter().rev()),
+    };
+    for index in indices {
+        if one(index)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// The claims that answer a claim, ascending by id, at most `at_most`.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn answers(kv: &dyn Read, parent: &ClaimId, at_most: usize) -> Result<Vec<ClaimId>, KvError> {
+    let mut key = vec![b'k'];
+    key.extend_from_slice(parent.as_bytes());
+    let mut ids = Vec::new();
+    kv.scan_prefix(Table::State, &key, &mut |key, _| {
+        ids.extend(key.get(33..).and_then(|bytes| bytes.try_into().ok()).map(ClaimId::from_bytes));
+        if ids.len() < at_most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(ids)
+}
+
+/// A block whose transactions the ledger refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedBlock {
+    /// The block.
+    pub block: BlockId,
+    /// Who signed it.
+    pub author: Identity,
+    /// Its time, milliseconds since 1970 UTC.
+    pub time_ms: u64,
+    /// The first transaction that is refused.
+    pub index: u32,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// The last refused blocks, latest in the order first, at most `at_most`.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn refused(kv: &dyn Read, at_most: usize) -> Result<Vec<RefusedBlock>, KvError> {
+    let mut left = rows::counters(kv)?.refused.min(at_most as u64);
+    let mut found = Vec::new();
+    each_in_order(kv, Direction::Down, &mut |key, row| {
+        if left == 0 {
+            return Ok(ControlFlow::Break(()));
+        }
+        if let Outcome::Refused(index, refusal) = row.outcome {
+            let damaged = || KvError::damaged(Table::Order, &key.to_bytes());
+            let body = rows::body(kv, &LineKey::from_bytes(&row.line).ok_or_else(damaged)?)?;
+            found.push(RefusedBlock { block: key.id, author: body.author, time_ms: body.time_ms, index, refusal });
+            left -= 1;
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
+}
+
+/// Visits the whole order.
+///
+/// # Errors
+/// [`KvError`] where the store, or `visit`, fails.
+pub fn each_in_order(
+    kv: &dyn Read,
+    direction: Direction,
+    visit: &mut dyn FnMut(OrderKey, OrderRow) -> Result<ControlFlow<()>, KvError>,
+) -> Result<(), KvError> {
+    let mut failed = Ok(());
+    kv.scan(Table::Order, (Bound::Unbounded, Bound::Unbounded), direction, &mut |key, value| {
+        let parsed = OrderKey::from_bytes(key).ok_or_else(|| KvError::damaged(Table::Order, key));
+        let flow = parsed.and_then(|place| visit(place, parse_row(Table::Order, key, value)?));
+        flow.unwrap_or_else(|error| {
+            failed = Err(error);
+            ControlFlow::Break(())
+        })
+    })?;
+    failed
+}
+
+/// The hash of all rows of `State`: equal on all nodes that hold the same blocks.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn state_hash(kv: &dyn Read) -> Result<[u8; 32], KvError> {
+    let mut hasher = blake3::Hasher::new_derive_key("lbm state hash 1");
+    kv.scan(Table::State, (Bound::Unbounded, Bound::Unbounded), Direction::Up, &mut |key, value| {
+        for part in [key, value] {
+            hasher.update(&(part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(*hasher.finalize().as_bytes())
+}

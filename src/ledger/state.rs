@@ -1,0 +1,246 @@
+//! The rows that the fold of the order has come to, and the scratch pad on which one block is tried.
+//!
+//! Table `State`; all values are CBOR arrays:
+//!
+//! | key | value |
+//! |---|---|
+//! | `g` | [`Group`] |
+//! | `m` ‖ identity (32) | [`Member`] |
+//! | `a` ‖ author (32) | [`Tip`]: the author's last block that counts; its next must build on it |
+//! | `c` ‖ claim id (32) | [`ClaimRow`] |
+//! | `k` ‖ parent claim id (32) ‖ claim id (32) | empty: the second answers the first |
+//! | `x` ‖ experience id (32) | [`ExperienceRow`] |
+//!
+//! **A block's changes reach the rows as a whole or not at all**, and with them comes the record that takes them back.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_bytes::ByteBuf;
+
+use crate::cbor::{self, cbor_array};
+use crate::chain::rows::{parse_row, read_row};
+use crate::chain::transaction::Secret;
+use crate::chain::{BlockId, ClaimId, ObjectHash, Role, Tip};
+use crate::identity::Identity;
+use crate::kv::{KvError, Overlay, Read, Table};
+
+cbor_array! {
+    /// What there is one of in a group.
+    pub struct Group {
+        /// What people call it.
+        pub name: String,
+        /// The code of its currency.
+        pub currency: String,
+        /// Who founded it.
+        pub creator: Identity,
+        /// When, milliseconds since 1970 UTC.
+        pub created_ms: u64,
+        /// Who seals.
+        pub notary: Identity,
+        /// Known to members and tickets only.
+        pub discovery_secret: Secret,
+        /// Number of members.
+        pub members: u32,
+        /// Number of admins among them.
+        pub admins: u32,
+    }
+
+    /// A member.
+    pub struct Member {
+        /// What it may do.
+        pub role: Role,
+        /// When it was added, milliseconds since 1970 UTC.
+        pub since_ms: u64,
+        /// Who added it.
+        pub added_by: Identity,
+    }
+
+    /// A claim.
+    pub struct ClaimRow {
+        /// Who published it.
+        pub author: Identity,
+        /// When, by the author's clock, milliseconds since 1970 UTC.
+        pub created_ms: u64,
+        /// Its words.
+        pub object: ObjectHash,
+        /// Their length in bytes.
+        pub size: u32,
+        /// The claim that it answers.
+        pub parent: Option<ClaimId>,
+        /// The block that it came in.
+        pub block: BlockId,
+        /// Who took it back, if somebody did.
+        pub retracted_by: Option<Identity>,
+    }
+
+    /// The record of an agent's run.
+    pub struct ExperienceRow {
+        /// Who submitted it.
+        pub author: Identity,
+        /// When, by the author's clock, milliseconds since 1970 UTC.
+        pub created_ms: u64,
+        /// Its bytes.
+        pub object: ObjectHash,
+        /// Their length.
+        pub size: u32,
+    }
+}
+
+/// Key of the group's row.
+pub const GROUP: &[u8] = b"g";
+
+fn keyed(prefix: u8, rest: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + rest.len());
+    key.push(prefix);
+    key.extend_from_slice(rest);
+    key
+}
+
+/// Key of a member's row.
+#[must_use]
+pub fn member_key(identity: &Identity) -> Vec<u8> {
+    keyed(b'm', identity.as_bytes())
+}
+
+/// Key of an author's line.
+#[must_use]
+pub fn line_key(author: &Identity) -> Vec<u8> {
+    keyed(b'a', author.as_bytes())
+}
+
+/// Key of a claim.
+#[must_use]
+pub fn claim_key(claim: &ClaimId) -> Vec<u8> {
+    keyed(b'c', claim.as_bytes())
+}
+
+/// Key of the fact that `child` answers `parent`.
+#[must_use]
+pub fn answer_key(parent: &ClaimId, child: &ClaimId) -> Vec<u8> {
+    let mut key = keyed(b'k', parent.as_bytes());
+    key.extend_from_slice(child.as_bytes());
+    key
+}
+
+/// Key of an experience.
+#[must_use]
+pub fn experience_key(experience: &ClaimId) -> Vec<u8> {
+    keyed(b'x', experience.as_bytes())
+}
+
+/// The group's row; none while nothing of the group is here.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn group(kv: &dyn Read) -> Result<Option<Group>, KvError> {
+    read_row(kv, Table::State, GROUP)
+}
+
+/// A member's row.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn member(kv: &dyn Read, identity: &Identity) -> Result<Option<Member>, KvError> {
+    read_row(kv, Table::State, &member_key(identity))
+}
+
+/// An author's last block that counts.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn line_head(kv: &dyn Read, author: &Identity) -> Result<Option<Tip>, KvError> {
+    read_row(kv, Table::State, &line_key(author))
+}
+
+/// A claim's row.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn claim(kv: &dyn Read, claim: &ClaimId) -> Result<Option<ClaimRow>, KvError> {
+    read_row(kv, Table::State, &claim_key(claim))
+}
+
+/// What a block's transactions take back when it is undone: for each changed key its old value.
+pub type Undo = Vec<(ByteBuf, Option<ByteBuf>)>;
+
+/// The state as it is while one block is tried: its changes lie on top, and are kept or dropped as a whole.
+pub struct Scratch<'a, 'b> {
+    base: &'a Overlay<'b>,
+    changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+/// A tried block's changes, ready to be kept.
+pub struct Kept(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
+
+impl<'a, 'b> Scratch<'a, 'b> {
+    /// Nothing changed yet.
+    #[must_use]
+    pub fn new(base: &'a Overlay<'b>) -> Self {
+        Self { base, changes: BTreeMap::new() }
+    }
+
+    /// Reads a row.
+    ///
+    /// # Errors
+    /// [`KvError`] where the store fails.
+    pub fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, KvError> {
+        match self.changes.get(key) {
+            Some(value) => value.as_ref().map(|value| parse_row(Table::State, key, value)).transpose(),
+            None => read_row(self.base, Table::State, key),
+        }
+    }
+
+    /// Reads a row that must be there.
+    ///
+    /// # Errors
+    /// [`KvError`] where the store fails, or has lost the row.
+    pub fn expect<T: DeserializeOwned>(&self, key: &[u8]) -> Result<T, KvError> {
+        self.get(key)?.ok_or_else(|| KvError::damaged(Table::State, key))
+    }
+
+    /// Sets a row.
+    pub fn put<T: Serialize>(&mut self, key: Vec<u8>, value: &T) {
+        self.changes.insert(key, Some(cbor::encode(value)));
+    }
+
+    /// Sets a row without a value.
+    pub fn mark(&mut self, key: Vec<u8>) {
+        self.changes.insert(key, Some(Vec::new()));
+    }
+
+    /// Removes a row.
+    pub fn remove(&mut self, key: Vec<u8>) {
+        self.changes.insert(key, None);
+    }
+
+    /// Ends the trial with its changes.
+    #[must_use]
+    pub fn keep(self) -> Kept {
+        Kept(self.changes)
+    }
+}
+
+impl Kept {
+    /// Makes the changes part of the state, and gives what takes them back.
+    ///
+    /// # Errors
+    /// [`KvError`] where the store fails.
+    pub fn apply(self, kv: &mut Overlay<'_>) -> Result<Undo, KvError> {
+        let mut undo = Undo::with_capacity(self.0.len());
+        for (key, value) in self.0 {
+            let old = kv.get(Table::State, &key)?;
+            undo.push((ByteBuf::from(key.clone()), old.map(ByteBuf::from)));
+            kv.set(Table::State, key, value);
+        }
+        Ok(undo)
+    }
+}
+
+/// Takes a block's changes back.
+pub fn revert(kv: &mut Overlay<'_>, undo: Undo) {
+    for (key, old) in undo {
+        kv.set(Table::State, key.into_vec(), old.map(ByteBuf::into_vec));
+    }
+}

@@ -1,0 +1,539 @@
+//! The write side of a node: commands of its own identities and blocks of its peers become changed rows.
+//!
+//! One call takes a whole batch and gives all of its changes, which the store commits at once. **Nothing is answered or
+//! announced before that commit**: replies and news are part of what the call returns. A batch that is dropped instead
+//! leaves nothing behind but a few blocks that sync brings again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use serde_bytes::ByteBuf;
+
+use crate::chain::block::Invalid;
+use crate::chain::link::{self, Block, DraftError};
+use crate::chain::transaction::{Genesis, Secret};
+use crate::chain::{
+    BlockId, Body, ClaimId, Draft, GroupId, LineKey, Link, LinkError, LinkFailure, Linked, ObjectHash, Payload, Tip,
+    Transaction, Unverified, Verified, Waiting, rows,
+};
+use crate::identity::{Identity, SecretKey};
+use crate::kv::{Changes, KvError, Memory, Overlay, Read};
+use crate::ledger::{Change, Outcome, Refusal, fold, query, state};
+use crate::limits;
+
+/// The groups of a node as one consistent view.
+pub trait Groups {
+    /// The rows of a group; none where the node does not keep it.
+    ///
+    /// # Errors
+    /// [`KvError`] where the store fails.
+    fn group(&self, id: &GroupId) -> Result<Option<Box<dyn Read + '_>>, KvError>;
+}
+
+/// One thing to do.
+#[derive(Debug)]
+pub enum Task {
+    /// Found a group.
+    Found {
+        /// Who founds it.
+        author: Identity,
+        /// Its name, currency and secret.
+        genesis: Genesis,
+    },
+    /// Write transactions of one of the node's own identities: all of them or none, in as few blocks as the limits allow.
+    Write {
+        /// Where.
+        group: GroupId,
+        /// Who.
+        author: Identity,
+        /// What.
+        transactions: Vec<Transaction>,
+        /// The objects that they name.
+        objects: Vec<Vec<u8>>,
+    },
+    /// Take in what a peer sent.
+    Ingest {
+        /// Where.
+        group: GroupId,
+        /// Who sent it.
+        peer: Identity,
+        /// Blocks whose form and signature hold.
+        blocks: Vec<Verified>,
+        /// Objects, with their hashes.
+        objects: Vec<(ObjectHash, Vec<u8>)>,
+    },
+}
+
+/// What became of a task.
+#[derive(Debug)]
+pub enum Reply {
+    /// A group was founded.
+    Founded(GroupId),
+    /// Transactions were written.
+    Written(Written),
+    /// Blocks were taken in.
+    Ingested(Ingested),
+}
+
+/// What a write made.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The blocks.
+    pub blocks: Vec<BlockId>,
+    /// For each claim and experience, in order, its id.
+    pub claims: Vec<ClaimId>,
+    /// The time of the last block, milliseconds since 1970 UTC.
+    pub time_ms: u64,
+}
+
+/// What taking in blocks came to.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Ingested {
+    /// Blocks that are now stored, with those that had waited for them.
+    pub stored: usize,
+    /// Blocks that were stored before.
+    pub known: usize,
+    /// Blocks that wait for others.
+    pub waiting: usize,
+    /// What they wait for, at most [`limits::WANT_IDS`] ids.
+    pub missing: Vec<BlockId>,
+    /// Objects that stored blocks name and nobody has sent, at most [`limits::WANT_IDS`].
+    pub wanted: Vec<ObjectHash>,
+    /// What the sender should have seen itself.
+    pub fault: Option<LinkError>,
+}
+
+/// Why a task was not done. Nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The ledger does not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// No node would accept it.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The group is not here.
+    #[error("the group {0} is not on this node: `lbm ctl group list` shows which are")]
+    NoSuchGroup(GroupId),
+    /// The group was joined and nothing of it has arrived yet.
+    #[error("nothing of the group {0} has arrived yet: `lbm ctl peer list` shows who could send it")]
+    NotHereYet(GroupId),
+    /// The identity is not one of this node's.
+    #[error("this node does not hold the key of {0}")]
+    NoKey(Identity),
+    /// The store failed: nothing was written.
+    #[error(transparent)]
+    Store(#[from] KvError),
+}
+
+/// A block that has just become durable, with what a peer needs of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fresh {
+    /// Who signed it.
+    pub author: Identity,
+    /// The block before it.
+    pub prev: Option<BlockId>,
+    /// The block's number and id.
+    pub tip: Tip,
+    /// The block.
+    pub block: Unverified,
+    /// The objects that it names, where they came with it.
+    pub objects: Vec<ByteBuf>,
+}
+
+/// What changed in one group.
+#[derive(Debug, Clone)]
+pub struct News {
+    /// The group.
+    pub group: GroupId,
+    /// New blocks, causes first, each with the peer that sent it; none of our own.
+    pub blocks: Vec<(Option<Identity>, Arc<Fresh>)>,
+    /// Blocks whose outcome is new or another.
+    pub changes: Vec<Change>,
+    /// The members, where they may have changed.
+    pub members: Option<Vec<Identity>>,
+    /// Authors that have signed two blocks with one number.
+    pub equivocators: Vec<Identity>,
+}
+
+/// What a batch comes to.
+#[derive(Debug)]
+pub struct Done<T> {
+    /// Rows to commit, group by group. The groups that are new are among them.
+    pub changes: Vec<(GroupId, Changes)>,
+    /// What to answer after the commit.
+    pub replies: Vec<(T, Result<Reply, Failure>)>,
+    /// What to tell after the commit.
+    pub news: Vec<News>,
+}
+
+/// The node's keys, and what waits for missing parents.
+#[derive(Debug, Default)]
+pub struct Engine {
+    keys: BTreeMap<Identity, SecretKey>,
+    waiting: BTreeMap<GroupId, Waiting>,
+}
+
+/// One group while a batch is worked on.
+struct GroupBatch<'a> {
+    overlay: Overlay<'a>,
+    drafts: Vec<(Linked<Draft>, Vec<ByteBuf>)>,
+    news: News,
+}
+
+impl<'a> GroupBatch<'a> {
+    fn new(group: GroupId, base: &'a dyn Read) -> Self {
+        let news = News { group, blocks: vec![], changes: vec![], members: None, equivocators: vec![] };
+        Self { overlay: Overlay::new(base), drafts: vec![], news }
+    }
+
+    fn took(&mut self, change: Change) {
+        if change.membership && self.news.members.is_none() {
+            self.news.members = Some(Vec::new());
+        }
+        self.news.changes.push(change);
+    }
+}
+
+impl Engine {
+    /// An engine that signs with these keys.
+    #[must_use]
+    pub fn new(keys: impl IntoIterator<Item = SecretKey>) -> Self {
+        Self { keys: keys.into_iter().map(|key| (key.identity(), key)).collect(), waiting: BTreeMap::new() }
+    }
+
+    /// Forgets what waits for a group that is left.
+    pub fn forget(&mut self, group: &GroupId) {
+        self.waiting.remove(group);
+    }
+
+    /// Works on a batch: what peers sent first, then the node's own writes, each in the given sequence.
+    ///
+    /// # Errors
+    /// [`KvError`] where the store cannot be read; then nothing was done. Faults of single tasks are in their replies.
+    pub fn run<T>(&mut self, view: &dyn Groups, now_ms: u64, tasks: Vec<(T, Task)>) -> Result<Done<T>, KvError> {
+        let nothing = Memory::default();
+        let mut bases: BTreeMap<GroupId, Box<dyn Read + '_>> = BTreeMap::new();
+        for (_, task) in &tasks {
+            if let Task::Write { group, .. } | Task::Ingest { group, .. } = task
+                && !bases.contains_key(group)
+                && let Some(base) = view.group(group)?
+            {
+                bases.insert(*group, base);
+            }
+        }
+        let mut groups: BTreeMap<GroupId, GroupBatch<'_>> =
+            bases.iter().map(|(id, base)| (*id, GroupBatch::new(*id, base.as_ref()))).collect();
+        let (ingests, writes): (Vec<_>, Vec<_>) =
+            tasks.into_iter().partition(|(_, task)| matches!(task, Task::Ingest { .. }));
+        let mut replies = Vec::new();
+        self.ingest_all(&mut groups, ingests, &mut replies)?;
+        for (token, task) in writes {
+            let result = self.write_one(&mut groups, &nothing, now_ms, task);
+            if let Err(Failure::Store(error)) = result {
+                return Err(error);
+            }
+            replies.push((token, result));
+        }
+        let (mut changes, mut news) = (Vec::new(), Vec::new());
+        for (id, mut batch) in groups {
+            self.sign(&mut batch);
+            if batch.news.members.is_some() {
+                let members = query::members(&batch.overlay)?;
+                batch.news.members = Some(members.into_iter().map(|(identity, _)| identity).collect());
+            }
+            let changed = batch.overlay.into_changes();
+            if !changed.is_empty() {
+                changes.push((id, changed));
+                news.push(batch.news);
+            }
+        }
+        Ok(Done { changes, replies, news })
+    }
+
+    /// Signs a batch's own blocks side by side, and writes their bytes.
+    fn sign(&self, batch: &mut GroupBatch<'_>) {
+        let drafts = std::mem::take(&mut batch.drafts);
+        let signed: Vec<(Linked<Verified>, Vec<ByteBuf>)> = drafts
+            .into_par_iter()
+            .filter_map(|(draft, objects)| {
+                let key = self.keys.get(&draft.block().body().author)?;
+                Some((draft.sign(key), objects))
+            })
+            .collect();
+        for (linked, objects) in signed {
+            let block = linked.block();
+            rows::set_block(&mut batch.overlay, &block.line_key(), block.signature(), block.bytes());
+            batch.news.blocks.push((None, Arc::new(fresh(block, objects))));
+        }
+    }
+
+    fn write_one<'a>(
+        &self,
+        groups: &mut BTreeMap<GroupId, GroupBatch<'a>>,
+        nothing: &'a Memory,
+        now_ms: u64,
+        task: Task,
+    ) -> Result<Reply, Failure> {
+        match task {
+            Task::Found { author, genesis } => {
+                self.require_key(&author)?;
+                let body = Body {
+                    group: None,
+                    author,
+                    seq: 0,
+                    prev: None,
+                    parents: vec![],
+                    height: 0,
+                    time_ms: now_ms,
+                    payload: Payload::Plain(vec![Transaction::Genesis(genesis)]),
+                };
+                let draft = Draft::new(body)?;
+                let group = GroupId::from(draft.id());
+                let mut batch = GroupBatch::new(group, nothing);
+                let linked = match link::link(&batch.overlay, draft) {
+                    Ok(Link::Linked(linked)) => linked,
+                    Ok(_) => return Err(Refusal::AlreadyFounded.into()),
+                    Err(LinkFailure::Store(error)) => return Err(error.into()),
+                    Err(LinkFailure::Block(_)) => return Err(Refusal::AlreadyFounded.into()),
+                };
+                self.write_draft(&mut batch, linked, vec![])?;
+                groups.insert(group, batch);
+                Ok(Reply::Founded(group))
+            }
+            Task::Write { group, author, transactions, objects } => {
+                self.require_key(&author)?;
+                let batch = groups.get_mut(&group).ok_or(Failure::NoSuchGroup(group))?;
+                self.write_all(batch, author, now_ms, transactions, objects).map(Reply::Written)
+            }
+            Task::Ingest { group, .. } => Err(Failure::NoSuchGroup(group)),
+        }
+    }
+
+    /// Judges and stores a block of our own. Where the ledger refuses it, nothing is kept.
+    fn write_draft(
+        &self,
+        batch: &mut GroupBatch<'_>,
+        linked: Linked<Draft>,
+        objects: Vec<ByteBuf>,
+    ) -> Result<(), Failure> {
+        let draft = linked.block();
+        let judged = fold::judge(&batch.overlay, draft.id(), draft.body())?;
+        if let Outcome::Refused(_, refusal) = judged.1 {
+            return Err(refusal.into());
+        }
+        link::store(&mut batch.overlay, &linked)?;
+        if fold::last(&batch.overlay)?.is_none_or(|last| last < draft.order_key()) {
+            let change = fold::append(&mut batch.overlay, draft, judged)?;
+            batch.took(change);
+            batch.drafts.push((linked, objects));
+            return Ok(());
+        }
+        // Only behind a branch of our own line: the rare case is signed at once and goes the way of a peer's block.
+        let key = self.keys.get(&draft.body().author).ok_or(Failure::NoKey(draft.body().author))?;
+        let signed = linked.sign(key);
+        let block = signed.block();
+        rows::set_block(&mut batch.overlay, &block.line_key(), block.signature(), block.bytes());
+        batch.news.blocks.push((None, Arc::new(fresh(block, objects))));
+        for change in fold::insert(&mut batch.overlay, &[signed])? {
+            batch.took(change);
+        }
+        Ok(())
+    }
+
+    fn require_key(&self, author: &Identity) -> Result<(), Failure> {
+        if self.keys.contains_key(author) { Ok(()) } else { Err(Failure::NoKey(*author)) }
+    }
+
+    /// Writes all transactions or none: they are tried on a batch of their own, which becomes part of the outer one at the end.
+    fn write_all(
+        &self,
+        outer: &mut GroupBatch<'_>,
+        author: Identity,
+        now_ms: u64,
+        transactions: Vec<Transaction>,
+        objects: Vec<Vec<u8>>,
+    ) -> Result<Written, Failure> {
+        let group = outer.news.group;
+        let mut objects: BTreeMap<ObjectHash, Vec<u8>> =
+            objects.into_iter().map(|object| (ObjectHash::of(&object), object)).collect();
+        let mut written = Written::default();
+        let mut inner = GroupBatch::new(group, &outer.overlay);
+        let mut transactions = transactions.into_iter().peekable();
+        while transactions.peek().is_some() {
+            let chunk: Vec<_> = transactions.by_ref().take(limits::BLOCK_TRANSACTIONS).collect();
+            let prev = state::line_head(&inner.overlay, &author)?;
+            let linked = match link::draft(&inner.overlay, group, author, prev, now_ms, chunk) {
+                Ok(linked) => linked,
+                Err(DraftError::NoGroup) => return Err(Failure::NotHereYet(group)),
+                Err(DraftError::Invalid(invalid)) => return Err(invalid.into()),
+                Err(DraftError::Store(error)) => return Err(error.into()),
+            };
+            let body = linked.block().body();
+            let named: Vec<_> = body.transactions().iter().filter_map(Transaction::object).collect();
+            let mut sent = Vec::new();
+            for (hash, _) in named {
+                if let Some(object) = objects.remove(&hash) {
+                    rows::set_object(&mut inner.overlay, &hash, object.clone());
+                    sent.push(ByteBuf::from(object));
+                }
+            }
+            let id = linked.block().id();
+            written.blocks.push(id);
+            written.time_ms = body.time_ms;
+            written.claims.extend(
+                (0..)
+                    .zip(body.transactions())
+                    .filter(|(_, transaction)| transaction.object().is_some())
+                    .map(|(index, _)| ClaimId::derive(id, index)),
+            );
+            self.write_draft(&mut inner, linked, sent)?;
+        }
+        let GroupBatch { overlay, drafts, news } = inner;
+        let changes = overlay.into_changes();
+        outer.overlay.absorb(changes);
+        outer.drafts.extend(drafts);
+        outer.news.blocks.extend(news.blocks);
+        for change in news.changes {
+            outer.took(change);
+        }
+        Ok(written)
+    }
+
+    fn ingest_all<T>(
+        &mut self,
+        groups: &mut BTreeMap<GroupId, GroupBatch<'_>>,
+        tasks: Vec<(T, Task)>,
+        replies: &mut Vec<(T, Result<Reply, Failure>)>,
+    ) -> Result<(), KvError> {
+        let mut linked: BTreeMap<GroupId, Vec<Linked<Verified>>> = BTreeMap::new();
+        let mut reports = Vec::new();
+        for (token, task) in tasks {
+            let Task::Ingest { group, peer, blocks, objects } = task else { continue };
+            let Some(batch) = groups.get_mut(&group) else {
+                replies.push((token, Err(Failure::NoSuchGroup(group))));
+                continue;
+            };
+            let waiting = self.waiting.entry(group).or_default();
+            let mut intake =
+                Intake { batch, waiting, peer, objects: objects.into_iter().collect(), report: Ingested::default() };
+            let stored = intake.take(blocks)?;
+            reports.push((token, group, intake.finish()?));
+            linked.entry(group).or_default().extend(stored);
+        }
+        for (group, blocks) in linked {
+            if let Some(batch) = groups.get_mut(&group) {
+                for change in fold::insert(&mut batch.overlay, &blocks)? {
+                    batch.took(change);
+                }
+            }
+        }
+        for (token, group, mut report) in reports {
+            if let Some(waiting) = self.waiting.get(&group) {
+                report.missing = waiting.missing(limits::WANT_IDS);
+            }
+            replies.push((token, Ok(Reply::Ingested(report))));
+        }
+        self.waiting.retain(|_, waiting| !waiting.is_empty());
+        Ok(())
+    }
+}
+
+fn fresh(block: &Verified, objects: Vec<ByteBuf>) -> Fresh {
+    let body = block.body();
+    Fresh {
+        author: body.author,
+        prev: body.prev,
+        tip: Tip { seq: body.seq, id: block.id() },
+        block: block.to_unverified(),
+        objects,
+    }
+}
+
+/// One peer's blocks on their way in.
+struct Intake<'e, 'a> {
+    batch: &'e mut GroupBatch<'a>,
+    waiting: &'e mut Waiting,
+    peer: Identity,
+    objects: BTreeMap<ObjectHash, Vec<u8>>,
+    report: Ingested,
+}
+
+impl Intake<'_, '_> {
+    /// Links what can be linked, with what had waited for it, and writes its rows but for the order's.
+    fn take(&mut self, blocks: Vec<Verified>) -> Result<Vec<Linked<Verified>>, KvError> {
+        let mut stored = Vec::with_capacity(blocks.len());
+        let mut queue: std::collections::VecDeque<Verified> = blocks.into();
+        while let Some(block) = queue.pop_front() {
+            match link::link(&self.batch.overlay, block) {
+                Ok(Link::Known) => self.report.known += 1,
+                Ok(Link::Waits(block, missing)) => {
+                    self.report.waiting += 1;
+                    self.waiting.insert(block, missing);
+                }
+                // Whoever named it has not reached us yet; sync brings both again.
+                Ok(Link::Stranger(_)) => self.report.waiting += 1,
+                Ok(Link::Linked(linked)) => {
+                    let waiters = self.waiting.release(&linked.block().id());
+                    self.store(&linked)?;
+                    stored.push(linked);
+                    for waiter in waiters.into_iter().rev() {
+                        queue.push_front(waiter);
+                    }
+                }
+                Err(LinkFailure::Block(fault)) => self.report.fault = Some(fault),
+                Err(LinkFailure::Store(error)) => return Err(error),
+            }
+        }
+        self.report.stored = stored.len();
+        Ok(stored)
+    }
+
+    fn store(&mut self, linked: &Linked<Verified>) -> Result<(), KvError> {
+        let overlay = &mut self.batch.overlay;
+        let block = linked.block();
+        if link::store(overlay, linked)? {
+            self.batch.news.equivocators.push(block.body().author);
+        }
+        rows::set_block(overlay, &block.line_key(), block.signature(), block.bytes());
+        let mut came = Vec::new();
+        for (hash, _) in block.body().transactions().iter().filter_map(Transaction::object) {
+            match self.objects.remove(&hash) {
+                Some(object) => {
+                    rows::set_object(overlay, &hash, object.clone());
+                    came.push(ByteBuf::from(object));
+                }
+                None if rows::object(overlay, &hash)?.is_none() => rows::set_wanted(overlay, &hash, true),
+                None => {}
+            }
+        }
+        self.batch.news.blocks.push((Some(self.peer), Arc::new(fresh(block, came))));
+        Ok(())
+    }
+
+    /// Keeps the objects that other blocks had waited for.
+    fn finish(mut self) -> Result<Ingested, KvError> {
+        let overlay = &mut self.batch.overlay;
+        for (hash, object) in std::mem::take(&mut self.objects) {
+            if rows::is_wanted(overlay, &hash)? {
+                rows::set_object(overlay, &hash, object);
+                rows::set_wanted(overlay, &hash, false);
+            }
+        }
+        self.report.wanted = rows::wanted(overlay, limits::WANT_IDS)?;
+        Ok(self.report)
+    }
+}
+
+/// A genesis with a secret of its own.
+#[must_use]
+pub fn genesis(name: String, currency: String, secret: [u8; 32]) -> Genesis {
+    Genesis { name, currency, discovery_secret: Secret(secret) }
+}
+
+/// Where a block of the node's own lies, for tests and for the simulator.
+#[must_use]
+pub fn line_key(fresh: &Fresh) -> LineKey {
+    LineKey::new(&fresh.author, fresh.tip.seq, &fresh.tip.id)
+}

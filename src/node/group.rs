@@ -1,0 +1,279 @@
+//! One group in the machine's eyes: how far it reaches here, who has what, and when whom to ask.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::{Rng, RngExt};
+
+use super::engine::Fresh;
+use crate::chain::{BlockId, Frontier, GroupId, ObjectHash, Tip};
+use crate::identity::Identity;
+use crate::limits;
+use crate::wire::{Have, Probe, Pull, Push, Reached, Request};
+
+/// A pull under way. A group has at most one, so that nothing is fetched twice.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) peer: Identity,
+    /// What we have, and what is on its way into the store.
+    pub(super) frontier: Frontier,
+    /// Whether a request of the session is unanswered.
+    pub(super) asking: bool,
+    /// Batches on their way into the store.
+    pub(super) storing: usize,
+    /// Whether the peer has more than it has sent.
+    pub(super) more: bool,
+    /// Whether the peer is known to have something else than we.
+    pub(super) probed: bool,
+    /// Blocks taken.
+    pub(super) blocks: usize,
+    /// What the last batch waits for.
+    pub(super) missing: Vec<BlockId>,
+    /// Objects that nobody has sent.
+    pub(super) wanted: Vec<ObjectHash>,
+    /// Objects that this peer was asked for last.
+    pub(super) asked_for: Vec<ObjectHash>,
+    /// Requests for single blocks and objects that the session may still make.
+    pub(super) wants_left: usize,
+}
+
+impl Session {
+    /// The next request: a probe where naming all tips would be long and may be for nothing, else a pull.
+    pub(super) fn request(&self, group: GroupId) -> Request {
+        if !self.probed && self.frontier.len() > limits::PROBE_AUTHORS {
+            let digest = serde_bytes::ByteBuf::from(self.frontier.digest().to_vec());
+            Request::Probe(Probe { group, digest })
+        } else {
+            Request::Pull(Pull { group, frontier: (&self.frontier).into() })
+        }
+    }
+}
+
+/// What is known of one peer in one group.
+#[derive(Debug, Default)]
+struct PeerSync {
+    /// When to pull from it.
+    pull_at_ms: Option<u64>,
+    /// Pulls in a row that failed.
+    failures: u32,
+    /// What it is known to have.
+    has: Frontier,
+    /// Whether something of ours was not pushed to it.
+    is_behind: bool,
+}
+
+/// One group's sync.
+#[derive(Debug)]
+pub(super) struct GroupSync {
+    /// What is durable here.
+    pub(super) frontier: Frontier,
+    pub(super) session: Option<Session>,
+    members: BTreeSet<Identity>,
+    peers: BTreeMap<Identity, PeerSync>,
+    outgoing: Vec<std::sync::Arc<Fresh>>,
+    announcement: BTreeMap<Identity, Tip>,
+    announce_at_ms: Option<u64>,
+}
+
+impl GroupSync {
+    pub(super) fn new(frontier: Frontier, members: Vec<Identity>) -> Self {
+        Self {
+            frontier,
+            session: None,
+            members: members.into_iter().collect(),
+            peers: BTreeMap::new(),
+            outgoing: Vec::new(),
+            announcement: BTreeMap::new(),
+            announce_at_ms: None,
+        }
+    }
+
+    pub(super) fn is_founded(&self) -> bool {
+        !self.frontier.is_empty()
+    }
+
+    pub(super) fn has_member(&self, peer: &Identity) -> bool {
+        self.members.contains(peer)
+    }
+
+    /// Takes in the members, and gives those that are new.
+    pub(super) fn set_members(&mut self, members: &[Identity]) -> Vec<Identity> {
+        let members: BTreeSet<Identity> = members.iter().copied().collect();
+        let new = members.difference(&self.members).copied().collect();
+        self.members = members;
+        new
+    }
+
+    /// Whom to ask: members, and anybody while we know none.
+    fn may_have(&self, peer: &Identity) -> bool {
+        !self.is_founded() || self.has_member(peer)
+    }
+
+    pub(super) fn reset_peer(&mut self, peer: &Identity) {
+        self.peers.insert(*peer, PeerSync::default());
+    }
+
+    pub(super) fn drop_peer(&mut self, peer: &Identity) {
+        self.peers.remove(peer);
+        self.abort_session(peer);
+    }
+
+    pub(super) fn pull_at(&mut self, peer: Identity, at_ms: u64) {
+        let sync = self.peers.entry(peer).or_default();
+        sync.pull_at_ms = Some(sync.pull_at_ms.map_or(at_ms, |earlier| earlier.min(at_ms)));
+    }
+
+    pub(super) fn abort_session(&mut self, peer: &Identity) {
+        if self.session.as_ref().is_some_and(|session| session.peer == *peer) {
+            self.session = None;
+        }
+    }
+
+    /// Starts a pull from the peer that has been due for longest, unless one is under way.
+    pub(super) fn start_session(&mut self, now_ms: u64, is_connected: impl Fn(&Identity) -> bool) -> bool {
+        if self.session.is_some() {
+            return false;
+        }
+        let due = self
+            .peers
+            .iter()
+            .filter(|(peer, sync)| {
+                sync.pull_at_ms.is_some_and(|at_ms| at_ms <= now_ms) && is_connected(peer) && self.may_have(peer)
+            })
+            .min_by_key(|(_, sync)| sync.pull_at_ms)
+            .map(|(peer, _)| *peer);
+        let Some(peer) = due else { return false };
+        if let Some(sync) = self.peers.get_mut(&peer) {
+            sync.pull_at_ms = None;
+        }
+        self.session = Some(Session {
+            peer,
+            frontier: self.frontier.clone(),
+            asking: false,
+            storing: 0,
+            more: true,
+            probed: false,
+            blocks: 0,
+            missing: Vec::new(),
+            wanted: Vec::new(),
+            asked_for: Vec::new(),
+            wants_left: limits::WANTS_PER_PULL,
+        });
+        true
+    }
+
+    pub(super) fn next_due_ms(&self, is_connected: impl Fn(&Identity) -> bool) -> Option<u64> {
+        let pull = self
+            .peers
+            .iter()
+            .filter(|(peer, _)| self.session.is_none() && is_connected(peer) && self.may_have(peer))
+            .filter_map(|(_, sync)| sync.pull_at_ms)
+            .min();
+        pull.into_iter().chain(self.announce_at_ms).min()
+    }
+
+    /// A pull has brought everything: the next is due in an interval.
+    pub(super) fn succeeded(&mut self, peer: &Identity, now_ms: u64, rng: &mut impl Rng, interval_ms: u64) {
+        if let Some(sync) = self.peers.get_mut(peer) {
+            sync.failures = 0;
+            let again = now_ms + interval_ms - rng.random_range(0..=interval_ms / 10);
+            sync.pull_at_ms = Some(sync.pull_at_ms.map_or(again, |earlier| earlier.min(again)));
+        }
+    }
+
+    /// A pull has failed: the next is due later and later, up to half a minute, and never not at all.
+    pub(super) fn failed(&mut self, peer: &Identity, now_ms: u64, rng: &mut impl Rng) {
+        if let Some(sync) = self.peers.get_mut(peer) {
+            sync.failures = sync.failures.saturating_add(1);
+            let pause = (limits::PULL_RETRY_MS << sync.failures.min(6)).min(limits::PULL_RETRY_MOST_MS);
+            sync.pull_at_ms = Some(now_ms + rng.random_range(pause / 2..=pause));
+        }
+    }
+
+    /// A peer does not share the group. While we have nothing of it, somebody may be adding us right now.
+    pub(super) fn not_shared(&mut self, peer: &Identity, now_ms: u64, rng: &mut impl Rng, interval_ms: u64) {
+        if self.is_founded() {
+            self.succeeded(peer, now_ms, rng, interval_ms);
+        } else {
+            self.failed(peer, now_ms, rng);
+        }
+    }
+
+    pub(super) fn peer_has(&mut self, peer: &Identity, author: Identity, tip: &Tip) {
+        if let Some(sync) = self.peers.get_mut(peer) {
+            sync.has.reach(author, tip.clone());
+        }
+    }
+
+    pub(super) fn lacks(&self, peer: &Identity, tips: &[Reached]) -> bool {
+        self.peers
+            .get(peer)
+            .is_none_or(|sync| tips.iter().any(|reached| !sync.has.covers(&reached.author, &reached.tip)))
+    }
+
+    /// Notes a block of our own that is to be pushed.
+    pub(super) fn outgoing(&mut self, fresh: &std::sync::Arc<Fresh>) {
+        self.outgoing.push(std::sync::Arc::clone(fresh));
+    }
+
+    /// What of our own is to be pushed: in as few messages as hold it. What is too long for one is announced.
+    pub(super) fn take_pushes(&mut self, group: GroupId) -> Vec<Request> {
+        let mut requests = Vec::new();
+        let mut push = Push { group, blocks: vec![], objects: vec![] };
+        let mut bytes = 0;
+        for fresh in std::mem::take(&mut self.outgoing) {
+            let size = fresh.block.body.len() + 96 + fresh.objects.iter().map(|object| object.len() + 8).sum::<usize>();
+            if size > limits::PUSH_BYTES {
+                let tip = Reached { author: fresh.author, tip: fresh.tip.clone() };
+                requests.push(Request::Have(Have { group, tips: vec![tip] }));
+                continue;
+            }
+            if bytes + size > limits::PUSH_BYTES || push.blocks.len() >= limits::BATCH_BLOCKS {
+                let full = std::mem::replace(&mut push, Push { group, blocks: vec![], objects: vec![] });
+                requests.push(Request::Push(full));
+                bytes = 0;
+            }
+            bytes += size;
+            push.blocks.push(fresh.block.clone());
+            push.objects.extend(fresh.objects.iter().cloned());
+        }
+        if !push.blocks.is_empty() {
+            requests.push(Request::Push(push));
+        }
+        requests
+    }
+
+    pub(super) fn mark_behind(&mut self, peer: &Identity) {
+        if let Some(sync) = self.peers.get_mut(peer) {
+            sync.is_behind = true;
+        }
+    }
+
+    pub(super) fn is_behind(&self, peer: &Identity) -> bool {
+        self.peers.get(peer).is_some_and(|sync| sync.is_behind)
+    }
+
+    /// What a peer that is behind is to be told: the tips that it is not known to have.
+    pub(super) fn take_behind(&mut self, peer: &Identity) -> Option<Vec<Reached>> {
+        let sync = self.peers.get_mut(peer).filter(|sync| sync.is_behind)?;
+        sync.is_behind = false;
+        let tips = self
+            .frontier
+            .authors()
+            .flat_map(|(author, tips)| tips.iter().map(|tip| Reached { author: *author, tip: tip.clone() }));
+        let tips: Vec<_> = tips.filter(|reached| !sync.has.covers(&reached.author, &reached.tip)).collect();
+        (!tips.is_empty()).then_some(tips)
+    }
+
+    /// Notes what a peer has sent us and others may lack: it is announced after a short, random pause, and once for all that
+    /// comes meanwhile.
+    pub(super) fn announce(&mut self, now_ms: u64, rng: &mut impl Rng, author: Identity, tip: Tip) {
+        self.announcement.insert(author, tip);
+        self.announce_at_ms.get_or_insert_with(|| now_ms + rng.random_range(limits::RELAY_PAUSE_MS));
+    }
+
+    pub(super) fn take_announcement(&mut self, now_ms: u64) -> Option<Vec<Reached>> {
+        self.announce_at_ms.take_if(|at_ms| *at_ms <= now_ms)?;
+        let tips = std::mem::take(&mut self.announcement);
+        Some(tips.into_iter().map(|(author, tip)| Reached { author, tip }).collect())
+    }
+}

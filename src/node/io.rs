@@ -1,0 +1,202 @@
+//! All that goes into the protocol machine and all that comes out of it: one door, two closed enums.
+
+use std::sync::Arc;
+
+use super::engine::{Ingested, News};
+use crate::chain::{Frontier, GroupId, Unverified};
+use crate::identity::Identity;
+use crate::wire::{Request, Response};
+
+/// Names a request that the machine has asked for, or a batch that it has handed on, until the answer comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Names a peer's request until it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InboundId(pub u64);
+
+/// What happens to a node.
+#[derive(Debug)]
+pub enum Input {
+    /// Time has passed.
+    Tick,
+    /// A group is kept here: at start, when it is founded, and when it is joined.
+    Opened(Opened),
+    /// A group is kept no more.
+    Closed(GroupId),
+    /// A first connection to a peer stands.
+    Connected(Identity),
+    /// The last one is gone.
+    Disconnected(Identity),
+    /// A peer asks.
+    Asked {
+        /// Who.
+        peer: Identity,
+        /// To be named in the answer.
+        id: InboundId,
+        /// What.
+        request: Request,
+    },
+    /// A peer sent what is no message.
+    Malformed(Identity),
+    /// A peer has answered, or will not.
+    Answered {
+        /// What was asked.
+        ticket: Ticket,
+        /// What it says.
+        result: Result<Response, NoAnswer>,
+    },
+    /// A request that was handed on with [`Output::Serve`] is answered.
+    Served(Identity),
+    /// A batch that was handed on with [`Output::Ingest`] is durable, or was not taken.
+    Ingested {
+        /// Which.
+        ticket: Ticket,
+        /// What it came to.
+        result: Result<Ingested, NotIngested>,
+    },
+    /// Blocks have become durable.
+    News(News),
+    /// Somebody wants a group to be up to date now.
+    SyncNow(GroupId),
+}
+
+/// What is known of a group when it is opened.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// Which.
+    pub group: GroupId,
+    /// What is here of it; nothing right after joining.
+    pub frontier: Frontier,
+    /// Its members, as far as is known.
+    pub members: Vec<Identity>,
+}
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// The connection is gone, or nothing came in time.
+    Lost,
+    /// What came is no message.
+    Malformed,
+}
+
+/// Why a batch was not taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotIngested {
+    /// A block of it is invalid: the sender is at fault.
+    Invalid,
+    /// A block of it is dated ahead of our clock, or needs a newer version: nobody is at fault.
+    NotYet,
+    /// The store failed, or the group was left.
+    Failed,
+}
+
+/// How heavily a fault counts against a peer. At a hundred in sum it is sent away; a point is forgiven each second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// An honest peer may do it now and then.
+    Low,
+    /// An honest peer does it after a fault of its own.
+    Mid,
+    /// No honest peer does it.
+    High,
+}
+
+impl Severity {
+    /// Its weight.
+    #[must_use]
+    pub const fn points(self) -> u64 {
+        match self {
+            Self::Low => 2,
+            Self::Mid => 10,
+            Self::High => 50,
+        }
+    }
+}
+
+/// What a node does.
+#[derive(Debug)]
+pub enum Output {
+    /// Send a request; its answer comes back under the ticket.
+    Ask {
+        /// To be named by the answer.
+        ticket: Ticket,
+        /// Whom.
+        peer: Identity,
+        /// What. Shared, because one push goes to many.
+        request: Arc<Request>,
+    },
+    /// Answer a request.
+    Answer {
+        /// Which.
+        id: InboundId,
+        /// With what.
+        response: Response,
+    },
+    /// Answer a request from the store with [`super::serve::serve`], and report [`Input::Served`].
+    Serve {
+        /// Which.
+        id: InboundId,
+        /// Whose.
+        peer: Identity,
+        /// What it asks.
+        request: Request,
+    },
+    /// Verify blocks, take them in, and report [`Input::Ingested`].
+    Ingest {
+        /// To be named by the report.
+        ticket: Ticket,
+        /// Who sent them.
+        peer: Identity,
+        /// Where they belong.
+        group: GroupId,
+        /// The blocks.
+        blocks: Vec<Unverified>,
+        /// The objects.
+        objects: Vec<Vec<u8>>,
+    },
+    /// Break with a peer for a while.
+    Ban(Identity),
+    /// Tell who watches.
+    Notice(Notice),
+}
+
+/// What those who watch a node are told of its sync.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Blocks have come and more are on their way.
+    Progress {
+        /// Of which group.
+        group: GroupId,
+        /// From whom.
+        peer: Identity,
+        /// Blocks taken since the pull began.
+        blocks: usize,
+    },
+    /// Nothing is missing any more of what a peer had.
+    CaughtUp {
+        /// Of which group.
+        group: GroupId,
+        /// With whom.
+        peer: Identity,
+        /// Blocks taken since the pull began.
+        blocks: usize,
+    },
+    /// A peer does not share the group with us.
+    NotShared {
+        /// Which group.
+        group: GroupId,
+        /// Who.
+        peer: Identity,
+    },
+    /// A peer misbehaved.
+    Fault {
+        /// Who.
+        peer: Identity,
+        /// How badly.
+        severity: Severity,
+        /// In what.
+        what: &'static str,
+    },
+}

@@ -1,0 +1,551 @@
+//! The protocol machine: who is asked for what, when, and what is done with the answers.
+//!
+//! Pure: time, randomness and everything that happens come in through [`Machine::step`], and all it does goes out as
+//! [`Output`]s, so a seed replays a run. It knows who is connected, who is a member, and how far each group reaches; it never
+//! sees a row. **Every question of a peer is answered exactly once, and every ticket is waited for until it is reported.**
+//!
+//! How a group stays in step: what is new is pushed at once by who wrote it, and announced by who heard of it; whoever lacks
+//! what a push builds on, or connects, or has not asked for `sync_interval_ms`, pulls.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rand::{Rng, RngExt};
+
+use super::engine::News;
+use super::group::{GroupSync, Session};
+use super::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Opened, Output, Severity, Ticket};
+use crate::chain::GroupId;
+use crate::identity::Identity;
+use crate::limits;
+use crate::wire::{Batch, Have, Refused, Request, Response, WantBlocks, WantObjects};
+
+/// Settings of the machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Pause between two repair pulls from one peer, milliseconds.
+    pub sync_interval_ms: u64,
+}
+
+/// What a ticket stands for.
+#[derive(Debug)]
+enum Errand {
+    /// An answer to a probe or a pull of the group's session.
+    Pull,
+    /// An answer to a request for single blocks or objects.
+    Want,
+    /// An acknowledgement.
+    Push,
+    /// A batch of the session on its way into the store.
+    Store,
+    /// Single blocks or objects on their way into the store.
+    StoreWanted,
+    /// A peer's push on its way into the store.
+    StorePush(InboundId),
+}
+
+#[derive(Debug)]
+struct Pending {
+    peer: Identity,
+    group: GroupId,
+    errand: Errand,
+}
+
+/// A connected peer.
+#[derive(Debug, Default)]
+struct Peer {
+    /// Requests of its that are being served.
+    serving: usize,
+    /// Pushes to it that it has not acknowledged.
+    pushing: usize,
+}
+
+/// Faults of a peer, forgiven with time.
+#[derive(Debug, Default, Clone, Copy)]
+struct Faults {
+    points: u64,
+    at_ms: u64,
+}
+
+/// Pushes to one peer that may be unacknowledged. What comes meanwhile is announced when one is.
+const PUSHING_PER_PEER: usize = 16;
+/// Faults that are remembered: of the last peers to commit one.
+const FAULTS: usize = 4_096;
+/// Points at which a peer is sent away.
+const BAN_POINTS: u64 = 100;
+
+/// The protocol machine of one node.
+#[derive(Debug)]
+pub struct Machine {
+    settings: Settings,
+    peers: BTreeMap<Identity, Peer>,
+    faults: BTreeMap<Identity, Faults>,
+    groups: BTreeMap<GroupId, GroupSync>,
+    pending: BTreeMap<Ticket, Pending>,
+    next_ticket: u64,
+}
+
+impl Machine {
+    /// A machine that knows nobody and keeps nothing yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            peers: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            next_ticket: 0,
+        }
+    }
+
+    /// Takes in what happened at `now_ms`, on a clock that never runs back, and says what to do.
+    pub fn step(&mut self, now_ms: u64, rng: &mut impl Rng, input: Input) -> Vec<Output> {
+        let mut out = Vec::new();
+        match input {
+            Input::Tick => {}
+            Input::Opened(opened) => self.open(now_ms, opened),
+            Input::Closed(group) => {
+                self.groups.remove(&group);
+            }
+            Input::Connected(peer) => {
+                self.peers.entry(peer).or_default();
+                for group in self.groups.values_mut() {
+                    group.reset_peer(&peer);
+                    group.pull_at(peer, now_ms);
+                }
+            }
+            Input::Disconnected(peer) => {
+                self.peers.remove(&peer);
+                for group in self.groups.values_mut() {
+                    group.drop_peer(&peer);
+                }
+            }
+            Input::Asked { peer, id, request } => self.asked(now_ms, peer, id, request, &mut out),
+            Input::Malformed(peer) => self.blame(now_ms, peer, Severity::High, "a message that is none", &mut out),
+            Input::Answered { ticket, result } => self.answered(now_ms, rng, ticket, result, &mut out),
+            Input::Served(peer) => {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.serving = peer.serving.saturating_sub(1);
+                }
+            }
+            Input::Ingested { ticket, result } => self.ingested(now_ms, rng, ticket, result, &mut out),
+            Input::News(news) => self.news(now_ms, rng, &news, &mut out),
+            Input::SyncNow(group) => {
+                if let Some(group) = self.groups.get_mut(&group) {
+                    for peer in self.peers.keys() {
+                        group.pull_at(*peer, now_ms);
+                    }
+                }
+            }
+        }
+        self.act_on_time(now_ms, rng, &mut out);
+        out
+    }
+
+    /// When the machine wants to be stepped next, if nothing else happens before.
+    #[must_use]
+    pub fn next_wake_ms(&self) -> Option<u64> {
+        self.groups.values().filter_map(|group| group.next_due_ms(|peer| self.peers.contains_key(peer))).min()
+    }
+
+    /// Whether a peer is a member of a group, as far as the machine knows.
+    #[must_use]
+    pub fn shares(&self, group: &GroupId, peer: &Identity) -> bool {
+        self.groups.get(group).is_some_and(|group| group.has_member(peer))
+    }
+
+    fn open(&mut self, now_ms: u64, opened: Opened) {
+        let mut group = GroupSync::new(opened.frontier, opened.members);
+        for peer in self.peers.keys() {
+            group.pull_at(*peer, now_ms);
+        }
+        self.groups.insert(opened.group, group);
+    }
+
+    fn ticket(&mut self, peer: Identity, group: GroupId, errand: Errand) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.pending.insert(ticket, Pending { peer, group, errand });
+        ticket
+    }
+
+    fn ask(&mut self, peer: Identity, request: Arc<Request>, errand: Errand, out: &mut Vec<Output>) {
+        let ticket = self.ticket(peer, request.group(), errand);
+        out.push(Output::Ask { ticket, peer, request });
+    }
+
+    /// A peer asks something.
+    fn asked(&mut self, now_ms: u64, peer: Identity, id: InboundId, request: Request, out: &mut Vec<Output>) {
+        let refuse = |refused| Output::Answer { id, response: Response::Refused(refused) };
+        let state = self.peers.entry(peer).or_default();
+        if state.serving >= limits::SERVED_PER_PEER {
+            out.push(refuse(Refused::Busy(limits::BUSY_RETRY_MS)));
+            return;
+        }
+        let Some(group) = self.groups.get_mut(&request.group()) else {
+            out.push(refuse(Refused::NotShared));
+            return;
+        };
+        if !group.has_member(&peer) {
+            // Before the first block we know no member: then a push is a hint that there is something to pull.
+            if group.is_founded() {
+                self.blame(now_ms, peer, Severity::Low, "asked for a group it is not a member of", out);
+            } else {
+                group.pull_at(peer, now_ms);
+            }
+            out.push(refuse(Refused::NotShared));
+            return;
+        }
+        match request {
+            Request::Push(push) => {
+                let ticket = self.ticket(peer, push.group, Errand::StorePush(id));
+                if let Some(state) = self.peers.get_mut(&peer) {
+                    state.serving += 1;
+                }
+                let objects = push.objects.into_iter().map(serde_bytes::ByteBuf::into_vec).collect();
+                out.push(Output::Ingest { ticket, peer, group: push.group, blocks: push.blocks, objects });
+            }
+            Request::Have(have) => {
+                for reached in &have.tips {
+                    group.peer_has(&peer, reached.author, &reached.tip);
+                }
+                if have.tips.iter().any(|reached| !group.frontier.covers(&reached.author, &reached.tip)) {
+                    group.pull_at(peer, now_ms);
+                }
+                out.push(Output::Answer { id, response: Response::Taken });
+            }
+            request => {
+                if let Request::Pull(pull) = &request {
+                    for author in &pull.frontier {
+                        for tip in &author.tips {
+                            group.peer_has(&peer, author.author, tip);
+                        }
+                    }
+                    let lacks = |author: &crate::wire::AuthorTips| {
+                        author.tips.iter().any(|tip| !group.frontier.covers(&author.author, tip))
+                    };
+                    if pull.frontier.iter().any(lacks) {
+                        group.pull_at(peer, now_ms);
+                    }
+                }
+                if let Some(state) = self.peers.get_mut(&peer) {
+                    state.serving += 1;
+                }
+                out.push(Output::Serve { id, peer, request });
+            }
+        }
+    }
+
+    /// A peer has answered.
+    fn answered(
+        &mut self,
+        now_ms: u64,
+        rng: &mut impl Rng,
+        ticket: Ticket,
+        result: Result<Response, NoAnswer>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(Pending { peer, group, errand }) = self.pending.remove(&ticket) else { return };
+        if matches!(errand, Errand::Push) {
+            self.push_answered(now_ms, peer, group, &result, out);
+            return;
+        }
+        let Some(sync) = self.groups.get_mut(&group) else { return };
+        match (errand, result) {
+            (Errand::Pull, Ok(Response::Same)) => self.end_session(now_ms, rng, group, out),
+            (Errand::Pull, Ok(Response::Differs)) => {
+                if let Some(session) = &mut sync.session {
+                    session.probed = true;
+                    session.asking = false;
+                }
+                self.go_on(group, out);
+            }
+            (Errand::Pull, Ok(Response::Batch(batch))) => self.batch(now_ms, peer, group, batch, out),
+            (Errand::Want, Ok(Response::Batch(batch))) => {
+                let ticket = self.ticket(peer, group, Errand::StoreWanted);
+                out.push(ingest(ticket, peer, group, batch));
+            }
+            (_, Ok(Response::Refused(Refused::Busy(after_ms)))) => {
+                sync.abort_session(&peer);
+                sync.pull_at(peer, now_ms + after_ms.clamp(10, limits::REQUEST_TIMEOUT_MS));
+            }
+            (_, Ok(Response::Refused(Refused::NotShared))) => {
+                sync.abort_session(&peer);
+                sync.not_shared(&peer, now_ms, rng, self.settings.sync_interval_ms);
+                out.push(Output::Notice(Notice::NotShared { group, peer }));
+            }
+            (_, Ok(Response::Refused(_)) | Err(NoAnswer::Lost)) => {
+                sync.abort_session(&peer);
+                sync.failed(&peer, now_ms, rng);
+            }
+            (_, Ok(_) | Err(NoAnswer::Malformed)) => {
+                sync.abort_session(&peer);
+                sync.failed(&peer, now_ms, rng);
+                self.blame(now_ms, peer, Severity::High, "an answer that is none", out);
+            }
+        }
+    }
+
+    /// A batch of the session: on into the store, and the next one is asked for before it is there.
+    fn batch(&mut self, now_ms: u64, peer: Identity, group: GroupId, batch: Batch, out: &mut Vec<Output>) {
+        let Some(sync) = self.groups.get_mut(&group) else { return };
+        for reached in &batch.reached {
+            sync.peer_has(&peer, reached.author, &reached.tip);
+        }
+        let Some(session) = sync.session.as_mut().filter(|session| session.peer == peer) else { return };
+        session.asking = false;
+        session.more = batch.more;
+        if batch.more && batch.blocks.is_empty() {
+            sync.abort_session(&peer);
+            self.blame(now_ms, peer, Severity::Mid, "a batch that leads nowhere", out);
+            return;
+        }
+        for reached in &batch.reached {
+            session.frontier.reach(reached.author, reached.tip.clone());
+        }
+        session.storing += 1;
+        let ticket = self.ticket(peer, group, Errand::Store);
+        out.push(ingest(ticket, peer, group, batch));
+        self.go_on(group, out);
+    }
+
+    /// What was handed to the store is durable, or was refused.
+    fn ingested(
+        &mut self,
+        now_ms: u64,
+        rng: &mut impl Rng,
+        ticket: Ticket,
+        result: Result<super::engine::Ingested, NotIngested>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(Pending { peer, group, errand }) = self.pending.remove(&ticket) else { return };
+        if let Errand::StorePush(id) = errand {
+            if let Some(state) = self.peers.get_mut(&peer) {
+                state.serving = state.serving.saturating_sub(1);
+            }
+            let response = match &result {
+                Ok(_) => Response::Taken,
+                Err(NotIngested::Invalid) => Response::Refused(Refused::Malformed),
+                Err(NotIngested::NotYet | NotIngested::Failed) => Response::Refused(Refused::Failed),
+            };
+            out.push(Output::Answer { id, response });
+        }
+        if matches!(result, Err(NotIngested::Invalid)) {
+            self.blame(now_ms, peer, Severity::High, "an invalid block", out);
+        }
+        if matches!(&result, Ok(report) if report.fault.is_some()) {
+            self.blame(now_ms, peer, Severity::High, "a block that contradicts what it builds on", out);
+        }
+        let Some(sync) = self.groups.get_mut(&group) else { return };
+        let Ok(report) = result else {
+            if !matches!(errand, Errand::StorePush(_)) {
+                sync.abort_session(&peer);
+                sync.failed(&peer, now_ms, rng);
+            }
+            return;
+        };
+        match errand {
+            Errand::StorePush(_) if !report.missing.is_empty() => sync.pull_at(peer, now_ms),
+            Errand::Store => {
+                if let Some(session) = sync.session.as_mut().filter(|session| session.peer == peer) {
+                    session.storing = session.storing.saturating_sub(1);
+                    session.blocks += report.stored;
+                    session.missing = report.missing;
+                    session.wanted = report.wanted;
+                    let blocks = session.blocks;
+                    if session.more {
+                        out.push(Output::Notice(Notice::Progress { group, peer, blocks }));
+                    }
+                }
+                self.session_stored(now_ms, rng, group, out);
+            }
+            Errand::StoreWanted => {
+                if let Some(session) = sync.session.as_mut().filter(|session| session.peer == peer) {
+                    session.blocks += report.stored;
+                    session.missing = report.missing;
+                    session.wanted = report.wanted;
+                    session.asking = false;
+                }
+                self.session_stored(now_ms, rng, group, out);
+            }
+            Errand::StorePush(_) | Errand::Pull | Errand::Want | Errand::Push => {}
+        }
+    }
+
+    /// Goes on with a session after the store has taken what came: more, what is still missing, or the end.
+    fn session_stored(&mut self, now_ms: u64, rng: &mut impl Rng, group: GroupId, out: &mut Vec<Output>) {
+        let Some(sync) = self.groups.get_mut(&group) else { return };
+        let Some(session) = &mut sync.session else { return };
+        if session.more || session.storing > 0 || session.asking {
+            self.go_on(group, out);
+            return;
+        }
+        let peer = session.peer;
+        let request = if session.wants_left == 0 {
+            None
+        } else if !session.missing.is_empty() {
+            Some(Request::WantBlocks(WantBlocks { group, ids: session.missing.clone() }))
+        } else if !session.wanted.is_empty() && session.wanted != session.asked_for {
+            session.asked_for.clone_from(&session.wanted);
+            Some(Request::WantObjects(WantObjects { group, hashes: session.wanted.clone() }))
+        } else {
+            None
+        };
+        match request {
+            Some(request) => {
+                session.wants_left -= 1;
+                session.asking = true;
+                self.ask(peer, Arc::new(request), Errand::Want, out);
+            }
+            None => self.end_session(now_ms, rng, group, out),
+        }
+    }
+
+    fn end_session(&mut self, now_ms: u64, rng: &mut impl Rng, group: GroupId, out: &mut Vec<Output>) {
+        let Some(sync) = self.groups.get_mut(&group) else { return };
+        if let Some(Session { peer, blocks, .. }) = sync.session.take() {
+            sync.succeeded(&peer, now_ms, rng, self.settings.sync_interval_ms);
+            out.push(Output::Notice(Notice::CaughtUp { group, peer, blocks }));
+        }
+    }
+
+    /// Asks for the next batch of a session, while the ones before are verified and stored.
+    fn go_on(&mut self, group: GroupId, out: &mut Vec<Output>) {
+        let Some(sync) = self.groups.get_mut(&group) else { return };
+        let Some(session) = &mut sync.session else { return };
+        if session.asking || !session.more || session.storing >= limits::BATCHES_STORING {
+            return;
+        }
+        session.asking = true;
+        let (peer, request) = (session.peer, session.request(group));
+        self.ask(peer, Arc::new(request), Errand::Pull, out);
+    }
+
+    /// Blocks are durable: push our own, announce the others'.
+    fn news(&mut self, now_ms: u64, rng: &mut impl Rng, news: &News, out: &mut Vec<Output>) {
+        let Some(sync) = self.groups.get_mut(&news.group) else { return };
+        for (from, fresh) in &news.blocks {
+            sync.frontier.advance(fresh.author, fresh.prev, fresh.tip.clone());
+            match from {
+                Some(peer) => {
+                    sync.peer_has(peer, fresh.author, &fresh.tip);
+                    sync.announce(now_ms, rng, fresh.author, fresh.tip.clone());
+                }
+                None => sync.outgoing(fresh),
+            }
+        }
+        if let Some(members) = &news.members {
+            for new in sync.set_members(members) {
+                if self.peers.contains_key(&new) {
+                    // It may have asked before it was a member: tell it that there is something to pull.
+                    sync.pull_at(new, now_ms);
+                    sync.mark_behind(&new);
+                }
+            }
+        }
+        self.push(news.group, out);
+    }
+
+    /// Sends what of our own is new to the connected members.
+    fn push(&mut self, group: GroupId, out: &mut Vec<Output>) {
+        let Some(sync) = self.groups.get_mut(&group) else { return };
+        let requests: Vec<Arc<Request>> = sync.take_pushes(group).into_iter().map(Arc::new).collect();
+        let members: Vec<Identity> = self.peers.keys().filter(|peer| sync.has_member(peer)).copied().collect();
+        let mut asks = Vec::new();
+        for peer in members {
+            let Some(state) = self.peers.get_mut(&peer) else { continue };
+            for request in &requests {
+                if state.pushing >= PUSHING_PER_PEER || matches!(**request, Request::Have(_)) {
+                    sync.mark_behind(&peer);
+                } else {
+                    state.pushing += 1;
+                    asks.push((peer, Arc::clone(request)));
+                }
+            }
+            if state.pushing < PUSHING_PER_PEER
+                && let Some(tips) = sync.take_behind(&peer)
+            {
+                state.pushing += 1;
+                asks.push((peer, Arc::new(Request::Have(Have { group, tips }))));
+            }
+        }
+        for (peer, request) in asks {
+            self.ask(peer, request, Errand::Push, out);
+        }
+    }
+
+    fn push_answered(
+        &mut self,
+        now_ms: u64,
+        peer: Identity,
+        group: GroupId,
+        result: &Result<Response, NoAnswer>,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.pushing = state.pushing.saturating_sub(1);
+        }
+        if matches!(result, Err(NoAnswer::Malformed)) {
+            self.blame(now_ms, peer, Severity::High, "an answer that is none", out);
+        }
+        if let (Some(sync), Ok(Response::Refused(Refused::Busy(_)))) = (self.groups.get_mut(&group), result) {
+            sync.mark_behind(&peer);
+        }
+        let is_behind = self.groups.get(&group).is_some_and(|sync| sync.is_behind(&peer));
+        if is_behind && !matches!(result, Ok(Response::Refused(Refused::Busy(_)))) {
+            self.push(group, out);
+        }
+    }
+
+    /// Starts what is due: pulls, and announcements of what others have sent us.
+    fn act_on_time(&mut self, now_ms: u64, rng: &mut impl Rng, out: &mut Vec<Output>) {
+        let groups: Vec<GroupId> = self.groups.keys().copied().collect();
+        for group in groups {
+            let Some(sync) = self.groups.get_mut(&group) else { continue };
+            if let Some(tips) = sync.take_announcement(now_ms) {
+                let mut lacking: Vec<Identity> = self
+                    .peers
+                    .keys()
+                    .filter(|peer| sync.has_member(peer) && sync.lacks(peer, &tips))
+                    .copied()
+                    .collect();
+                while lacking.len() > limits::RELAY_FANOUT {
+                    lacking.swap_remove(rng.random_range(0..lacking.len()));
+                }
+                let request = Arc::new(Request::Have(Have { group, tips }));
+                for peer in lacking {
+                    if let Some(state) = self.peers.get_mut(&peer) {
+                        state.pushing += 1;
+                    }
+                    self.ask(peer, Arc::clone(&request), Errand::Push, out);
+                }
+            }
+            let Some(sync) = self.groups.get_mut(&group) else { continue };
+            if sync.start_session(now_ms, |peer| self.peers.contains_key(peer)) {
+                self.go_on(group, out);
+            }
+        }
+    }
+
+    fn blame(&mut self, now_ms: u64, peer: Identity, severity: Severity, what: &'static str, out: &mut Vec<Output>) {
+        out.push(Output::Notice(Notice::Fault { peer, severity, what }));
+        if self.faults.len() >= FAULTS {
+            let oldest = self.faults.iter().min_by_key(|(_, faults)| faults.at_ms).map(|(peer, _)| *peer);
+            oldest.map(|peer| self.faults.remove(&peer));
+        }
+        let faults = self.faults.entry(peer).or_default();
+        let forgiven = now_ms.saturating_sub(faults.at_ms) / 1_000;
+        faults.points = faults.points.saturating_sub(forgiven) + severity.points();
+        faults.at_ms = now_ms;
+        if faults.points >= BAN_POINTS {
+            faults.points = 0;
+            out.push(Output::Ban(peer));
+        }
+    }
+}
+
+fn ingest(ticket: Ticket, peer: Identity, group: GroupId, batch: Batch) -> Output {
+    let objects = batch.objects.into_iter().map(serde_bytes::ByteBuf::into_vec).collect();
+    Output::Ingest { ticket, peer, group, blocks: batch.blocks, objects }
+}

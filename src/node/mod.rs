@@ -1,0 +1,14 @@
+//! A node, but for its disk and its network: what it writes, what it answers, what it asks for.
+//!
+//! Three parts, all pure: [`engine`] turns commands and received blocks into changed rows; [`serve`] answers peers from one view
+//! of the rows; [`machine`] decides whom to ask for what. [`io`] holds every input and output of the machine. The runtime
+//! drives them with redb and libp2p, the simulator with memory and a seed.
+
+pub mod engine;
+mod group;
+pub mod io;
+pub mod machine;
+pub mod serve;
+
+pub use engine::Engine;
+pub use machine::Machine;

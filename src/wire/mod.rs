@@ -1,0 +1,217 @@
+//! What nodes say to each other: the CBOR messages of `/lbm/sync/1`, as in `proto/sync.cddl`.
+//!
+//! Pure: bytes in, values out. **Nothing here is trusted**: blocks come out as [`Unverified`], objects as bytes whose hash is yet
+//! to be taken, and every list is bounded before it is used.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::cbor::{self, DecodeError, cbor_array};
+use crate::chain::{BlockId, Frontier, GroupId, ObjectHash, Tip, Unverified};
+use crate::identity::Identity;
+use crate::limits;
+
+/// The libp2p protocol that carries these messages, one request and one response a stream.
+pub const SYNC_PROTOCOL: &str = "/lbm/sync/1";
+
+cbor_array! {
+    /// The tips of one author.
+    pub struct AuthorTips {
+        /// Whose.
+        pub author: Identity,
+        /// One, or the ends of the author's branches.
+        pub tips: Vec<Tip>,
+    }
+
+    /// The end of one author's blocks.
+    pub struct Reached {
+        /// Whose.
+        pub author: Identity,
+        /// Where they end.
+        pub tip: Tip,
+    }
+
+    /// Asks whether the frontiers of a group are equal.
+    pub struct Probe {
+        /// The group.
+        pub group: GroupId,
+        /// [`Frontier::digest`] of the asker.
+        pub digest: ByteBuf,
+    }
+
+    /// Asks for the blocks that the asker lacks, and their objects.
+    pub struct Pull {
+        /// The group.
+        pub group: GroupId,
+        /// What the asker has.
+        pub frontier: Vec<AuthorTips>,
+    }
+
+    /// Asks for blocks by id, each with a run of those before it in its author's line.
+    pub struct WantBlocks {
+        /// The group.
+        pub group: GroupId,
+        /// Which.
+        pub ids: Vec<BlockId>,
+    }
+
+    /// Asks for objects by hash.
+    pub struct WantObjects {
+        /// The group.
+        pub group: GroupId,
+        /// Which.
+        pub hashes: Vec<ObjectHash>,
+    }
+
+    /// Sends blocks that are new here, and their objects.
+    pub struct Push {
+        /// The group.
+        pub group: GroupId,
+        /// The blocks, causes first.
+        pub blocks: Vec<Unverified>,
+        /// The objects that they name.
+        pub objects: Vec<ByteBuf>,
+    }
+
+    /// Tells what is here, so that who lacks it can pull.
+    pub struct Have {
+        /// The group.
+        pub group: GroupId,
+        /// What is new here.
+        pub tips: Vec<Reached>,
+    }
+
+    /// Blocks and objects.
+    pub struct Batch {
+        /// The blocks, causes first.
+        pub blocks: Vec<Unverified>,
+        /// The objects that they name, where they are here.
+        pub objects: Vec<ByteBuf>,
+        /// How far the blocks reach, author by author: where the next pull goes on.
+        pub reached: Vec<Reached>,
+        /// Whether there is more.
+        pub more: bool,
+    }
+}
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "each variant's struct is documented")]
+pub enum Request {
+    Probe(Probe),
+    Pull(Pull),
+    WantBlocks(WantBlocks),
+    WantObjects(WantObjects),
+    Push(Push),
+    Have(Have),
+}
+
+/// A response.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// To `pull`, `want_blocks` and `want_objects`.
+    Batch(Batch),
+    /// To `probe`: the frontiers are equal.
+    Same,
+    /// To `probe`: they are not.
+    Differs,
+    /// To `push` and `have`: taken. What was pushed is durable.
+    Taken,
+    /// To any: no.
+    Refused(Refused),
+}
+
+/// Why a request is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refused {
+    /// The group is not here, or the asker is no member of it: which of the two is nobody's business.
+    NotShared,
+    /// Too much at once: ask again after so many milliseconds.
+    Busy(u64),
+    /// The request breaks a rule of the protocol.
+    Malformed,
+    /// The store failed; the asker is not at fault.
+    Failed,
+}
+
+impl Request {
+    /// The group that it is about.
+    #[must_use]
+    pub const fn group(&self) -> GroupId {
+        match self {
+            Self::Probe(Probe { group, .. })
+            | Self::Pull(Pull { group, .. })
+            | Self::WantBlocks(WantBlocks { group, .. })
+            | Self::WantObjects(WantObjects { group, .. })
+            | Self::Push(Push { group, .. })
+            | Self::Have(Have { group, .. }) => *group,
+        }
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        cbor::encode(self)
+    }
+
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the bytes are none, or a list in it is too long.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let request = cbor::decode_lenient(bytes, limits::REQUEST_BYTES)?;
+        let (got, max) = match &request {
+            Self::Probe(probe) => (probe.digest.len(), 32),
+            Self::Pull(pull) => {
+                let tips = pull.frontier.iter().map(|author| author.tips.len()).max().unwrap_or(0);
+                if tips > limits::TIPS_PER_AUTHOR {
+                    return Err(DecodeError::TooLong { got: tips, max: limits::TIPS_PER_AUTHOR });
+                }
+                (pull.frontier.len(), limits::GROUP_MEMBERS)
+            }
+            Self::WantBlocks(want) => (want.ids.len(), limits::WANT_IDS),
+            Self::WantObjects(want) => (want.hashes.len(), limits::WANT_IDS),
+            Self::Push(push) => (push.blocks.len(), limits::BATCH_BLOCKS),
+            Self::Have(have) => (have.tips.len(), limits::GROUP_MEMBERS),
+        };
+        if got > max { Err(DecodeError::TooLong { got, max }) } else { Ok(request) }
+    }
+}
+
+impl Response {
+    /// Its bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        cbor::encode(self)
+    }
+
+    /// Reads a response.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the bytes are none, or a list in it is too long.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let response = cbor::decode_lenient(bytes, limits::MESSAGE_BYTES)?;
+        if let Self::Batch(batch) = &response {
+            let got = batch.blocks.len().max(batch.reached.len());
+            if got > limits::BATCH_BLOCKS {
+                return Err(DecodeError::TooLong { got, max: limits::BATCH_BLOCKS });
+            }
+        }
+        Ok(response)
+    }
+}
+
+impl From<&Frontier> for Vec<AuthorTips> {
+    fn from(frontier: &Frontier) -> Self {
+        frontier.authors().map(|(author, tips)| AuthorTips { author: *author, tips: tips.to_vec() }).collect()
+    }
+}
+
+/// The frontier that a pull names.
+#[must_use]
+pub fn frontier(tips: Vec<AuthorTips>) -> Frontier {
+    Frontier::new(tips.into_iter().map(|AuthorTips { author, tips }| (author, tips)))
+}
