@@ -5,9 +5,12 @@
 //! inside [`keystore`]'s sealed form**, and every secret is wiped from memory when it is dropped.
 
 mod id;
+pub mod keystore;
+mod password;
 mod secret;
 
 pub use id::{BadSignature, Identity, IdentityError};
+pub use password::{Password, PasswordError};
 pub use secret::SecretKey;
 
 /// What a signature covers: the length of the domain tag, the tag, and the message. No message of one domain can be
