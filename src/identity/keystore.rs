@@ -29,6 +29,9 @@
 //! ([RFC 7914](https://www.rfc-editor.org/rfc/rfc7914)) makes of the password's UTF-8 bytes and the salt. Bytes 0 to 78 are
 //! its associated data: whoever changes the header without the password only makes the file unreadable. The public key
 //! is in clear, so that `lbm keys show` asks for no password.
+//!
+//! Seeds, derived keys and the cipher's state are wiped. scrypt's own working memory is not (the crate has no way to): it
+//! goes back to the system unwiped.
 
 use std::fmt;
 

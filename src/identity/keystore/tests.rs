@@ -90,7 +90,7 @@ fn every_flipped_bit_is_noticed_without_a_password() {
             flipped[bit / 8] ^= 1 << (bit % 8);
             let error = error(&flipped);
             let expected = match bit / 8 {
-                0..8 => error == KeystoreError::NotAKeyFile,
+                ..=7 => error == KeystoreError::NotAKeyFile,
                 // A plain file that says it is encrypted is shorter than such a file has to be.
                 9 => matches!(error, KeystoreError::Altered | KeystoreError::Truncated { .. }),
                 _ => error == KeystoreError::Altered,
