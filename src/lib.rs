@@ -1,5 +1,5 @@
 //! LBM.
 pub mod cbor;
-
+pub mod datadir;
 pub mod identity;
 pub mod limits;
