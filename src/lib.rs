@@ -1,6 +1,11 @@
 //! LBM.
 pub mod cbor;
+<<<<<<< HEAD
 pub mod chain;
+=======
+pub mod cli;
+pub mod datadir;
+>>>>>>> h1
 pub mod identity;
 pub mod kv;
 pub mod ledger;

@@ -126,6 +126,13 @@ pub const WRITER_BATCH: usize = 512;
 pub const EVENT_BACKLOG: usize = 1_024;
 /// A password, bytes: the least and the most.
 pub const PASSWORD_BYTES: core::ops::RangeInclusive<usize> = 8..=1_024;
+/// A key file, bytes. Ours have at most 159; nothing longer is read into memory to be told that it is none.
+pub const KEY_FILE_BYTES: usize = 4 * 1_024;
+/// Memory that the parameters in a key file may make scrypt take, bytes: four times what we write. A file from
+/// elsewhere could ask for terabytes before its password is even looked at.
+pub const KEY_SCRYPT_MEMORY_BYTES: u64 = 512 * 1_024 * 1_024;
+/// Passes (scrypt's `p`) that a key file may ask for: with the memory it bounds the time, to about eight seconds.
+pub const KEY_SCRYPT_PASSES: u32 = 4;
 
 const _: () = assert!(CLAIM_TEXT_BYTES + TITLE_BYTES + TAGS * (TAG_BYTES + 3) + 64 <= OBJECT_BYTES);
 const _: () = assert!(BATCH_BYTES + BLOCK_BYTES + BLOCK_TRANSACTIONS * 64 * 1024 <= 2 * MESSAGE_BYTES);
