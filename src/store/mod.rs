@@ -1,0 +1,299 @@
+//! All rows in one redb file: what is durable, and consistent views of it.
+//!
+//! Owns the file's tables and versions. One thread writes (`runtime::writer`); readers take a [`View`], which never waits and
+//! never changes. **A batch of rows is there as a whole or not at all, and is on the disk before [`Store::commit`] returns**:
+//! each commit is in two phases, so that its validity does not rest on a checksum that is not cryptographic, and keeps the
+//! allocator's state, so that a start after a crash repairs nothing.
+
+mod rows;
+mod schema;
+
+use std::path::{Path, PathBuf};
+
+use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageBackend, WriteTransaction};
+
+use crate::chain::GroupId;
+use crate::identity::Identity;
+use crate::kv::{Changes, KvError, Read, Table};
+use crate::node::engine::Groups;
+use rows::GroupRows;
+use schema::{BOOK, Bytes, GROUPS, META, definition};
+
+/// Memory that redb keeps pages in, bytes. A frontier, the open end of the order and the paths to them fit; the rest is the
+/// operating system's to cache.
+const CACHE_BYTES: usize = 24 * 1024 * 1024;
+
+/// Why the store cannot be opened or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file was written by a newer version.
+    #[error(
+        "{path} was written by a newer version of lbm (schema {found}, this one knows {known}): upgrade lbm, nothing was changed"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: u64,
+        /// Ours.
+        known: u64,
+    },
+    /// The file belongs to another identity.
+    #[error(
+        "{path} belongs to {owner}, and the key of this data folder is another's: put the right node.key beside it, or start with an empty data folder"
+    )]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: Identity,
+    },
+    /// There is too little room on the disk to write safely.
+    #[error(
+        "the disk of {path} has {free_mib} MiB left, and lbm needs {least_mib} MiB to write safely: free some space; nothing was written"
+    )]
+    DiskFull {
+        /// The file.
+        path: PathBuf,
+        /// What is left.
+        free_mib: u64,
+        /// What must be.
+        least_mib: u64,
+    },
+    /// Another process has the file open.
+    #[error("{0} is open in another process: stop the other daemon first")]
+    Busy(PathBuf),
+    /// redb failed.
+    #[error("the database {path} failed: {source}")]
+    Redb {
+        /// The file.
+        path: PathBuf,
+        /// What redb says.
+        source: Box<redb::Error>,
+    },
+    /// A row cannot be read.
+    #[error(transparent)]
+    Row(#[from] KvError),
+}
+
+/// Least room on the disk for a commit, bytes: more than the largest batch grows the file by.
+const LEAST_FREE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The file.
+pub struct Store {
+    db: Database,
+    path: PathBuf,
+}
+
+/// A group that the node keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Which.
+    pub id: GroupId,
+    /// Its number: the prefix of its rows.
+    number: u32,
+}
+
+/// What one commit changes besides the rows of groups.
+#[derive(Debug, Default)]
+pub struct Registry {
+    /// Groups to keep from now on.
+    pub join: Vec<GroupId>,
+    /// Groups to drop, with all of their rows.
+    pub leave: Vec<GroupId>,
+    /// The address book, where it changed: each peer's entry, encoded.
+    pub book: Option<Vec<(Identity, Vec<u8>)>>,
+}
+
+impl Store {
+    /// Opens the file, and makes it where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it is newer, another identity's, open elsewhere, or damaged.
+    pub fn open(path: &Path, owner: &Identity) -> Result<Self, StoreError> {
+        Self::check_room(path)?;
+        let created = Database::builder().set_cache_size(CACHE_BYTES).create(path);
+        let db = created.map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => StoreError::Busy(path.to_owned()),
+            error => failed(path, error),
+        })?;
+        Self::set_up(db, path, owner)
+    }
+
+    /// Opens a file behind a backend: for tests that make it fail.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(backend: impl StorageBackend, owner: &Identity) -> Result<Self, StoreError> {
+        let path = Path::new("backend");
+        let db = Database::builder().create_with_backend(backend).map_err(|error| failed(path, error))?;
+        Self::set_up(db, path, owner)
+    }
+
+    fn set_up(db: Database, path: &Path, owner: &Identity) -> Result<Self, StoreError> {
+        let store = Self { db, path: path.to_owned() };
+        schema::prepare(&store, owner)?;
+        Ok(store)
+    }
+
+    fn begin(&self) -> Result<WriteTransaction, StoreError> {
+        let mut transaction = self.db.begin_write().map_err(|error| self.failed(error))?;
+        transaction.set_two_phase_commit(true);
+        transaction.set_quick_repair(true);
+        Ok(transaction)
+    }
+
+    fn failed(&self, error: impl Into<redb::Error>) -> StoreError {
+        failed(&self.path, error)
+    }
+
+    fn check_room(path: &Path) -> Result<(), StoreError> {
+        let Some(folder) = path.parent() else { return Ok(()) };
+        let Ok(stat) = rustix::fs::statvfs(folder) else { return Ok(()) };
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if free >= LEAST_FREE_BYTES {
+            return Ok(());
+        }
+        let (free_mib, least_mib) = (free >> 20, LEAST_FREE_BYTES >> 20);
+        Err(StoreError::DiskFull { path: path.to_owned(), free_mib, least_mib })
+    }
+
+    /// Makes a batch durable, as a whole.
+    ///
+    /// # Errors
+    /// [`StoreError`]: then nothing of it is there.
+    pub fn commit(&self, changes: &[(GroupId, Changes)], registry: &Registry) -> Result<(), StoreError> {
+        Self::check_room(&self.path)?;
+        let transaction = self.begin()?;
+        self.write(&transaction, changes, registry).map_err(|error| self.failed(error))?;
+        transaction.commit().map_err(|error| self.failed(error))
+    }
+
+    fn write(
+        &self,
+        transaction: &WriteTransaction,
+        changes: &[(GroupId, Changes)],
+        registry: &Registry,
+    ) -> Result<(), redb::Error> {
+        let mut numbers = Vec::with_capacity(changes.len());
+        {
+            let mut groups = transaction.open_table(GROUPS)?;
+            for id in changes.iter().map(|(id, _)| id).chain(&registry.join) {
+                let known = groups.get(id.as_bytes().as_slice())?.map(|number| number.value());
+                let number = match known {
+                    Some(number) => number,
+                    None => {
+                        let mut meta = transaction.open_table(META)?;
+                        let next = meta.get(schema::NEXT_GROUP)?.map_or(0, |number| number.value());
+                        meta.insert(schema::NEXT_GROUP, next + 1)?;
+                        let number = u32::try_from(next).unwrap_or(u32::MAX);
+                        groups.insert(id.as_bytes().as_slice(), number)?;
+                        number
+                    }
+                };
+                numbers.push(number);
+            }
+            for id in &registry.leave {
+                let number = groups.remove(id.as_bytes().as_slice())?.map(|number| number.value());
+                if let Some(number) = number {
+                    rows::remove_group(transaction, number)?;
+                }
+            }
+        }
+        for table in Table::ALL {
+            rows::write_table(
+                transaction,
+                table,
+                changes.iter().map(|(_, changes)| changes.table(table)).zip(&numbers),
+            )?;
+        }
+        if let Some(book) = &registry.book {
+            let mut rows = transaction.open_table(BOOK)?;
+            rows.retain(|_, _| false)?;
+            for (peer, entry) in book {
+                rows.insert(peer.as_bytes().as_slice(), entry.as_slice())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A consistent view of everything that is durable now.
+    ///
+    /// # Errors
+    /// [`KvError`] where redb fails.
+    pub fn view(&self) -> Result<View, KvError> {
+        let transaction = self.db.begin_read().map_err(KvError::new)?;
+        let open = |table| transaction.open_table(definition(table)).map_err(KvError::new);
+        Ok(View {
+            groups: transaction.open_table(GROUPS).map_err(KvError::new)?,
+            book: transaction.open_table(BOOK).map_err(KvError::new)?,
+            tables: [
+                open(Table::Line)?,
+                open(Table::Id)?,
+                open(Table::Order)?,
+                open(Table::Log)?,
+                open(Table::State)?,
+                open(Table::Object)?,
+                open(Table::Meta)?,
+            ],
+        })
+    }
+
+    /// Bytes of the file on the disk.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+    }
+}
+
+fn failed(path: &Path, error: impl Into<redb::Error>) -> StoreError {
+    StoreError::Redb { path: path.to_owned(), source: Box::new(error.into()) }
+}
+
+/// A consistent view of everything that was durable when it was taken.
+pub struct View {
+    groups: ReadOnlyTable<Bytes, u32>,
+    book: ReadOnlyTable<Bytes, Bytes>,
+    tables: [ReadOnlyTable<Bytes, Bytes>; Table::ALL.len()],
+}
+
+impl View {
+    /// The groups that the node keeps, ascending by id.
+    ///
+    /// # Errors
+    /// [`KvError`] where redb fails.
+    pub fn groups(&self) -> Result<Vec<Kept>, KvError> {
+        let mut groups = Vec::new();
+        for row in self.groups.iter().map_err(KvError::new)? {
+            let (id, number) = row.map_err(KvError::new)?;
+            let id = id.value().try_into().map_err(|_| KvError::damaged(Table::Meta, id.value()))?;
+            groups.push(Kept { id: GroupId::from_bytes(id), number: number.value() });
+        }
+        Ok(groups)
+    }
+
+    /// The rows of a group that [`View::groups`] has named.
+    #[must_use]
+    pub fn rows(&self, kept: Kept) -> impl Read + '_ {
+        GroupRows::new(&self.tables, kept.number)
+    }
+
+    /// The entries of the address book.
+    ///
+    /// # Errors
+    /// [`KvError`] where redb fails.
+    pub fn book(&self) -> Result<Vec<Vec<u8>>, KvError> {
+        let rows = self.book.iter().map_err(KvError::new)?;
+        rows.map(|row| row.map(|(_, entry)| entry.value().to_vec()).map_err(KvError::new)).collect()
+    }
+}
+
+impl Groups for View {
+    fn group(&self, id: &GroupId) -> Result<Option<Box<dyn Read + '_>>, KvError> {
+        let number = self.groups.get(id.as_bytes().as_slice()).map_err(KvError::new)?.map(|number| number.value());
+        Ok(number.map(|number| Box::new(GroupRows::new(&self.tables, number)) as Box<dyn Read>))
+    }
+}
+
+#[cfg(test)]
+mod tests;
