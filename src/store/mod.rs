@@ -10,6 +10,7 @@ mod schema;
 
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageBackend, WriteTransaction};
 
 use crate::chain::GroupId;
@@ -139,7 +140,7 @@ impl Store {
     fn begin(&self) -> Result<WriteTransaction, StoreError> {
         let mut transaction = self.db.begin_write().map_err(|error| self.failed(error))?;
         transaction.set_two_phase_commit(true);
-        transaction.set_quick_repair(true);
+        transaction.set_quick_repair(false);
         Ok(transaction)
     }
 
