@@ -1,5 +1,7 @@
 //! LBM.
 pub mod api;
 pub mod cbor;
+pub mod config;
 pub mod identity;
 pub mod limits;
+pub mod telemetry;
