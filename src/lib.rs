@@ -1,6 +1,7 @@
 //! LBM.
 pub mod api;
 pub mod cbor;
+pub mod cli;
 pub mod config;
 pub mod identity;
 pub mod limits;

@@ -102,9 +102,7 @@ impl Client {
                 Err(target.refusal(&response, &body))
             }
         };
-        tokio::time::timeout(Duration::from_millis(timeout_ms), answer)
-            .await
-            .unwrap_or_else(|_| Err(ClientError::Timeout { route: target.name(), timeout_s: timeout_ms / 1000 }))
+        target.within(timeout_ms, answer).await
     }
 
     /// Opens a stream of events.
@@ -116,11 +114,15 @@ impl Client {
     ) -> Result<EventStream<T>, ClientError> {
         let target = Target::new(route, &[], query)?;
         let request = target.request(body)?;
-        let (response, connection) = self.send(&target, request).await?;
-        if !response.status().is_success() {
+        let head = async {
+            let (response, connection) = self.send(&target, request).await?;
+            if response.status().is_success() {
+                return Ok((response, connection));
+            }
             let (response, body) = self.read(&target, response, connection).await?;
-            return Err(target.refusal(&response, &body));
-        }
+            Err(target.refusal(&response, &body))
+        };
+        let (response, connection) = target.within(limits::API_TIMEOUT_MS, head).await?;
         let media_type = response.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
         match media_type {
             Some(found) if found.starts_with(EVENT_MEDIA_TYPE) => {
@@ -209,6 +211,16 @@ impl Target {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         request.body(Full::from(bytes)).map_err(|error| unwritable(error.to_string()))
+    }
+
+    async fn within<A>(
+        &self,
+        timeout_ms: u64,
+        answer: impl Future<Output = Result<A, ClientError>>,
+    ) -> Result<A, ClientError> {
+        tokio::time::timeout(Duration::from_millis(timeout_ms), answer)
+            .await
+            .unwrap_or_else(|_| Err(ClientError::Timeout { route: self.name(), timeout_s: timeout_ms / 1000 }))
     }
 
     fn broken(&self, source: BrokenAnswer) -> ClientError {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{self, FieldError};
 use crate::identity::Identity;
+use crate::limits;
 
 /// What a member may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -224,10 +225,24 @@ pub struct Verified {
 pub struct JoinGroup {
     /// The full id of the group.
     pub group: String,
-    /// How long to follow the joining, at most `limits::JOIN_WAIT_MS`, which is also the default. With 0 the answer comes
-    /// at once. The node goes on either way, until it is a member or leaves.
+    /// How long to follow the joining, at most `limits::JOIN_WAIT_MS`; `limits::JOIN_DEFAULT_WAIT_MS` where it is not given.
+    /// With 0 the answer comes at once. The node goes on either way, until it has the group or leaves it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_ms: Option<u64>,
+}
+
+impl JoinGroup {
+    /// Checks how long the joining is to be followed. Whether the group is an id, the daemon says.
+    ///
+    /// # Errors
+    /// Where it is longer than `limits::JOIN_WAIT_MS`.
+    pub fn check(&self) -> Result<(), FieldError> {
+        let most = limits::JOIN_WAIT_MS;
+        match self.wait_ms {
+            Some(value) if value > most => Err(FieldError::Range { field: "wait_ms", value, least: 0, most }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Answer to leaving: the node replicates the group no longer.
