@@ -118,6 +118,12 @@ impl Changes {
         &mut self.0[table as usize]
     }
 
+    /// Number of changed rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.iter().map(BTreeMap::len).sum()
+    }
+
     /// Whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {

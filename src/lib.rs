@@ -1,7 +1,9 @@
 //! LBM.
+pub mod api;
 pub mod cbor;
 pub mod chain;
 pub mod cli;
+pub mod config;
 pub mod datadir;
 pub mod identity;
 pub mod kv;
@@ -10,4 +12,5 @@ pub mod limits;
 pub mod node;
 pub mod runtime;
 pub mod store;
+pub mod telemetry;
 pub mod wire;

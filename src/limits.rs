@@ -26,12 +26,42 @@ pub const EXPERIENCE_BYTES: usize = 1024 * 1024;
 pub const QUERY_BYTES: usize = 8 * 1024;
 /// Claims that one context may name.
 pub const CONTEXT_TOP_K: usize = 100;
+/// Claims of a context that asks for no number.
+pub const CONTEXT_DEFAULT_TOP_K: usize = 8;
+/// Text of one context, UTF-8 bytes: more than any model reads at once.
+pub const CONTEXT_BYTES: usize = 1024 * 1024;
 /// Rows of one page of a listing.
 pub const PAGE_ROWS: usize = 1_000;
+/// Rows of a page that asks for no number.
+pub const PAGE_DEFAULT_ROWS: usize = 100;
+/// Text after which a page of a listing ends, UTF-8 bytes; its last row may go past it.
+pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// One multiaddr as text, bytes: a relayed address with two names in it stays under this.
+pub const ADDRESS_BYTES: usize = 1_024;
 /// Claims in one bulk request of the API. Larger files are sent in several requests.
 pub const BULK_CLAIMS: usize = 1_000;
 /// Body of one API request, bytes: a bulk of ordinary claims, or one experience in base64.
 pub const API_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// Body of one API answer that a client reads, bytes: a full page or context with each byte escaped as JSON's `\u0001`.
+pub const API_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+/// One event of a stream that a client reads, bytes. Events carry ids and sentences, never a claim's text.
+pub const API_EVENT_BYTES: usize = 64 * 1024;
+/// How long a client waits for an ordinary answer, milliseconds: a commit behind a full writer's queue on a slow disk.
+pub const API_TIMEOUT_MS: u64 = 60_000;
+/// How long a client waits for an answer that walks a whole history or asks peers, milliseconds.
+pub const API_SLOW_TIMEOUT_MS: u64 = 3_600_000;
+/// Connections that a client keeps open for its next requests.
+pub const API_IDLE_CONNECTIONS: usize = 8;
+/// How long a joining can be followed, milliseconds: then the connection is given back, and the node goes on alone.
+pub const JOIN_WAIT_MS: u64 = 3_600_000;
+/// How long a joining is followed when nobody says, milliseconds.
+pub const JOIN_DEFAULT_WAIT_MS: u64 = 60_000;
+/// Claims in one bulk file: it is checked whole, in memory, before the first is sent.
+pub const BULK_FILE_CLAIMS: usize = 1_000_000;
+/// Bytes of the same.
+pub const BULK_FILE_BYTES: u64 = 512 * 1024 * 1024;
+/// One line of a bulk file, bytes: the largest claim with each byte escaped.
+pub const BULK_LINE_BYTES: usize = 6 * (CLAIM_TEXT_BYTES + TITLE_BYTES + TAGS * (TAG_BYTES + 4)) + 1024;
 
 // ---- the chain ------------------------------------------------------------------------------------------------
 
@@ -115,6 +145,13 @@ pub const IDLE_CONNECTION_MS: u64 = 90_000;
 pub const SWEEP_MS: u64 = 2_000;
 /// Default interval of the repair pull, seconds (`LB_SYNC_INTERVAL_S`).
 pub const SYNC_INTERVAL_S: u64 = 300;
+/// Default for the requests of one peer that are served in a minute (`LB_P2P_MAX_REQ_PER_MIN`): a hundred a second, so that
+/// a peer that catches up or pushes claim by claim never meets it and one that floods does.
+pub const REQUESTS_PER_PEER_PER_MIN: u32 = 6_000;
+/// Addresses that one node listens on.
+pub const LISTEN_ADDRESSES: usize = 32;
+/// Peers that the settings name.
+pub const STATIC_PEERS: usize = 256;
 
 // ---- the daemon -----------------------------------------------------------------------------------------------
 
@@ -124,6 +161,10 @@ pub const WRITER_QUEUE: usize = 1_024;
 pub const WRITER_BATCH: usize = 512;
 /// Events that a subscriber of the API may fall behind before it is told how many it missed.
 pub const EVENT_BACKLOG: usize = 1_024;
+/// The settings file, bytes.
+pub const CONFIG_FILE_BYTES: u64 = 64 * 1024;
+/// Daily log files that are kept in `LB_LOG_DIR`.
+pub const LOG_FILES: usize = 14;
 /// A password, bytes: the least and the most.
 pub const PASSWORD_BYTES: core::ops::RangeInclusive<usize> = 8..=1_024;
 /// A key file, bytes. Ours have at most 159; nothing longer is read into memory to be told that it is none.
@@ -138,3 +179,7 @@ const _: () = assert!(CLAIM_TEXT_BYTES + TITLE_BYTES + TAGS * (TAG_BYTES + 3) + 
 const _: () = assert!(BATCH_BYTES + BLOCK_BYTES + BLOCK_TRANSACTIONS * 64 * 1024 <= 2 * MESSAGE_BYTES);
 const _: () = assert!(BLOCK_BYTES + OBJECT_BYTES <= REQUEST_BYTES && REQUEST_BYTES <= MESSAGE_BYTES);
 const _: () = assert!(GROUP_MEMBERS * 64 <= REQUEST_BYTES);
+const _: () = assert!(6 * PAGE_BYTES + 6 * CLAIM_TEXT_BYTES + PAGE_ROWS * 4 * 1024 <= API_ANSWER_BYTES);
+const _: () = assert!(BULK_LINE_BYTES <= API_BODY_BYTES && 6 * EXPERIENCE_BYTES <= API_BODY_BYTES);
+const _: () = assert!(2 * 6 * CONTEXT_BYTES + CONTEXT_TOP_K * 4 * 1024 <= API_ANSWER_BYTES);
+const _: () = assert!(PAGE_DEFAULT_ROWS <= PAGE_ROWS && CONTEXT_DEFAULT_TOP_K <= CONTEXT_TOP_K);

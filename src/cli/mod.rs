@@ -1,6 +1,126 @@
-//! The command line: a face that parses, asks, calls and prints.
+//! The command line: a face that parses, asks the daemon through the API's client, and prints.
+//!
+//! Owns the arguments of both binaries, the forms of answers, and the exit codes: 0 done, 1 refused or failed, 2 wrong
+//! usage, 3 no daemon. **Standard output is the answer and nothing else**; words for people go to standard error. It adds
+//! nothing to what the API can do.
 
+pub mod config;
+pub mod ctl;
+pub mod error;
 pub mod init;
 pub mod keys;
+pub mod node;
 pub mod output;
 pub mod password;
+pub mod session;
+pub mod text;
+pub mod when;
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use self::error::{CliError, Outcome};
+use self::session::{Session, Streams};
+use crate::api::client::Client;
+use crate::config::{data_folder, process_environment};
+
+/// Share what agents learn between the machines of one network
+///
+/// Each machine runs one daemon, `lbm-node`; `lbm ctl` talks to it. `lbm demo` shows the whole story.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "lbm", version, max_term_width = 100)]
+pub struct Cli {
+    /// What is accepted anywhere on the line.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What is accepted anywhere on the line.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct GlobalArgs {
+    /// Data folder of the daemon [env: LB_DATA] [default: the platform's data folder]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Print one JSON document with stable keys, not text for people
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+impl GlobalArgs {
+    /// The data folder: the flag, `LB_DATA`, or the platform's.
+    ///
+    /// # Errors
+    /// Where none of them is known.
+    pub fn data_folder(&self) -> Result<PathBuf, CliError> {
+        Ok(data_folder(self.data.clone(), &process_environment)?.value)
+    }
+}
+
+/// What `lbm` can do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Start daemons on this machine, play the whole story, and leave nothing behind
+    Demo(DemoArgs),
+    /// Show the settings in force, and where each comes from
+    Config(config::ConfigArgs),
+    /// Ask the daemon
+    Ctl(ctl::CtlArgs),
+    /// Run the daemon, as `lbm-node` does
+    #[command(hide = true)]
+    Node(node::NodeArgs),
+}
+
+/// Arguments of `lbm demo`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct DemoArgs {}
+
+/// Runs `lbm ctl`: the whole of it, with the process's streams.
+#[must_use]
+pub fn run_ctl(args: &ctl::CtlArgs, global: &GlobalArgs) -> ExitCode {
+    let mut streams = Streams::of_process();
+    let shows_progress = std::io::stderr().is_terminal();
+    let ran = global.data_folder().and_then(|data| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
+        let standard =
+            (&mut streams.out as &mut dyn Write, &mut streams.err as &mut dyn Write, &mut streams.input as _);
+        let mut session = Session::new(Client::new(&data), global.json, standard);
+        session.shows_progress = shows_progress;
+        runtime.block_on(ctl::run(args, &mut session))
+    });
+    finish(ran, global.json, &mut streams.out, &mut streams.err)
+}
+
+/// Runs `lbm config`, with the process's streams.
+#[must_use]
+pub fn run_config(args: &config::ConfigArgs, global: &GlobalArgs) -> ExitCode {
+    let mut streams = Streams::of_process();
+    let ran = config::run(args, global, &process_environment, &mut streams.out);
+    finish(ran, global.json, &mut streams.out, &mut streams.err)
+}
+
+/// Says why a command failed, in a sentence to people and with `--json` in a document to programs, and gives its exit code.
+pub fn finish(ran: Result<Outcome, CliError>, json: bool, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
+    match ran {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Bad) => ExitCode::FAILURE,
+        Err(error) => {
+            if !error.is_reader_gone() {
+                // With both streams closed there is only the exit code left to tell it by.
+                let _ = writeln!(err, "error: {}", text::harmless(&error.to_string()));
+                if json {
+                    let _ = writeln!(out, "{}", error.document()).and_then(|()| out.flush());
+                }
+            }
+            error.exit_code()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

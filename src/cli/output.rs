@@ -12,3 +12,28 @@ pub trait Render: Serialize {
     /// Those of `out`.
     fn render(&self, out: &mut dyn Write) -> io::Result<()>;
 }
+
+/// Writes an answer in the form that was asked for, and sees that it is out.
+///
+/// # Errors
+/// Those of `out`.
+pub fn print<R: Render>(answer: &R, json: bool, out: &mut dyn Write) -> io::Result<()> {
+    if json {
+        serde_json::to_writer(&mut *out, answer)?;
+        out.write_all(b"\n")?;
+    } else {
+        answer.render(out)?;
+    }
+    out.flush()
+}
+
+/// An answer of the API and the moment at which it is shown, for times like `2 min ago`. As JSON it is the answer.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct At<T> {
+    /// The answer.
+    pub answer: T,
+    /// Milliseconds since the Unix epoch.
+    #[serde(skip)]
+    pub now_ms: u64,
+}

@@ -80,6 +80,9 @@ pub enum StoreError {
 /// Least room on the disk for a commit, bytes: more than the largest batch grows the file by.
 const LEAST_FREE_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Rows of a batch from which its tables are written side by side.
+const SIDE_BY_SIDE_ROWS: usize = 4_096;
+
 /// The file.
 pub struct Store {
     db: Database,
@@ -201,12 +204,15 @@ impl Store {
                 }
             }
         }
-        for table in Table::ALL {
-            rows::write_table(
-                transaction,
-                table,
-                changes.iter().map(|(_, changes)| changes.table(table)).zip(&numbers),
-            )?;
+        let write = |table: &Table| {
+            let changed = changes.iter().map(|(_, changes)| changes.table(*table));
+            rows::write_table(transaction, *table, changed.zip(&numbers))
+        };
+        // The tables are trees of their own: a large batch goes into them side by side, a small one is done before threads wake.
+        if changes.iter().map(|(_, changes)| changes.len()).sum::<usize>() >= SIDE_BY_SIDE_ROWS {
+            Table::ALL.par_iter().try_for_each(write)?;
+        } else {
+            Table::ALL.iter().try_for_each(write)?;
         }
         if let Some(book) = &registry.book {
             let mut rows = transaction.open_table(BOOK)?;

@@ -19,7 +19,9 @@ fn group(number: u8) -> GroupId {
     GroupId::from_bytes([number; 32])
 }
 
-fn changes(rows: &[(Table, &[u8], Option<&[u8]>)]) -> Changes {
+type Row<'a> = (Table, &'a [u8], Option<&'a [u8]>);
+
+fn changes(rows: &[Row<'_>]) -> Changes {
     let nothing = Memory::default();
     let mut overlay = Overlay::new(&nothing);
     for (table, key, value) in rows {

@@ -1,0 +1,29 @@
+//! The HTTP API of the daemon: what goes over the local socket, and the client that every face uses.
+//!
+//! Owns the request and answer types ([`types`]), the table of routes with the permission each asks for ([`routes`]),
+//! and the [`client`]. Both sides build on the same types and the same paths: **a face can neither send nor read what
+//! this module does not name**, and no face has a second way in.
+
+pub mod client;
+pub mod routes;
+pub mod types;
+
+use std::path::{Path, PathBuf};
+
+/// Header of each answer: the daemon's version, so that a client of another one can say so.
+pub const VERSION_HEADER: &str = "lbm-version";
+
+/// Version of this build, as the daemon and its clients name it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Media type of a [`types::Problem`] (RFC 9457 §3).
+pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
+
+/// Media type of a stream of events (WHATWG HTML, server-sent events).
+pub const EVENT_MEDIA_TYPE: &str = "text/event-stream";
+
+/// The socket of the daemon that serves the data folder `data`.
+#[must_use]
+pub fn socket_path(data: &Path) -> PathBuf {
+    data.join("lbm.sock")
+}

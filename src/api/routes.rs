@@ -1,0 +1,173 @@
+//! The table of routes: method, path and permission of each, for the server, the client and the description.
+//!
+//! **A handler is reached through its [`Route`] only, and the permission stands on the route**: it is checked once, where
+//! the router is built, and no handler can forget it.
+
+use hyper::Method;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What a caller needs to be allowed to use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Permission {
+    /// Look: nothing changes.
+    Read,
+    /// Write into groups in the identity's name.
+    Write,
+    /// Create groups and manage their members.
+    Admin,
+    /// Change what the node does: its peers, its groups, its syncs.
+    Operate,
+}
+
+/// How long an answer may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pace {
+    /// Up to `limits::API_TIMEOUT_MS`.
+    Quick,
+    /// Up to `limits::API_SLOW_TIMEOUT_MS`: walks a history or asks peers.
+    Slow,
+    /// A stream of server-sent events, for as long as both sides like.
+    Stream,
+}
+
+/// One route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// HTTP method.
+    pub method: Method,
+    /// Path, its parameters in braces (axum's form, and OpenAPI's).
+    pub path: &'static str,
+    /// What a caller needs.
+    pub permission: Permission,
+    /// How long an answer may take.
+    pub pace: Pace,
+    /// What it does, as one line.
+    pub summary: &'static str,
+}
+
+/// Characters of a parameter that are escaped: all but letters, digits and what group names have besides. A dot is, so that
+/// no parameter can be a `..`.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b':');
+
+impl Route {
+    const fn new(method: Method, path: &'static str, permission: Permission, summary: &'static str) -> Self {
+        Self { method, path, permission, pace: Pace::Quick, summary }
+    }
+
+    const fn slow(mut self) -> Self {
+        self.pace = Pace::Slow;
+        self
+    }
+
+    const fn stream(mut self) -> Self {
+        self.pace = Pace::Stream;
+        self
+    }
+
+    /// The path with its parameters filled in, in the order in which they stand.
+    ///
+    /// A parameter is whatever a person typed: what has a meaning in a path is escaped.
+    #[must_use]
+    pub fn fill(&self, parameters: &[&str]) -> String {
+        let mut parameters = parameters.iter();
+        let mut path = String::with_capacity(self.path.len() + 64);
+        for segment in self.path.split('/').skip(1) {
+            path.push('/');
+            if !segment.starts_with('{') {
+                path.push_str(segment);
+                continue;
+            }
+            if let Some(value) = parameters.next() {
+                path.extend(utf8_percent_encode(value, ESCAPED));
+            }
+        }
+        path
+    }
+
+    /// How many parameters the path has.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        self.path.split('/').filter(|segment| segment.starts_with('{')).count()
+    }
+}
+
+macro_rules! routes {
+    ($($name:ident = $method:ident $path:literal $permission:ident $($pace:ident)?, $summary:literal;)+) => {
+        $(
+            #[doc = concat!("`", stringify!($method), " ", $path, "`: ", $summary)]
+            pub static $name: Route =
+                Route::new(Method::$method, $path, Permission::$permission, $summary)$(.$pace())?;
+        )+
+
+        /// Every route.
+        pub static ALL: &[&Route] = &[$(&$name),+];
+    };
+}
+
+routes! {
+    STATUS = GET "/api/v1/status" Read, "who the node is and what it does";
+    HEALTH = GET "/api/v1/health" Read, "what is well and what is not";
+    EVENTS = GET "/api/v1/events" Read stream, "what happens, as it happens";
+    REJECTED = GET "/api/v1/rejected" Read, "blocks that the ledger refuses, and why";
+    SYNC = POST "/api/v1/sync" Operate slow, "ask every connected member for what is missing, now";
+    PEER_LIST = GET "/api/v1/peers" Read, "the address book";
+    PEER_ADD = POST "/api/v1/peers" Operate, "add a peer's address and dial it";
+    PEER_REMOVE = DELETE "/api/v1/peers/{peer}" Operate, "forget a peer, by peer id or alias";
+    GROUP_CREATE = POST "/api/v1/groups" Admin, "create a group";
+    GROUP_LIST = GET "/api/v1/groups" Read, "this node's groups";
+    GROUP_JOIN = POST "/api/v1/join" Operate stream, "start to replicate a group, and follow how it goes";
+    GROUP_SHOW = GET "/api/v1/groups/{group}" Read, "one group";
+    GROUP_LEAVE = POST "/api/v1/groups/{group}/leave" Operate, "replicate a group no longer";
+    GROUP_MEMBERS = GET "/api/v1/groups/{group}/members" Read, "a group's members";
+    GROUP_STATS = GET "/api/v1/groups/{group}/stats" Read, "a group's sizes";
+    GROUP_VERIFY = POST "/api/v1/groups/{group}/verify" Read slow, "check every signature and fold again from nothing";
+    MEMBER_ADD = POST "/api/v1/groups/{group}/members" Admin, "add a member";
+    MEMBER_SET_ROLE = PUT "/api/v1/groups/{group}/members/{member}" Admin, "change a member's role";
+    MEMBER_REMOVE = DELETE "/api/v1/groups/{group}/members/{member}" Admin, "remove a member";
+    CLAIM_PUBLISH = POST "/api/v1/groups/{group}/claims" Write, "publish a claim";
+    CLAIM_BULK = POST "/api/v1/groups/{group}/claims/bulk" Write, "publish many claims, all or none";
+    CLAIM_LIST = GET "/api/v1/groups/{group}/claims" Read, "a page of the claims, in the group's order";
+    CLAIM_RECENT = GET "/api/v1/groups/{group}/claims/recent" Read, "the newest claims";
+    CLAIM_SHOW = GET "/api/v1/groups/{group}/claims/{claim}" Read, "one claim";
+    CLAIM_THREAD = GET "/api/v1/groups/{group}/claims/{claim}/thread" Read, "the thread that a claim stands in";
+    CLAIM_RETRACT = POST "/api/v1/groups/{group}/claims/{claim}/retract" Write, "take a claim back";
+    CONTEXT = POST "/api/v1/groups/{group}/context" Read, "compile a context for a query";
+    EXPERIENCE_SUBMIT = POST "/api/v1/groups/{group}/experiences" Write, "submit the record of an agent's run";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_routes_are_one() {
+        let distinct: HashSet<_> = ALL.iter().map(|route| (route.method.as_str(), route.path)).collect();
+        assert_eq!(distinct.len(), ALL.len());
+    }
+
+    #[test]
+    fn what_only_looks_needs_read_and_what_changes_needs_more() {
+        for route in ALL {
+            let asks = route.path.ends_with("/context") || route.path.ends_with("/verify");
+            let looks = route.method == Method::GET || asks;
+            assert_eq!(route.permission == Permission::Read, looks, "{}", route.path);
+        }
+    }
+
+    #[test]
+    fn paths_escape_what_a_person_typed() {
+        for (typed, path) in [
+            ("domain:research", "/api/v1/groups/domain:research"),
+            ("a/b?c#d e", "/api/v1/groups/a%2Fb%3Fc%23d%20e"),
+            ("..", "/api/v1/groups/%2E%2E"),
+            ("ä", "/api/v1/groups/%C3%A4"),
+            ("\r\nX: y", "/api/v1/groups/%0D%0AX:%20y"),
+        ] {
+            assert_eq!(GROUP_SHOW.fill(&[typed]), path);
+        }
+        assert_eq!(CLAIM_THREAD.fill(&["g", "ab"]), "/api/v1/groups/g/claims/ab/thread");
+        assert_eq!((STATUS.parameters(), CLAIM_THREAD.parameters()), (0, 2));
+    }
+}

@@ -1,0 +1,214 @@
+//! Claims: publishing one or many, listing, threads, retraction; and experiences.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::{self, FieldError};
+use crate::limits;
+
+/// A claim to publish: body of `POST …/claims`, and one line of a bulk file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewClaim {
+    /// What is claimed, at most `limits::CLAIM_TEXT_BYTES`.
+    pub text: String,
+    /// One line above it, at most `limits::TITLE_BYTES`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// At most `limits::TAGS` tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The claim that this one answers: its hash, or a unique prefix of it. It must exist in the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_hash: Option<String>,
+}
+
+impl NewClaim {
+    /// Checks each field's bounds.
+    ///
+    /// # Errors
+    /// The first field that breaks one.
+    pub fn check(&self) -> Result<(), FieldError> {
+        check::text("text", &self.text, limits::CLAIM_TEXT_BYTES)?;
+        if let Some(title) = &self.title {
+            check::line("title", title, limits::TITLE_BYTES)?;
+        }
+        check::tags(&self.tags)?;
+        self.parent_hash.as_deref().map_or(Ok(()), |hash| check::hash("parent_hash", hash))
+    }
+}
+
+/// Answer to a publish: the claim is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedClaim {
+    /// Its hash.
+    pub claim_hash: String,
+}
+
+/// Body of `POST …/claims/bulk`. All of them are published, or none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishBulk {
+    /// From one to `limits::BULK_CLAIMS` claims. A parent must exist before the request.
+    pub claims: Vec<NewClaim>,
+}
+
+impl PublishBulk {
+    /// Checks the number of claims, and each of them.
+    ///
+    /// # Errors
+    /// The place in `claims` (from 0; nothing where their number is wrong) and what is wrong there.
+    pub fn check(&self) -> Result<(), (Option<usize>, FieldError)> {
+        let count = self.claims.len();
+        if count > limits::BULK_CLAIMS {
+            return Err((None, FieldError::TooMany { field: "claims", count, limit: limits::BULK_CLAIMS }));
+        }
+        if count == 0 {
+            return Err((None, FieldError::Empty { field: "claims" }));
+        }
+        self.claims.iter().enumerate().try_for_each(|(at, claim)| claim.check().map_err(|error| (Some(at), error)))
+    }
+}
+
+/// Answer to a bulk publish: all claims are durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BulkPublished {
+    /// How many claims were published.
+    pub published: usize,
+    /// Their hashes, in the request's order.
+    pub claim_hashes: Vec<String>,
+    /// In how many blocks.
+    pub blocks: usize,
+}
+
+/// One claim as the group's ledger has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Its hash.
+    pub claim_hash: String,
+    /// Its text.
+    pub text: String,
+    /// Its title, where it has one.
+    pub title: Option<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Who signed it: a peer id.
+    pub author: String,
+    /// The author's clock when it was published.
+    pub created_ms: u64,
+    /// The claim that it answers.
+    pub parent_hash: Option<String>,
+    /// Whether its author or an admin took it back.
+    pub retracted: bool,
+    /// Whether a seal fixes its place: nothing can come before it any more.
+    #[serde(rename = "final")]
+    pub is_final: bool,
+}
+
+/// Query of `GET …/claims`: the claims in the group's order, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListClaims {
+    /// Rows of the page, at most `limits::PAGE_ROWS`; `limits::PAGE_DEFAULT_ROWS` where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+impl ListClaims {
+    /// Checks the page's size.
+    ///
+    /// # Errors
+    /// Where it is 0 or past `limits::PAGE_ROWS`.
+    pub fn check(&self) -> Result<(), FieldError> {
+        self.limit.map_or(Ok(()), |limit| check::range("limit", limit, 1, limits::PAGE_ROWS))
+    }
+}
+
+/// A page of claims. A page also ends at `limits::PAGE_BYTES` of text, so that it can have fewer rows than asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimList {
+    /// The claims.
+    pub claims: Vec<Claim>,
+    /// Where the next page starts; `null` at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// Query of `GET …/claims/recent`: the claims by their authors' clocks, newest first, retracted ones left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecentClaims {
+    /// At most so many, up to `limits::PAGE_ROWS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Nothing older than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
+}
+
+impl RecentClaims {
+    /// Checks the number of rows.
+    ///
+    /// # Errors
+    /// Where it is 0 or past `limits::PAGE_ROWS`.
+    pub fn check(&self) -> Result<(), FieldError> {
+        self.limit.map_or(Ok(()), |limit| check::range("limit", limit, 1, limits::PAGE_ROWS))
+    }
+}
+
+/// A claim in its thread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadClaim {
+    /// The claim.
+    #[serde(flatten)]
+    pub claim: Claim,
+    /// Steps from the thread's root, which has 0.
+    pub depth: usize,
+}
+
+/// Answer of `GET …/claims/{claim}/thread`: the whole thread that the claim stands in, from its root, each claim
+/// followed by its answers in the group's order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thread {
+    /// Hash of the root.
+    pub root_hash: String,
+    /// The claims, at most `limits::PAGE_ROWS`.
+    pub claims: Vec<ThreadClaim>,
+    /// Claims that the limit left out.
+    pub left_out: usize,
+}
+
+/// Answer to a retraction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetractedClaim {
+    /// The claim's full hash.
+    pub claim_hash: String,
+    /// Always true: a refusal is a problem.
+    pub retracted: bool,
+}
+
+/// Body of `POST …/experiences`: the record of an agent's run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitExperience {
+    /// The record as text of any form (JSON, a log), at most `limits::EXPERIENCE_BYTES`.
+    pub content: String,
+}
+
+impl SubmitExperience {
+    /// Checks the record's size.
+    ///
+    /// # Errors
+    /// Where it is empty, too long or has a NUL byte.
+    pub fn check(&self) -> Result<(), FieldError> {
+        check::text("content", &self.content, limits::EXPERIENCE_BYTES)
+    }
+}
+
+/// Answer to a submitted experience: it is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExperienceSubmitted {
+    /// Hash of the record.
+    pub experience_hash: String,
+}

@@ -1,0 +1,182 @@
+//! What happens, as it happens: the daemon's events, and the progress of joining.
+//!
+//! Both come as server-sent events whose `data` is one of these types as JSON on one line.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Problem, Role};
+
+/// Query of `GET /events`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListEvents {
+    /// First those after this number that the daemon still holds (at most `limits::EVENT_BACKLOG`); 0 for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// Whether the stream goes on with new events, or ends with what is held.
+    #[serde(default)]
+    pub follow: bool,
+}
+
+/// Something that happened. It is durable before anyone hears of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its number: each one higher than the one before, from 1 at the daemon's start.
+    pub seq: u64,
+    /// The daemon's clock.
+    pub at_ms: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened. On the wire `type` tells which.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum EventKind {
+    /// A claim is in the group's state, written here or received.
+    ClaimPublished {
+        /// The group.
+        group_id: String,
+        /// The claim.
+        claim_hash: String,
+        /// Who signed it.
+        author: String,
+    },
+    /// A claim was taken back.
+    ClaimRetracted {
+        /// The group.
+        group_id: String,
+        /// The claim.
+        claim_hash: String,
+        /// Who took it back.
+        author: String,
+    },
+    /// An experience is in the group's state.
+    ExperienceSubmitted {
+        /// The group.
+        group_id: String,
+        /// The record.
+        experience_hash: String,
+        /// Who signed it.
+        author: String,
+    },
+    /// This node has a group: it created it, or its joining is done.
+    GroupJoined {
+        /// The group.
+        group_id: String,
+        /// Its name.
+        name: String,
+    },
+    /// This node replicates a group no longer.
+    GroupLeft {
+        /// The group.
+        group_id: String,
+    },
+    /// A member was added or removed, or its role changed.
+    MemberChanged {
+        /// The group.
+        group_id: String,
+        /// The member.
+        member_id: String,
+        /// Its role now; `null` where it is no member any more.
+        role: Option<Role>,
+    },
+    /// The ledger refuses a block at its place in the order.
+    BlockRejected {
+        /// The group.
+        group_id: String,
+        /// The block.
+        block_id: String,
+        /// Who signed it.
+        author: String,
+        /// Why, as a sentence.
+        reason: String,
+    },
+    /// An author signed two blocks with one number.
+    ForkDetected {
+        /// The group.
+        group_id: String,
+        /// The author.
+        author: String,
+        /// The number.
+        block_seq: u64,
+    },
+    /// A first connection to a peer stands.
+    PeerConnected {
+        /// The peer.
+        peer_id: String,
+    },
+    /// The last connection to a peer is gone.
+    PeerDisconnected {
+        /// The peer.
+        peer_id: String,
+    },
+    /// A pull from a member is done.
+    SyncFinished {
+        /// The group.
+        group_id: String,
+        /// The member.
+        peer_id: String,
+        /// Blocks that came.
+        blocks: u64,
+    },
+    /// The reader was too slow, and the daemon dropped events for it.
+    Missed {
+        /// How many.
+        count: u64,
+    },
+    /// A kind that this build does not know: the daemon is newer.
+    #[serde(other)]
+    Unrecognised,
+}
+
+/// How a joining goes. The stream ends after `joined`, `waiting` or `refused`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum JoinEvent {
+    /// No member has answered yet.
+    Looking {
+        /// Peers that the node is connected to.
+        peers: usize,
+    },
+    /// Blocks are coming.
+    Progress {
+        /// Blocks stored so far.
+        blocks: u64,
+        /// Blocks that the member has, as far as it is known.
+        total_blocks: Option<u64>,
+        /// Claims stored so far.
+        claims: u64,
+    },
+    /// Caught up with a member: done.
+    Joined {
+        /// The group.
+        group_id: String,
+        /// Its name.
+        name: String,
+        /// This node's role in it.
+        role: Option<Role>,
+        /// Blocks stored.
+        blocks: u64,
+        /// Claims stored.
+        claims: u64,
+        /// How long it took.
+        elapsed_ms: u64,
+    },
+    /// The time to follow is over; the node goes on by itself.
+    Waiting {
+        /// The group.
+        group_id: String,
+        /// Why it is not done, and what to do.
+        problem: Problem,
+    },
+    /// The joining was given up.
+    Refused {
+        /// Why, and what to do.
+        problem: Problem,
+    },
+    /// A kind that this build does not know: the daemon is newer.
+    #[serde(other)]
+    Unrecognised,
+}

@@ -1,0 +1,255 @@
+//! Groups and their members.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::check::{self, FieldError};
+use crate::identity::Identity;
+use crate::limits;
+
+/// What a member may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Writes, and manages members.
+    Admin,
+    /// Writes.
+    Member,
+    /// Reads.
+    Viewer,
+}
+
+impl Role {
+    /// The word of the API and the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Member => "member",
+            Self::Viewer => "viewer",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Body of `POST /groups`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateGroup {
+    /// Its name, of `[A-Za-z0-9:_-]`.
+    pub name: String,
+    /// Code of its currency; `KAT` where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+}
+
+impl CreateGroup {
+    /// Checks the name and the currency.
+    ///
+    /// # Errors
+    /// The first that breaks its bounds.
+    pub fn check(&self) -> Result<(), FieldError> {
+        check::group_name(&self.name)?;
+        self.currency.as_deref().map_or(Ok(()), check::currency)
+    }
+}
+
+/// Answer to a created group: its first block is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupCreated {
+    /// Its id, which no other group can have.
+    pub group_id: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A group in a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its id.
+    pub group_id: String,
+    /// Its name; `null` while it is being joined and its first block is not here yet.
+    pub name: Option<String>,
+    /// This node's role in it; `null` where it is no member, or not yet.
+    pub role: Option<Role>,
+    /// Whether it is still being joined: nothing of it is served until a member answered.
+    pub joining: bool,
+    /// Members.
+    pub members: u64,
+    /// Claims, retracted ones included.
+    pub claims: u64,
+    /// Blocks.
+    pub blocks: u64,
+}
+
+/// Answer of `GET /groups`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupList {
+    /// This node's groups, by name.
+    pub groups: Vec<Group>,
+}
+
+/// Answer of `GET /groups/{group}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupDetail {
+    /// What a listing shows.
+    #[serde(flatten)]
+    pub group: Group,
+    /// Code of its currency.
+    pub currency: String,
+    /// Who created it: a peer id.
+    pub creator: String,
+    /// When, by the creator's clock.
+    pub created_ms: u64,
+    /// Whose seals make blocks final: a peer id.
+    pub notary: String,
+    /// Blocks that a seal covers.
+    pub final_blocks: u64,
+    /// Blocks that the ledger refuses at their place in the order.
+    pub rejected_blocks: u64,
+    /// Blocks without a successor: several where members wrote apart.
+    pub heads: Vec<String>,
+    /// Hash of the whole state: equal on two nodes that have the same blocks.
+    pub state_hash: String,
+}
+
+/// A member of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its peer id.
+    pub member_id: String,
+    /// What it may do.
+    pub role: Role,
+    /// When it was added, by the clock of the admin who did.
+    pub added_ms: u64,
+    /// Whether it is this node.
+    pub is_self: bool,
+    /// Whether this node has a connection to it now; true for itself.
+    pub connected: bool,
+}
+
+/// Answer of `GET …/members`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberList {
+    /// Its group.
+    pub group_id: String,
+    /// The members, in the order of joining.
+    pub members: Vec<Member>,
+}
+
+/// Body of `POST …/members`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddMember {
+    /// Whom to add.
+    pub member: Identity,
+    /// As what.
+    #[serde(default = "AddMember::default_role")]
+    pub role: Role,
+}
+
+impl AddMember {
+    const fn default_role() -> Role {
+        Role::Member
+    }
+}
+
+/// Body of `PUT …/members/{member}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetRole {
+    /// The new role.
+    pub role: Role,
+}
+
+/// Answer to an added or removed member, or a changed role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberChanged {
+    /// The group.
+    pub group_id: String,
+    /// The member: a peer id.
+    pub member_id: String,
+    /// Its role now; `null` where it is no member any more.
+    pub role: Option<Role>,
+}
+
+/// Answer of `GET …/stats`: sizes. The ledger's amounts join them with the token transactions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStats {
+    /// Its id.
+    pub group_id: String,
+    /// Its name.
+    pub name: String,
+    /// Members.
+    pub members: u64,
+    /// Claims, retracted ones included.
+    pub claims: u64,
+    /// Claims that were taken back.
+    pub retracted_claims: u64,
+    /// Experiences.
+    pub experiences: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Blocks that a seal covers.
+    pub final_blocks: u64,
+    /// Blocks that the ledger refuses.
+    pub rejected_blocks: u64,
+    /// Verified blocks that wait for a missing parent.
+    pub waiting_blocks: u64,
+}
+
+/// Answer of `POST …/verify`: every signature was checked again and the whole order folded again from nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Whether everything held.
+    pub ok: bool,
+    /// Hash of the state that the new fold gave.
+    pub state_hash: String,
+    /// Blocks checked.
+    pub blocks: u64,
+    /// Blocks that a seal covers.
+    pub final_blocks: u64,
+    /// What did not hold, one sentence each; empty where `ok`.
+    pub faults: Vec<String>,
+}
+
+/// Body of `POST /join`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinGroup {
+    /// The full id of the group.
+    pub group: String,
+    /// How long to follow the joining, at most `limits::JOIN_WAIT_MS`; `limits::JOIN_DEFAULT_WAIT_MS` where it is not given.
+    /// With 0 the answer comes at once. The node goes on either way, until it has the group or leaves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
+}
+
+impl JoinGroup {
+    /// Checks how long the joining is to be followed. Whether the group is an id, the daemon says.
+    ///
+    /// # Errors
+    /// Where it is longer than `limits::JOIN_WAIT_MS`.
+    pub fn check(&self) -> Result<(), FieldError> {
+        let most = limits::JOIN_WAIT_MS;
+        match self.wait_ms {
+            Some(value) if value > most => Err(FieldError::Range { field: "wait_ms", value, least: 0, most }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Answer to leaving: the node replicates the group no longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupLeft {
+    /// Its id.
+    pub group_id: String,
+    /// Its name, where it was known.
+    pub name: Option<String>,
+}

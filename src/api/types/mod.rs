@@ -1,0 +1,35 @@
+//! Requests and answers of the API, one file per family.
+//!
+//! Every key is snake_case and stays; every id is a string: hex for groups, claims, blocks and state, the peer id for an
+//! identity; every time is milliseconds since the Unix epoch. **A request refuses keys it does not know** (a misspelt
+//! option must not be ignored), **an answer does not** (an older client reads a newer daemon), and an answer always has
+//! all its keys: what is unknown is `null`. Requests check their own bounds (`check`), so that a face can refuse a line
+//! of a file with its number and the server the same request with the same sentence.
+
+mod check;
+mod claim;
+mod context;
+mod event;
+mod group;
+mod node;
+mod problem;
+
+pub use check::FieldError;
+pub use claim::{
+    BulkPublished, Claim, ClaimList, ExperienceSubmitted, ListClaims, NewClaim, PublishBulk, PublishedClaim,
+    RecentClaims, RetractedClaim, SubmitExperience, Thread, ThreadClaim,
+};
+pub use context::{Context, ContextItem, ContextQuery};
+pub use event::{Event, EventKind, JoinEvent, ListEvents};
+pub use group::{
+    AddMember, CreateGroup, Group, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, JoinGroup, Member,
+    MemberChanged, MemberList, Role, SetRole, Verified,
+};
+pub use node::{
+    AddPeer, Health, HealthCheck, ListRejected, Peer, PeerAdded, PeerList, PeerRemoved, Rejected, RejectedList, Status,
+    SyncNow, SyncReport, SyncedGroup,
+};
+pub use problem::{Problem, ProblemCode};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! The node itself: status, health, peers, sync, refused blocks.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::{self, FieldError};
+use crate::limits;
+
+/// Answer of `GET /status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The node's peer id.
+    pub node_id: String,
+    /// Its name.
+    pub name: String,
+    /// Version of the daemon.
+    pub version: String,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Its addresses, each a full multiaddr that ends with `/p2p/` and the peer id.
+    pub listen: Vec<String>,
+    /// Peers that it is connected to.
+    pub peers: usize,
+    /// Groups that it replicates.
+    pub groups: usize,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// What: `store`, `writer`, `network`, `clock`, …
+    pub name: String,
+    /// Whether it is well.
+    pub ok: bool,
+    /// What was seen.
+    pub detail: String,
+    /// What to do, where it is not well.
+    pub remedy: Option<String>,
+}
+
+/// Answer of `GET /health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Whether every check is well.
+    pub ok: bool,
+    /// The checks.
+    pub checks: Vec<HealthCheck>,
+}
+
+/// A peer in the address book.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its peer id.
+    pub peer_id: String,
+    /// The name that was given to it here.
+    pub alias: Option<String>,
+    /// Whether there is a connection now.
+    pub connected: bool,
+    /// Known addresses.
+    pub addresses: Vec<String>,
+    /// How it became known: `static`, `mdns`, `added`, `inbound`.
+    pub source: String,
+    /// When a connection to it last stood; `null` where none ever did.
+    pub last_seen_ms: Option<u64>,
+}
+
+/// Answer of `GET /peers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerList {
+    /// The peers, connected ones first.
+    pub peers: Vec<Peer>,
+}
+
+/// Body of `POST /peers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddPeer {
+    /// A full multiaddr with `/p2p/` and the peer id.
+    pub addr: String,
+    /// A name for it here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+}
+
+impl AddPeer {
+    /// Checks the address's length and the alias. Whether the address is one, the daemon says.
+    ///
+    /// # Errors
+    /// The first that breaks its bounds.
+    pub fn check(&self) -> Result<(), FieldError> {
+        check::line("addr", &self.addr, limits::ADDRESS_BYTES)?;
+        self.alias.as_deref().map_or(Ok(()), |alias| check::node_name("alias", alias))
+    }
+}
+
+/// Answer to an added peer: it is in the address book, and the node dials it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerAdded {
+    /// Its peer id.
+    pub peer_id: String,
+    /// The address.
+    pub addr: String,
+    /// Its name here.
+    pub alias: Option<String>,
+    /// Whether a connection stood when the answer was written.
+    pub connected: bool,
+}
+
+/// Answer to a removed peer: it is out of the address book and its connections are closed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerRemoved {
+    /// Its peer id.
+    pub peer_id: String,
+}
+
+/// Body of `POST /sync`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SyncNow {
+    /// Only this group; all where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+}
+
+/// What a sync did for one group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncedGroup {
+    /// Its id.
+    pub group_id: String,
+    /// Its name, where it is known.
+    pub name: Option<String>,
+    /// Connected members that were asked.
+    pub peers_asked: usize,
+    /// Those of them that answered to the end.
+    pub peers_answered: usize,
+    /// Blocks that came.
+    pub blocks_received: u64,
+}
+
+/// Answer of `POST /sync`: every connected member was asked and its answer stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncReport {
+    /// The groups.
+    pub groups: Vec<SyncedGroup>,
+}
+
+/// Query of `GET /rejected`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListRejected {
+    /// Only this group; all where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Rows, at most `limits::PAGE_ROWS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+impl ListRejected {
+    /// Checks the page's size.
+    ///
+    /// # Errors
+    /// Where it is 0 or past `limits::PAGE_ROWS`.
+    pub fn check(&self) -> Result<(), FieldError> {
+        self.limit.map_or(Ok(()), |limit| check::range("limit", limit, 1, limits::PAGE_ROWS))
+    }
+}
+
+/// A block that the ledger refuses at its place in the order. It is kept, and tried again when the order changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// The group.
+    pub group_id: String,
+    /// The block.
+    pub block_id: String,
+    /// Who signed it: a peer id.
+    pub author: String,
+    /// The author's clock.
+    pub created_ms: u64,
+    /// Which of its transactions, from 0.
+    pub transaction: usize,
+    /// Why, as a word that scripts may compare.
+    pub code: String,
+    /// Why, as a sentence.
+    pub reason: String,
+}
+
+/// Answer of `GET /rejected`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedList {
+    /// The blocks, in the order of their group.
+    pub rejected: Vec<Rejected>,
+    /// Where the next page starts; `null` at the end.
+    pub next_cursor: Option<String>,
+}

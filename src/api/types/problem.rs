@@ -1,0 +1,158 @@
+//! What a refusal looks like (RFC 9457).
+
+use serde::{Deserialize, Serialize};
+
+use super::FieldError;
+
+/// Makes the codes, their words, HTTP statuses and titles from one table.
+macro_rules! problem_codes {
+    ($($(#[$doc:meta])* $name:ident = $word:literal, $status:literal, $title:literal;)+) => {
+        /// Why a request was refused, as a word that scripts may compare. A word never changes its meaning.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum ProblemCode {
+            $($(#[$doc])* $name,)+
+            /// A code that this build does not know: the daemon is newer. `type` still has the word.
+            #[serde(other)]
+            Unrecognised,
+        }
+
+        impl ProblemCode {
+            /// Every code that a server may send.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The word.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)+ Self::Unrecognised => "unrecognised" }
+            }
+
+            /// The HTTP status that goes with it.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)+ Self::Unrecognised => 500 }
+            }
+
+            /// The title: the same for each problem of this code.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)+ Self::Unrecognised => "A problem of another version" }
+            }
+        }
+    };
+}
+
+problem_codes! {
+    /// No JSON, a key that is not known, a value of the wrong type.
+    BadRequest = "bad_request", 400, "The request cannot be read";
+    /// A field breaks its bounds.
+    BadField = "bad_field", 400, "A field of the request is wrong";
+    /// Not a multiaddr, or one without a peer id.
+    BadAddress = "bad_address", 400, "The address is not a full multiaddr";
+    /// A cursor that this group's listing did not give.
+    BadCursor = "bad_cursor", 400, "The cursor is not one of this listing";
+    /// The route's permission is not the caller's.
+    Forbidden = "forbidden", 403, "The caller may not do this";
+    /// The node is no member of the group.
+    NotAMember = "not_a_member", 403, "Not a member of the group";
+    /// A viewer tried to write.
+    ViewerCannotWrite = "viewer_cannot_write", 403, "A viewer cannot write";
+    /// Only an admin may do this.
+    NotAnAdmin = "not_an_admin", 403, "Only an admin of the group may do this";
+    /// A claim is taken back by its author or an admin only.
+    NotTheAuthor = "not_the_author", 403, "Only the author or an admin may do this";
+    /// No such route.
+    UnknownRoute = "unknown_route", 404, "The daemon has no such route";
+    /// No group of that id, prefix or name.
+    UnknownGroup = "unknown_group", 404, "No such group";
+    /// No claim of that hash in the group.
+    NoSuchClaim = "no_such_claim", 404, "No such claim";
+    /// The identity is no member of the group.
+    NoSuchMember = "no_such_member", 404, "No such member";
+    /// No such peer in the address book.
+    NoSuchPeer = "no_such_peer", 404, "No such peer";
+    /// The route exists, the method does not.
+    MethodNotAllowed = "method_not_allowed", 405, "The route does not take this method";
+    /// Several groups fit the name or prefix.
+    AmbiguousName = "ambiguous_name", 409, "Several groups fit";
+    /// Several claims fit the prefix.
+    AmbiguousClaim = "ambiguous_claim", 409, "Several claims fit";
+    /// The identity is a member already.
+    AlreadyAMember = "already_a_member", 409, "A member already";
+    /// The node replicates the group already.
+    AlreadyJoined = "already_joined", 409, "The node has the group already";
+    /// The claim was taken back before.
+    AlreadyRetracted = "already_retracted", 409, "The claim is retracted already";
+    /// The last admin cannot leave or be removed or made less.
+    LastAdmin = "last_admin", 409, "A group needs an admin";
+    /// The group is still being joined.
+    StillJoining = "still_joining", 409, "The group is still being joined";
+    /// A body or a field is larger than its limit.
+    TooLarge = "too_large", 413, "Larger than the limit";
+    /// The ledger refused a transaction for a reason without a code of its own.
+    Refused = "refused", 422, "The ledger refuses this";
+    /// A bound on the number of groups, members or peers is reached.
+    Full = "full", 422, "A limit of the node or the group is reached";
+    /// The daemon failed; its log says more.
+    Internal = "internal", 500, "The daemon failed";
+    /// The store cannot write.
+    Storage = "storage", 507, "The store cannot write";
+    /// The daemon is ending.
+    ShuttingDown = "shutting_down", 503, "The daemon is shutting down";
+    /// Too much waits already.
+    Busy = "busy", 503, "The daemon is busy";
+    /// No member of the group could be asked.
+    NoMemberReachable = "no_member_reachable", 504, "No member of the group can be reached";
+}
+
+/// A refusal, with what to do about it. Media type `application/problem+json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A URI of the kind of problem: `urn:lbm:problem:` and the code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind for people.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// What was refused, and why: one sentence, with the names that it is about.
+    pub detail: String,
+    /// The kind for scripts.
+    pub code: ProblemCode,
+    /// What to do next: one sentence.
+    pub remedy: String,
+}
+
+impl Problem {
+    /// A problem with its sentence and what to do about it.
+    #[must_use]
+    pub fn new(code: ProblemCode, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:lbm:problem:{}", code.as_str()),
+            title: code.title().to_owned(),
+            status: code.status(),
+            detail: detail.into(),
+            code,
+            remedy: remedy.into(),
+        }
+    }
+}
+
+impl From<FieldError> for Problem {
+    fn from(error: FieldError) -> Self {
+        let code = if error.is_size() { ProblemCode::TooLarge } else { ProblemCode::BadField };
+        let sentence = error.to_string();
+        // Each sentence of a field error says what to do behind its colon.
+        match sentence.split_once(": ") {
+            Some((detail, remedy)) => Self::new(code, detail, remedy),
+            None => Self::new(code, sentence, "correct the field"),
+        }
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.detail)?;
+        if self.remedy.is_empty() { Ok(()) } else { write!(f, ": {}", self.remedy) }
+    }
+}

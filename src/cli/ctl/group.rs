@@ -1,0 +1,193 @@
+//! `lbm ctl group create|list|show|join|leave|verify|stats`; members have a file of their own.
+
+use std::io::{self, Write};
+
+use clap::{Args, Subcommand};
+
+use super::join::{self, JoinArgs};
+use super::member::{self, AddMemberArgs, RemoveMemberArgs, SetRoleArgs};
+use crate::api::types::{CreateGroup, Group, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Verified};
+use crate::cli::error::{CliError, Outcome};
+use crate::cli::output::{At, Render};
+use crate::cli::session::Session;
+use crate::cli::text::{Table, count, fields, harmless, one_line, short};
+use crate::cli::when::{ago, full};
+
+/// What to do with groups.
+#[derive(Debug, Clone, Subcommand)]
+pub enum GroupCommand {
+    /// Create a group; this node is its admin and its notary, so do it on the machine that is always on
+    Create(CreateArgs),
+    /// This node's groups
+    List,
+    /// One group
+    Show(OneGroup),
+    /// Start to replicate a group, and follow it until it is caught up
+    Join(JoinArgs),
+    /// Replicate a group no longer
+    Leave(OneGroup),
+    /// A group's members
+    Members(OneGroup),
+    /// Add a member
+    AddMember(AddMemberArgs),
+    /// Remove a member
+    RemoveMember(RemoveMemberArgs),
+    /// Change what a member may do
+    SetRole(SetRoleArgs),
+    /// Check every signature and fold everything again; exit code 1 where something does not hold
+    Verify(OneGroup),
+    /// A group's sizes
+    Stats(OneGroup),
+}
+
+/// Arguments of `lbm ctl group create`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct CreateArgs {
+    /// Its name, of letters, digits, `:`, `_` and `-`
+    #[arg(long, value_name = "NAME")]
+    name: String,
+    /// Code of its currency, of capitals and digits [default: KAT]
+    #[arg(long, value_name = "CODE")]
+    currency: Option<String>,
+}
+
+/// Arguments of a command on one group.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct OneGroup {
+    /// Group: its id, a unique prefix of it, or its name
+    #[arg(value_name = "GROUP")]
+    group: String,
+}
+
+pub(super) async fn run(command: &GroupCommand, session: &mut Session<'_>) -> Result<Outcome, CliError> {
+    match command {
+        GroupCommand::Create(args) => {
+            let request = CreateGroup { name: args.name.clone(), currency: args.currency.clone() };
+            request.check()?;
+            let answer = session.client.create_group(&request).await?;
+            session.answer(answer)?;
+        }
+        GroupCommand::List => {
+            let answer = session.client.groups().await?;
+            session.answer(answer)?;
+        }
+        GroupCommand::Show(OneGroup { group }) => {
+            let answer = session.client.group(group).await?;
+            session.answer(answer)?;
+        }
+        GroupCommand::Leave(OneGroup { group }) => {
+            let answer = session.client.leave_group(group).await?;
+            session.answer(answer)?;
+        }
+        GroupCommand::Stats(OneGroup { group }) => {
+            let answer = session.client.group_stats(group).await?;
+            session.answer(answer)?;
+        }
+        GroupCommand::Verify(OneGroup { group }) => {
+            let answer = session.client.verify_group(group).await?;
+            let outcome = Outcome::of(answer.ok);
+            session.answer(answer)?;
+            return Ok(outcome);
+        }
+        GroupCommand::Join(args) => return join::run(args, session).await,
+        GroupCommand::Members(OneGroup { group }) => return member::list(group, session).await,
+        GroupCommand::AddMember(args) => return member::add(args, session).await,
+        GroupCommand::RemoveMember(args) => return member::remove(args, session).await,
+        GroupCommand::SetRole(args) => return member::set_role(args, session).await,
+    }
+    Ok(Outcome::Done)
+}
+
+impl Render for At<GroupCreated> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        let GroupCreated { group_id, name } = &self.answer;
+        writeln!(out, "Created {}: {}", one_line(name, 128), one_line(group_id, 100))
+    }
+}
+
+impl Render for At<GroupLeft> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        let name = self.answer.name.as_deref().unwrap_or(&self.answer.group_id);
+        writeln!(out, "Left {}.", one_line(name, 128))
+    }
+}
+
+/// What this node is in a group, for people.
+fn standing(group: &Group) -> &'static str {
+    match group.role {
+        _ if group.joining => "joining",
+        Some(role) => role.as_str(),
+        None => "no member",
+    }
+}
+
+impl Render for At<GroupList> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut table = Table::new(&["NAME", "GROUP", "ROLE", "MEMBERS#", "CLAIMS#", "BLOCKS#"]);
+        for group in &self.answer.groups {
+            let name = group.name.as_deref().unwrap_or("-");
+            let [members, claims, blocks] =
+                [group.members, group.claims, group.blocks].map(|number| number.to_string());
+            table.row([name, &group.group_id, standing(group), &members, &claims, &blocks]);
+        }
+        if table.is_empty() {
+            return writeln!(out, "No group yet: `lbm ctl group create --name NAME` or `lbm ctl group join GROUP_ID`.");
+        }
+        table.write(out)
+    }
+}
+
+impl Render for At<GroupDetail> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        let GroupDetail { group, .. } = &self.answer;
+        let created = format!("{} ({})", full(self.answer.created_ms), ago(self.answer.created_ms, self.now_ms));
+        let blocks =
+            format!("{} ({} final, {} rejected)", group.blocks, self.answer.final_blocks, self.answer.rejected_blocks);
+        fields(
+            out,
+            &[
+                ("group", group.group_id.clone()),
+                ("name", group.name.clone().unwrap_or_else(|| "-".to_owned())),
+                ("role", standing(group).to_owned()),
+                ("currency", self.answer.currency.clone()),
+                ("created", created),
+                ("creator", self.answer.creator.clone()),
+                ("notary", self.answer.notary.clone()),
+                ("members", group.members.to_string()),
+                ("claims", group.claims.to_string()),
+                ("blocks", blocks),
+                ("heads", self.answer.heads.len().to_string()),
+                ("state", self.answer.state_hash.clone()),
+            ],
+        )
+    }
+}
+
+impl Render for At<GroupStats> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        let stats = &self.answer;
+        let claims = format!("{} ({} retracted)", stats.claims, stats.retracted_claims);
+        let blocks = format!("{} ({} final, {} rejected)", stats.blocks, stats.final_blocks, stats.rejected_blocks);
+        fields(
+            out,
+            &[
+                ("group", format!("{} ({})", stats.name, short(&stats.group_id))),
+                ("members", stats.members.to_string()),
+                ("claims", claims),
+                ("experiences", stats.experiences.to_string()),
+                ("blocks", blocks),
+                ("waiting", stats.waiting_blocks.to_string()),
+            ],
+        )
+    }
+}
+
+impl Render for At<Verified> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Verified { ok, state_hash, blocks, final_blocks, faults } = &self.answer;
+        let held = if *ok { "everything holds" } else { "NOT EVERYTHING HOLDS" };
+        writeln!(out, "{}, {final_blocks} final: {held}", count(*blocks, "block"))?;
+        writeln!(out, "state {}", harmless(state_hash))?;
+        faults.iter().try_for_each(|fault| writeln!(out, "- {}", one_line(fault, 1_000)))
+    }
+}

@@ -1,0 +1,90 @@
+//! `lbm ctl`: one file per family of commands, each *arguments, call, answer*.
+
+mod bulk;
+mod claim;
+mod context;
+mod group;
+mod join;
+mod member;
+mod node;
+mod peer;
+
+use clap::{Args, Subcommand};
+
+use super::error::{CliError, Outcome};
+use super::session::Session;
+use super::text;
+use crate::api::VERSION;
+
+/// Arguments of `lbm ctl`.
+#[derive(Debug, Clone, Args)]
+pub struct CtlArgs {
+    /// What to ask.
+    #[command(subcommand)]
+    pub command: CtlCommand,
+}
+
+/// What the daemon can be asked.
+#[derive(Debug, Clone, Subcommand)]
+pub enum CtlCommand {
+    /// Who this node is, where it listens, how many peers and groups it has
+    Status,
+    /// What is well and what is not; exit code 1 where something is not
+    Health,
+    /// What happened of late; with --follow what happens, as it happens
+    Events(node::EventsArgs),
+    /// Blocks that the ledger refuses, and why
+    Rejected(node::RejectedArgs),
+    /// Ask every connected member for what is missing, now
+    Sync(node::SyncArgs),
+    /// Groups and their members
+    #[command(subcommand)]
+    Group(group::GroupCommand),
+    /// Claims: pieces of knowledge
+    #[command(subcommand)]
+    Claim(claim::ClaimCommand),
+    /// Compile a context from a group's claims for a query
+    Context(context::ContextArgs),
+    /// Records of agents' runs
+    #[command(subcommand)]
+    Experience(context::ExperienceCommand),
+    /// Other nodes that this one knows
+    #[command(subcommand)]
+    Peer(peer::PeerCommand),
+}
+
+/// A group on the command line.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+struct GroupFlag {
+    /// Group: its id, a unique prefix of it, or its name
+    #[arg(long, value_name = "GROUP")]
+    group: String,
+}
+
+/// Asks the daemon and prints its answer.
+///
+/// # Errors
+/// [`CliError`].
+pub async fn run(args: &CtlArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
+    let ran = match &args.command {
+        CtlCommand::Status => node::status(session).await,
+        CtlCommand::Health => node::health(session).await,
+        CtlCommand::Events(args) => node::events(args, session).await,
+        CtlCommand::Rejected(args) => node::rejected(args, session).await,
+        CtlCommand::Sync(args) => node::sync(args, session).await,
+        CtlCommand::Group(command) => group::run(command, session).await,
+        CtlCommand::Claim(command) => claim::run(command, session).await,
+        CtlCommand::Context(args) => context::run(args, session).await,
+        CtlCommand::Experience(command) => context::run_experience(command, session).await,
+        CtlCommand::Peer(command) => peer::run(command, session).await,
+    };
+    if let Some(theirs) = session.client.other_version() {
+        let words =
+            format!("warning: the daemon is version {}, this is {VERSION}: restart the daemon", text::harmless(theirs));
+        session.tell(&words);
+    }
+    ran
+}
+
+#[cfg(test)]
+mod tests;

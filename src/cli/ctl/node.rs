@@ -1,0 +1,222 @@
+//! `lbm ctl status|health|events|rejected|sync`.
+
+use std::io::{self, Write};
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::api::types::{
+    Event, EventKind, Health, ListEvents, ListRejected, RejectedList, Status, SyncNow, SyncReport,
+};
+use crate::cli::error::{CliError, Outcome};
+use crate::cli::output::{At, Render};
+use crate::cli::session::Session;
+use crate::cli::text::{Table, count, fields, one_line, short};
+use crate::cli::when::{ago, full, span};
+
+/// Arguments of `lbm ctl events`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct EventsArgs {
+    /// Go on with what happens from now on, one event a line, until interrupted
+    #[arg(long, short)]
+    follow: bool,
+    /// Only events with a higher number than this
+    #[arg(long, value_name = "SEQ")]
+    after: Option<u64>,
+}
+
+/// Arguments of `lbm ctl rejected`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct RejectedArgs {
+    /// Only this group: its id, a unique prefix of it, or its name
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+    /// At most so many rows
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Where the page before ended: its next_cursor
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+}
+
+/// Arguments of `lbm ctl sync`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct SyncArgs {
+    /// Only this group: its id, a unique prefix of it, or its name
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+}
+
+pub(super) async fn status(session: &mut Session<'_>) -> Result<Outcome, CliError> {
+    let answer = session.client.status().await?;
+    session.answer(answer)?;
+    Ok(Outcome::Done)
+}
+
+pub(super) async fn health(session: &mut Session<'_>) -> Result<Outcome, CliError> {
+    let answer = session.client.health().await?;
+    let outcome = Outcome::of(answer.ok);
+    session.answer(answer)?;
+    Ok(outcome)
+}
+
+pub(super) async fn rejected(args: &RejectedArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
+    let RejectedArgs { group, limit, cursor } = args.clone();
+    let query = ListRejected { group, limit, cursor };
+    query.check()?;
+    let answer = session.client.rejected(&query).await?;
+    session.answer(answer)?;
+    Ok(Outcome::Done)
+}
+
+pub(super) async fn sync(args: &SyncArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
+    let answer = session.client.sync(&SyncNow { group: args.group.clone() }).await?;
+    let outcome = Outcome::of(answer.groups.iter().all(|group| group.peers_answered == group.peers_asked));
+    session.answer(answer)?;
+    Ok(outcome)
+}
+
+/// The events that the daemon still holds.
+#[derive(Debug, Serialize)]
+struct EventList {
+    events: Vec<Event>,
+}
+
+pub(super) async fn events(args: &EventsArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
+    // Without a number, a look back shows all there is, and a watch begins now.
+    let after = args.after.or(if args.follow { None } else { Some(0) });
+    let mut stream = session.client.events(&ListEvents { after, follow: args.follow }).await?;
+    if args.follow {
+        while let Some(event) = stream.next().await? {
+            session.answer(event)?;
+        }
+        return Ok(Outcome::Done);
+    }
+    let mut events = Vec::new();
+    while let Some(event) = stream.next().await? {
+        events.push(event);
+    }
+    session.answer(EventList { events })?;
+    Ok(Outcome::Done)
+}
+
+impl Render for At<Status> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        let status = &self.answer;
+        let mut rows = vec![
+            ("node", status.node_id.clone()),
+            ("name", status.name.clone()),
+            ("version", status.version.clone()),
+            ("up for", span(status.uptime_s.saturating_mul(1_000))),
+            ("peers", status.peers.to_string()),
+            ("groups", status.groups.to_string()),
+        ];
+        rows.extend(status.listen.iter().map(|address| ("listen", address.clone())));
+        fields(out, &rows)
+    }
+}
+
+impl Render for At<Health> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut table = Table::new(&["CHECK", "STATE", "DETAIL"]);
+        for check in &self.answer.checks {
+            table.row([&check.name, if check.ok { "ok" } else { "BAD" }, &check.detail]);
+        }
+        table.write(out)?;
+        let remedies =
+            self.answer.checks.iter().filter_map(|check| check.remedy.as_ref().map(|remedy| (&check.name, remedy)));
+        for (name, remedy) in remedies {
+            writeln!(out, "{}: {}", one_line(name, 60), one_line(remedy, 1_000))?;
+        }
+        Ok(())
+    }
+}
+
+impl Render for At<RejectedList> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut table = Table::new(&["GROUP", "BLOCK", "AUTHOR", "WHEN", "WHY"]);
+        for row in &self.answer.rejected {
+            let when = ago(row.created_ms, self.now_ms);
+            table.row([short(&row.group_id), short(&row.block_id), &tail(&row.author), &when, &row.reason]);
+        }
+        if table.is_empty() {
+            return writeln!(out, "No block is rejected.");
+        }
+        table.write(out)?;
+        more(out, self.answer.next_cursor.as_deref())
+    }
+}
+
+impl Render for At<SyncReport> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut table = Table::new(&["GROUP", "NAME", "ASKED#", "ANSWERED#", "NEW BLOCKS#"]);
+        for group in &self.answer.groups {
+            let numbers = [group.peers_asked as u64, group.peers_answered as u64, group.blocks_received];
+            let [asked, answered, blocks] = numbers.map(|number| number.to_string());
+            table.row([short(&group.group_id), group.name.as_deref().unwrap_or("-"), &asked, &answered, &blocks]);
+        }
+        if table.is_empty() { writeln!(out, "There is no group to sync.") } else { table.write(out) }
+    }
+}
+
+impl Render for At<EventList> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.answer.events.is_empty() {
+            return writeln!(out, "Nothing has happened since the daemon started.");
+        }
+        self.answer.events.iter().try_for_each(|event| line(event, out))
+    }
+}
+
+impl Render for At<Event> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        line(&self.answer, out)
+    }
+}
+
+fn line(event: &Event, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{:>6}  {}  {}", event.seq, full(event.at_ms), one_line(&told(&event.kind), 1_000))
+}
+
+fn told(kind: &EventKind) -> String {
+    match kind {
+        EventKind::ClaimPublished { group_id, claim_hash, author } => {
+            format!("claim {} in {} by {}", short(claim_hash), short(group_id), tail(author))
+        }
+        EventKind::ClaimRetracted { group_id, claim_hash, author } => {
+            format!("claim {} in {} retracted by {}", short(claim_hash), short(group_id), tail(author))
+        }
+        EventKind::ExperienceSubmitted { group_id, experience_hash, author } => {
+            format!("experience {} in {} by {}", short(experience_hash), short(group_id), tail(author))
+        }
+        EventKind::GroupJoined { group_id, name } => format!("group {name} ({}) is here", short(group_id)),
+        EventKind::GroupLeft { group_id } => format!("group {} is left", short(group_id)),
+        EventKind::MemberChanged { group_id, member_id, role } => match role {
+            Some(role) => format!("{} is {role} of {}", tail(member_id), short(group_id)),
+            None => format!("{} is no member of {} any more", tail(member_id), short(group_id)),
+        },
+        EventKind::BlockRejected { group_id, block_id, author, reason } => {
+            format!("block {} in {} by {} rejected: {reason}", short(block_id), short(group_id), tail(author))
+        }
+        EventKind::ForkDetected { group_id, author, block_seq } => {
+            format!("FORK: {author} signed two blocks with number {block_seq} in {}", short(group_id))
+        }
+        EventKind::PeerConnected { peer_id } => format!("connected to {peer_id}"),
+        EventKind::PeerDisconnected { peer_id } => format!("disconnected from {peer_id}"),
+        EventKind::SyncFinished { group_id, peer_id, blocks } => {
+            format!("synced {} with {}: {}", short(group_id), tail(peer_id), count(*blocks, "new block"))
+        }
+        EventKind::Missed { count } => format!("{count} events were dropped: this reader was too slow"),
+        EventKind::Unrecognised => "an event of a newer daemon".to_owned(),
+    }
+}
+
+/// The end of a peer id: its beginning is alike for all.
+pub(super) fn tail(peer_id: &str) -> String {
+    peer_id.char_indices().rev().nth(7).map_or(peer_id, |(at, _)| &peer_id[at..]).to_owned()
+}
+
+/// How to see the next page.
+pub(super) fn more(out: &mut dyn Write, next_cursor: Option<&str>) -> io::Result<()> {
+    next_cursor.map_or(Ok(()), |cursor| writeln!(out, "More: --cursor {}", one_line(cursor, 1_000)))
+}

@@ -1,0 +1,186 @@
+//! Why a command failed, and the exit code that says so to scripts.
+
+use std::io;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::api::client::ClientError;
+use crate::api::types::{FieldError, Problem};
+use crate::config::ConfigError;
+
+/// How a command ended without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done.
+    Done,
+    /// It answered, and the answer is that something is not as it should be.
+    Bad,
+}
+
+impl Outcome {
+    /// `Done` where `ok`.
+    #[must_use]
+    pub const fn of(ok: bool) -> Self {
+        if ok { Self::Done } else { Self::Bad }
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The daemon could not be asked, or refused.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A value of the command line breaks a bound.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A file or standard input cannot be read.
+    #[error("cannot read {name}: {source}")]
+    Read {
+        /// The file, or `standard input`.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What was read is larger than it may be.
+    #[error("{name} has more than {limit_bytes} bytes: shorten it or split it")]
+    TooLarge {
+        /// The file, or `standard input`.
+        name: String,
+        /// Bytes it may have.
+        limit_bytes: u64,
+    },
+    /// What was read is not text.
+    #[error("{name} is not UTF-8 text (byte {at} is no part of a character): convert it first")]
+    NotUtf8 {
+        /// The file, or `standard input`.
+        name: String,
+        /// Where it stops being text, from 0.
+        at: usize,
+    },
+    /// A line of a bulk file is wrong. Nothing was sent.
+    #[error("{name}, line {line}: {source}; nothing was published")]
+    Line {
+        /// The file, or `standard input`.
+        name: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        source: LineError,
+    },
+    /// A bulk file has no claim in it.
+    #[error("{name} has no claim in it: give one JSON object a line, like {{\"text\":\"…\",\"tags\":[\"…\"]}}")]
+    NoClaims {
+        /// The file, or `standard input`.
+        name: String,
+    },
+    /// A bulk file has more claims than are held in memory.
+    #[error("{name} has more than {limit} claims: split it")]
+    TooManyClaims {
+        /// The file, or `standard input`.
+        name: String,
+        /// Claims it may have.
+        limit: usize,
+    },
+    /// A bulk stopped on its way.
+    #[error("stopped at line {line} of {name}, with {published} claims published before it: {source}")]
+    BulkStopped {
+        /// The file, or `standard input`.
+        name: String,
+        /// First line of the part that failed, from 1. From it on the file may be sent again.
+        line: usize,
+        /// Claims of the parts before.
+        published: usize,
+        /// What happened.
+        source: ClientError,
+    },
+    /// A joining is not done in time.
+    #[error("{0}")]
+    NotYet(Box<Problem>),
+    /// The daemon ended a joining without saying how.
+    #[error("the daemon stopped following the joining: see `lbm ctl group list` for how it goes")]
+    JoinCut,
+    /// The answer cannot be written.
+    #[error("cannot write the answer: {0}")]
+    Output(#[from] io::Error),
+    /// The program cannot start its event loop.
+    #[error("cannot start: {0}")]
+    Start(io::Error),
+}
+
+/// What is wrong with a line of a bulk file.
+#[derive(Debug, thiserror::Error)]
+pub enum LineError {
+    /// Not the JSON of a claim.
+    #[error("not a claim in JSON ({0})")]
+    Json(serde_json::Error),
+    /// Not UTF-8.
+    #[error("not UTF-8 text")]
+    NotUtf8,
+    /// Longer than the largest claim.
+    #[error("longer than {limit_bytes} bytes")]
+    TooLong {
+        /// Bytes it may have.
+        limit_bytes: usize,
+    },
+    /// A field breaks a bound.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+}
+
+impl CliError {
+    /// Whether the reader of the answer went away (`… | head`): no failure of ours.
+    #[must_use]
+    pub fn is_reader_gone(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// 3 where there is no daemon, 1 for all else. (2, wrong usage, is the parser's.)
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            _ if self.is_reader_gone() => ExitCode::SUCCESS,
+            Self::Client(error) | Self::BulkStopped { source: error, .. } if error.is_no_daemon() => ExitCode::from(3),
+            _ => ExitCode::FAILURE,
+        }
+    }
+
+    /// The document that `--json` prints: the daemon's problem as it is, or the same keys for an error of our own.
+    #[must_use]
+    pub fn document(&self) -> serde_json::Value {
+        let problem = match self {
+            Self::Client(error) => error.problem(),
+            Self::NotYet(problem) => Some(&**problem),
+            _ => None,
+        };
+        match problem {
+            Some(problem) => json!(problem),
+            None => json!({
+                "type": format!("urn:lbm:problem:{}", self.code()), "code": self.code(), "detail": self.to_string(),
+            }),
+        }
+    }
+
+    fn code(&self) -> &str {
+        match self {
+            Self::Client(error) => error.code(),
+            Self::Field(error) if error.is_size() => "too_large",
+            Self::Field(_) => "bad_field",
+            Self::Config(_) => "bad_settings",
+            Self::Read { .. } => "cannot_read",
+            Self::TooLarge { .. } | Self::TooManyClaims { .. } => "too_large",
+            Self::NotUtf8 { .. } => "not_utf8",
+            Self::Line { .. } => "bad_line",
+            Self::NoClaims { .. } => "no_claims",
+            Self::BulkStopped { .. } => "bulk_stopped",
+            Self::NotYet(problem) => problem.code.as_str(),
+            Self::JoinCut => "join_cut",
+            Self::Output(_) => "cannot_write",
+            Self::Start(_) => "cannot_start",
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Arguments of the daemon: of `lbm-node`, and of its alias `lbm node`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser};
+use libp2p::Multiaddr;
+
+use crate::config::{Flags, LogLevel, listen_address, peer_address};
+
+/// The daemon: keeps this machine's groups, and syncs them with other machines
+///
+/// Its first line on standard output is `ready` and its addresses. It ends on SIGTERM and Ctrl-C, after what it has taken on.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "lbm-node", version, max_term_width = 100)]
+pub struct NodeCli {
+    /// Data folder, made by `lbm init` [env: LB_DATA] [default: the platform's data folder]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The rest, which `lbm node` has too.
+    #[command(flatten)]
+    pub node: NodeArgs,
+}
+
+/// What the daemon takes besides its data folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct NodeArgs {
+    /// Address to listen on, like /ip4/0.0.0.0/tcp/7337 or /ip4/0.0.0.0/udp/7337/quic-v1; port 0 takes a free one (repeatable)
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
+    pub listen: Vec<Multiaddr>,
+    /// Peer to keep connected: its full address with /p2p/ and its id (repeatable)
+    #[arg(long = "peer", value_name = "ADDR", value_parser = peer_address)]
+    pub peers: Vec<Multiaddr>,
+    /// Neither look for peers by multicast DNS nor be found by it
+    #[arg(long)]
+    pub no_mdns: bool,
+    /// Settings file [default: config.toml in the data folder]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Read the password of the node's key from this file
+    #[arg(long, value_name = "FILE", conflicts_with = "password_fd")]
+    pub password_file: Option<PathBuf>,
+    /// Read the password of the node's key from this file descriptor
+    #[arg(long, value_name = "N")]
+    pub password_fd: Option<u32>,
+    /// What to log: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
+}
+
+impl NodeArgs {
+    /// What of them are settings.
+    #[must_use]
+    pub fn flags(&self) -> Flags {
+        Flags {
+            config: self.config.clone(),
+            listen: self.listen.clone(),
+            peers: self.peers.clone(),
+            no_mdns: self.no_mdns,
+            log_level: self.log_level,
+        }
+    }
+}
