@@ -1,4 +1,5 @@
 //! LBM.
 pub mod cbor;
 pub mod identity;
+pub mod knowledge;
 pub mod limits;
