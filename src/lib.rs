@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod datadir;
 pub mod identity;
+pub mod knowledge;
 pub mod kv;
 pub mod ledger;
 pub mod limits;

@@ -63,6 +63,21 @@ pub const BULK_FILE_BYTES: u64 = 512 * 1024 * 1024;
 /// One line of a bulk file, bytes: the largest claim with each byte escaped.
 pub const BULK_LINE_BYTES: usize = 6 * (CLAIM_TEXT_BYTES + TITLE_BYTES + TAGS * (TAG_BYTES + 4)) + 1024;
 
+// ---- retrieval ------------------------------------------------------------------------------------------------
+
+/// One term of the index, UTF-8 bytes. Longer words and identifiers are known by their first bytes.
+pub const TERM_BYTES: usize = 128;
+/// Distinct terms of one query that are looked up. Past it the most common words of the query are left out.
+pub const QUERY_TERMS: usize = 256;
+/// How often one term of a query counts. More is the same word pasted again.
+pub const QUERY_TERM_COUNT: u32 = 16;
+/// Documents that one index numbers, removed ones included: about four gigabytes of memory.
+pub const INDEX_DOCUMENTS: usize = 1 << 24;
+/// Bytes of the largest part of one index: its parts are addressed by 32 bits, and one more document must fit.
+pub const INDEX_PART_BYTES: usize = u32::MAX as usize - (1 << 24);
+/// The least token budget of a context: room for its heading and one sentence.
+pub const CONTEXT_BUDGET_TOKENS: usize = 128;
+
 // ---- the chain ------------------------------------------------------------------------------------------------
 
 /// Body of one block, bytes.

@@ -1,0 +1,263 @@
+//! Quality, speed and memory of retrieval, measured through the real index.
+//!
+//! ```text
+//! cargo bench --bench retrieval -- --collection DIR [--foreign DIR]
+//! cargo bench --bench retrieval -- --synthetic N
+//! ```
+//!
+//! `--collection` reads a folder in BEIR layout (`corpus.jsonl`, `queries.jsonl`, `qrels.tsv`) and prints one line of JSON.
+//! `--foreign` asks it the queries of another collection as well, and prints how many contexts were not empty: few should
+//! be, whereas of the collection's own nearly all should. `--synthetic` writes N claims of 45 words from a seeded generator
+//! and asks queries of three to eight words with one more claim added between any two.
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a bench reports and gives up"
+)]
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use lbm::identity::SecretKey;
+use lbm::knowledge::context::{Ask, Candidate, compile};
+use lbm::knowledge::index::Index;
+use lbm::knowledge::{ClaimKey, Document, Metadata};
+use serde_json::{Value, json};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let value_of =
+        |name: &str| arguments.iter().position(|argument| argument == name).and_then(|at| arguments.get(at + 1));
+    if let Some(folder) = value_of("--collection") {
+        println!("{}", collection(Path::new(folder), value_of("--foreign").map(Path::new)));
+    } else if let Some(claims) = value_of("--synthetic") {
+        println!("{}", synthetic(claims.parse().expect("--synthetic takes a number")));
+    } else {
+        println!("usage: cargo bench --bench retrieval -- --collection DIR [--foreign DIR] | --synthetic N");
+    }
+}
+
+/// A collection in memory: its documents by key, its queries, and what is relevant to each.
+struct Collection {
+    name: String,
+    ids: HashMap<ClaimKey, String>,
+    documents: HashMap<ClaimKey, Document>,
+    index: Index,
+    queries: Vec<(String, String)>,
+    relevant: HashMap<String, HashMap<String, f64>>,
+}
+
+impl Collection {
+    fn read(folder: &Path) -> Self {
+        let mut collection = Self {
+            name: folder.file_name().expect("a folder with a name").to_string_lossy().into_owned(),
+            ids: HashMap::new(),
+            documents: HashMap::new(),
+            index: Index::new(),
+            queries: lines(&folder.join("queries.jsonl")).map(|row| (text(&row, "_id"), text(&row, "text"))).collect(),
+            relevant: HashMap::new(),
+        };
+        for row in lines(&folder.join("corpus.jsonl")) {
+            let id = text(&row, "_id");
+            let tags = row.get("tags").and_then(Value::as_array);
+            let document = Document {
+                title: Some(text(&row, "title")).filter(|title| !title.is_empty()),
+                text: text(&row, "text"),
+                tags: tags.into_iter().flatten().filter_map(|tag| tag.as_str().map(str::to_owned)).collect(),
+            };
+            let key = *blake3::hash(id.as_bytes()).as_bytes();
+            collection.index.add(key, &document).expect("an index with room");
+            collection.ids.insert(key, id);
+            collection.documents.insert(key, document);
+        }
+        for line in fs::read_to_string(folder.join("qrels.tsv")).expect("qrels.tsv").lines().skip(1) {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let [query, document, score] = fields.as_slice() else { panic!("not a row of qrels: {line}") };
+            let score: f64 = score.parse().expect("a number");
+            if score > 0.0 {
+                collection.relevant.entry((*query).to_owned()).or_default().insert((*document).to_owned(), score);
+            }
+        }
+        collection
+    }
+
+    /// Share of queries whose context is not empty.
+    fn answered(&self, queries: &[(String, String)]) -> f64 {
+        let author = SecretKey::from_seed(&[1; 32]).identity();
+        let answered = queries.iter().filter(|(_, query)| {
+            let candidates = self.index.search(query, 30, &|_| true).into_iter().map(|hit| Candidate {
+                stems: self.index.stems(hit.doc),
+                document: self.documents[&hit.key].clone(),
+                metadata: Metadata { author, created_ms: 0 },
+                hit,
+            });
+            !compile(candidates, &Ask::default()).items.is_empty()
+        });
+        answered.count() as f64 / queries.len() as f64
+    }
+}
+
+fn lines(path: &Path) -> impl Iterator<Item = Value> + use<> {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("reading {}: {error}", path.display()));
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    rows.into_iter()
+}
+
+fn text(row: &Value, field: &str) -> String {
+    row.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn collection(folder: &Path, foreign: Option<&Path>) -> Value {
+    let collection = Collection::read(folder);
+    let (mut gain, mut recall, mut reciprocal) = (0.0, 0.0, 0.0);
+    let mut times = Vec::new();
+    let judged: Vec<_> = collection.queries.iter().filter(|(id, _)| collection.relevant.contains_key(id)).collect();
+    for (id, query) in &judged {
+        let start = Instant::now();
+        let hits = collection.index.search(query, 10, &|_| true);
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+        let relevant = &collection.relevant[id];
+        let gains: Vec<f64> =
+            hits.iter().map(|hit| relevant.get(&collection.ids[&hit.key]).copied().unwrap_or(0.0)).collect();
+        let mut ideal: Vec<f64> = relevant.values().copied().collect();
+        ideal.sort_by(|a, b| b.total_cmp(a));
+        let discounted = |gains: &[f64]| -> f64 {
+            gains.iter().take(10).enumerate().map(|(rank, gain)| gain / (rank as f64 + 2.0).log2()).sum()
+        };
+        gain += discounted(&gains) / discounted(&ideal);
+        recall += gains.iter().filter(|gain| **gain > 0.0).count() as f64 / relevant.len() as f64;
+        reciprocal += gains.iter().position(|gain| *gain > 0.0).map_or(0.0, |rank| 1.0 / (rank as f64 + 1.0));
+    }
+    let mean = |sum: f64| (sum / judged.len() as f64 * 1e4).round() / 1e4;
+    let mut line = json!({
+        "collection": collection.name,
+        "ndcg@10": mean(gain),
+        "recall@10": mean(recall),
+        "mrr@10": mean(reciprocal),
+        "queries": judged.len(),
+        "p50_ms": percentile(&mut times, 50),
+        "p95_ms": percentile(&mut times, 95),
+    });
+    if let Some(foreign) = foreign {
+        let foreign = Collection::read(foreign);
+        line["answered"] = json!(collection.answered(&collection.queries));
+        line["foreign"] = json!(foreign.name);
+        line["foreign_answered"] = json!(collection.answered(&foreign.queries));
+    }
+    line
+}
+
+fn percentile(times: &mut [f64], percent: usize) -> f64 {
+    times.sort_by(f64::total_cmp);
+    let at = (times.len() * percent / 100).min(times.len().saturating_sub(1));
+    times.get(at).map_or(0.0, |time| (time * 1e3).round() / 1e3)
+}
+
+/// Words of a made-up language, drawn by Zipf's law.
+struct Language {
+    state: u64,
+    words: Vec<String>,
+    /// By word: the share of text that it and all more common ones make up.
+    shares: Vec<f64>,
+}
+
+impl Language {
+    fn new(words: usize) -> Self {
+        const SYLLABLES: [&str; 16] =
+            ["ba", "con", "di", "fer", "gu", "lo", "mi", "nar", "per", "quo", "re", "sta", "tion", "ver", "xi", "zen"];
+        let spell = |mut rank: usize| {
+            let mut word = String::new();
+            rank += 16;
+            while rank > 0 {
+                word.push_str(SYLLABLES[rank % 16]);
+                rank /= 16;
+            }
+            word
+        };
+        let mut sum = 0.0;
+        let weights: Vec<f64> = (0..words).map(|rank| 1.0 / (rank as f64 + 2.7)).collect();
+        let total: f64 = weights.iter().sum();
+        let shares = weights.iter().map(|weight| {
+            sum += weight / total;
+            sum
+        });
+        Self { state: 7, shares: shares.collect(), words: (0..words).map(spell).collect() }
+    }
+
+    /// Splitmix64.
+    fn random(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn sentence(&mut self, words: usize) -> String {
+        let mut sentence = String::new();
+        for _ in 0..words {
+            let share = self.random() as f64 / u64::MAX as f64;
+            let rank = self.shares.partition_point(|sum| *sum < share).min(self.words.len() - 1);
+            sentence.push_str(&self.words[rank]);
+            sentence.push(' ');
+        }
+        sentence
+    }
+
+    fn claim(&mut self) -> (ClaimKey, Document) {
+        let document = Document { title: None, text: self.sentence(45), tags: Vec::new() };
+        (*blake3::hash(document.text.as_bytes()).as_bytes(), document)
+    }
+}
+
+fn synthetic(claims: usize) -> Value {
+    const QUERIES: usize = 1_000;
+    let mut language = Language::new(60_000);
+    let documents: Vec<_> = (0..claims).map(|_| language.claim()).collect();
+    let mut index = Index::new();
+    let resident = resident_bytes();
+    let start = Instant::now();
+    for (key, document) in &documents {
+        index.add(*key, document).expect("an index with room");
+    }
+    let build = start.elapsed().as_secs_f64();
+    let grown = resident_bytes().saturating_sub(resident);
+    let (heap, mut adds, mut searches, mut wide) = (index.heap_bytes(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..QUERIES {
+        let (key, document) = language.claim();
+        let start = Instant::now();
+        index.add(key, &document).expect("an index with room");
+        adds.push(start.elapsed().as_secs_f64() * 1e3);
+        let words = 3 + language.random() as usize % 6;
+        let query = language.sentence(words);
+        for (k, times) in [(30, &mut searches), (1_000, &mut wide)] {
+            let start = Instant::now();
+            let hits = index.search(&query, k, &|_| true);
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+            assert!(!hits.is_empty(), "no hit for {query}");
+        }
+    }
+    json!({
+        "claims": claims,
+        "build_s": (build * 1e3).round() / 1e3,
+        "heap_mb": (heap as f64 / 1e4).round() / 1e2,
+        "resident_mb": (grown as f64 / 1e4).round() / 1e2,
+        "queries": QUERIES,
+        "p50_ms": percentile(&mut searches, 50),
+        "p95_ms": percentile(&mut searches, 95),
+        "top_1000_p50_ms": percentile(&mut wide, 50),
+        "top_1000_p95_ms": percentile(&mut wide, 95),
+        "add_p50_ms": percentile(&mut adds, 50),
+        "add_p99_ms": percentile(&mut adds, 99),
+    })
+}
+
+/// Memory of this process that is in RAM, where `/proc` tells.
+fn resident_bytes() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok()).map_or(0, |kib| kib * 1_024)
+}

@@ -1,0 +1,45 @@
+//! Retrieval: from a query in words to the claims that answer it, and from those to a context for a model.
+//!
+//! Owns the analysis of text ([`text`]), the index in memory ([`index`]), the compilation of a context
+//! ([`context`]) and the fence around recalled text ([`fence`]).
+//! Refuses to know where claims come from: it sees plain documents under 32-byte keys, and whoever feeds it decides what
+//! is retracted, superseded or forbidden, through the filter of a search.
+//!
+//! Invariant: **the same documents and the same query give the same answer on every node**, in whatever sequence the
+//! documents came and whatever was removed in between. Hence scores are sums of integers, logarithms are our own, ties
+//! are broken by key, and the hash tables, which are seeded at random, are never iterated.
+
+pub mod context;
+mod dictionary;
+pub mod fence;
+pub mod index;
+mod inverted;
+mod postings;
+mod stop_words;
+pub mod text;
+mod top;
+
+use crate::identity::Identity;
+
+/// What names a claim: the 32 bytes of its hash. It names the content too: one key never stands for two documents.
+pub type ClaimKey = [u8; 32];
+
+/// The searchable content of one claim.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Document {
+    /// One line that says what it is about.
+    pub title: Option<String>,
+    /// The claim itself.
+    pub text: String,
+    /// Labels the author gave it.
+    pub tags: Vec<String>,
+}
+
+/// What is known of a claim besides its content, and shown with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metadata {
+    /// Who signed it.
+    pub author: Identity,
+    /// When its author says it was written, milliseconds since 1970-01-01 UTC.
+    pub created_ms: u64,
+}
