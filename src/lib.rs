@@ -2,3 +2,4 @@
 pub mod cbor;
 pub mod identity;
 pub mod limits;
+pub mod net;
