@@ -238,7 +238,7 @@ async fn a_wire_that_goes_dead_in_full_flow_ends_the_connection() {
     wire.cut();
     // Enough to fill every buffer on the way, so that closing cannot write any more.
     let id = bob.id;
-    for _ in 0..8 {
+    for _ in 0..20 {
         alice.with(move |net| net.request(id, noise(REQUEST_BYTES))).await;
     }
     let started = Instant::now();

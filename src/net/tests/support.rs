@@ -13,7 +13,7 @@ use libp2p::request_response::{self as rr, Codec, ProtocolSupport};
 use libp2p::swarm::{Config, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, StreamProtocol, Swarm, identify, noise, ping, tcp, yamux};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::identity::{Identity, SecretKey};
@@ -246,7 +246,11 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) async fn to(port: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Little room on the way: a sender soon cannot write any more, as on a real line.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = socket.listen(16).unwrap();
         let wire = Self { port: listener.local_addr().unwrap().port(), cut: Arc::default() };
         let cut = wire.cut.clone();
         tokio::spawn(async move {
