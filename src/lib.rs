@@ -10,6 +10,7 @@ pub mod knowledge;
 pub mod kv;
 pub mod ledger;
 pub mod limits;
+pub mod net;
 pub mod node;
 pub mod runtime;
 pub mod store;

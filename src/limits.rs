@@ -139,6 +139,13 @@ pub const PULL_RETRY_MS: u64 = 250;
 pub const PULL_RETRY_MOST_MS: u64 = 15_000;
 /// Length of a libp2p protocol frame's header: length and encoding.
 pub const FRAME_HEADER_BYTES: usize = 5;
+/// Payload from which a frame is worth compressing, bytes. Below it the header of the compressed form eats the gain.
+pub const COMPRESS_ABOVE_BYTES: usize = 512;
+/// Memory that requests of all peers together may take between their first byte and their hand-over, bytes. Past it a
+/// request's stream is closed and its sender tries again.
+pub const INBOUND_REQUESTS_BYTES: usize = 64 * 1024 * 1024;
+/// Requests under way on one connection, both directions together. Further inbound streams are dropped.
+pub const STREAMS_PER_CONNECTION: usize = 3 * SERVED_PER_PEER;
 
 // ---- the network ----------------------------------------------------------------------------------------------
 
@@ -154,10 +161,36 @@ pub const PENDING_INBOUND_CONNECTIONS: u32 = 64;
 pub const BOOK_PEERS: usize = 4_096;
 /// Addresses of one peer in the address book.
 pub const BOOK_ADDRESSES_PER_PEER: usize = 16;
-/// How long a connection without any stream stays open, milliseconds.
+/// Length of one address in its text form, bytes: an IPv6 address, a port, QUIC and a peer id take 130.
+pub const ADDRESS_BYTES: usize = 256;
+/// How long an idle connection of a peer that does not speak our protocol stays open, milliseconds.
 pub const IDLE_CONNECTION_MS: u64 = 90_000;
+/// Pause between two pings of a connection, milliseconds.
+pub const PING_INTERVAL_MS: u64 = 15_000;
+/// How long a ping may take, milliseconds. Two that fail in a row close the connection.
+pub const PING_TIMEOUT_MS: u64 = 10_000;
+/// How long a connection may take to close politely, milliseconds. Then it is dropped.
+pub const CLOSE_MS: u64 = 2_000;
+/// How long dialling one address may take with all handshakes, milliseconds.
+pub const HANDSHAKE_MS: u64 = 10_000;
 /// Pause between two sweeps that redial known peers, milliseconds, before jitter.
 pub const SWEEP_MS: u64 = 2_000;
+/// Longest pause between two tries to reach a peer, milliseconds.
+pub const REDIAL_MAX_MS: u64 = 60_000;
+/// Peers that are dialled at the same time. Further ones wait for the next sweep.
+pub const DIALS: usize = 32;
+/// A connection shorter than this counts as a failed try, milliseconds: the other side turned us away.
+pub const SHORT_CONNECTION_MS: u64 = 10_000;
+/// How long an address that mDNS no longer hears is kept, milliseconds: a machine that slept is back where it was.
+pub const ADDRESS_GRACE_MS: u64 = 600_000;
+/// How long an unpinned peer that cannot be reached is kept, milliseconds (30 days).
+pub const PEER_MEMORY_MS: u64 = 30 * 24 * 3_600_000;
+/// Bans in force at the same time. Past it the one that ends first is lifted.
+pub const BANS: usize = 4_096;
+/// Pause between two mDNS queries, milliseconds. What we announce lives three times as long.
+pub const MDNS_QUERY_MS: u64 = 15_000;
+/// Shortest pause between two wishes of the address book to be stored, milliseconds.
+pub const BOOK_STORE_MS: u64 = 5_000;
 /// Default interval of the repair pull, seconds (`LB_SYNC_INTERVAL_S`).
 pub const SYNC_INTERVAL_S: u64 = 300;
 /// Default for the requests of one peer that are served in a minute (`LB_P2P_MAX_REQ_PER_MIN`): a hundred a second, so that

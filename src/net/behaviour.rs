@@ -1,0 +1,78 @@
+//! The libp2p behaviours, composed and configured.
+
+use std::time::Duration;
+
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::request_response::{self, ProtocolSupport};
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{Swarm, identify, mdns, ping};
+
+use crate::limits::{INBOUND_REQUESTS_BYTES, MDNS_QUERY_MS, REQUEST_TIMEOUT_MS, STREAMS_PER_CONNECTION};
+
+use super::codec::{SYNC_PROTOCOL, SyncCodec};
+use super::gate::Gate;
+use super::transport::transport;
+use super::{NetConfig, NetError};
+
+/// What identify calls our protocols as a whole.
+const PROTOCOL_FAMILY: &str = "/lbm/1";
+
+/// All that runs on a connection, and beside them.
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    pub(super) gate: Gate,
+    pub(super) sync: request_response::Behaviour<SyncCodec>,
+    pub(super) identify: identify::Behaviour,
+    pub(super) ping: ping::Behaviour,
+    pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+}
+
+/// The swarm of a configuration, not listening yet.
+pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
+    let mut seed = config.secret.seed();
+    let key = Keypair::ed25519_from_bytes(seed.as_mut_slice()).map_err(|_| NetError::Key)?;
+    let me = key.public().to_peer_id();
+
+    let requests = request_response::Config::default()
+        .with_request_timeout(Duration::from_millis(REQUEST_TIMEOUT_MS))
+        .with_max_concurrent_streams(STREAMS_PER_CONNECTION);
+    let sync = request_response::Behaviour::with_codec(
+        SyncCodec::new(INBOUND_REQUESTS_BYTES),
+        [(SYNC_PROTOCOL, ProtocolSupport::Full)],
+        requests,
+    );
+    let identify = identify::Config::new(PROTOCOL_FAMILY.to_owned(), key.public())
+        .with_agent_version(config.agent_version.clone())
+        .with_push_listen_addr_updates(true)
+        .with_cache_size(0);
+    let ping = ping::Config::new().with_interval(config.ping_interval).with_timeout(config.ping_timeout);
+    let behaviour = Behaviour {
+        gate: Gate::new(config.max_connections_per_address),
+        sync,
+        identify: identify::Behaviour::new(identify),
+        ping: ping::Behaviour::new(ping),
+        mdns: discovery(config.mdns, me).into(),
+    };
+    // With the lazy version a request leaves in the first packet of its stream, behind the protocol's name: one round
+    // trip instead of two.
+    let settings = libp2p::swarm::Config::with_tokio_executor()
+        .with_idle_connection_timeout(config.idle_timeout)
+        .with_max_negotiating_inbound_streams(STREAMS_PER_CONNECTION)
+        .with_substream_upgrade_protocol_override(Version::V1Lazy);
+    Ok(Swarm::new(transport(&key).map_err(|_| NetError::Key)?, behaviour, me, settings))
+}
+
+/// mDNS, where it is wanted and the system lets us watch its interfaces.
+fn discovery(wanted: bool, me: libp2p::PeerId) -> Option<mdns::tokio::Behaviour> {
+    let query_interval = Duration::from_millis(MDNS_QUERY_MS);
+    let config = mdns::Config { ttl: 3 * query_interval, query_interval, enable_ipv6: false };
+    match wanted.then(|| mdns::tokio::Behaviour::new(config, me))? {
+        Ok(behaviour) => Some(behaviour),
+        Err(error) => {
+            tracing::warn!(%error, "mDNS is off: the network interfaces cannot be watched; add peers by address");
+            None
+        }
+    }
+}

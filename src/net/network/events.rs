@@ -1,0 +1,249 @@
+//! What libp2p reports, and what becomes of it.
+
+use libp2p::core::ConnectedPoint;
+use libp2p::request_response::{self as rr, Message, OutboundRequestId};
+use libp2p::swarm::{ConnectionId, DialError, ListenError, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, identify, mdns, ping};
+
+use super::{Line, Link, Network, TICK_MS};
+use crate::limits::NODE_NAME_BYTES;
+use crate::net::address::{endpoint, host, identity_of, is_credible, split};
+use crate::net::behaviour::BehaviourEvent;
+use crate::net::codec::{Frame, SYNC_PROTOCOL};
+use crate::net::nudge::NUDGES_MS;
+use crate::net::{InboundId, NetEvent, RequestError, dial};
+
+/// Shortest pause between two reports of our own key elsewhere, milliseconds.
+const OWN_KEY_MS: u64 = 60_000;
+
+impl Network {
+    pub(super) fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Sync(event)) => return self.on_sync(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => return self.on_ping(&event),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Mdns(event)) => self.on_mdns(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.on_open(peer_id, connection_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+                tracing::debug!(peer = %peer_id, ?cause, "connection closed");
+                self.on_close(peer_id, connection_id);
+            }
+            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => self.on_dial_error(peer, &error),
+            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
+                tracing::debug!(from = %send_back_addr, %error, "inbound connection failed");
+                if matches!(error, ListenError::LocalPeerId { .. }) && !self.is_this_machine(&send_back_addr) {
+                    self.on_own_key(send_back_addr);
+                }
+            }
+            SwarmEvent::NewListenAddr { address, .. } => {
+                let now_ms = self.clock.now_ms();
+                self.nudges_ms.extend(NUDGES_MS.iter().map(|pause| now_ms + pause));
+                self.nudges_ms.sort_unstable();
+                self.nudges_ms.dedup_by(|later, earlier| later.abs_diff(*earlier) < TICK_MS);
+                self.events.push_back(NetEvent::Listening(self.full(&address)));
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.events.push_back(NetEvent::NotListening(self.full(&address)));
+            }
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                let addresses = addresses.iter().map(|address| self.full(address)).collect();
+                self.events.push_back(NetEvent::ListenerFailed { addresses, error: reason.err() });
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::debug!(%error, "a listener could not accept"),
+            _ => return,
+        }
+        self.rearm();
+    }
+
+    fn on_open(&mut self, peer: PeerId, connection: ConnectionId, point: &ConnectedPoint) {
+        let remote = point.get_remote_address();
+        let (Some(identity), Some((_, transport))) = (identity_of(&peer), endpoint(remote)) else {
+            self.swarm.close_connection(connection);
+            return;
+        };
+        let (remote, _) = split(remote);
+        let (outbound, now_ms) = (point.is_dialer(), self.clock.now_ms());
+        let line = Line { id: connection, outbound, transport, remote: remote.clone(), rtt: None };
+        let link = self.links.entry(peer).or_insert_with(|| Link::new(identity, now_ms));
+        link.lines.push(line);
+        if link.lines.len() == 1 {
+            self.book.connected(&identity, outbound.then_some(&remote), now_ms);
+            self.events.push_back(NetEvent::Connected { peer: identity, outbound, transport });
+        }
+    }
+
+    fn on_close(&mut self, peer: PeerId, connection: ConnectionId) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        link.lines.retain(|line| line.id != connection);
+        if link.lines.is_empty() {
+            let identity = link.identity;
+            self.links.remove(&peer);
+            self.book.disconnected(&identity, self.clock.now_ms());
+            self.events.push_back(NetEvent::Disconnected { peer: identity });
+        }
+    }
+
+    pub(super) fn on_dial_error(&mut self, peer: PeerId, error: &DialError) {
+        tracing::debug!(%peer, %error, "could not connect");
+        let (Some(identity), now_ms) = (identity_of(&peer), self.clock.now_ms()) else { return };
+        match error {
+            DialError::DialPeerConditionFalse(_) | DialError::Aborted | DialError::Denied { .. } => {
+                if self.links.contains_key(&peer) {
+                    self.book.connected(&identity, None, now_ms);
+                } else {
+                    self.book.postpone(&identity, now_ms);
+                }
+                return;
+            }
+            DialError::WrongPeerId { obtained, address } => {
+                let (address, _) = split(address);
+                self.book.not_there(&identity, &address);
+                if obtained == self.swarm.local_peer_id() && !self.is_listening_at(&address) {
+                    self.on_own_key(address);
+                }
+            }
+            DialError::LocalPeerId { .. } | DialError::NoAddresses | DialError::Transport(_) => {}
+        }
+        self.book.dial_failed(&identity, dial::trouble(error), now_ms);
+    }
+
+    fn on_own_key(&mut self, address: Multiaddr) {
+        let now_ms = self.clock.now_ms();
+        if self.own_key_ms.is_none_or(|last| now_ms.saturating_sub(last) >= OWN_KEY_MS) {
+            self.own_key_ms = Some(now_ms);
+            tracing::warn!(%address, "another machine uses this node's key: stop one of the two");
+            self.events.push_back(NetEvent::OwnKeySeen { address });
+        }
+    }
+
+    /// Whether an address is of this machine: a call to ourselves, not somebody else with our key.
+    fn is_this_machine(&self, address: &Multiaddr) -> bool {
+        let here = host(address);
+        here.is_some_and(|ip| ip.is_loopback()) || self.swarm.listeners().any(|listener| host(listener) == here)
+    }
+
+    fn is_listening_at(&self, address: &Multiaddr) -> bool {
+        self.is_this_machine(address)
+            && self.swarm.listeners().any(|listener| {
+                let port = |a| endpoint(a).map(|(socket, transport)| (socket.port(), transport));
+                port(listener) == port(address)
+            })
+    }
+
+    fn on_identify(&mut self, event: identify::Event) {
+        let (peer, connection, info) = match event {
+            identify::Event::Received { peer_id, connection_id, info }
+            | identify::Event::Pushed { peer_id, connection_id, info } => (peer_id, connection_id, info),
+            identify::Event::Sent { .. } | identify::Event::Error { .. } => return,
+        };
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        // It is shown on terminals.
+        link.agent = info.agent_version.chars().filter(|c| !c.is_control()).take(NODE_NAME_BYTES).collect();
+        let Some(met) = link.lines.iter().find(|line| line.id == connection).map(|line| &line.remote) else { return };
+        let claimed: Vec<_> = info
+            .listen_addrs
+            .iter()
+            .map(split)
+            .filter(|(address, of)| of.is_none_or(|of| of == peer) && is_credible(address, met))
+            .map(|(address, _)| address)
+            .collect();
+        let identity = link.identity;
+        self.book.identified(identity, &claimed, self.clock.now_ms());
+    }
+
+    fn on_mdns(&mut self, event: mdns::Event) {
+        let now_ms = self.clock.now_ms();
+        match event {
+            mdns::Event::Discovered(found) => {
+                for (peer, address) in found {
+                    let Some(identity) = identity_of(&peer) else { continue };
+                    let linked = self.links.contains_key(&peer);
+                    if self.book.discovered(identity, split(&address).0, now_ms) && linked {
+                        self.book.connected(&identity, None, now_ms);
+                    }
+                }
+            }
+            mdns::Event::Expired(lost) => {
+                for (peer, address) in lost {
+                    if let Some(identity) = identity_of(&peer) {
+                        self.book.expired(&identity, &split(&address).0, now_ms);
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_ping(&mut self, event: &ping::Event) {
+        match &event.result {
+            Ok(rtt) => {
+                let link = self.links.get_mut(&event.peer);
+                if let Some(line) = link.and_then(|link| link.lines.iter_mut().find(|l| l.id == event.connection)) {
+                    line.rtt = Some(*rtt);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(peer = %event.peer, %error, "ping failed: closing the connection");
+                self.swarm.close_connection(event.connection);
+            }
+        }
+    }
+
+    fn on_sync(&mut self, event: rr::Event<Frame, Frame>) {
+        match event {
+            rr::Event::Message { peer, message: Message::Request { request_id, request, channel }, .. } => {
+                // What was still queued when the last connection closed has nobody waiting for it.
+                let Some(link) = self.links.get(&peer) else { return };
+                let peer = link.identity;
+                match request {
+                    Frame::Good(payload) => {
+                        self.inbound_last += 1;
+                        let id = InboundId(self.inbound_last);
+                        self.inbound.insert(id, channel);
+                        self.inbound_ids.insert(request_id, id);
+                        self.events.push_back(NetEvent::Request { peer, id, bytes: payload.bytes });
+                    }
+                    Frame::Malformed(what) => self.events.push_back(NetEvent::Malformed { peer, what }),
+                }
+            }
+            rr::Event::Message { message: Message::Response { request_id, response }, .. } => {
+                self.answered(
+                    request_id,
+                    match response {
+                        Frame::Good(payload) => Ok(payload.bytes),
+                        Frame::Malformed(what) => Err(RequestError::Malformed(what)),
+                    },
+                );
+            }
+            rr::Event::OutboundFailure { request_id, error, .. } => {
+                self.answered(
+                    request_id,
+                    Err(match error {
+                        rr::OutboundFailure::DialFailure => RequestError::NotConnected,
+                        rr::OutboundFailure::Timeout => RequestError::TimedOut,
+                        rr::OutboundFailure::UnsupportedProtocols => RequestError::Unsupported,
+                        rr::OutboundFailure::ConnectionClosed | rr::OutboundFailure::Io(_) => RequestError::Closed,
+                    }),
+                );
+            }
+            rr::Event::InboundFailure { request_id, peer, error, .. } => {
+                tracing::debug!(%peer, %error, protocol = %SYNC_PROTOCOL, "an inbound request ended early");
+                self.forget(request_id);
+            }
+            rr::Event::ResponseSent { request_id, .. } => self.forget(request_id),
+        }
+    }
+
+    fn answered(&mut self, id: OutboundRequestId, result: Result<Vec<u8>, RequestError>) {
+        if let Some((id, peer)) = self.asked.remove(&id) {
+            self.events.push_back(NetEvent::Response { peer, id, result });
+        }
+    }
+
+    fn forget(&mut self, id: rr::InboundRequestId) {
+        if let Some(id) = self.inbound_ids.remove(&id) {
+            self.inbound.remove(&id);
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! The struct that the daemon polls: libp2p's events in, [`NetEvent`]s out.
+
+mod events;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures::StreamExt;
+use libp2p::core::transport::{ListenerId, TransportError};
+use libp2p::multiaddr::Protocol;
+use libp2p::request_response::{self as rr, OutboundRequestId, ResponseChannel};
+use libp2p::swarm::ConnectionId;
+use libp2p::{Multiaddr, PeerId, Swarm};
+use tokio::time::Sleep;
+
+use crate::identity::Identity;
+use crate::limits::{BOOK_STORE_MS, DIALS, MESSAGE_BYTES, NODE_NAME_BYTES, REQUEST_BYTES, SWEEP_MS};
+
+use super::address::{Transport, endpoint, host, identity_of, is_dialable, peer_id_of, split};
+use super::behaviour::{self, Behaviour};
+use super::book::{AddressBook, BookEntry, DialTrouble, Keep};
+use super::codec::Frame;
+use super::nudge::nudge;
+use super::transport::kind_of;
+use super::{
+    AddPeerError, InboundId, LinkInfo, NetConfig, NetError, NetEvent, PeerInfo, RequestError, RequestId, RespondError,
+    dial,
+};
+
+/// Shortest sleep of the timer, milliseconds: peers that are due but find no room to be dialled must not spin it.
+const TICK_MS: u64 = 50;
+
+/// Unix milliseconds that never run backwards: the wall clock at the start, and a steady clock since.
+struct Clock {
+    started: Instant,
+    started_ms: u64,
+}
+
+impl Clock {
+    fn new() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { started: Instant::now(), started_ms: millis(since) }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.started_ms.saturating_add(millis(self.started.elapsed()))
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// One connection.
+struct Line {
+    id: ConnectionId,
+    outbound: bool,
+    transport: Transport,
+    remote: Multiaddr,
+    rtt: Option<Duration>,
+}
+
+/// All connections with one peer; never without any.
+struct Link {
+    identity: Identity,
+    lines: Vec<Line>,
+    since_ms: u64,
+    agent: String,
+}
+
+/// The network. Make it inside a tokio runtime and call [`Network::next`] in a loop: nothing moves otherwise.
+pub struct Network {
+    swarm: Swarm<Behaviour>,
+    listeners: Vec<ListenerId>,
+    book: AddressBook,
+    links: HashMap<PeerId, Link>,
+    asked: HashMap<OutboundRequestId, (RequestId, Identity)>,
+    asked_last: u64,
+    inbound: HashMap<InboundId, ResponseChannel<Frame>>,
+    inbound_ids: HashMap<rr::InboundRequestId, InboundId>,
+    inbound_last: u64,
+    events: VecDeque<NetEvent>,
+    clock: Clock,
+    timer: Pin<Box<Sleep>>,
+    sweep_ms: u64,
+    nudges_ms: Vec<u64>,
+    store_ms: Option<u64>,
+    stored_ms: u64,
+    own_key_ms: Option<u64>,
+}
+
+impl Network {
+    /// Starts to listen and to look for peers, once polled.
+    ///
+    /// # Errors
+    /// [`NetError`], where an address cannot be listened on or a configured peer cannot be used.
+    pub fn new(config: &NetConfig, book: AddressBook) -> Result<Self, NetError> {
+        let clock = Clock::new();
+        let mut network = Self {
+            swarm: behaviour::swarm(config)?,
+            listeners: Vec::new(),
+            book,
+            links: HashMap::new(),
+            asked: HashMap::new(),
+            asked_last: 0,
+            inbound: HashMap::new(),
+            inbound_ids: HashMap::new(),
+            inbound_last: 0,
+            events: VecDeque::new(),
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            sweep_ms: clock.now_ms(),
+            nudges_ms: Vec::new(),
+            store_ms: None,
+            stored_ms: 0,
+            own_key_ms: None,
+            clock,
+        };
+        for address in &config.listen {
+            network.listen(address)?;
+        }
+        let on_loopback = |address| host(address).is_some_and(|ip| ip.is_loopback());
+        if config.mdns && !config.listen.is_empty() && config.listen.iter().all(on_loopback) {
+            tracing::warn!(
+                "listening on loopback only: other machines cannot find this node; listen on /ip4/0.0.0.0/…"
+            );
+        }
+        for address in &config.static_peers {
+            network
+                .put_peer(address, None, Keep::Session)
+                .map_err(|source| NetError::StaticPeer { address: address.clone(), source })?;
+        }
+        Ok(network)
+    }
+
+    /// The next event. May be dropped and called again without losing any.
+    pub async fn next(&mut self) -> NetEvent {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return event;
+            }
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_swarm(event),
+                () = self.timer.as_mut() => self.on_timer(),
+            }
+        }
+    }
+
+    /// Stops listening, closes all connections and waits until the peers have been told, or that time is over.
+    pub async fn close(mut self, within: Duration) {
+        for listener in std::mem::take(&mut self.listeners) {
+            self.swarm.remove_listener(listener);
+        }
+        let peers: Vec<_> = self.links.keys().copied().collect();
+        for peer in peers {
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        let closed = async {
+            while !self.links.is_empty() {
+                let event = self.swarm.select_next_some().await;
+                self.on_swarm(event);
+            }
+        };
+        let _ = tokio::time::timeout(within, closed).await;
+    }
+
+    /// Asks a peer. The answer, or why there is none, comes as [`NetEvent::Response`], always. The caller bounds how
+    /// many are under way to one peer ([`crate::limits::ASKED_PER_PEER`]).
+    pub fn request(&mut self, peer: Identity, bytes: Vec<u8>) -> RequestId {
+        self.asked_last += 1;
+        let id = RequestId(self.asked_last);
+        let linked = peer_id_of(&peer).filter(|peer| self.links.contains_key(peer));
+        let refused = match linked {
+            _ if bytes.len() > REQUEST_BYTES => RequestError::TooLarge { bytes: bytes.len() },
+            None => RequestError::NotConnected,
+            Some(to) => {
+                let sent = self.swarm.behaviour_mut().sync.send_request(&to, Frame::of(bytes));
+                self.asked.insert(sent, (id, peer));
+                return id;
+            }
+        };
+        self.events.push_back(NetEvent::Response { peer, id, result: Err(refused) });
+        id
+    }
+
+    /// Answers a peer's request.
+    ///
+    /// # Errors
+    /// [`RespondError`]; the request is over then all the same.
+    pub fn respond(&mut self, id: InboundId, bytes: Vec<u8>) -> Result<(), RespondError> {
+        let channel = self.inbound.remove(&id).ok_or(RespondError::Gone)?;
+        if bytes.len() > MESSAGE_BYTES {
+            return Err(RespondError::TooLarge { bytes: bytes.len() });
+        }
+        self.swarm.behaviour_mut().sync.send_response(channel, Frame::of(bytes)).map_err(|_| RespondError::Gone)
+    }
+
+    /// Closes all connections with a peer. One that stands in the book is called again soon: [`Self::ban`] it or
+    /// [`Self::remove_peer`] to stay apart.
+    pub fn disconnect(&mut self, peer: Identity) {
+        if let Some(peer) = peer_id_of(&peer) {
+            // Not being connected is what was wanted.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
+    /// Closes all connections with a peer and refuses new ones for that time. Not stored: a restart lifts it.
+    pub fn ban(&mut self, peer: Identity, time: Duration) {
+        if let Some(peer) = peer_id_of(&peer) {
+            self.swarm.behaviour_mut().gate.ban(peer, time);
+        }
+        self.disconnect(peer);
+    }
+
+    /// Adds a peer by an address that ends in `/p2p/`, and calls it. A pinned one is kept for good.
+    ///
+    /// # Errors
+    /// [`AddPeerError`] says what is wrong with the address or the alias.
+    pub fn add_peer(
+        &mut self,
+        address: &Multiaddr,
+        alias: Option<String>,
+        pinned: bool,
+    ) -> Result<Identity, AddPeerError> {
+        let peer = self.put_peer(address, alias, if pinned { Keep::Always } else { Keep::Loosely })?;
+        self.store_ms = Some(self.clock.now_ms());
+        self.call_who_is_due();
+        self.rearm();
+        Ok(peer)
+    }
+
+    /// Forgets a peer and closes its connections. Says whether it was known. Nothing keeps it from being found or from
+    /// calling again.
+    pub fn remove_peer(&mut self, peer: Identity) -> bool {
+        let known = self.book.remove(&peer);
+        if known {
+            self.store_ms = Some(self.clock.now_ms());
+            self.rearm();
+        }
+        self.disconnect(peer);
+        known
+    }
+
+    /// Every peer that is known or connected.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        let gate = &self.swarm.behaviour().gate;
+        let mut strangers: HashSet<_> = self.links.keys().copied().collect();
+        let mut peers: Vec<_> = self
+            .book
+            .known()
+            .filter_map(|(peer, known)| {
+                let id = peer_id_of(&peer)?;
+                strangers.remove(&id);
+                let link = self.links.get(&id).and_then(Link::info);
+                Some(PeerInfo { peer, known: Some(known), link, banned: gate.banned(&id) })
+            })
+            .collect();
+        peers.extend(strangers.iter().filter_map(|id| {
+            let link = self.links.get(id)?;
+            Some(PeerInfo { peer: link.identity, known: None, link: link.info(), banned: gate.banned(id) })
+        }));
+        peers
+    }
+
+    /// Whether there is a connection with a peer.
+    #[must_use]
+    pub fn is_connected(&self, peer: &Identity) -> bool {
+        peer_id_of(peer).is_some_and(|peer| self.links.contains_key(&peer))
+    }
+
+    /// Where this node can be reached; each address ends in `/p2p/`.
+    #[must_use]
+    pub fn listen_addrs(&self) -> Vec<Multiaddr> {
+        self.swarm.listeners().map(|address| self.full(address)).collect()
+    }
+
+    /// The address book, to be stored.
+    #[must_use]
+    pub fn book_entries(&self) -> Vec<BookEntry> {
+        self.book.entries()
+    }
+
+    fn full(&self, address: &Multiaddr) -> Multiaddr {
+        let (base, _) = split(address);
+        base.with(Protocol::P2p(*self.swarm.local_peer_id()))
+    }
+
+    fn listen(&mut self, address: &Multiaddr) -> Result<(), NetError> {
+        let (socket, transport) = endpoint(address).ok_or_else(|| NetError::ListenForm(address.clone()))?;
+        let failed = |source: io::Error| match kind_of(&source) {
+            Some(io::ErrorKind::AddrInUse) => NetError::PortInUse(address.clone()),
+            _ => NetError::Listen { address: address.clone(), source },
+        };
+        // libp2p shares its TCP ports with whoever asks alike, so that a second daemon would get half of the calls.
+        // A listener that does not share finds out.
+        if transport == Transport::Tcp && socket.port() != 0 {
+            TcpListener::bind(socket).map_err(failed)?;
+        }
+        match self.swarm.listen_on(address.clone()) {
+            Ok(listener) => {
+                self.listeners.push(listener);
+                Ok(())
+            }
+            Err(TransportError::MultiaddrNotSupported(address)) => Err(NetError::ListenForm(address)),
+            Err(TransportError::Other(source)) => Err(failed(source)),
+        }
+    }
+
+    fn put_peer(&mut self, address: &Multiaddr, alias: Option<String>, keep: Keep) -> Result<Identity, AddPeerError> {
+        let (base, peer) = split(address);
+        let id = peer.ok_or(AddPeerError::NoPeerId)?;
+        let peer = identity_of(&id).ok_or(AddPeerError::KeyType)?;
+        if id == *self.swarm.local_peer_id() {
+            return Err(AddPeerError::Own);
+        }
+        if !is_dialable(&base) {
+            return Err(AddPeerError::Form);
+        }
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if alias.as_ref().is_some_and(|a| a.is_empty() || a.len() > NODE_NAME_BYTES || !a.chars().all(allowed)) {
+            return Err(AddPeerError::Alias);
+        }
+        let now_ms = self.clock.now_ms();
+        self.book.add(peer, base, alias, keep, now_ms)?;
+        if self.links.contains_key(&id) {
+            self.book.connected(&peer, None, now_ms);
+        }
+        Ok(peer)
+    }
+
+    // ---- time ---------------------------------------------------------------------------------------------------
+
+    fn on_timer(&mut self) {
+        let now_ms = self.clock.now_ms();
+        if self.sweep_ms <= now_ms {
+            self.book.sweep(now_ms);
+            self.sweep_ms = now_ms + self.book.jitter(SWEEP_MS * 3 / 4..SWEEP_MS * 5 / 4);
+        }
+        if self.nudges_ms.iter().any(|at| *at <= now_ms) {
+            self.nudges_ms.retain(|at| *at > now_ms);
+            self.nudge_all();
+        }
+        self.call_who_is_due();
+        if self.store_ms.is_some_and(|at| at <= now_ms) {
+            self.store_ms = None;
+            self.stored_ms = now_ms;
+            self.book.take_changed();
+            self.events.push_back(NetEvent::BookChanged);
+        }
+        self.rearm();
+    }
+
+    /// Sets the timer to what comes next. To be called after the book has changed.
+    fn rearm(&mut self) {
+        let now_ms = self.clock.now_ms();
+        if self.book.take_changed() && self.store_ms.is_none() {
+            self.store_ms = Some(now_ms.max(self.stored_ms + BOOK_STORE_MS));
+        }
+        let others = self.nudges_ms.iter().copied().chain(self.store_ms).chain(self.book.next_due_ms());
+        let next_ms = others.chain([self.sweep_ms]).min().unwrap_or(self.sweep_ms);
+        let pause_ms = next_ms.saturating_sub(now_ms).max(TICK_MS);
+        self.timer.as_mut().reset(tokio::time::Instant::now() + Duration::from_millis(pause_ms));
+    }
+
+    fn call_who_is_due(&mut self) {
+        let now_ms = self.clock.now_ms();
+        for call in self.book.due(now_ms, DIALS) {
+            let Some(peer) = peer_id_of(&call.peer) else { continue };
+            if self.swarm.behaviour().gate.banned(&peer).is_some() {
+                self.book.dial_failed(&call.peer, DialTrouble::Banned, now_ms);
+            } else if let Err(error) = self.swarm.dial(dial::call(peer, call.addresses)) {
+                self.on_dial_error(peer, &error);
+            }
+        }
+    }
+
+    fn nudge_all(&self) {
+        if !self.swarm.behaviour().mdns.is_enabled() {
+            return;
+        }
+        let ips: HashSet<_> = self.swarm.listeners().filter_map(endpoint).map(|(s, _)| s.ip()).collect();
+        for ip in ips {
+            if let Err(error) = nudge(ip) {
+                tracing::debug!(%ip, %error, "the question to the local network could not be sent");
+            }
+        }
+    }
+}
+
+impl Link {
+    const fn new(identity: Identity, since_ms: u64) -> Self {
+        Self { identity, lines: Vec::new(), since_ms, agent: String::new() }
+    }
+
+    fn info(&self) -> Option<LinkInfo> {
+        let first = self.lines.first()?;
+        Some(LinkInfo {
+            outbound: first.outbound,
+            transport: first.transport,
+            remote: first.remote.clone(),
+            connections: self.lines.len(),
+            rtt: self.lines.iter().filter_map(|line| line.rtt).min(),
+            since_ms: self.since_ms,
+            agent: self.agent.clone(),
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! The transports: TCP with Noise and Yamux, and QUIC.
+//!
+//! **A connection that is to be closed is gone within `CLOSE_MS`.** Closing politely means writing, and on a connection
+//! whose other end has vanished with our buffers full a write waits for minutes; all that time libp2p would hold the peer
+//! for connected, send requests into the void, and refuse to dial.
+
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use libp2p::core::Transport as _;
+use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, SubstreamBox};
+use libp2p::core::transport::Boxed;
+use libp2p::core::transport::timeout::TransportTimeoutError;
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::{PeerId, noise, quic, tcp, yamux};
+use tokio::time::Sleep;
+
+use crate::limits::{CLOSE_MS, HANDSHAKE_MS, STREAMS_PER_CONNECTION};
+
+/// Streams of one connection in the multiplexer: our requests, and room for identify, ping and streams that close.
+const MUXED_STREAMS: usize = 4 * STREAMS_PER_CONNECTION;
+
+/// Both transports in one.
+pub(super) fn transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+    let mut muxer = yamux::Config::default();
+    muxer.set_max_num_streams(MUXED_STREAMS);
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .map_err(System)
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(key)?)
+        .multiplex(muxer)
+        .timeout(Duration::from_millis(HANDSHAKE_MS))
+        .map_err(|error| match error {
+            TransportTimeoutError::Timeout => io::ErrorKind::TimedOut.into(),
+            other => of_system(other),
+        })
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+
+    let mut config = quic::Config::new(key);
+    config.max_concurrent_stream_limit = u32::try_from(MUXED_STREAMS).unwrap_or(u32::MAX);
+    let quic = quic::tokio::Transport::new(config)
+        .map_err(|error| match error {
+            quic::Error::HandshakeTimedOut => io::ErrorKind::TimedOut.into(),
+            quic::Error::Io(error) => error,
+            other => io::Error::other(other),
+        })
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+
+    let both = tcp.or_transport(quic).map_err(|either| either.into_inner()).map(|either, _| {
+        let (peer, muxer) = either.into_inner();
+        (peer, StreamMuxerBox::new(Impatient { muxer, deadline: None }))
+    });
+    Ok(both.boxed())
+}
+
+/// An error of the system's sockets, marked so that it is found below libp2p's wrappings: some of them name as their
+/// source the source of what they wrap, and would leave out a bare [`io::Error`].
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct System(#[source] io::Error);
+
+/// An error with the system's kind, where the system is its cause.
+fn of_system(error: impl Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(kind_of(&error).unwrap_or(io::ErrorKind::Other), error)
+}
+
+/// The system's kind of error below libp2p's wrappings; `None` where a peer or a protocol is the cause.
+pub(super) fn kind_of(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        next = match error.downcast_ref::<io::Error>() {
+            Some(io) if io.kind() != io::ErrorKind::Other => return Some(io.kind()),
+            // `source` of a wrapping `io::Error` leaves out what it wraps.
+            Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// A multiplexer that closes in bounded time.
+struct Impatient {
+    muxer: StreamMuxerBox,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl StreamMuxer for Impatient {
+    type Substream = SubstreamBox;
+    type Error = io::Error;
+
+    fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<SubstreamBox>> {
+        Pin::new(&mut self.muxer).poll_inbound(cx)
+    }
+
+    fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<SubstreamBox>> {
+        Pin::new(&mut self.muxer).poll_outbound(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(closed) = Pin::new(&mut self.muxer).poll_close(cx) {
+            return Poll::Ready(closed);
+        }
+        let late = || Box::pin(tokio::time::sleep(Duration::from_millis(CLOSE_MS)));
+        let deadline = self.deadline.get_or_insert_with(late);
+        deadline.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+        Pin::new(&mut self.muxer).poll(cx)
+    }
+}
