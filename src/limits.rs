@@ -36,8 +36,6 @@ pub const PAGE_ROWS: usize = 1_000;
 pub const PAGE_DEFAULT_ROWS: usize = 100;
 /// Text after which a page of a listing ends, UTF-8 bytes; its last row may go past it.
 pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
-/// One multiaddr as text, bytes: a relayed address with two names in it stays under this.
-pub const ADDRESS_BYTES: usize = 1_024;
 /// Claims in one bulk request of the API. Larger files are sent in several requests.
 pub const BULK_CLAIMS: usize = 1_000;
 /// Body of one API request, bytes: a bulk of ordinary claims, or one experience in base64.
