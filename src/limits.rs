@@ -203,6 +203,16 @@ pub const STATIC_PEERS: usize = 256;
 
 /// Commands and batches that wait for the writer. Past it callers wait for a place.
 pub const WRITER_QUEUE: usize = 1_024;
+/// Batches of peers that wait to be verified. Past it they are dropped, and asked for again.
+pub const VERIFY_QUEUE: usize = 256;
+/// Answers to peers that are read from the store at the same time.
+pub const SERVING: usize = 8;
+/// Commands and reports that wait for the driver.
+pub const DRIVER_QUEUE: usize = 1_024;
+/// How long a stop waits for the writer, milliseconds.
+pub const STOP_MS: u64 = 5_000;
+/// How long a peer is sent away, milliseconds.
+pub const BAN_MS: u64 = 600_000;
 /// Commands and batches that the writer takes into one transaction.
 pub const WRITER_BATCH: usize = 512;
 /// Events that a subscriber of the API may fall behind before it is told how many it missed.

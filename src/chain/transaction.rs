@@ -34,6 +34,12 @@ impl Role {
     }
 }
 
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
 cbor_array! {
     /// Founds a group. The author is its first admin and its notary.
     pub struct Genesis {

@@ -104,7 +104,7 @@ impl GroupSync {
     }
 
     /// Whom to ask: members, and anybody while we know none.
-    fn may_have(&self, peer: &Identity) -> bool {
+    pub(super) fn may_have(&self, peer: &Identity) -> bool {
         !self.is_founded() || self.has_member(peer)
     }
 

@@ -155,6 +155,17 @@ impl Machine {
         self.groups.get(group).is_some_and(|group| group.has_member(peer))
     }
 
+    /// Whether a peer would be asked for a group: it is a member, or we know none yet.
+    #[must_use]
+    pub fn may_have(&self, group: &GroupId, peer: &Identity) -> bool {
+        self.groups.get(group).is_some_and(|group| group.may_have(peer))
+    }
+
+    /// Takes in a group that was kept before the start, when nobody is connected yet.
+    pub fn open_at_start(&mut self, opened: Opened) {
+        self.open(0, opened);
+    }
+
     fn open(&mut self, now_ms: u64, opened: Opened) {
         let mut group = GroupSync::new(opened.frontier, opened.members);
         for peer in self.peers.keys() {

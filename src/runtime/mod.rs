@@ -1,2 +1,255 @@
-//! runtime
+//! The only wiring: a data folder, its store, the protocol and the API become a running daemon.
+//!
+//! ```text
+//!  API ──Task──▶ writer ──commit──▶ redb          faces hear of a write when it is durable
+//!                  │ ▲ Told                       (writer: one thread; queue: WRITER_QUEUE)
+//!                  ▼ │ verified blocks
+//!  network ──▶ driver ──blocks──▶ verifier        the driver never waits for anybody
+//!  (libp2p)      │  ▲             (VERIFY_QUEUE)
+//!                ▼  │ answers
+//!              serve (SERVING threads, each on a view of its own)
+//! ```
+
+pub mod clock;
+pub mod driver;
+pub mod events;
+pub mod index;
+mod news;
+pub mod verify;
 pub mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::cbor;
+use crate::chain::GroupId;
+use crate::config::Origin;
+use crate::config::Settings;
+use crate::datadir::NodeName;
+use crate::identity::{Identity, SecretKey};
+use crate::kv::KvError;
+use crate::limits;
+
+use crate::net::{AddPeerError, AddressBook, BookEntry, NetConfig, NetError, Network, PeerInfo};
+use crate::node::machine::Settings as MachineSettings;
+use crate::node::{Engine, Machine};
+use crate::store::{Store, StoreError, View};
+use clock::Uptime;
+use driver::{Ask, Driver, Inbox};
+use events::Events;
+use index::Indexes;
+use verify::Verifier;
+use writer::Writer;
+
+/// Why a daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] NetError),
+    /// The system gives no thread, or no random bytes.
+    #[error("the system refuses what a start needs: {0}")]
+    System(#[from] std::io::Error),
+}
+
+impl From<KvError> for StartError {
+    fn from(error: KvError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// The daemon is stopping: what was asked is not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the daemon is stopping")]
+pub struct Stopping;
+
+/// A running node, as the API sees it. Cheap to clone.
+#[derive(Clone)]
+pub struct Node {
+    /// Whose it is.
+    pub identity: Identity,
+    /// What people call it.
+    pub name: NodeName,
+    /// The rows.
+    pub store: Arc<Store>,
+    /// What writes.
+    pub writer: Writer,
+    /// What happens.
+    pub events: Events,
+    /// What retrieves.
+    pub indexes: Indexes,
+    /// Since when it runs.
+    pub uptime: Uptime,
+    asks: mpsc::Sender<Ask>,
+}
+
+impl Node {
+    /// A view of what is durable now.
+    ///
+    /// # Errors
+    /// [`KvError`] where the store fails.
+    pub fn view(&self) -> Result<View, KvError> {
+        self.store.view()
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Stopping> {
+        let (answer, answered) = oneshot::channel();
+        self.asks.send(ask(answer)).await.map_err(|_| Stopping)?;
+        answered.await.map_err(|_| Stopping)
+    }
+
+    /// Who is known and connected.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn peers(&self) -> Result<Vec<PeerInfo>, Stopping> {
+        self.ask(Ask::Peers).await
+    }
+
+    /// Where this node can be reached.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn listening(&self) -> Result<Vec<Multiaddr>, Stopping> {
+        self.ask(Ask::Listening).await
+    }
+
+    /// Adds a peer for good, and calls it.
+    ///
+    /// # Errors
+    /// [`Stopping`]; inside, what is wrong with the address or the alias.
+    pub async fn add_peer(
+        &self,
+        address: Multiaddr,
+        alias: Option<String>,
+    ) -> Result<Result<Identity, AddPeerError>, Stopping> {
+        self.ask(|answer| Ask::AddPeer(address, alias, answer)).await
+    }
+
+    /// Forgets a peer; tells whether it was known.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn remove_peer(&self, peer: Identity) -> Result<bool, Stopping> {
+        self.ask(|answer| Ask::RemovePeer(peer, answer)).await
+    }
+
+    /// Pulls a group from all connected members now; tells how many will be asked.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn sync_now(&self, group: GroupId) -> Result<usize, Stopping> {
+        self.ask(|answer| Ask::SyncNow(group, answer)).await
+    }
+}
+
+/// A running daemon: its node, and what must be waited for when it stops.
+pub struct Daemon {
+    /// The node.
+    pub node: Node,
+    stop: watch::Sender<bool>,
+    driver: tokio::task::JoinHandle<()>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Daemon {
+    /// Starts a node on an opened store.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(key: SecretKey, name: NodeName, store: Store, settings: &Settings) -> Result<Self, StartError> {
+        let identity = key.identity();
+        let store = Arc::new(store);
+        let events = Events::default();
+        let (told_sender, told) = mpsc::channel(limits::DRIVER_QUEUE);
+        let (asks_sender, asks) = mpsc::channel(limits::DRIVER_QUEUE);
+        let (stop_sender, stop) = watch::channel(false);
+        let seed = getrandom::u64().map_err(std::io::Error::other)?;
+
+        let network = network(key.clone(), &store, settings, seed)?;
+        let (writer, writing) = Writer::start(Arc::clone(&store), Engine::new([key]), told_sender.clone())?;
+        let drift_ms = settings.max_clock_drift_ms.value;
+        let (verifier, verifying) = Verifier::start(writer.clone(), told_sender, drift_ms)?;
+        let sync_interval_ms = settings.sync_interval_s.value.saturating_mul(1_000);
+        let mut machine = Machine::new(MachineSettings { sync_interval_ms });
+        for kept in store.view()?.groups()? {
+            machine.open_at_start(writer::opened(&store, kept.id)?);
+        }
+        let driver = Driver {
+            network,
+            machine,
+            store: Arc::clone(&store),
+            writer: writer.clone(),
+            verifier,
+            events: events.clone(),
+            seed,
+        };
+        let driver = tokio::spawn(driver.run(Inbox { told, asks, stop }));
+        let uptime = Uptime::start();
+        let indexes = Indexes::default();
+        let node = Node { identity, name, store, writer, events, indexes, uptime, asks: asks_sender };
+        Ok(Self { node, stop: stop_sender, driver, threads: vec![verifying, writing] })
+    }
+
+    /// Stops: no more from the network, what was taken on is finished, the file is closed.
+    ///
+    /// The API must be down by now: its handles keep the writer alive.
+    pub async fn stop(self) {
+        let Self { node, stop, driver, threads } = self;
+        // Nobody to tell is fine: then the driver is gone already.
+        let _gone = stop.send(true);
+        if let Err(error) = driver.await {
+            tracing::error!(%error, "the driver failed");
+        }
+        drop(node);
+        let joined = tokio::task::spawn_blocking(|| {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a thread of the daemon failed");
+                }
+            }
+        });
+        if tokio::time::timeout(Duration::from_millis(limits::STOP_MS), joined).await.is_err() {
+            tracing::warn!("the writer did not end in time; what it has acknowledged is on the disk");
+        }
+    }
+}
+
+/// Starts to listen. Where the default port is taken and nobody asked for it, any other will do.
+fn network(key: SecretKey, store: &Store, settings: &Settings, seed: u64) -> Result<Network, StartError> {
+    let me = key.identity();
+    let entries: Vec<BookEntry> =
+        store.view()?.book()?.iter().filter_map(|entry| cbor::decode_lenient(entry, entry.len()).ok()).collect();
+    let mut config = NetConfig::new(key);
+    config.listen.clone_from(&settings.listen.value);
+    config.static_peers.clone_from(&settings.peers.value);
+    config.mdns = settings.mdns.value;
+    config.max_connections_per_address = settings.p2p_max_conn_per_ip.value;
+    let book = || AddressBook::from_entries(me, seed, entries.clone(), clock::unix_ms());
+    match Network::new(&config, book()) {
+        Err(NetError::PortInUse(address)) if settings.listen.origin == Origin::Default => {
+            tracing::warn!(%address, "the default port is in use: listening on any other");
+            config.listen = config.listen.iter().map(any_port).collect();
+            Ok(Network::new(&config, book())?)
+        }
+        network => Ok(network?),
+    }
+}
+
+fn any_port(address: &Multiaddr) -> Multiaddr {
+    use libp2p::multiaddr::Protocol;
+    address
+        .iter()
+        .map(|part| match part {
+            Protocol::Tcp(_) => Protocol::Tcp(0),
+            Protocol::Udp(_) => Protocol::Udp(0),
+            part => part,
+        })
+        .collect()
+}

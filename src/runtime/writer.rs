@@ -5,10 +5,10 @@
 //! of a write hears of one that is on the disk**; where the commit fails, everybody in the batch hears that.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::clock::unix_ms;
 use crate::chain::{Frontier, GroupId, rows};
 use crate::kv::KvError;
 use crate::ledger::query;
@@ -260,11 +260,4 @@ pub fn opened(store: &Store, group: GroupId) -> Result<Opened, KvError> {
     let frontier = Frontier::new(rows::all_tips(rows.as_ref())?);
     let members = query::members(rows.as_ref())?.into_iter().map(|(identity, _)| identity).collect();
     Ok(Opened { group, frontier, members })
-}
-
-/// The system's clock, milliseconds since 1970 UTC.
-#[must_use]
-pub fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

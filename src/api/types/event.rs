@@ -93,14 +93,21 @@ pub enum EventKind {
         /// Why, as a sentence.
         reason: String,
     },
+    /// A block that the ledger had refused applies, now that the order before it is another.
+    BlockReinstated {
+        /// The group.
+        group_id: String,
+        /// The block.
+        block_id: String,
+        /// Who signed it.
+        author: String,
+    },
     /// An author signed two blocks with one number.
     ForkDetected {
         /// The group.
         group_id: String,
         /// The author.
         author: String,
-        /// The number.
-        block_seq: u64,
     },
     /// A first connection to a peer stands.
     PeerConnected {
@@ -120,6 +127,13 @@ pub enum EventKind {
         peer_id: String,
         /// Blocks that came.
         blocks: u64,
+    },
+    /// A peer does not share a group with this node: it has not got it, or does not count this node as a member.
+    NotShared {
+        /// The group.
+        group_id: String,
+        /// The peer.
+        peer_id: String,
     },
     /// The reader was too slow, and the daemon dropped events for it.
     Missed {

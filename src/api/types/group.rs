@@ -1,42 +1,11 @@
 //! Groups and their members.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::check::{self, FieldError};
+pub use crate::chain::Role;
 use crate::identity::Identity;
 use crate::limits;
-
-/// What a member may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Writes, and manages members.
-    Admin,
-    /// Writes.
-    Member,
-    /// Reads.
-    Viewer,
-}
-
-impl Role {
-    /// The word of the API and the command line.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Member => "member",
-            Self::Viewer => "viewer",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// Body of `POST /groups`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -116,7 +116,7 @@ impl Render for At<GroupLeft> {
 fn standing(group: &Group) -> &'static str {
     match group.role {
         _ if group.joining => "joining",
-        Some(role) => role.as_str(),
+        Some(role) => role.word(),
         None => "no member",
     }
 }

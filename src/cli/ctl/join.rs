@@ -50,7 +50,7 @@ impl Render for At<JoinOutput> {
         if !joined {
             return writeln!(out, "Joining {group}: `lbm ctl group list` shows how it goes.");
         }
-        let standing = role.map_or("no member yet", Role::as_str);
+        let standing = role.map_or("no member yet", Role::word);
         let (blocks, claims) = (count(*blocks, "block"), count(*claims, "claim"));
         writeln!(out, "Joined {group} as {standing}: {claims} in {blocks}, in {}.", span(*elapsed_ms))
     }

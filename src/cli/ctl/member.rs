@@ -106,7 +106,7 @@ impl Render for At<MemberList> {
                 (false, true) => "connected",
                 (false, false) => "away",
             };
-            table.row([&member.member_id, member.role.as_str(), state, &ago(member.added_ms, self.now_ms)]);
+            table.row([&member.member_id, member.role.word(), state, &ago(member.added_ms, self.now_ms)]);
         }
         table.write(out)
     }

@@ -198,8 +198,14 @@ fn told(kind: &EventKind) -> String {
         EventKind::BlockRejected { group_id, block_id, author, reason } => {
             format!("block {} in {} by {} rejected: {reason}", short(block_id), short(group_id), tail(author))
         }
-        EventKind::ForkDetected { group_id, author, block_seq } => {
-            format!("FORK: {author} signed two blocks with number {block_seq} in {}", short(group_id))
+        EventKind::BlockReinstated { group_id, block_id, author } => {
+            format!("block {} in {} by {} counts after all", short(block_id), short(group_id), tail(author))
+        }
+        EventKind::ForkDetected { group_id, author } => {
+            format!("FORK: {author} signed two blocks with one number in {}", short(group_id))
+        }
+        EventKind::NotShared { group_id, peer_id } => {
+            format!("{} does not share {} with this node", tail(peer_id), short(group_id))
         }
         EventKind::PeerConnected { peer_id } => format!("connected to {peer_id}"),
         EventKind::PeerDisconnected { peer_id } => format!("disconnected from {peer_id}"),

@@ -1,0 +1,302 @@
+//! The one task that moves the protocol: it feeds the machine with what the network and the writer tell, and does what it says.
+//!
+//! **It never waits for anybody**: reading for peers runs on other threads, verifying and writing have queues of their own, and
+//! where one is full the batch is dropped and its ticket reported. So the network is always polled.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use super::clock::Uptime;
+use super::events::Events;
+use super::news;
+use super::verify::{Unchecked, Verifier};
+use super::writer::{Told, Writer};
+use crate::api::types::EventKind;
+use crate::cbor;
+use crate::chain::GroupId;
+use crate::identity::Identity;
+use crate::limits;
+use crate::net::{self, AddPeerError, NetEvent, Network, PeerInfo, RequestError};
+use crate::node::Machine;
+use crate::node::engine::Groups;
+use crate::node::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Output, Ticket};
+use crate::node::serve::serve;
+use crate::store::{Registry, Store};
+use crate::wire::{Refused, Request, Response};
+
+/// What the API asks of the driver.
+pub enum Ask {
+    /// Add a peer, for good.
+    AddPeer(Multiaddr, Option<String>, oneshot::Sender<Result<Identity, AddPeerError>>),
+    /// Forget a peer; tells whether it was known.
+    RemovePeer(Identity, oneshot::Sender<bool>),
+    /// Who is known and connected.
+    Peers(oneshot::Sender<Vec<PeerInfo>>),
+    /// Where this node can be reached.
+    Listening(oneshot::Sender<Vec<Multiaddr>>),
+    /// Pull a group from all members now; tells how many connected peers will be asked.
+    SyncNow(GroupId, oneshot::Sender<usize>),
+}
+
+/// What the driver works with.
+pub struct Driver {
+    /// The network.
+    pub network: Network,
+    /// The protocol.
+    pub machine: Machine,
+    /// For answers to peers.
+    pub store: Arc<Store>,
+    /// For the address book.
+    pub writer: Writer,
+    /// For what peers send.
+    pub verifier: Verifier,
+    /// For who watches.
+    pub events: Events,
+    /// Where the machine's randomness starts: from the system's random source.
+    pub seed: u64,
+}
+
+/// What reaches the driver besides the network.
+pub struct Inbox {
+    /// From the writer and the verifier.
+    pub told: mpsc::Receiver<Told>,
+    /// From the API.
+    pub asks: mpsc::Receiver<Ask>,
+    /// Set when the daemon stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+struct Served {
+    id: InboundId,
+    peer: Identity,
+    bytes: Vec<u8>,
+}
+
+/// The driver at work.
+struct Work {
+    parts: Driver,
+    rng: StdRng,
+    uptime: Uptime,
+    asked: BTreeMap<net::RequestId, Ticket>,
+    serving: Arc<Semaphore>,
+    served: mpsc::Sender<Served>,
+}
+
+impl Driver {
+    /// Runs until told to stop; then says good-bye to the peers.
+    pub async fn run(self, mut inbox: Inbox) {
+        let (served, mut answers) = mpsc::channel(limits::DRIVER_QUEUE);
+        let mut work = Work {
+            rng: StdRng::seed_from_u64(self.seed),
+            parts: self,
+            uptime: Uptime::start(),
+            asked: BTreeMap::new(),
+            serving: Arc::new(Semaphore::new(limits::SERVING)),
+            served,
+        };
+        loop {
+            let now_ms = work.uptime.ms();
+            let wake =
+                work.parts.machine.next_wake_ms().map(|at_ms| Duration::from_millis(at_ms.saturating_sub(now_ms)));
+            tokio::select! {
+                biased;
+                _ = inbox.stop.wait_for(|stop| *stop) => break,
+                event = work.parts.network.next() => work.network(event),
+                Some(told) = inbox.told.recv() => work.told(told),
+                Some(answer) = answers.recv() => work.answer(answer),
+                Some(ask) = inbox.asks.recv() => work.ask(ask),
+                () = tokio::time::sleep(wake.unwrap_or(Duration::MAX)), if wake.is_some() => work.step(Input::Tick),
+            }
+        }
+        // The verifier's and the writer's handles go here, so that their threads end.
+        let Driver { network, .. } = work.parts;
+        network.close(Duration::from_millis(limits::CLOSE_MS)).await;
+    }
+}
+
+impl Work {
+    fn step(&mut self, input: Input) {
+        let outputs = self.parts.machine.step(self.uptime.ms(), &mut self.rng, input);
+        for output in outputs {
+            self.act(output);
+        }
+    }
+
+    fn network(&mut self, event: NetEvent) {
+        match event {
+            NetEvent::Connected { peer, .. } => {
+                self.parts.events.tell(EventKind::PeerConnected { peer_id: peer.to_string() });
+                self.step(Input::Connected(peer));
+            }
+            NetEvent::Disconnected { peer } => {
+                self.parts.events.tell(EventKind::PeerDisconnected { peer_id: peer.to_string() });
+                self.step(Input::Disconnected(peer));
+            }
+            NetEvent::Request { peer, id, bytes } => match Request::decode(&bytes) {
+                Ok(request) => self.step(Input::Asked { peer, id: InboundId(id.0), request }),
+                Err(error) => {
+                    tracing::info!(%peer, %error, "a request that is none");
+                    self.respond(InboundId(id.0), &Response::Refused(Refused::Malformed));
+                    self.step(Input::Malformed(peer));
+                }
+            },
+            NetEvent::Malformed { peer, what } => {
+                tracing::info!(%peer, %what, "a frame that is none");
+                self.step(Input::Malformed(peer));
+            }
+            NetEvent::Response { id, result, .. } => {
+                let Some(ticket) = self.asked.remove(&id) else { return };
+                let result = match result {
+                    Ok(bytes) => Response::decode(&bytes).map_err(|_| NoAnswer::Malformed),
+                    Err(RequestError::Malformed(_)) => Err(NoAnswer::Malformed),
+                    Err(_) => Err(NoAnswer::Lost),
+                };
+                self.step(Input::Answered { ticket, result });
+            }
+            NetEvent::OwnKeySeen { address } => {
+                tracing::error!(%address, "another machine uses this node's key: stop one of them, or both lose writes");
+            }
+            NetEvent::BookChanged => self.keep_book(),
+            NetEvent::Listening(address) => tracing::info!(%address, "listening"),
+            NetEvent::NotListening(address) => tracing::info!(%address, "no longer listening"),
+            NetEvent::ListenerFailed { addresses, error } => {
+                tracing::error!(?addresses, ?error, "a listener failed: peers cannot reach this node there");
+            }
+        }
+    }
+
+    fn told(&mut self, told: Told) {
+        match told {
+            Told::Opened(opened) => self.step(Input::Opened(opened)),
+            Told::Closed(group) => {
+                self.parts.events.tell(EventKind::GroupLeft { group_id: group.to_string() });
+                self.step(Input::Closed(group));
+            }
+            Told::News(news) => {
+                news::tell(&self.parts.events, &news);
+                self.step(Input::News(news));
+            }
+            Told::Ingested(ticket, result) => self.step(Input::Ingested { ticket, result }),
+        }
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        // Whoever asked may have given up by now.
+        match ask {
+            Ask::AddPeer(address, alias, answer) => {
+                drop(answer.send(self.parts.network.add_peer(&address, alias, true)));
+                self.keep_book();
+            }
+            Ask::RemovePeer(peer, answer) => {
+                let _gone = answer.send(self.parts.network.remove_peer(peer));
+                self.keep_book();
+            }
+            Ask::Peers(answer) => drop(answer.send(self.parts.network.peers())),
+            Ask::Listening(answer) => drop(answer.send(self.parts.network.listen_addrs())),
+            Ask::SyncNow(group, answer) => {
+                let asked = self.parts.network.peers().into_iter();
+                let asked = asked.filter(|info| info.link.is_some() && self.parts.machine.may_have(&group, &info.peer));
+                let _gone = answer.send(asked.count());
+                self.step(Input::SyncNow(group));
+            }
+        }
+    }
+
+    fn act(&mut self, output: Output) {
+        match output {
+            Output::Ask { ticket, peer, request } => {
+                let id = self.parts.network.request(peer, request.encode());
+                self.asked.insert(id, ticket);
+            }
+            Output::Answer { id, response } => self.respond(id, &response),
+            Output::Serve { id, peer, request } => self.serve(id, peer, request),
+            Output::Ingest { ticket, peer, group, blocks, objects } => {
+                let batch = Unchecked { ticket, peer, group, blocks, objects };
+                if let Err(batch) = self.parts.verifier.push(batch) {
+                    tracing::warn!(%peer, "too much waits to be verified: dropped a batch");
+                    self.step(Input::Ingested { ticket: batch.ticket, result: Err(NotIngested::Failed) });
+                }
+            }
+            Output::Ban(peer) => {
+                tracing::warn!(%peer, minutes = limits::BAN_MS / 60_000, "sent a peer away for its faults");
+                self.parts.network.ban(peer, Duration::from_millis(limits::BAN_MS));
+            }
+            Output::Notice(notice) => self.notice(&notice),
+        }
+    }
+
+    fn notice(&self, notice: &Notice) {
+        match notice {
+            Notice::CaughtUp { group, peer, blocks } => {
+                tracing::debug!(%group, %peer, blocks, "caught up");
+                self.parts.events.tell(EventKind::SyncFinished {
+                    group_id: group.to_string(),
+                    peer_id: peer.to_string(),
+                    blocks: *blocks as u64,
+                });
+            }
+            Notice::Progress { group, peer, blocks } => tracing::debug!(%group, %peer, blocks, "pulling"),
+            Notice::NotShared { group, peer } => {
+                tracing::debug!(%group, %peer, "does not share the group");
+                self.parts.events.tell(EventKind::NotShared { group_id: group.to_string(), peer_id: peer.to_string() });
+            }
+            Notice::Fault { peer, severity, what } => tracing::info!(%peer, ?severity, what, "a peer's fault"),
+        }
+    }
+
+    fn respond(&mut self, id: InboundId, response: &Response) {
+        // Whoever asked may be gone.
+        let _gone = self.parts.network.respond(net::InboundId(id.0), response.encode());
+    }
+
+    /// Reads for a peer on another thread: at most [`limits::SERVING`] at a time, the others wait in line.
+    fn serve(&self, id: InboundId, peer: Identity, request: Request) {
+        let (serving, store, served) = (Arc::clone(&self.serving), Arc::clone(&self.parts.store), self.served.clone());
+        tokio::spawn(async move {
+            let permit = serving.acquire_owned().await;
+            let read = move || {
+                let _held = permit;
+                let answer = || {
+                    let view = store.view()?;
+                    match view.group(&request.group())? {
+                        Some(rows) => serve(rows.as_ref(), &peer, request),
+                        None => Ok(Response::Refused(Refused::NotShared)),
+                    }
+                };
+                let response = answer().unwrap_or_else(|error| {
+                    tracing::error!(%error, "could not read for a peer");
+                    Response::Refused(Refused::Failed)
+                });
+                response.encode()
+            };
+            let failed = || Response::Refused(Refused::Failed).encode();
+            let bytes = tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| failed());
+            // The driver is gone only when everything stops.
+            let _stopping = served.send(Served { id, peer, bytes }).await;
+        });
+    }
+
+    fn answer(&mut self, served: Served) {
+        let _gone = self.parts.network.respond(net::InboundId(served.id.0), served.bytes);
+        self.step(Input::Served(served.peer));
+    }
+
+    /// Has the address book stored.
+    fn keep_book(&self) {
+        let entries = self.parts.network.book_entries();
+        let book = entries.into_iter().map(|entry| (entry.peer, cbor::encode(&entry))).collect();
+        let writer = self.parts.writer.clone();
+        tokio::spawn(async move {
+            let registry = Registry { book: Some(book), ..Registry::default() };
+            if let Err(error) = writer.register(registry).await {
+                tracing::warn!(%error, "the address book was not stored");
+            }
+        });
+    }
+}

@@ -1,0 +1,96 @@
+//! What peers send, on its way to the writer: hashed, decoded, verified on all cores, in the sequence in which it came.
+//!
+//! One thread hands on; the work is spread over rayon's. Batches queue in a channel of [`limits::VERIFY_QUEUE`]: where it is full
+//! the batch is dropped, whoever waits for it is told so, and sync brings it again.
+
+use rayon::prelude::*;
+use tokio::sync::mpsc;
+
+use super::clock::unix_ms;
+use super::writer::{Told, Writer};
+use crate::chain::{Context, GroupId, Invalid, ObjectHash, Unverified, Verified};
+use crate::identity::Identity;
+use crate::limits;
+use crate::node::engine::Task;
+use crate::node::io::{NotIngested, Ticket};
+
+/// A batch as it came.
+#[derive(Debug)]
+pub struct Unchecked {
+    /// To be named by the report.
+    pub ticket: Ticket,
+    /// Who sent it.
+    pub peer: Identity,
+    /// Where it belongs.
+    pub group: GroupId,
+    /// The blocks.
+    pub blocks: Vec<Unverified>,
+    /// The objects.
+    pub objects: Vec<Vec<u8>>,
+}
+
+/// A handle to the verifying thread. When the last one is gone, the thread finishes what waits and ends.
+#[derive(Clone)]
+pub struct Verifier {
+    batches: mpsc::Sender<Unchecked>,
+}
+
+impl Verifier {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// [`std::io::Error`] where the system gives no thread.
+    pub fn start(
+        writer: Writer,
+        told: mpsc::Sender<Told>,
+        max_drift_ms: u64,
+    ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
+        let (batches, mut waiting) = mpsc::channel::<Unchecked>(limits::VERIFY_QUEUE);
+        let work = move || {
+            while let Some(batch) = waiting.blocking_recv() {
+                let ticket = batch.ticket;
+                match check(batch, max_drift_ms) {
+                    Ok(task) => writer.ingest_blocking(task, ticket),
+                    Err(invalid) => {
+                        tracing::info!(%invalid, "refused what a peer sent");
+                        // The driver is gone only when everything stops.
+                        let _stopping = told.blocking_send(Told::Ingested(ticket, Err(NotIngested::Invalid)));
+                    }
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("lbm-verify".into()).spawn(work)?;
+        Ok((Self { batches }, thread))
+    }
+
+    /// Hands on a batch.
+    ///
+    /// # Errors
+    /// The batch, where the queue is full.
+    pub fn push(&self, batch: Unchecked) -> Result<(), Unchecked> {
+        self.batches.try_send(batch).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(batch) | mpsc::error::TrySendError::Closed(batch) => batch,
+        })
+    }
+}
+
+/// Verifies a batch. One invalid block makes all of it the sender's fault; one that is merely early is left out.
+fn check(batch: Unchecked, max_drift_ms: u64) -> Result<Task, Invalid> {
+    let Unchecked { peer, group, blocks, objects, .. } = batch;
+    let context = Context { group, now_ms: unix_ms(), max_drift_ms };
+    let verify = |block: Unverified| match block.verify(&context) {
+        Ok(block) => Some(Ok(block)),
+        Err(early @ (Invalid::Future { .. } | Invalid::Sealed)) => {
+            tracing::warn!(%early, %peer, "left out a block");
+            None
+        }
+        Err(invalid) => Some(Err(invalid)),
+    };
+    let blocks: Vec<Verified> = blocks.into_par_iter().filter_map(verify).collect::<Result<_, _>>()?;
+    let objects = objects
+        .into_par_iter()
+        .filter(|object| object.len() <= limits::OBJECT_BYTES)
+        .map(|object| (ObjectHash::of(&object), object))
+        .collect();
+    Ok(Task::Ingest { group, peer, blocks, objects })
+}
