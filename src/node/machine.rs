@@ -155,6 +155,12 @@ impl Machine {
         self.groups.get(group).is_some_and(|group| group.has_member(peer))
     }
 
+    /// Tickets that are not reported yet.
+    #[cfg(test)]
+    pub(crate) fn unreported(&self) -> usize {
+        self.pending.len()
+    }
+
     fn open(&mut self, now_ms: u64, opened: Opened) {
         let mut group = GroupSync::new(opened.frontier, opened.members);
         for peer in self.peers.keys() {
@@ -188,10 +194,9 @@ impl Machine {
             return;
         };
         if !group.has_member(&peer) {
-            // Before the first block we know no member: then a push is a hint that there is something to pull.
-            if group.is_founded() {
-                self.blame(now_ms, peer, Severity::Low, "asked for a group it is not a member of", out);
-            } else {
+            // Nobody is blamed: a new member asks before we have heard of it, and a ban would tell a stranger which groups are
+            // here. Before the first block we know no member: then a push is a hint that there is something to pull.
+            if !group.is_founded() {
                 group.pull_at(peer, now_ms);
             }
             out.push(refuse(Refused::NotShared));
