@@ -1,12 +1,14 @@
 //! Verified blocks that wait for what they build on.
 //!
 //! Bounded in blocks and bytes: past either the oldest is dropped, and sync brings it again. **A block here is in no other
-//! place**: nothing of it is stored, and nobody has been told that it was.
+//! place**: nothing of it is stored, and nobody has been told that it was. Each is kept with who sent it: an honest sender has
+//! what its block builds on, so it is the one to ask, and the one to blame.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::block::Verified;
 use super::ids::BlockId;
+use crate::identity::Identity;
 use crate::limits;
 
 /// The waiting blocks of one group.
@@ -23,13 +25,14 @@ pub struct Waiting {
 #[derive(Debug)]
 struct Waiter {
     block: Verified,
+    from: Identity,
     missing: Vec<BlockId>,
     age: u64,
 }
 
 impl Waiting {
-    /// Keeps a block until one of `missing` comes.
-    pub fn insert(&mut self, block: Verified, missing: Vec<BlockId>) {
+    /// Keeps a block that `from` has sent until one of `missing` comes.
+    pub fn insert(&mut self, block: Verified, from: Identity, missing: Vec<BlockId>) {
         let id = block.id();
         self.remove(&id);
         for on in &missing {
@@ -37,7 +40,7 @@ impl Waiting {
         }
         self.bytes += block.bytes().len();
         self.by_age.insert(self.next_age, id);
-        self.blocks.insert(id, Waiter { block, missing, age: self.next_age });
+        self.blocks.insert(id, Waiter { block, from, missing, age: self.next_age });
         self.next_age += 1;
         while self.blocks.len() > limits::WAITING_BLOCKS || self.bytes > limits::WAITING_BYTES {
             let Some((_, oldest)) = self.by_age.pop_first() else { break };
@@ -52,16 +55,18 @@ impl Waiting {
         self.blocks.contains_key(id)
     }
 
-    /// Takes out the blocks that waited for `id`; they may wait for others still.
-    pub fn release(&mut self, id: &BlockId) -> Vec<Verified> {
+    /// Takes out the blocks that waited for `id`, each with its sender; they may wait for others still.
+    pub fn release(&mut self, id: &BlockId) -> Vec<(Verified, Identity)> {
         let waiters = self.by_missing.remove(id).unwrap_or_default();
         waiters.iter().filter_map(|waiter| self.remove(waiter)).collect()
     }
 
-    /// What blocks wait for and nobody has sent: at most `at_most` ids.
+    /// What blocks that `from` has sent wait for, and nobody has sent: at most `at_most` ids, ascending.
     #[must_use]
-    pub fn missing(&self, at_most: usize) -> Vec<BlockId> {
-        self.by_missing.keys().filter(|id| !self.blocks.contains_key(id)).take(at_most).copied().collect()
+    pub fn missing(&self, from: &Identity, at_most: usize) -> Vec<BlockId> {
+        let waiters = self.blocks.values().filter(|waiter| waiter.from == *from);
+        let missing: BTreeSet<BlockId> = waiters.flat_map(|waiter| waiter.missing.iter().copied()).collect();
+        missing.into_iter().filter(|id| !self.blocks.contains_key(id)).take(at_most).collect()
     }
 
     /// How many wait.
@@ -82,8 +87,8 @@ impl Waiting {
         self.dropped
     }
 
-    fn remove(&mut self, id: &BlockId) -> Option<Verified> {
-        let Waiter { block, missing, age } = self.blocks.remove(id)?;
+    fn remove(&mut self, id: &BlockId) -> Option<(Verified, Identity)> {
+        let Waiter { block, from, missing, age } = self.blocks.remove(id)?;
         self.bytes -= block.bytes().len();
         self.by_age.remove(&age);
         for on in missing {
@@ -94,6 +99,6 @@ impl Waiting {
                 }
             }
         }
-        Some(block)
+        Some((block, from))
     }
 }
