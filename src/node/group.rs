@@ -8,7 +8,7 @@ use super::engine::Fresh;
 use crate::chain::{BlockId, Frontier, GroupId, ObjectHash, Tip};
 use crate::identity::Identity;
 use crate::limits;
-use crate::wire::{Have, Probe, Pull, Push, Reached, Request};
+use crate::wire::{Have, Probe, Pull, Push, Reached, Request, WantBlocks, WantObjects};
 
 /// A pull under way. A group has at most one, so that nothing is fetched twice.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(super) struct Session {
     pub(super) missing: Vec<BlockId>,
     /// Objects that nobody has sent.
     pub(super) wanted: Vec<ObjectHash>,
+    /// Blocks that this peer was asked for by id: each once, for who sends a block has what it builds on.
+    pub(super) asked: BTreeSet<BlockId>,
     /// Objects that this peer was asked for last.
     pub(super) asked_for: Vec<ObjectHash>,
     /// Requests for single blocks and objects that the session may still make.
@@ -37,6 +39,22 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// What still has to be asked for by id or hash, once all batches are stored; none when nothing is left that the peer could
+    /// be expected to have.
+    pub(super) fn want(&mut self, group: GroupId) -> Option<Request> {
+        self.wants_left = self.wants_left.checked_sub(1)?;
+        let ids: Vec<BlockId> = self.missing.iter().filter(|id| !self.asked.contains(*id)).copied().collect();
+        if !ids.is_empty() && self.asked.len() < limits::WAITING_BLOCKS {
+            self.asked.extend(ids.iter().copied());
+            return Some(Request::WantBlocks(WantBlocks { group, ids }));
+        }
+        if !self.wanted.is_empty() && self.wanted != self.asked_for {
+            self.asked_for.clone_from(&self.wanted);
+            return Some(Request::WantObjects(WantObjects { group, hashes: self.wanted.clone() }));
+        }
+        None
+    }
+
     /// The next request: a probe where naming all tips would be long and may be for nothing, else a pull.
     pub(super) fn request(&self, group: GroupId) -> Request {
         if !self.probed && self.frontier.len() > limits::PROBE_AUTHORS {
@@ -155,6 +173,7 @@ impl GroupSync {
             blocks: 0,
             missing: Vec::new(),
             wanted: Vec::new(),
+            asked: BTreeSet::new(),
             asked_for: Vec::new(),
             wants_left: limits::WANTS_PER_PULL,
         });

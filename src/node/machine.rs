@@ -18,7 +18,7 @@ use super::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Opened, Output,
 use crate::chain::GroupId;
 use crate::identity::Identity;
 use crate::limits;
-use crate::wire::{Batch, Have, Refused, Request, Response, WantBlocks, WantObjects};
+use crate::wire::{Batch, Have, Refused, Request, Response};
 
 /// Settings of the machine.
 #[derive(Debug, Clone, Copy)]
@@ -387,19 +387,8 @@ impl Machine {
             return;
         }
         let peer = session.peer;
-        let request = if session.wants_left == 0 {
-            None
-        } else if !session.missing.is_empty() {
-            Some(Request::WantBlocks(WantBlocks { group, ids: session.missing.clone() }))
-        } else if !session.wanted.is_empty() && session.wanted != session.asked_for {
-            session.asked_for.clone_from(&session.wanted);
-            Some(Request::WantObjects(WantObjects { group, hashes: session.wanted.clone() }))
-        } else {
-            None
-        };
-        match request {
+        match session.want(group) {
             Some(request) => {
-                session.wants_left -= 1;
                 session.asking = true;
                 self.ask(peer, Arc::new(request), Errand::Want, out);
             }
