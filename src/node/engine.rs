@@ -4,7 +4,7 @@
 //! announced before that commit**: replies and news are part of what the call returns. A batch that is dropped instead
 //! leaves nothing behind but a few blocks that sync brings again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -14,8 +14,8 @@ use crate::chain::block::Invalid;
 use crate::chain::link::{self, Block, DraftError};
 use crate::chain::transaction::{Genesis, Secret};
 use crate::chain::{
-    BlockId, Body, ClaimId, Draft, GroupId, LineKey, Link, LinkError, LinkFailure, Linked, ObjectHash, Payload, Tip,
-    Transaction, Unverified, Verified, Waiting, rows,
+    BlockId, Body, ClaimId, Draft, GroupId, Held, LineKey, Link, LinkError, LinkFailure, Linked, ObjectHash, Payload,
+    Tip, Transaction, Unverified, Verified, Waiting, rows,
 };
 use crate::identity::{Identity, SecretKey};
 use crate::kv::{Changes, KvError, Memory, Overlay, Read};
@@ -464,13 +464,16 @@ impl Intake<'_, '_> {
     /// Links what can be linked, with what had waited for it, and writes its rows but for the order's.
     fn take(&mut self, blocks: Vec<Verified>) -> Result<Vec<Linked<Verified>>, KvError> {
         let mut stored = Vec::with_capacity(blocks.len());
-        let mut queue: VecDeque<_> = blocks.into_iter().map(|block| (block, self.peer)).collect();
-        while let Some((block, from)) = queue.pop_front() {
+        let held = |block| Held { block, objects: vec![], from: self.peer };
+        let mut queue: VecDeque<Held> = blocks.into_iter().map(held).collect();
+        while let Some(Held { block, objects, from }) = queue.pop_front() {
+            self.objects.extend(objects);
             match link::link(&self.batch.overlay, block) {
                 Ok(Link::Known) => self.report.known += 1,
                 Ok(Link::Waits(block, missing)) => {
                     self.report.waiting += 1;
-                    self.waiting.insert(block, from, missing);
+                    let objects = self.objects_of(&block);
+                    self.waiting.insert(Held { block, objects, from }, missing);
                 }
                 // Whoever named it has not reached us yet; sync brings both again.
                 Ok(Link::Stranger(_)) => self.report.waiting += 1,
@@ -490,6 +493,13 @@ impl Intake<'_, '_> {
         }
         self.report.stored = stored.len();
         Ok(stored)
+    }
+
+    /// The objects that a block names, of those that came with it.
+    fn objects_of(&self, block: &Verified) -> Vec<(ObjectHash, Vec<u8>)> {
+        let named: BTreeSet<ObjectHash> =
+            block.body().transactions().iter().filter_map(Transaction::object).map(|(hash, _)| hash).collect();
+        named.into_iter().filter_map(|hash| Some((hash, self.objects.get(&hash)?.clone()))).collect()
     }
 
     fn store(&mut self, linked: &Linked<Verified>, from: Identity) -> Result<(), KvError> {
