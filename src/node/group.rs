@@ -75,8 +75,8 @@ struct PeerSync {
     failures: u32,
     /// What it is known to have.
     has: Frontier,
-    /// Whether something of ours was not pushed to it.
-    is_behind: bool,
+    /// When to tell it what it may lack, where something was not pushed to it.
+    tell_at_ms: Option<u64>,
 }
 
 /// One group's sync.
@@ -187,7 +187,9 @@ impl GroupSync {
             .filter(|(peer, _)| self.session.is_none() && is_connected(peer) && self.may_have(peer))
             .filter_map(|(_, sync)| sync.pull_at_ms)
             .min();
-        pull.into_iter().chain(self.announce_at_ms).min()
+        let tell = self.peers.iter().filter(|(peer, _)| is_connected(peer) && self.has_member(peer));
+        let tell = tell.filter_map(|(_, sync)| sync.tell_at_ms).min();
+        pull.into_iter().chain(tell).chain(self.announce_at_ms).min()
     }
 
     /// A pull has brought everything: the next is due in an interval.
@@ -261,20 +263,26 @@ impl GroupSync {
         requests
     }
 
-    pub(super) fn mark_behind(&mut self, peer: &Identity) {
+    /// Notes that a peer may lack something, and when to tell it.
+    pub(super) fn tell_at(&mut self, peer: &Identity, at_ms: u64) {
         if let Some(sync) = self.peers.get_mut(peer) {
-            sync.is_behind = true;
+            sync.tell_at_ms = Some(sync.tell_at_ms.map_or(at_ms, |earlier| earlier.min(at_ms)));
         }
     }
 
-    pub(super) fn is_behind(&self, peer: &Identity) -> bool {
-        self.peers.get(peer).is_some_and(|sync| sync.is_behind)
+    /// Members that are to be told now what they may lack.
+    pub(super) fn due_to_be_told(&self, now_ms: u64) -> Vec<Identity> {
+        let due = self
+            .peers
+            .iter()
+            .filter(|(peer, sync)| sync.tell_at_ms.is_some_and(|at_ms| at_ms <= now_ms) && self.has_member(peer));
+        due.map(|(peer, _)| *peer).collect()
     }
 
-    /// What a peer that is behind is to be told: the tips that it is not known to have.
-    pub(super) fn take_behind(&mut self, peer: &Identity) -> Option<Vec<Reached>> {
-        let sync = self.peers.get_mut(peer).filter(|sync| sync.is_behind)?;
-        sync.is_behind = false;
+    /// What a member that is due is to be told: the tips that it is not known to have.
+    pub(super) fn take_untold(&mut self, peer: &Identity) -> Option<Vec<Reached>> {
+        let sync = self.peers.get_mut(peer)?;
+        sync.tell_at_ms = None;
         let tips = self
             .frontier
             .authors()

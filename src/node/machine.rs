@@ -434,15 +434,15 @@ impl Machine {
                 if self.peers.contains_key(&new) {
                     // It may have asked before it was a member: tell it that there is something to pull.
                     sync.pull_at(new, now_ms);
-                    sync.mark_behind(&new);
+                    sync.tell_at(&new, now_ms);
                 }
             }
         }
-        self.push(news.group, out);
+        self.push(now_ms, news.group, out);
     }
 
     /// Sends what of our own is new to the connected members.
-    fn push(&mut self, group: GroupId, out: &mut Vec<Output>) {
+    fn push(&mut self, now_ms: u64, group: GroupId, out: &mut Vec<Output>) {
         let Some(sync) = self.groups.get_mut(&group) else { return };
         let requests: Vec<Arc<Request>> = sync.take_pushes(group).into_iter().map(Arc::new).collect();
         let members: Vec<Identity> = self.peers.keys().filter(|peer| sync.has_member(peer)).copied().collect();
@@ -451,17 +451,11 @@ impl Machine {
             let Some(state) = self.peers.get_mut(&peer) else { continue };
             for request in &requests {
                 if state.pushing >= PUSHING_PER_PEER || matches!(**request, Request::Have(_)) {
-                    sync.mark_behind(&peer);
+                    sync.tell_at(&peer, now_ms);
                 } else {
                     state.pushing += 1;
                     asks.push((peer, Arc::clone(request)));
                 }
-            }
-            if state.pushing < PUSHING_PER_PEER
-                && let Some(tips) = sync.take_behind(&peer)
-            {
-                state.pushing += 1;
-                asks.push((peer, Arc::new(Request::Have(Have { group, tips }))));
             }
         }
         for (peer, request) in asks {
@@ -483,12 +477,13 @@ impl Machine {
         if matches!(result, Err(NoAnswer::Malformed)) {
             self.blame(now_ms, peer, Severity::High, "an answer that is none", out);
         }
-        if let (Some(sync), Ok(Response::Refused(Refused::Busy(_)))) = (self.groups.get_mut(&group), result) {
-            sync.mark_behind(&peer);
-        }
-        let is_behind = self.groups.get(&group).is_some_and(|sync| sync.is_behind(&peer));
-        if is_behind && !matches!(result, Ok(Response::Refused(Refused::Busy(_)))) {
-            self.push(group, out);
+        let again_ms = match result {
+            Ok(Response::Refused(Refused::Busy(after_ms))) => (*after_ms).clamp(10, limits::REQUEST_TIMEOUT_MS),
+            Ok(Response::Refused(Refused::Failed)) | Err(NoAnswer::Lost) => limits::TELL_RETRY_MS,
+            _ => return,
+        };
+        if let Some(sync) = self.groups.get_mut(&group) {
+            sync.tell_at(&peer, now_ms + again_ms);
         }
     }
 
@@ -496,29 +491,52 @@ impl Machine {
     fn act_on_time(&mut self, now_ms: u64, rng: &mut impl Rng, out: &mut Vec<Output>) {
         let groups: Vec<GroupId> = self.groups.keys().copied().collect();
         for group in groups {
-            let Some(sync) = self.groups.get_mut(&group) else { continue };
-            if let Some(tips) = sync.take_announcement(now_ms) {
-                let mut lacking: Vec<Identity> = self
-                    .peers
-                    .keys()
-                    .filter(|peer| sync.has_member(peer) && sync.lacks(peer, &tips))
-                    .copied()
-                    .collect();
-                while lacking.len() > limits::RELAY_FANOUT {
-                    lacking.swap_remove(rng.random_range(0..lacking.len()));
-                }
-                let request = Arc::new(Request::Have(Have { group, tips }));
-                for peer in lacking {
-                    if let Some(state) = self.peers.get_mut(&peer) {
-                        state.pushing += 1;
-                    }
-                    self.ask(peer, Arc::clone(&request), Errand::Push, out);
-                }
-            }
+            self.announce(now_ms, rng, group, out);
+            self.tell(now_ms, group, out);
             let Some(sync) = self.groups.get_mut(&group) else { continue };
             if sync.start_session(now_ms, |peer| self.peers.contains_key(peer)) {
                 self.go_on(group, out);
             }
+        }
+    }
+
+    /// Announces what others have sent us to a few of those who may lack it at once, and to the rest a little later: most have
+    /// heard of it by then, but who is connected to nobody else has not.
+    fn announce(&mut self, now_ms: u64, rng: &mut impl Rng, group: GroupId, out: &mut Vec<Output>) {
+        let Some(sync) = self.groups.get_mut(&group) else { return };
+        let Some(tips) = sync.take_announcement(now_ms) else { return };
+        let lacks = |peer: &&Identity| sync.has_member(peer) && sync.lacks(peer, &tips);
+        let mut lacking: Vec<Identity> = self.peers.keys().filter(lacks).copied().collect();
+        while lacking.len() > limits::RELAY_FANOUT {
+            let later = lacking.swap_remove(rng.random_range(0..lacking.len()));
+            sync.tell_at(&later, now_ms + rng.random_range(limits::RELAY_LATER_MS));
+        }
+        let request = Arc::new(Request::Have(Have { group, tips }));
+        for peer in lacking {
+            if let Some(state) = self.peers.get_mut(&peer) {
+                state.pushing += 1;
+            }
+            self.ask(peer, Arc::clone(&request), Errand::Push, out);
+        }
+    }
+
+    /// Tells members what they may lack, where a push did not go out or did not arrive.
+    fn tell(&mut self, now_ms: u64, group: GroupId, out: &mut Vec<Output>) {
+        let Some(sync) = self.groups.get_mut(&group) else { return };
+        let mut asks = Vec::new();
+        for peer in sync.due_to_be_told(now_ms) {
+            let Some(tips) = sync.take_untold(&peer) else { continue };
+            match self.peers.get_mut(&peer) {
+                Some(state) if state.pushing < PUSHING_PER_PEER => {
+                    state.pushing += 1;
+                    asks.push((peer, Arc::new(Request::Have(Have { group, tips }))));
+                }
+                Some(_) => sync.tell_at(&peer, now_ms + limits::BUSY_RETRY_MS),
+                None => {}
+            }
+        }
+        for (peer, request) in asks {
+            self.ask(peer, request, Errand::Push, out);
         }
     }
 
