@@ -6,4 +6,6 @@ pub mod kv;
 pub mod ledger;
 pub mod limits;
 pub mod node;
+#[cfg(test)]
+mod testing;
 pub mod wire;
