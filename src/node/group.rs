@@ -13,6 +13,8 @@ use crate::wire::{Have, Probe, Pull, Push, Reached, Request, WantBlocks, WantObj
 /// A pull under way. A group has at most one, so that nothing is fetched twice.
 #[derive(Debug)]
 pub(super) struct Session {
+    /// What an answer must belong to: one to an earlier session, with the same peer even, says nothing about this one.
+    pub(super) number: u64,
     pub(super) peer: Identity,
     /// What we have, and what is on its way into the store.
     pub(super) frontier: Frontier,
@@ -140,6 +142,11 @@ impl GroupSync {
         sync.pull_at_ms = Some(sync.pull_at_ms.map_or(at_ms, |earlier| earlier.min(at_ms)));
     }
 
+    /// The session that an errand was for, unless it is over.
+    pub(super) fn session(&mut self, number: u64) -> Option<&mut Session> {
+        self.session.as_mut().filter(|session| session.number == number)
+    }
+
     pub(super) fn abort_session(&mut self, peer: &Identity) {
         if self.session.as_ref().is_some_and(|session| session.peer == *peer) {
             self.session = None;
@@ -147,7 +154,7 @@ impl GroupSync {
     }
 
     /// Starts a pull from the peer that has been due for longest, unless one is under way.
-    pub(super) fn start_session(&mut self, now_ms: u64, is_connected: impl Fn(&Identity) -> bool) -> bool {
+    pub(super) fn start_session(&mut self, now_ms: u64, number: u64, is_connected: impl Fn(&Identity) -> bool) -> bool {
         if self.session.is_some() {
             return false;
         }
@@ -164,6 +171,7 @@ impl GroupSync {
             sync.pull_at_ms = None;
         }
         self.session = Some(Session {
+            number,
             peer,
             frontier: self.frontier.clone(),
             asking: false,

@@ -28,18 +28,18 @@ pub struct Settings {
 }
 
 /// What a ticket stands for.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum Errand {
-    /// An answer to a probe or a pull of the group's session.
-    Pull,
+    /// An answer to a probe or a pull of the session with this number.
+    Pull(u64),
     /// An answer to a request for single blocks or objects.
-    Want,
+    Want(u64),
     /// An acknowledgement.
     Push,
     /// A batch of the session on its way into the store.
-    Store,
+    Store(u64),
     /// Single blocks or objects on their way into the store.
-    StoreWanted,
+    StoreWanted(u64),
     /// A peer's push on its way into the store.
     StorePush(InboundId),
 }
@@ -83,6 +83,7 @@ pub struct Machine {
     groups: BTreeMap<GroupId, GroupSync>,
     pending: BTreeMap<Ticket, Pending>,
     next_ticket: u64,
+    next_session: u64,
 }
 
 impl Machine {
@@ -96,6 +97,7 @@ impl Machine {
             groups: BTreeMap::new(),
             pending: BTreeMap::new(),
             next_ticket: 0,
+            next_session: 0,
         }
     }
 
@@ -256,19 +258,27 @@ impl Machine {
             self.push_answered(now_ms, peer, group, &result, out);
             return;
         }
+        let (Errand::Pull(number) | Errand::Want(number)) = errand else { return };
+        let answers_another = matches!(
+            (&errand, &result),
+            (_, Err(NoAnswer::Malformed) | Ok(Response::Taken))
+                | (Errand::Want(_), Ok(Response::Same | Response::Differs))
+        );
+        if answers_another {
+            self.blame(now_ms, peer, Severity::High, "an answer that is none", out);
+        }
         let Some(sync) = self.groups.get_mut(&group) else { return };
+        let Some(session) = sync.session(number) else { return };
         match (errand, result) {
-            (Errand::Pull, Ok(Response::Same)) => self.end_session(now_ms, rng, group, out),
-            (Errand::Pull, Ok(Response::Differs)) => {
-                if let Some(session) = &mut sync.session {
-                    session.probed = true;
-                    session.asking = false;
-                }
+            (Errand::Pull(_), Ok(Response::Same)) => self.end_session(now_ms, rng, group, out),
+            (Errand::Pull(_), Ok(Response::Differs)) => {
+                session.probed = true;
+                session.asking = false;
                 self.go_on(group, out);
             }
-            (Errand::Pull, Ok(Response::Batch(batch))) => self.batch(now_ms, peer, group, batch, out),
-            (Errand::Want, Ok(Response::Batch(batch))) => {
-                let ticket = self.ticket(peer, group, Errand::StoreWanted);
+            (Errand::Pull(_), Ok(Response::Batch(batch))) => self.batch(now_ms, rng, group, batch, out),
+            (_, Ok(Response::Batch(batch))) => {
+                let ticket = self.ticket(peer, group, Errand::StoreWanted(number));
                 out.push(ingest(ticket, peer, group, batch));
             }
             (_, Ok(Response::Refused(Refused::Busy(after_ms)))) => {
@@ -280,29 +290,23 @@ impl Machine {
                 sync.not_shared(&peer, now_ms, rng, self.settings.sync_interval_ms);
                 out.push(Output::Notice(Notice::NotShared { group, peer }));
             }
-            (_, Ok(Response::Refused(_)) | Err(NoAnswer::Lost)) => {
+            (_, Ok(_) | Err(_)) => {
                 sync.abort_session(&peer);
                 sync.failed(&peer, now_ms, rng);
-            }
-            (_, Ok(_) | Err(NoAnswer::Malformed)) => {
-                sync.abort_session(&peer);
-                sync.failed(&peer, now_ms, rng);
-                self.blame(now_ms, peer, Severity::High, "an answer that is none", out);
             }
         }
     }
 
     /// A batch of the session: on into the store, and the next one is asked for before it is there.
-    fn batch(&mut self, now_ms: u64, peer: Identity, group: GroupId, batch: Batch, out: &mut Vec<Output>) {
+    fn batch(&mut self, now_ms: u64, rng: &mut impl Rng, group: GroupId, batch: Batch, out: &mut Vec<Output>) {
         let Some(sync) = self.groups.get_mut(&group) else { return };
-        for reached in &batch.reached {
-            sync.peer_has(&peer, reached.author, &reached.tip);
-        }
-        let Some(session) = sync.session.as_mut().filter(|session| session.peer == peer) else { return };
+        let Some(session) = &mut sync.session else { return };
+        let (peer, number) = (session.peer, session.number);
         session.asking = false;
         session.more = batch.more;
         if batch.more && batch.blocks.is_empty() {
             sync.abort_session(&peer);
+            sync.failed(&peer, now_ms, rng);
             self.blame(now_ms, peer, Severity::Mid, "a batch that leads nowhere", out);
             return;
         }
@@ -310,7 +314,10 @@ impl Machine {
             session.frontier.reach(reached.author, reached.tip.clone());
         }
         session.storing += 1;
-        let ticket = self.ticket(peer, group, Errand::Store);
+        for reached in &batch.reached {
+            sync.peer_has(&peer, reached.author, &reached.tip);
+        }
+        let ticket = self.ticket(peer, group, Errand::Store(number));
         out.push(ingest(ticket, peer, group, batch));
         self.go_on(group, out);
     }
@@ -343,38 +350,27 @@ impl Machine {
             self.blame(now_ms, peer, Severity::High, "a block that contradicts what it builds on", out);
         }
         let Some(sync) = self.groups.get_mut(&group) else { return };
-        let Ok(report) = result else {
-            if !matches!(errand, Errand::StorePush(_)) {
+        match (errand, result) {
+            (Errand::StorePush(_), Ok(report)) if !report.missing.is_empty() => sync.pull_at(peer, now_ms),
+            (Errand::Store(number) | Errand::StoreWanted(number), Ok(report)) => {
+                let Some(session) = sync.session(number) else { return };
+                match errand {
+                    Errand::Store(_) => session.storing -= 1,
+                    _ => session.asking = false,
+                }
+                session.blocks += report.stored;
+                session.missing = report.missing;
+                session.wanted = report.wanted;
+                if session.more {
+                    out.push(Output::Notice(Notice::Progress { group, peer, blocks: session.blocks }));
+                }
+                self.session_stored(now_ms, rng, group, out);
+            }
+            (Errand::Store(number) | Errand::StoreWanted(number), Err(_)) if sync.session(number).is_some() => {
                 sync.abort_session(&peer);
                 sync.failed(&peer, now_ms, rng);
             }
-            return;
-        };
-        match errand {
-            Errand::StorePush(_) if !report.missing.is_empty() => sync.pull_at(peer, now_ms),
-            Errand::Store => {
-                if let Some(session) = sync.session.as_mut().filter(|session| session.peer == peer) {
-                    session.storing = session.storing.saturating_sub(1);
-                    session.blocks += report.stored;
-                    session.missing = report.missing;
-                    session.wanted = report.wanted;
-                    let blocks = session.blocks;
-                    if session.more {
-                        out.push(Output::Notice(Notice::Progress { group, peer, blocks }));
-                    }
-                }
-                self.session_stored(now_ms, rng, group, out);
-            }
-            Errand::StoreWanted => {
-                if let Some(session) = sync.session.as_mut().filter(|session| session.peer == peer) {
-                    session.blocks += report.stored;
-                    session.missing = report.missing;
-                    session.wanted = report.wanted;
-                    session.asking = false;
-                }
-                self.session_stored(now_ms, rng, group, out);
-            }
-            Errand::StorePush(_) | Errand::Pull | Errand::Want | Errand::Push => {}
+            _ => {}
         }
     }
 
@@ -386,11 +382,11 @@ impl Machine {
             self.go_on(group, out);
             return;
         }
-        let peer = session.peer;
+        let (peer, number) = (session.peer, session.number);
         match session.want(group) {
             Some(request) => {
                 session.asking = true;
-                self.ask(peer, Arc::new(request), Errand::Want, out);
+                self.ask(peer, Arc::new(request), Errand::Want(number), out);
             }
             None => self.end_session(now_ms, rng, group, out),
         }
@@ -412,8 +408,8 @@ impl Machine {
             return;
         }
         session.asking = true;
-        let (peer, request) = (session.peer, session.request(group));
-        self.ask(peer, Arc::new(request), Errand::Pull, out);
+        let (peer, number, request) = (session.peer, session.number, session.request(group));
+        self.ask(peer, Arc::new(request), Errand::Pull(number), out);
     }
 
     /// Blocks are durable: push our own, announce the others'.
@@ -494,7 +490,8 @@ impl Machine {
             self.announce(now_ms, rng, group, out);
             self.tell(now_ms, group, out);
             let Some(sync) = self.groups.get_mut(&group) else { continue };
-            if sync.start_session(now_ms, |peer| self.peers.contains_key(peer)) {
+            if sync.start_session(now_ms, self.next_session, |peer| self.peers.contains_key(peer)) {
+                self.next_session += 1;
                 self.go_on(group, out);
             }
         }

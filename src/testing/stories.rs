@@ -16,6 +16,8 @@ fn alice_founds_adds_bob_and_both_hold_the_same() {
         let first = world.publish(ALICE, group, "water boils at 100 degrees");
         world.join(BOB, group);
         world.run_for(2_000);
+        let deadline = world.now + 20_000;
+        assert!(world.run_until(deadline, |world| world.connected(ALICE, BOB)));
         assert!(!world.has_claim(BOB, &group, &first), "bob is no member yet");
         world.add(ALICE, group, BOB, Role::Member).unwrap();
         let deadline = world.now + 1_000;
