@@ -15,4 +15,6 @@ pub mod node;
 pub mod runtime;
 pub mod store;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod wire;

@@ -131,6 +131,10 @@ pub const WANTS_PER_PULL: usize = 4_096;
 pub const RELAY_FANOUT: usize = 4;
 /// Pause before such an announcement, milliseconds: most peers have heard from the author by then.
 pub const RELAY_PAUSE_MS: core::ops::Range<u64> = 50..150;
+/// Pause before the peers beyond that number are told, milliseconds: by then gossip has reached those who have other neighbours.
+pub const RELAY_LATER_MS: core::ops::Range<u64> = 1_000..3_000;
+/// Pause after a push that was lost before the peer is told what it may lack, milliseconds.
+pub const TELL_RETRY_MS: u64 = 2_000;
 /// Pause after a first failed pull, milliseconds. It doubles with each further failure.
 pub const PULL_RETRY_MS: u64 = 250;
 /// The longest such pause, milliseconds.

@@ -23,4 +23,4 @@ pub use link::{Link, LinkError, LinkFailure, Linked};
 pub use order::{OPEN_EPOCH, OrderKey};
 pub use rows::{LineKey, Tip};
 pub use transaction::{FormError, Role, Transaction};
-pub use waiting::Waiting;
+pub use waiting::{Held, Waiting};

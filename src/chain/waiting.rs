@@ -1,12 +1,14 @@
 //! Verified blocks that wait for what they build on.
 //!
 //! Bounded in blocks and bytes: past either the oldest is dropped, and sync brings it again. **A block here is in no other
-//! place**: nothing of it is stored, and nobody has been told that it was.
+//! place**: nothing of it is stored, and nobody has been told that it was. Each is kept with who sent it: an honest sender has
+//! what its block builds on, so it is the one to ask, and the one to blame.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::block::Verified;
-use super::ids::BlockId;
+use super::ids::{BlockId, ObjectHash};
+use crate::identity::Identity;
 use crate::limits;
 
 /// The waiting blocks of one group.
@@ -20,24 +22,41 @@ pub struct Waiting {
     dropped: u64,
 }
 
+/// A block that waits.
+#[derive(Debug)]
+pub struct Held {
+    /// The block.
+    pub block: Verified,
+    /// The objects that came with it.
+    pub objects: Vec<(ObjectHash, Vec<u8>)>,
+    /// Who sent it.
+    pub from: Identity,
+}
+
+impl Held {
+    fn bytes(&self) -> usize {
+        self.block.bytes().len() + self.objects.iter().map(|(_, object)| object.len()).sum::<usize>()
+    }
+}
+
 #[derive(Debug)]
 struct Waiter {
-    block: Verified,
+    held: Held,
     missing: Vec<BlockId>,
     age: u64,
 }
 
 impl Waiting {
     /// Keeps a block until one of `missing` comes.
-    pub fn insert(&mut self, block: Verified, missing: Vec<BlockId>) {
-        let id = block.id();
+    pub fn insert(&mut self, held: Held, missing: Vec<BlockId>) {
+        let id = held.block.id();
         self.remove(&id);
         for on in &missing {
             self.by_missing.entry(*on).or_default().insert(id);
         }
-        self.bytes += block.bytes().len();
+        self.bytes += held.bytes();
         self.by_age.insert(self.next_age, id);
-        self.blocks.insert(id, Waiter { block, missing, age: self.next_age });
+        self.blocks.insert(id, Waiter { held, missing, age: self.next_age });
         self.next_age += 1;
         while self.blocks.len() > limits::WAITING_BLOCKS || self.bytes > limits::WAITING_BYTES {
             let Some((_, oldest)) = self.by_age.pop_first() else { break };
@@ -53,15 +72,17 @@ impl Waiting {
     }
 
     /// Takes out the blocks that waited for `id`; they may wait for others still.
-    pub fn release(&mut self, id: &BlockId) -> Vec<Verified> {
+    pub fn release(&mut self, id: &BlockId) -> Vec<Held> {
         let waiters = self.by_missing.remove(id).unwrap_or_default();
         waiters.iter().filter_map(|waiter| self.remove(waiter)).collect()
     }
 
-    /// What blocks wait for and nobody has sent: at most `at_most` ids.
+    /// What blocks that `from` has sent wait for, and nobody has sent: at most `at_most` ids, ascending.
     #[must_use]
-    pub fn missing(&self, at_most: usize) -> Vec<BlockId> {
-        self.by_missing.keys().filter(|id| !self.blocks.contains_key(id)).take(at_most).copied().collect()
+    pub fn missing(&self, from: &Identity, at_most: usize) -> Vec<BlockId> {
+        let waiters = self.blocks.values().filter(|waiter| waiter.held.from == *from);
+        let missing: BTreeSet<BlockId> = waiters.flat_map(|waiter| waiter.missing.iter().copied()).collect();
+        missing.into_iter().filter(|id| !self.blocks.contains_key(id)).take(at_most).collect()
     }
 
     /// How many wait.
@@ -82,9 +103,9 @@ impl Waiting {
         self.dropped
     }
 
-    fn remove(&mut self, id: &BlockId) -> Option<Verified> {
-        let Waiter { block, missing, age } = self.blocks.remove(id)?;
-        self.bytes -= block.bytes().len();
+    fn remove(&mut self, id: &BlockId) -> Option<Held> {
+        let Waiter { held, missing, age } = self.blocks.remove(id)?;
+        self.bytes -= held.bytes();
         self.by_age.remove(&age);
         for on in missing {
             if let Some(waiters) = self.by_missing.get_mut(&on) {
@@ -94,6 +115,6 @@ impl Waiting {
                 }
             }
         }
-        Some(block)
+        Some(held)
     }
 }

@@ -4,7 +4,7 @@
 //! announced before that commit**: replies and news are part of what the call returns. A batch that is dropped instead
 //! leaves nothing behind but a few blocks that sync brings again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -14,8 +14,8 @@ use crate::chain::block::Invalid;
 use crate::chain::link::{self, Block, DraftError};
 use crate::chain::transaction::{Genesis, Secret};
 use crate::chain::{
-    BlockId, Body, ClaimId, Draft, GroupId, LineKey, Link, LinkError, LinkFailure, Linked, ObjectHash, Payload, Tip,
-    Transaction, Unverified, Verified, Waiting, rows,
+    BlockId, Body, ClaimId, Draft, GroupId, Held, LineKey, Link, LinkError, LinkFailure, Linked, ObjectHash, Payload,
+    Tip, Transaction, Unverified, Verified, Waiting, rows,
 };
 use crate::identity::{Identity, SecretKey};
 use crate::kv::{Changes, KvError, Memory, Overlay, Read};
@@ -96,7 +96,7 @@ pub struct Ingested {
     pub known: usize,
     /// Blocks that wait for others.
     pub waiting: usize,
-    /// What they wait for, at most [`limits::WANT_IDS`] ids.
+    /// What the sender's blocks wait for, at most [`limits::WANT_IDS`] ids.
     pub missing: Vec<BlockId>,
     /// Objects that stored blocks name and nobody has sent, at most [`limits::WANT_IDS`].
     pub wanted: Vec<ObjectHash>,
@@ -419,7 +419,7 @@ impl Engine {
             let mut intake =
                 Intake { batch, waiting, peer, objects: objects.into_iter().collect(), report: Ingested::default() };
             let stored = intake.take(blocks)?;
-            reports.push((token, group, intake.finish()?));
+            reports.push((token, group, peer, intake.finish()?));
             linked.entry(group).or_default().extend(stored);
         }
         for (group, blocks) in linked {
@@ -429,9 +429,9 @@ impl Engine {
                 }
             }
         }
-        for (token, group, mut report) in reports {
+        for (token, group, peer, mut report) in reports {
             if let Some(waiting) = self.waiting.get(&group) {
-                report.missing = waiting.missing(limits::WANT_IDS);
+                report.missing = waiting.missing(&peer, limits::WANT_IDS);
             }
             replies.push((token, Ok(Reply::Ingested(report))));
         }
@@ -464,25 +464,30 @@ impl Intake<'_, '_> {
     /// Links what can be linked, with what had waited for it, and writes its rows but for the order's.
     fn take(&mut self, blocks: Vec<Verified>) -> Result<Vec<Linked<Verified>>, KvError> {
         let mut stored = Vec::with_capacity(blocks.len());
-        let mut queue: std::collections::VecDeque<Verified> = blocks.into();
-        while let Some(block) = queue.pop_front() {
+        let held = |block| Held { block, objects: vec![], from: self.peer };
+        let mut queue: VecDeque<Held> = blocks.into_iter().map(held).collect();
+        while let Some(Held { block, objects, from }) = queue.pop_front() {
+            self.objects.extend(objects);
             match link::link(&self.batch.overlay, block) {
                 Ok(Link::Known) => self.report.known += 1,
                 Ok(Link::Waits(block, missing)) => {
                     self.report.waiting += 1;
-                    self.waiting.insert(block, missing);
+                    let objects = self.objects_of(&block);
+                    self.waiting.insert(Held { block, objects, from }, missing);
                 }
                 // Whoever named it has not reached us yet; sync brings both again.
                 Ok(Link::Stranger(_)) => self.report.waiting += 1,
                 Ok(Link::Linked(linked)) => {
                     let waiters = self.waiting.release(&linked.block().id());
-                    self.store(&linked)?;
+                    self.store(&linked, from)?;
                     stored.push(linked);
                     for waiter in waiters.into_iter().rev() {
                         queue.push_front(waiter);
                     }
                 }
-                Err(LinkFailure::Block(fault)) => self.report.fault = Some(fault),
+                // Who sends what another's bad block has waited for is not at fault.
+                Err(LinkFailure::Block(fault)) if from == self.peer => self.report.fault = Some(fault),
+                Err(LinkFailure::Block(_)) => {}
                 Err(LinkFailure::Store(error)) => return Err(error),
             }
         }
@@ -490,7 +495,14 @@ impl Intake<'_, '_> {
         Ok(stored)
     }
 
-    fn store(&mut self, linked: &Linked<Verified>) -> Result<(), KvError> {
+    /// The objects that a block names, of those that came with it.
+    fn objects_of(&self, block: &Verified) -> Vec<(ObjectHash, Vec<u8>)> {
+        let named: BTreeSet<ObjectHash> =
+            block.body().transactions().iter().filter_map(Transaction::object).map(|(hash, _)| hash).collect();
+        named.into_iter().filter_map(|hash| Some((hash, self.objects.get(&hash)?.clone()))).collect()
+    }
+
+    fn store(&mut self, linked: &Linked<Verified>, from: Identity) -> Result<(), KvError> {
         let overlay = &mut self.batch.overlay;
         let block = linked.block();
         if link::store(overlay, linked)? {
@@ -508,7 +520,7 @@ impl Intake<'_, '_> {
                 None => {}
             }
         }
-        self.batch.news.blocks.push((Some(self.peer), Arc::new(fresh(block, came))));
+        self.batch.news.blocks.push((Some(from), Arc::new(fresh(block, came))));
         Ok(())
     }
 

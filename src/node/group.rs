@@ -8,11 +8,13 @@ use super::engine::Fresh;
 use crate::chain::{BlockId, Frontier, GroupId, ObjectHash, Tip};
 use crate::identity::Identity;
 use crate::limits;
-use crate::wire::{Have, Probe, Pull, Push, Reached, Request};
+use crate::wire::{Have, Probe, Pull, Push, Reached, Request, WantBlocks, WantObjects};
 
 /// A pull under way. A group has at most one, so that nothing is fetched twice.
 #[derive(Debug)]
 pub(super) struct Session {
+    /// What an answer must belong to: one to an earlier session, with the same peer even, says nothing about this one.
+    pub(super) number: u64,
     pub(super) peer: Identity,
     /// What we have, and what is on its way into the store.
     pub(super) frontier: Frontier,
@@ -30,6 +32,8 @@ pub(super) struct Session {
     pub(super) missing: Vec<BlockId>,
     /// Objects that nobody has sent.
     pub(super) wanted: Vec<ObjectHash>,
+    /// Blocks that this peer was asked for by id: each once, for who sends a block has what it builds on.
+    pub(super) asked: BTreeSet<BlockId>,
     /// Objects that this peer was asked for last.
     pub(super) asked_for: Vec<ObjectHash>,
     /// Requests for single blocks and objects that the session may still make.
@@ -37,6 +41,22 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// What still has to be asked for by id or hash, once all batches are stored; none when nothing is left that the peer could
+    /// be expected to have.
+    pub(super) fn want(&mut self, group: GroupId) -> Option<Request> {
+        self.wants_left = self.wants_left.checked_sub(1)?;
+        let ids: Vec<BlockId> = self.missing.iter().filter(|id| !self.asked.contains(*id)).copied().collect();
+        if !ids.is_empty() && self.asked.len() < limits::WAITING_BLOCKS {
+            self.asked.extend(ids.iter().copied());
+            return Some(Request::WantBlocks(WantBlocks { group, ids }));
+        }
+        if !self.wanted.is_empty() && self.wanted != self.asked_for {
+            self.asked_for.clone_from(&self.wanted);
+            return Some(Request::WantObjects(WantObjects { group, hashes: self.wanted.clone() }));
+        }
+        None
+    }
+
     /// The next request: a probe where naming all tips would be long and may be for nothing, else a pull.
     pub(super) fn request(&self, group: GroupId) -> Request {
         if !self.probed && self.frontier.len() > limits::PROBE_AUTHORS {
@@ -57,8 +77,8 @@ struct PeerSync {
     failures: u32,
     /// What it is known to have.
     has: Frontier,
-    /// Whether something of ours was not pushed to it.
-    is_behind: bool,
+    /// When to tell it what it may lack, where something was not pushed to it.
+    tell_at_ms: Option<u64>,
 }
 
 /// One group's sync.
@@ -122,6 +142,11 @@ impl GroupSync {
         sync.pull_at_ms = Some(sync.pull_at_ms.map_or(at_ms, |earlier| earlier.min(at_ms)));
     }
 
+    /// The session that an errand was for, unless it is over.
+    pub(super) fn session(&mut self, number: u64) -> Option<&mut Session> {
+        self.session.as_mut().filter(|session| session.number == number)
+    }
+
     pub(super) fn abort_session(&mut self, peer: &Identity) {
         if self.session.as_ref().is_some_and(|session| session.peer == *peer) {
             self.session = None;
@@ -129,7 +154,7 @@ impl GroupSync {
     }
 
     /// Starts a pull from the peer that has been due for longest, unless one is under way.
-    pub(super) fn start_session(&mut self, now_ms: u64, is_connected: impl Fn(&Identity) -> bool) -> bool {
+    pub(super) fn start_session(&mut self, now_ms: u64, number: u64, is_connected: impl Fn(&Identity) -> bool) -> bool {
         if self.session.is_some() {
             return false;
         }
@@ -146,6 +171,7 @@ impl GroupSync {
             sync.pull_at_ms = None;
         }
         self.session = Some(Session {
+            number,
             peer,
             frontier: self.frontier.clone(),
             asking: false,
@@ -155,6 +181,7 @@ impl GroupSync {
             blocks: 0,
             missing: Vec::new(),
             wanted: Vec::new(),
+            asked: BTreeSet::new(),
             asked_for: Vec::new(),
             wants_left: limits::WANTS_PER_PULL,
         });
@@ -168,7 +195,9 @@ impl GroupSync {
             .filter(|(peer, _)| self.session.is_none() && is_connected(peer) && self.may_have(peer))
             .filter_map(|(_, sync)| sync.pull_at_ms)
             .min();
-        pull.into_iter().chain(self.announce_at_ms).min()
+        let tell = self.peers.iter().filter(|(peer, _)| is_connected(peer) && self.has_member(peer));
+        let tell = tell.filter_map(|(_, sync)| sync.tell_at_ms).min();
+        pull.into_iter().chain(tell).chain(self.announce_at_ms).min()
     }
 
     /// A pull has brought everything: the next is due in an interval.
@@ -242,20 +271,26 @@ impl GroupSync {
         requests
     }
 
-    pub(super) fn mark_behind(&mut self, peer: &Identity) {
+    /// Notes that a peer may lack something, and when to tell it.
+    pub(super) fn tell_at(&mut self, peer: &Identity, at_ms: u64) {
         if let Some(sync) = self.peers.get_mut(peer) {
-            sync.is_behind = true;
+            sync.tell_at_ms = Some(sync.tell_at_ms.map_or(at_ms, |earlier| earlier.min(at_ms)));
         }
     }
 
-    pub(super) fn is_behind(&self, peer: &Identity) -> bool {
-        self.peers.get(peer).is_some_and(|sync| sync.is_behind)
+    /// Members that are to be told now what they may lack.
+    pub(super) fn due_to_be_told(&self, now_ms: u64) -> Vec<Identity> {
+        let due = self
+            .peers
+            .iter()
+            .filter(|(peer, sync)| sync.tell_at_ms.is_some_and(|at_ms| at_ms <= now_ms) && self.has_member(peer));
+        due.map(|(peer, _)| *peer).collect()
     }
 
-    /// What a peer that is behind is to be told: the tips that it is not known to have.
-    pub(super) fn take_behind(&mut self, peer: &Identity) -> Option<Vec<Reached>> {
-        let sync = self.peers.get_mut(peer).filter(|sync| sync.is_behind)?;
-        sync.is_behind = false;
+    /// What a member that is due is to be told: the tips that it is not known to have.
+    pub(super) fn take_untold(&mut self, peer: &Identity) -> Option<Vec<Reached>> {
+        let sync = self.peers.get_mut(peer)?;
+        sync.tell_at_ms = None;
         let tips = self
             .frontier
             .authors()

@@ -18,7 +18,7 @@ use super::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Opened, Output,
 use crate::chain::GroupId;
 use crate::identity::Identity;
 use crate::limits;
-use crate::wire::{Batch, Have, Refused, Request, Response, WantBlocks, WantObjects};
+use crate::wire::{Batch, Have, Refused, Request, Response};
 
 /// Settings of the machine.
 #[derive(Debug, Clone, Copy)]
@@ -28,18 +28,18 @@ pub struct Settings {
 }
 
 /// What a ticket stands for.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum Errand {
-    /// An answer to a probe or a pull of the group's session.
-    Pull,
+    /// An answer to a probe or a pull of the session with this number.
+    Pull(u64),
     /// An answer to a request for single blocks or objects.
-    Want,
+    Want(u64),
     /// An acknowledgement.
     Push,
     /// A batch of the session on its way into the store.
-    Store,
+    Store(u64),
     /// Single blocks or objects on their way into the store.
-    StoreWanted,
+    StoreWanted(u64),
     /// A peer's push on its way into the store.
     StorePush(InboundId),
 }
@@ -83,6 +83,7 @@ pub struct Machine {
     groups: BTreeMap<GroupId, GroupSync>,
     pending: BTreeMap<Ticket, Pending>,
     next_ticket: u64,
+    next_session: u64,
 }
 
 impl Machine {
@@ -96,6 +97,7 @@ impl Machine {
             groups: BTreeMap::new(),
             pending: BTreeMap::new(),
             next_ticket: 0,
+            next_session: 0,
         }
     }
 
@@ -166,6 +168,12 @@ impl Machine {
         self.open(0, opened);
     }
 
+    /// Tickets that are not reported yet.
+    #[cfg(test)]
+    pub(crate) fn unreported(&self) -> usize {
+        self.pending.len()
+    }
+
     fn open(&mut self, now_ms: u64, opened: Opened) {
         let mut group = GroupSync::new(opened.frontier, opened.members);
         for peer in self.peers.keys() {
@@ -199,10 +207,9 @@ impl Machine {
             return;
         };
         if !group.has_member(&peer) {
-            // Before the first block we know no member: then a push is a hint that there is something to pull.
-            if group.is_founded() {
-                self.blame(now_ms, peer, Severity::Low, "asked for a group it is not a member of", out);
-            } else {
+            // Nobody is blamed: a new member asks before we have heard of it, and a ban would tell a stranger which groups are
+            // here. Before the first block we know no member: then a push is a hint that there is something to pull.
+            if !group.is_founded() {
                 group.pull_at(peer, now_ms);
             }
             out.push(refuse(Refused::NotShared));
@@ -262,19 +269,27 @@ impl Machine {
             self.push_answered(now_ms, peer, group, &result, out);
             return;
         }
+        let (Errand::Pull(number) | Errand::Want(number)) = errand else { return };
+        let answers_another = matches!(
+            (&errand, &result),
+            (_, Err(NoAnswer::Malformed) | Ok(Response::Taken))
+                | (Errand::Want(_), Ok(Response::Same | Response::Differs))
+        );
+        if answers_another {
+            self.blame(now_ms, peer, Severity::High, "an answer that is none", out);
+        }
         let Some(sync) = self.groups.get_mut(&group) else { return };
+        let Some(session) = sync.session(number) else { return };
         match (errand, result) {
-            (Errand::Pull, Ok(Response::Same)) => self.end_session(now_ms, rng, group, out),
-            (Errand::Pull, Ok(Response::Differs)) => {
-                if let Some(session) = &mut sync.session {
-                    session.probed = true;
-                    session.asking = false;
-                }
+            (Errand::Pull(_), Ok(Response::Same)) => self.end_session(now_ms, rng, group, out),
+            (Errand::Pull(_), Ok(Response::Differs)) => {
+                session.probed = true;
+                session.asking = false;
                 self.go_on(group, out);
             }
-            (Errand::Pull, Ok(Response::Batch(batch))) => self.batch(now_ms, peer, group, batch, out),
-            (Errand::Want, Ok(Response::Batch(batch))) => {
-                let ticket = self.ticket(peer, group, Errand::StoreWanted);
+            (Errand::Pull(_), Ok(Response::Batch(batch))) => self.batch(now_ms, rng, group, batch, out),
+            (_, Ok(Response::Batch(batch))) => {
+                let ticket = self.ticket(peer, group, Errand::StoreWanted(number));
                 out.push(ingest(ticket, peer, group, batch));
             }
             (_, Ok(Response::Refused(Refused::Busy(after_ms)))) => {
@@ -286,29 +301,23 @@ impl Machine {
                 sync.not_shared(&peer, now_ms, rng, self.settings.sync_interval_ms);
                 out.push(Output::Notice(Notice::NotShared { group, peer }));
             }
-            (_, Ok(Response::Refused(_)) | Err(NoAnswer::Lost)) => {
+            (_, Ok(_) | Err(_)) => {
                 sync.abort_session(&peer);
                 sync.failed(&peer, now_ms, rng);
-            }
-            (_, Ok(_) | Err(NoAnswer::Malformed)) => {
-                sync.abort_session(&peer);
-                sync.failed(&peer, now_ms, rng);
-                self.blame(now_ms, peer, Severity::High, "an answer that is none", out);
             }
         }
     }
 
     /// A batch of the session: on into the store, and the next one is asked for before it is there.
-    fn batch(&mut self, now_ms: u64, peer: Identity, group: GroupId, batch: Batch, out: &mut Vec<Output>) {
+    fn batch(&mut self, now_ms: u64, rng: &mut impl Rng, group: GroupId, batch: Batch, out: &mut Vec<Output>) {
         let Some(sync) = self.groups.get_mut(&group) else { return };
-        for reached in &batch.reached {
-            sync.peer_has(&peer, reached.author, &reached.tip);
-        }
-        let Some(session) = sync.session.as_mut().filter(|session| session.peer == peer) else { return };
+        let Some(session) = &mut sync.session else { return };
+        let (peer, number) = (session.peer, session.number);
         session.asking = false;
         session.more = batch.more;
         if batch.more && batch.blocks.is_empty() {
             sync.abort_session(&peer);
+            sync.failed(&peer, now_ms, rng);
             self.blame(now_ms, peer, Severity::Mid, "a batch that leads nowhere", out);
             return;
         }
@@ -316,7 +325,10 @@ impl Machine {
             session.frontier.reach(reached.author, reached.tip.clone());
         }
         session.storing += 1;
-        let ticket = self.ticket(peer, group, Errand::Store);
+        for reached in &batch.reached {
+            sync.peer_has(&peer, reached.author, &reached.tip);
+        }
+        let ticket = self.ticket(peer, group, Errand::Store(number));
         out.push(ingest(ticket, peer, group, batch));
         self.go_on(group, out);
     }
@@ -349,38 +361,27 @@ impl Machine {
             self.blame(now_ms, peer, Severity::High, "a block that contradicts what it builds on", out);
         }
         let Some(sync) = self.groups.get_mut(&group) else { return };
-        let Ok(report) = result else {
-            if !matches!(errand, Errand::StorePush(_)) {
+        match (errand, result) {
+            (Errand::StorePush(_), Ok(report)) if !report.missing.is_empty() => sync.pull_at(peer, now_ms),
+            (Errand::Store(number) | Errand::StoreWanted(number), Ok(report)) => {
+                let Some(session) = sync.session(number) else { return };
+                match errand {
+                    Errand::Store(_) => session.storing -= 1,
+                    _ => session.asking = false,
+                }
+                session.blocks += report.stored;
+                session.missing = report.missing;
+                session.wanted = report.wanted;
+                if session.more {
+                    out.push(Output::Notice(Notice::Progress { group, peer, blocks: session.blocks }));
+                }
+                self.session_stored(now_ms, rng, group, out);
+            }
+            (Errand::Store(number) | Errand::StoreWanted(number), Err(_)) if sync.session(number).is_some() => {
                 sync.abort_session(&peer);
                 sync.failed(&peer, now_ms, rng);
             }
-            return;
-        };
-        match errand {
-            Errand::StorePush(_) if !report.missing.is_empty() => sync.pull_at(peer, now_ms),
-            Errand::Store => {
-                if let Some(session) = sync.session.as_mut().filter(|session| session.peer == peer) {
-                    session.storing = session.storing.saturating_sub(1);
-                    session.blocks += report.stored;
-                    session.missing = report.missing;
-                    session.wanted = report.wanted;
-                    let blocks = session.blocks;
-                    if session.more {
-                        out.push(Output::Notice(Notice::Progress { group, peer, blocks }));
-                    }
-                }
-                self.session_stored(now_ms, rng, group, out);
-            }
-            Errand::StoreWanted => {
-                if let Some(session) = sync.session.as_mut().filter(|session| session.peer == peer) {
-                    session.blocks += report.stored;
-                    session.missing = report.missing;
-                    session.wanted = report.wanted;
-                    session.asking = false;
-                }
-                self.session_stored(now_ms, rng, group, out);
-            }
-            Errand::StorePush(_) | Errand::Pull | Errand::Want | Errand::Push => {}
+            _ => {}
         }
     }
 
@@ -392,22 +393,11 @@ impl Machine {
             self.go_on(group, out);
             return;
         }
-        let peer = session.peer;
-        let request = if session.wants_left == 0 {
-            None
-        } else if !session.missing.is_empty() {
-            Some(Request::WantBlocks(WantBlocks { group, ids: session.missing.clone() }))
-        } else if !session.wanted.is_empty() && session.wanted != session.asked_for {
-            session.asked_for.clone_from(&session.wanted);
-            Some(Request::WantObjects(WantObjects { group, hashes: session.wanted.clone() }))
-        } else {
-            None
-        };
-        match request {
+        let (peer, number) = (session.peer, session.number);
+        match session.want(group) {
             Some(request) => {
-                session.wants_left -= 1;
                 session.asking = true;
-                self.ask(peer, Arc::new(request), Errand::Want, out);
+                self.ask(peer, Arc::new(request), Errand::Want(number), out);
             }
             None => self.end_session(now_ms, rng, group, out),
         }
@@ -429,8 +419,8 @@ impl Machine {
             return;
         }
         session.asking = true;
-        let (peer, request) = (session.peer, session.request(group));
-        self.ask(peer, Arc::new(request), Errand::Pull, out);
+        let (peer, number, request) = (session.peer, session.number, session.request(group));
+        self.ask(peer, Arc::new(request), Errand::Pull(number), out);
     }
 
     /// Blocks are durable: push our own, announce the others'.
@@ -451,15 +441,15 @@ impl Machine {
                 if self.peers.contains_key(&new) {
                     // It may have asked before it was a member: tell it that there is something to pull.
                     sync.pull_at(new, now_ms);
-                    sync.mark_behind(&new);
+                    sync.tell_at(&new, now_ms);
                 }
             }
         }
-        self.push(news.group, out);
+        self.push(now_ms, news.group, out);
     }
 
     /// Sends what of our own is new to the connected members.
-    fn push(&mut self, group: GroupId, out: &mut Vec<Output>) {
+    fn push(&mut self, now_ms: u64, group: GroupId, out: &mut Vec<Output>) {
         let Some(sync) = self.groups.get_mut(&group) else { return };
         let requests: Vec<Arc<Request>> = sync.take_pushes(group).into_iter().map(Arc::new).collect();
         let members: Vec<Identity> = self.peers.keys().filter(|peer| sync.has_member(peer)).copied().collect();
@@ -468,17 +458,11 @@ impl Machine {
             let Some(state) = self.peers.get_mut(&peer) else { continue };
             for request in &requests {
                 if state.pushing >= PUSHING_PER_PEER || matches!(**request, Request::Have(_)) {
-                    sync.mark_behind(&peer);
+                    sync.tell_at(&peer, now_ms);
                 } else {
                     state.pushing += 1;
                     asks.push((peer, Arc::clone(request)));
                 }
-            }
-            if state.pushing < PUSHING_PER_PEER
-                && let Some(tips) = sync.take_behind(&peer)
-            {
-                state.pushing += 1;
-                asks.push((peer, Arc::new(Request::Have(Have { group, tips }))));
             }
         }
         for (peer, request) in asks {
@@ -500,12 +484,13 @@ impl Machine {
         if matches!(result, Err(NoAnswer::Malformed)) {
             self.blame(now_ms, peer, Severity::High, "an answer that is none", out);
         }
-        if let (Some(sync), Ok(Response::Refused(Refused::Busy(_)))) = (self.groups.get_mut(&group), result) {
-            sync.mark_behind(&peer);
-        }
-        let is_behind = self.groups.get(&group).is_some_and(|sync| sync.is_behind(&peer));
-        if is_behind && !matches!(result, Ok(Response::Refused(Refused::Busy(_)))) {
-            self.push(group, out);
+        let again_ms = match result {
+            Ok(Response::Refused(Refused::Busy(after_ms))) => (*after_ms).clamp(10, limits::REQUEST_TIMEOUT_MS),
+            Ok(Response::Refused(Refused::Failed)) | Err(NoAnswer::Lost) => limits::TELL_RETRY_MS,
+            _ => return,
+        };
+        if let Some(sync) = self.groups.get_mut(&group) {
+            sync.tell_at(&peer, now_ms + again_ms);
         }
     }
 
@@ -513,29 +498,53 @@ impl Machine {
     fn act_on_time(&mut self, now_ms: u64, rng: &mut impl Rng, out: &mut Vec<Output>) {
         let groups: Vec<GroupId> = self.groups.keys().copied().collect();
         for group in groups {
+            self.announce(now_ms, rng, group, out);
+            self.tell(now_ms, group, out);
             let Some(sync) = self.groups.get_mut(&group) else { continue };
-            if let Some(tips) = sync.take_announcement(now_ms) {
-                let mut lacking: Vec<Identity> = self
-                    .peers
-                    .keys()
-                    .filter(|peer| sync.has_member(peer) && sync.lacks(peer, &tips))
-                    .copied()
-                    .collect();
-                while lacking.len() > limits::RELAY_FANOUT {
-                    lacking.swap_remove(rng.random_range(0..lacking.len()));
-                }
-                let request = Arc::new(Request::Have(Have { group, tips }));
-                for peer in lacking {
-                    if let Some(state) = self.peers.get_mut(&peer) {
-                        state.pushing += 1;
-                    }
-                    self.ask(peer, Arc::clone(&request), Errand::Push, out);
-                }
-            }
-            let Some(sync) = self.groups.get_mut(&group) else { continue };
-            if sync.start_session(now_ms, |peer| self.peers.contains_key(peer)) {
+            if sync.start_session(now_ms, self.next_session, |peer| self.peers.contains_key(peer)) {
+                self.next_session += 1;
                 self.go_on(group, out);
             }
+        }
+    }
+
+    /// Announces what others have sent us to a few of those who may lack it at once, and to the rest a little later: most have
+    /// heard of it by then, but who is connected to nobody else has not.
+    fn announce(&mut self, now_ms: u64, rng: &mut impl Rng, group: GroupId, out: &mut Vec<Output>) {
+        let Some(sync) = self.groups.get_mut(&group) else { return };
+        let Some(tips) = sync.take_announcement(now_ms) else { return };
+        let lacks = |peer: &&Identity| sync.has_member(peer) && sync.lacks(peer, &tips);
+        let mut lacking: Vec<Identity> = self.peers.keys().filter(lacks).copied().collect();
+        while lacking.len() > limits::RELAY_FANOUT {
+            let later = lacking.swap_remove(rng.random_range(0..lacking.len()));
+            sync.tell_at(&later, now_ms + rng.random_range(limits::RELAY_LATER_MS));
+        }
+        let request = Arc::new(Request::Have(Have { group, tips }));
+        for peer in lacking {
+            if let Some(state) = self.peers.get_mut(&peer) {
+                state.pushing += 1;
+            }
+            self.ask(peer, Arc::clone(&request), Errand::Push, out);
+        }
+    }
+
+    /// Tells members what they may lack, where a push did not go out or did not arrive.
+    fn tell(&mut self, now_ms: u64, group: GroupId, out: &mut Vec<Output>) {
+        let Some(sync) = self.groups.get_mut(&group) else { return };
+        let mut asks = Vec::new();
+        for peer in sync.due_to_be_told(now_ms) {
+            let Some(tips) = sync.take_untold(&peer) else { continue };
+            match self.peers.get_mut(&peer) {
+                Some(state) if state.pushing < PUSHING_PER_PEER => {
+                    state.pushing += 1;
+                    asks.push((peer, Arc::new(Request::Have(Have { group, tips }))));
+                }
+                Some(_) => sync.tell_at(&peer, now_ms + limits::BUSY_RETRY_MS),
+                None => {}
+            }
+        }
+        for (peer, request) in asks {
+            self.ask(peer, request, Errand::Push, out);
         }
     }
 

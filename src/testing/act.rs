@@ -1,0 +1,119 @@
+//! What people do in a story: each act goes through the writer of its node, and is answered after the commit.
+
+use super::node::{Name, Token};
+use super::world::World;
+use crate::chain::transaction::{Claim, Experience, MemberAdd, MemberRemove, Retract, RoleSet};
+use crate::chain::{ClaimBody, ClaimId, GroupId, ObjectHash, Role, Transaction};
+use crate::node::engine::{self, Failure, Reply, Task, Written};
+
+/// A claim and its words.
+pub(super) fn claim(text: &str, parent: Option<ClaimId>) -> (Transaction, Vec<u8>) {
+    let object = ClaimBody::new(None, text.into(), &[]).unwrap().encode();
+    let claim = Claim { object: ObjectHash::of(&object), size: object.len() as u32, parent };
+    (Transaction::Claim(claim), object)
+}
+
+impl World {
+    /// Hands a task to a node's writer.
+    pub(super) fn start(&mut self, name: Name, group: Option<GroupId>, task: Task) -> u64 {
+        let number = self.next();
+        self.enqueue(name, Token::Story(number, group), task);
+        number
+    }
+
+    fn finish(&mut self, name: Name, number: u64) -> Result<Reply, Failure> {
+        let deadline = self.now + 1_000;
+        assert!(self.run_until(deadline, |world| world.nodes[name].replies.contains_key(&number)), "no reply");
+        self.nodes[name].replies.remove(&number).unwrap()
+    }
+
+    pub(super) fn found_task(&mut self, name: Name, group: &str) -> Task {
+        let number = self.next();
+        let mut secret = [0; 32];
+        secret[..8].copy_from_slice(&number.to_be_bytes());
+        Task::Found { author: self.nodes[name].id, genesis: engine::genesis(group.into(), "KAT".into(), secret) }
+    }
+
+    pub(super) fn write_task(
+        &self,
+        name: Name,
+        group: GroupId,
+        transactions: Vec<Transaction>,
+        objects: Vec<Vec<u8>>,
+    ) -> Task {
+        Task::Write { group, author: self.nodes[name].id, transactions, objects }
+    }
+
+    pub(super) fn found(&mut self, name: Name, group: &str) -> GroupId {
+        let task = self.found_task(name, group);
+        let number = self.start(name, None, task);
+        match self.finish(name, number) {
+            Ok(Reply::Founded(group)) => group,
+            other => panic!("founding came to {other:?}"),
+        }
+    }
+
+    pub(super) fn write(
+        &mut self,
+        name: Name,
+        group: GroupId,
+        transactions: Vec<Transaction>,
+        objects: Vec<Vec<u8>>,
+    ) -> Result<Written, Failure> {
+        let task = self.write_task(name, group, transactions, objects);
+        let number = self.start(name, Some(group), task);
+        match self.finish(name, number)? {
+            Reply::Written(written) => Ok(written),
+            other => panic!("a write came to {other:?}"),
+        }
+    }
+
+    pub(super) fn publish(&mut self, name: Name, group: GroupId, text: &str) -> ClaimId {
+        self.answer_claim(name, group, text, None).unwrap()
+    }
+
+    pub(super) fn answer_claim(
+        &mut self,
+        name: Name,
+        group: GroupId,
+        text: &str,
+        parent: Option<ClaimId>,
+    ) -> Result<ClaimId, Failure> {
+        let (transaction, object) = claim(text, parent);
+        Ok(self.write(name, group, vec![transaction], vec![object])?.claims[0])
+    }
+
+    pub(super) fn add(&mut self, name: Name, group: GroupId, who: Name, role: Role) -> Result<Written, Failure> {
+        let add = MemberAdd { identity: self.nodes[who].id, role };
+        self.write(name, group, vec![Transaction::MemberAdd(add)], vec![])
+    }
+
+    pub(super) fn remove(&mut self, name: Name, group: GroupId, who: Name) -> Result<Written, Failure> {
+        let remove = MemberRemove { identity: self.nodes[who].id };
+        self.write(name, group, vec![Transaction::MemberRemove(remove)], vec![])
+    }
+
+    pub(super) fn set_role(&mut self, name: Name, group: GroupId, who: Name, role: Role) -> Result<Written, Failure> {
+        let set = RoleSet { identity: self.nodes[who].id, role };
+        self.write(name, group, vec![Transaction::RoleSet(set)], vec![])
+    }
+
+    pub(super) fn retract(&mut self, name: Name, group: GroupId, claim: ClaimId) -> Result<Written, Failure> {
+        self.write(name, group, vec![Transaction::Retract(Retract { claim })], vec![])
+    }
+
+    pub(super) fn experience(&mut self, name: Name, group: GroupId, bytes: &[u8]) -> Result<Written, Failure> {
+        let experience = Experience { object: ObjectHash::of(bytes), size: bytes.len() as u32 };
+        self.write(name, group, vec![Transaction::Experience(experience)], vec![bytes.to_vec()])
+    }
+
+    /// A group of all nodes: the first founds it and adds the others, who join.
+    pub(super) fn found_with_all(&mut self) -> GroupId {
+        let group = self.found(0, "all");
+        for other in 1..self.nodes.len() {
+            self.add(0, group, other, Role::Member).unwrap();
+            self.join(other, group);
+        }
+        group
+    }
+}

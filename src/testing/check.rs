@@ -1,0 +1,116 @@
+//! What must hold once all is quiet.
+
+use super::node::Name;
+use super::world::{INTERVAL_MS, Weather, World};
+use crate::chain::{ClaimId, Frontier, GroupId, rows};
+use crate::kv::{Memory, Table};
+use crate::ledger::{query, state};
+use crate::limits;
+
+/// Where two nodes that should be alike are not.
+fn difference(a: &Memory, b: &Memory) -> Option<String> {
+    let digest = |rows: &Memory| Frontier::new(rows::all_tips(rows).unwrap()).digest();
+    let blocks = |rows: &Memory| rows::counters(rows).unwrap().blocks;
+    if a.rows(Table::Id) != b.rows(Table::Id) {
+        return Some(format!("blocks: {} and {}", blocks(a), blocks(b)));
+    }
+    if digest(a) != digest(b) || rows::heads(a).unwrap() != rows::heads(b).unwrap() {
+        return Some("frontier or heads".into());
+    }
+    if a.rows(Table::Line) != b.rows(Table::Line) {
+        return Some("lines".into());
+    }
+    if a.rows(Table::Order) != b.rows(Table::Order) {
+        return Some("order".into());
+    }
+    (query::state_hash(a).unwrap() != query::state_hash(b).unwrap()).then(|| "state".into())
+}
+
+impl World {
+    /// Pairs of honest nodes that take each other for members.
+    fn pairs(&self, group: &GroupId) -> Vec<(Name, Name)> {
+        let knows = |a: Name, b: Name| self.nodes[a].is_member(group, &self.nodes[b].id);
+        let honest = |name: Name| self.nodes[name].evil.is_none() && self.nodes[name].rows.contains_key(group);
+        let mut pairs = Vec::new();
+        for a in 0..self.nodes.len() {
+            for b in a + 1..self.nodes.len() {
+                // Who has nothing yet takes everybody for a member.
+                let empty = |name: Name| self.nodes[name].rows[group].rows(Table::Id).is_empty();
+                let mutual = || (knows(a, b) || empty(a)) && (knows(b, a) || empty(b)) && !(empty(a) && empty(b));
+                if honest(a) && honest(b) && mutual() {
+                    pairs.push((a, b));
+                }
+            }
+        }
+        pairs
+    }
+
+    pub(super) fn unlike(&self, group: &GroupId) -> Option<String> {
+        for (a, b) in self.pairs(group) {
+            let (ours, theirs) = (&self.nodes[a].rows[group], &self.nodes[b].rows[group]);
+            if let Some(what) = difference(ours, theirs) {
+                return Some(format!("nodes {a} and {b} differ in {what}"));
+            }
+            for (name, rows) in [(a, ours), (b, theirs)] {
+                let wanted = rows::wanted(rows, limits::WANT_IDS).unwrap();
+                if !wanted.is_empty() {
+                    return Some(format!("node {name} lacks {} objects", wanted.len()));
+                }
+            }
+        }
+        None
+    }
+
+    /// The weather clears, and after a bounded time all is alike and quiet.
+    pub(super) fn settle(&mut self) {
+        self.weather = Weather::fair();
+        self.heal();
+        self.settle_as_it_is();
+    }
+
+    pub(super) fn settle_as_it_is(&mut self) {
+        let groups: std::collections::BTreeSet<GroupId> =
+            self.nodes.iter().flat_map(|node| node.rows.keys().copied()).collect();
+        let deadline = self.now + limits::REQUEST_TIMEOUT_MS + limits::PULL_RETRY_MOST_MS + 4 * INTERVAL_MS;
+        loop {
+            self.run_for(1_000);
+            let unlike = groups.iter().find_map(|group| self.unlike(group));
+            match unlike {
+                None => break,
+                Some(what) => assert!(self.now < deadline, "{what}, long after all is well"),
+            }
+        }
+        let deadline = self.now + limits::REQUEST_TIMEOUT_MS + INTERVAL_MS;
+        assert!(self.run_until(deadline, Self::is_quiet), "something is never answered: {}", self.open());
+        for (name, node) in self.nodes.iter().enumerate() {
+            assert_eq!(node.machine.unreported(), 0, "node {name} waits for a ticket");
+            assert!(node.keeps_its_word(), "node {name} lost what it had acknowledged");
+        }
+    }
+
+    /// No honest node has found fault with another.
+    pub(super) fn assert_no_faults(&self) {
+        assert!(self.faults.is_empty(), "honest nodes were blamed: {:?}", self.faults);
+    }
+
+    pub(super) fn claims(&self, name: Name, group: &GroupId) -> Vec<ClaimId> {
+        let mut ids = Vec::new();
+        self.nodes[name].rows[group].rows(Table::State).range(vec![b'c']..vec![b'd']).for_each(|(key, _)| {
+            ids.push(ClaimId::from_bytes(key[1..].try_into().unwrap()));
+        });
+        ids
+    }
+
+    pub(super) fn has_claim(&self, name: Name, group: &GroupId, claim: &ClaimId) -> bool {
+        self.nodes[name].rows.get(group).is_some_and(|rows| state::claim(rows, claim).unwrap().is_some())
+    }
+
+    pub(super) fn is_founded(&self, name: Name, group: &GroupId) -> bool {
+        self.nodes[name].rows.get(group).is_some_and(|rows| !rows.rows(Table::Id).is_empty())
+    }
+
+    /// Whether exactly these take each other for members.
+    pub(super) fn pairs_are(&self, group: &GroupId, pairs: &[(Name, Name)]) -> bool {
+        self.pairs(group) == pairs
+    }
+}

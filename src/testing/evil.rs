@@ -1,0 +1,94 @@
+//! Peers that answer as no honest one does.
+
+use serde_bytes::ByteBuf;
+
+use super::node::Node;
+use crate::chain::transaction::MemberRemove;
+use crate::chain::{Body, Draft, Payload, Tip, Transaction, Unverified, rows};
+use crate::limits;
+use crate::wire::{Batch, Reached, Response};
+
+/// How a peer cheats in its answers to pulls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Evil {
+    /// Bytes that are no message.
+    Garbage,
+    /// A block whose signature does not hold.
+    BadSignature,
+    /// A block dated a day ahead.
+    Future,
+    /// A block whose height contradicts what it builds on.
+    WrongHeight,
+    /// More is promised, nothing is sent.
+    Nowhere,
+    /// More is promised, and the same is sent again.
+    Again,
+    /// A response of another kind.
+    OtherKind,
+}
+
+impl Evil {
+    pub(super) const ALL: [Self; 7] = [
+        Self::Garbage,
+        Self::BadSignature,
+        Self::Future,
+        Self::WrongHeight,
+        Self::Nowhere,
+        Self::Again,
+        Self::OtherKind,
+    ];
+
+    /// The bytes sent in place of `honest`.
+    pub(super) fn answer(self, node: &Node, clock: u64, honest: &Response) -> Vec<u8> {
+        let Response::Batch(_) = honest else { return honest.encode() };
+        let blocks = match self {
+            Self::Garbage => return vec![0xff; 64],
+            Self::OtherKind => return Response::Taken.encode(),
+            Self::Nowhere => vec![],
+            Self::BadSignature => {
+                let mut block = next_block(node, clock, 1);
+                block.signature[3] ^= 1;
+                vec![block]
+            }
+            Self::Future => vec![next_block(node, clock + 24 * 3_600_000, 1)],
+            Self::WrongHeight => vec![next_block(node, clock, 7)],
+            Self::Again => genesis(node),
+        };
+        let more = matches!(self, Self::Nowhere | Self::Again);
+        let reached =
+            vec![Reached { author: node.id, tip: Tip { seq: 0, id: crate::chain::BlockId::from_bytes([1; 32]) } }];
+        Response::Batch(Batch { blocks, objects: vec![ByteBuf::from(vec![1; 10])], reached, more }).encode()
+    }
+}
+
+fn genesis(node: &Node) -> Vec<Unverified> {
+    let rows = node.rows.values().next().unwrap();
+    let mut blocks = Vec::new();
+    rows::log(rows, 0, crate::kv::Direction::Up, &mut |_, line| {
+        blocks.push(rows::block(rows, &line).unwrap());
+        std::ops::ControlFlow::Break(())
+    })
+    .unwrap();
+    blocks
+}
+
+/// A block that builds on what the node has.
+fn next_block(node: &Node, time_ms: u64, above: u64) -> Unverified {
+    let (group, rows) = node.rows.iter().next().unwrap();
+    let prev = rows::tips(rows, &node.id).unwrap().pop();
+    let mut heads = rows::heads(rows).unwrap();
+    let highest = heads.iter().map(|head| head.height).max().unwrap();
+    heads.retain(|head| prev.as_ref().is_none_or(|prev| prev.id != head.id));
+    heads.truncate(limits::BLOCK_PARENTS);
+    let body = Body {
+        group: Some(*group),
+        author: node.id,
+        seq: prev.as_ref().map_or(0, |tip| tip.seq + 1),
+        prev: prev.map(|tip| tip.id),
+        parents: heads.iter().map(|head| head.id).collect(),
+        height: highest + above,
+        time_ms,
+        payload: Payload::Plain(vec![Transaction::MemberRemove(MemberRemove { identity: node.id })]),
+    };
+    Draft::new(body).unwrap().sign(&node.key).to_unverified()
+}

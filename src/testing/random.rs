@@ -1,0 +1,1 @@
+//! Random acts of several people in bad weather.

@@ -1,0 +1,519 @@
+//! The world: a clock, a network, and the nodes in it.
+//!
+//! Asserted after each step: a question is answered at most once, a machine does not ask to be woken in the past, and what was
+//! acknowledged is in the rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::node::{Name, Node, Token, View};
+use crate::chain::block::{Context, Invalid};
+use crate::chain::{GroupId, ObjectHash, Unverified, Verified};
+use crate::identity::Identity;
+use crate::kv::Memory;
+use crate::limits;
+use crate::node::engine::{Reply, Task};
+use crate::node::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Output, Severity, Ticket};
+use crate::node::machine::Settings;
+use crate::node::serve;
+use crate::wire::{Refused, Request, Response};
+
+/// Pause between two repair pulls, milliseconds.
+pub(super) const INTERVAL_MS: u64 = 10_000;
+/// The hour at which a world begins, milliseconds since 1970.
+const EPOCH_MS: u64 = 1_800_000_000_000;
+
+/// How bad the network and the machines are.
+#[derive(Debug, Clone)]
+pub(super) struct Weather {
+    pub(super) delay_ms: std::ops::Range<u64>,
+    /// Share of requests and of answers that are lost.
+    pub(super) loss: f64,
+    /// Share of requests that arrive twice.
+    pub(super) doubling: f64,
+    /// Share of batches after which the node dies before the commit.
+    pub(super) crash: f64,
+}
+
+impl Weather {
+    pub(super) fn fair() -> Self {
+        Self { delay_ms: 1..20, loss: 0.0, doubling: 0.0, crash: 0.0 }
+    }
+
+    pub(super) fn rough() -> Self {
+        Self { delay_ms: 1..2_000, loss: 0.05, doubling: 0.05, crash: 0.01 }
+    }
+}
+
+/// A request under way.
+struct Ask {
+    from: Name,
+    to: Name,
+    life: u32,
+    connection: u64,
+    ticket: Ticket,
+}
+
+enum Event {
+    Request { ask: u64, to: Name, connection: u64, bytes: Vec<u8> },
+    Response { ask: u64, bytes: Vec<u8> },
+    Lost { ask: u64 },
+    Wake { node: Name, life: u32 },
+    Work { node: Name, life: u32 },
+    Serve { node: Name, life: u32, id: InboundId, peer: Identity, request: Request },
+    HangUp { pair: (Name, Name), connection: u64 },
+    Dial,
+}
+
+pub(super) struct World {
+    pub(super) now: u64,
+    pub(super) rng: StdRng,
+    pub(super) nodes: Vec<Node>,
+    pub(super) weather: Weather,
+    /// Pairs between which nothing passes.
+    pub(super) cut: BTreeSet<(Name, Name)>,
+    settings: Settings,
+    events: BTreeMap<(u64, u64), Event>,
+    connections: BTreeMap<(Name, Name), u64>,
+    asks: BTreeMap<u64, Ask>,
+    counter: u64,
+    /// Whether replies reach the machine before the news of their batch.
+    replies_first: bool,
+    /// Faults that honest nodes found.
+    pub(super) faults: Vec<(Name, Identity, Severity, &'static str)>,
+    /// Messages sent, by kind: what a story compares.
+    pub(super) sent: BTreeMap<&'static str, usize>,
+    pub(super) trace: bool,
+}
+
+pub(super) fn pair(a: Name, b: Name) -> (Name, Name) {
+    (a.min(b), a.max(b))
+}
+
+fn kind(request: &Request) -> &'static str {
+    match request {
+        Request::Probe(_) => "probe",
+        Request::Pull(_) => "pull",
+        Request::WantBlocks(_) => "want_blocks",
+        Request::WantObjects(_) => "want_objects",
+        Request::Push(_) => "push",
+        Request::Have(_) => "have",
+    }
+}
+
+impl World {
+    pub(super) fn new(seed: u64, nodes: usize) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let settings = Settings { sync_interval_ms: INTERVAL_MS };
+        let mut world = Self {
+            now: 0,
+            replies_first: rng.random_bool(0.5),
+            rng,
+            nodes: (0..nodes).map(|number| Node::new(number as u8, settings)).collect(),
+            weather: Weather::fair(),
+            cut: BTreeSet::new(),
+            settings,
+            events: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            counter: 0,
+            faults: vec![],
+            sent: BTreeMap::new(),
+            trace: std::env::var_os("LBM_TRACE").is_some(),
+        };
+        world.after(0, Event::Dial);
+        world
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.counter += 1;
+        self.counter
+    }
+
+    fn after(&mut self, pause_ms: u64, event: Event) {
+        let number = self.next();
+        self.events.insert((self.now + pause_ms, number), event);
+    }
+
+    fn delay(&mut self) -> u64 {
+        self.rng.random_range(self.weather.delay_ms.clone())
+    }
+
+    pub(super) fn clock(&self, node: Name) -> u64 {
+        (EPOCH_MS + self.now).saturating_add_signed(self.nodes[node].skew_ms)
+    }
+
+    pub(super) fn name_of(&self, id: &Identity) -> Name {
+        self.nodes.iter().position(|node| node.id == *id).unwrap()
+    }
+
+    // ---- time ---------------------------------------------------------------------------------------------------
+
+    pub(super) fn run_for(&mut self, ms: u64) {
+        self.run_until(self.now + ms, |_| false);
+    }
+
+    /// Runs until `done`, at most until `deadline`; tells whether it is done.
+    pub(super) fn run_until(&mut self, deadline: u64, done: impl Fn(&Self) -> bool) -> bool {
+        loop {
+            if done(self) {
+                return true;
+            }
+            let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= deadline) else { break };
+            let ((at, _), event) = entry.remove_entry();
+            self.now = at;
+            self.happen(event);
+        }
+        self.now = deadline;
+        done(self)
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Request { ask, to, connection, bytes } => self.deliver(ask, to, connection, &bytes),
+            Event::Response { ask, bytes } => {
+                if self.asks.get(&ask).is_some_and(|open| self.passes(open.from, open.to, open.connection)) {
+                    self.close(ask, Response::decode(&bytes).map_err(|_| NoAnswer::Malformed));
+                }
+            }
+            Event::Lost { ask } => self.close(ask, Err(NoAnswer::Lost)),
+            Event::Wake { node, life } => {
+                if self.nodes[node].life == life && self.nodes[node].wake_at.is_some_and(|at| at <= self.now) {
+                    self.nodes[node].wake_at = None;
+                    self.step(node, Input::Tick);
+                }
+            }
+            Event::Work { node, life } if self.nodes[node].life == life => self.work(node),
+            Event::Serve { node, life, id, peer, request } if self.nodes[node].life == life => {
+                self.serve(node, id, peer, request);
+            }
+            Event::Work { .. } | Event::Serve { .. } => {}
+            Event::HangUp { pair, connection } => {
+                if self.connections.get(&pair) == Some(&connection) {
+                    self.hang_up(pair);
+                }
+            }
+            Event::Dial => {
+                self.dial();
+                let pause = self.rng.random_range(300..700);
+                self.after(pause, Event::Dial);
+            }
+        }
+    }
+
+    // ---- the network --------------------------------------------------------------------------------------------
+
+    fn passes(&self, a: Name, b: Name, connection: u64) -> bool {
+        self.connections.get(&pair(a, b)) == Some(&connection) && !self.cut.contains(&pair(a, b))
+    }
+
+    /// Connects who can be connected.
+    fn dial(&mut self) {
+        for a in 0..self.nodes.len() {
+            for b in a + 1..self.nodes.len() {
+                let bans = |x: Name, y: Name| self.nodes[x].banned.contains(&self.nodes[y].id);
+                let free = !self.connections.contains_key(&(a, b)) && !self.cut.contains(&(a, b));
+                if free && !bans(a, b) && !bans(b, a) && self.rng.random_bool(0.7) {
+                    let number = self.next();
+                    self.connections.insert((a, b), number);
+                    let (first, second) = if self.rng.random_bool(0.5) { (a, b) } else { (b, a) };
+                    self.step(first, Input::Connected(self.nodes[second].id));
+                    self.step(second, Input::Connected(self.nodes[first].id));
+                }
+            }
+        }
+    }
+
+    pub(super) fn hang_up(&mut self, (a, b): (Name, Name)) {
+        let Some(connection) = self.connections.remove(&(a, b)) else { return };
+        let open: Vec<u64> =
+            self.asks.iter().filter(|(_, ask)| ask.connection == connection).map(|(ask, _)| *ask).collect();
+        for ask in open {
+            let pause = self.rng.random_range(0..50);
+            self.after(pause, Event::Lost { ask });
+        }
+        self.step(a, Input::Disconnected(self.nodes[b].id));
+        self.step(b, Input::Disconnected(self.nodes[a].id));
+    }
+
+    /// Nothing passes between the two sides; the connections break a while later.
+    pub(super) fn partition(&mut self, side: &[Name]) {
+        for a in 0..self.nodes.len() {
+            for b in a + 1..self.nodes.len() {
+                if side.contains(&a) != side.contains(&b) {
+                    self.cut.insert((a, b));
+                    if let Some(connection) = self.connections.get(&(a, b)).copied() {
+                        let pause = self.rng.random_range(0..5_000);
+                        self.after(pause, Event::HangUp { pair: (a, b), connection });
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    fn send(&mut self, from: Name, ticket: Ticket, peer: &Identity, request: &Request) {
+        let to = self.name_of(peer);
+        *self.sent.entry(kind(request)).or_default() += 1;
+        let ask = self.next();
+        let connection = self.connections.get(&pair(from, to)).copied();
+        let life = self.nodes[from].life;
+        self.asks.insert(ask, Ask { from, to, life, connection: connection.unwrap_or(0), ticket });
+        let Some(connection) = connection else {
+            let pause = self.rng.random_range(0..50);
+            return self.after(pause, Event::Lost { ask });
+        };
+        self.after(limits::REQUEST_TIMEOUT_MS, Event::Lost { ask });
+        let bytes = request.encode();
+        let copies = 1 + usize::from(self.rng.random_bool(self.weather.doubling));
+        for _ in 0..copies {
+            if !self.rng.random_bool(self.weather.loss) {
+                let pause = self.delay();
+                self.after(pause, Event::Request { ask, to, connection, bytes: bytes.clone() });
+            }
+        }
+    }
+
+    fn deliver(&mut self, ask: u64, to: Name, connection: u64, bytes: &[u8]) {
+        let Some(from) = self
+            .connections
+            .iter()
+            .find(|(_, number)| **number == connection)
+            .map(|(pair, _)| if pair.0 == to { pair.1 } else { pair.0 })
+        else {
+            return;
+        };
+        if !self.passes(from, to, connection) {
+            return;
+        }
+        let peer = self.nodes[from].id;
+        match Request::decode(bytes) {
+            Ok(request) => {
+                let node = &mut self.nodes[to];
+                let id = InboundId(node.next_question);
+                node.next_question += 1;
+                node.questions.insert(id, ask);
+                self.step(to, Input::Asked { peer, id, request });
+            }
+            Err(_) => self.step(to, Input::Malformed(peer)),
+        }
+    }
+
+    fn answer(&mut self, node: Name, id: InboundId, response: &Response) {
+        let asked = self.nodes[node].questions.remove(&id);
+        let ask = asked.unwrap_or_else(|| panic!("node {node} answered {id:?} twice"));
+        let bytes = match self.nodes[node].evil {
+            Some(evil) => evil.answer(&self.nodes[node], self.clock(node), response),
+            None => response.encode(),
+        };
+        assert!(self.nodes[node].evil.is_some() || bytes.len() <= limits::MESSAGE_BYTES, "an answer is too long");
+        if self.rng.random_bool(self.weather.loss) {
+            return;
+        }
+        let pause = self.delay();
+        self.after(pause, Event::Response { ask, bytes });
+    }
+
+    /// The asker learns what came of its request; the first report counts.
+    fn close(&mut self, ask: u64, result: Result<Response, NoAnswer>) {
+        let Some(Ask { from, life, ticket, .. }) = self.asks.remove(&ask) else { return };
+        if self.nodes[from].life == life {
+            self.step(from, Input::Answered { ticket, result });
+        }
+    }
+
+    // ---- the nodes ----------------------------------------------------------------------------------------------
+
+    pub(super) fn step(&mut self, name: Name, input: Input) {
+        if self.trace {
+            let text = format!("{input:?}");
+            std::io::Write::write_all(
+                &mut std::io::stderr(),
+                format!("{:>8} node {name} <- {}\n", self.now, &text[..text.len().min(180)]).as_bytes(),
+            )
+            .unwrap();
+        }
+        let now = self.now;
+        let outputs = self.nodes[name].machine.step(now, &mut self.rng, input);
+        for output in outputs {
+            self.act(name, output);
+        }
+        let node = &mut self.nodes[name];
+        let wake = node.machine.next_wake_ms();
+        assert!(wake.is_none_or(|at| at > now), "node {name} asks to be woken in the past, for ever");
+        if let Some(at) = wake
+            && node.wake_at.is_none_or(|earlier| at < earlier)
+        {
+            node.wake_at = Some(at);
+            let life = node.life;
+            self.after(at - now, Event::Wake { node: name, life });
+        }
+    }
+
+    fn act(&mut self, name: Name, output: Output) {
+        let life = self.nodes[name].life;
+        match output {
+            Output::Ask { ticket, peer, request } => self.send(name, ticket, &peer, &request),
+            Output::Answer { id, response } => self.answer(name, id, &response),
+            Output::Serve { id, peer, request } => {
+                let pause = self.rng.random_range(0..3);
+                self.after(pause, Event::Serve { node: name, life, id, peer, request });
+            }
+            Output::Ingest { ticket, peer, group, blocks, objects } => {
+                let context = Context { group, now_ms: self.clock(name), max_drift_ms: limits::MAX_CLOCK_DRIFT_MS };
+                let task = match ingest(&context, peer, blocks, objects) {
+                    Ok(task) => task,
+                    Err(result) => return self.step(name, Input::Ingested { ticket, result: Err(result) }),
+                };
+                self.enqueue(name, Token::Machine(ticket), task);
+            }
+            Output::Ban(peer) => {
+                self.nodes[name].banned.insert(peer);
+                self.hang_up(pair(name, self.name_of(&peer)));
+            }
+            Output::Notice(notice) => {
+                if let Notice::Fault { peer, severity, what } = &notice
+                    && self.nodes[name].evil.is_none()
+                {
+                    self.faults.push((name, *peer, *severity, what));
+                }
+                self.nodes[name].notices.push(notice);
+            }
+        }
+    }
+
+    pub(super) fn enqueue(&mut self, name: Name, token: Token, task: Task) {
+        let node = &mut self.nodes[name];
+        node.jobs.push((token, task));
+        if node.jobs.len() == 1 {
+            let life = node.life;
+            let pause = self.rng.random_range(0..10);
+            self.after(pause, Event::Work { node: name, life });
+        }
+    }
+
+    fn serve(&mut self, name: Name, id: InboundId, peer: Identity, request: Request) {
+        let response = match self.nodes[name].rows.get(&request.group()) {
+            Some(rows) => serve::serve(rows, &peer, request).unwrap(),
+            None => Response::Refused(Refused::NotShared),
+        };
+        self.answer(name, id, &response);
+        self.step(name, Input::Served(peer));
+    }
+
+    /// The writer takes all that waits: one batch, one commit, and only then replies and news.
+    fn work(&mut self, name: Name) {
+        let clock = self.clock(name);
+        let crashes = self.rng.random_bool(self.weather.crash);
+        let node = &mut self.nodes[name];
+        let tasks = std::mem::take(&mut node.jobs);
+        let done = node.engine.run(&View(&node.rows), clock, tasks).unwrap();
+        if crashes {
+            return self.restart(name);
+        }
+        for (group, changes) in done.changes {
+            node.rows.entry(group).or_default().commit(changes);
+        }
+        let mut inputs = Vec::new();
+        let news = done.news.into_iter().map(Input::News);
+        if !self.replies_first {
+            inputs.extend(news.clone());
+        }
+        for (token, result) in done.replies {
+            match (token, result) {
+                (Token::Machine(ticket), Ok(Reply::Ingested(report))) => {
+                    inputs.push(Input::Ingested { ticket, result: Ok(report) });
+                }
+                (Token::Machine(ticket), _) => {
+                    inputs.push(Input::Ingested { ticket, result: Err(NotIngested::Failed) });
+                }
+                (Token::Story(number, group), result) => {
+                    match &result {
+                        Ok(Reply::Founded(group)) => inputs.push(Input::Opened(node.opened(*group))),
+                        Ok(Reply::Written(written)) => {
+                            node.acknowledged.extend(written.blocks.iter().map(|block| (group.unwrap(), *block)));
+                        }
+                        _ => {}
+                    }
+                    node.replies.insert(number, result);
+                }
+                (Token::Nobody, _) => {}
+            }
+        }
+        if self.replies_first {
+            inputs.extend(news);
+        }
+        for input in inputs {
+            self.step(name, input);
+        }
+    }
+
+    pub(super) fn restart(&mut self, name: Name) {
+        for other in 0..self.nodes.len() {
+            if let Some(connection) = self.connections.remove(&pair(name, other)) {
+                let open: Vec<u64> =
+                    self.asks.iter().filter(|(_, ask)| ask.connection == connection).map(|(ask, _)| *ask).collect();
+                for ask in open {
+                    self.after(0, Event::Lost { ask });
+                }
+                self.step(other, Input::Disconnected(self.nodes[name].id));
+            }
+        }
+        self.nodes[name].restart(self.settings);
+        assert!(self.nodes[name].keeps_its_word(), "node {name} lost what it had acknowledged");
+        let groups: Vec<GroupId> = self.nodes[name].rows.keys().copied().collect();
+        for group in groups {
+            self.step(name, Input::Opened(self.nodes[name].opened(group)));
+        }
+    }
+
+    pub(super) fn join(&mut self, name: Name, group: GroupId) {
+        if let std::collections::btree_map::Entry::Vacant(entry) = self.nodes[name].rows.entry(group) {
+            entry.insert(Memory::default());
+            self.step(name, Input::Opened(self.nodes[name].opened(group)));
+        }
+    }
+
+    /// Puts blocks into a node's queue as if `peer` had sent them.
+    pub(super) fn slip_in(&mut self, name: Name, group: GroupId, peer: Identity, blocks: Vec<Unverified>) {
+        let context = Context { group, now_ms: self.clock(name), max_drift_ms: limits::MAX_CLOCK_DRIFT_MS };
+        let task = ingest(&context, peer, blocks, vec![]).unwrap();
+        self.enqueue(name, Token::Nobody, task);
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.asks.is_empty() && self.nodes.iter().all(|node| node.jobs.is_empty() && node.questions.is_empty())
+    }
+
+    /// What is still open, for a message.
+    pub(super) fn open(&self) -> String {
+        let asks: Vec<_> = self.asks.values().map(|ask| (ask.from, ask.to)).collect();
+        let nodes: Vec<_> = self.nodes.iter().map(|node| (node.jobs.len(), node.questions.len())).collect();
+        format!("asks {asks:?}, jobs and questions {nodes:?}")
+    }
+
+    pub(super) fn connected(&self, a: Name, b: Name) -> bool {
+        self.connections.contains_key(&pair(a, b))
+    }
+}
+
+/// What the daemon does with what a peer sent, before the writer sees it.
+fn ingest(
+    context: &Context,
+    peer: Identity,
+    blocks: Vec<Unverified>,
+    objects: Vec<Vec<u8>>,
+) -> Result<Task, NotIngested> {
+    let verified: Result<Vec<Verified>, Invalid> = blocks.into_iter().map(|block| block.verify(context)).collect();
+    let blocks = verified.map_err(|invalid| match invalid {
+        Invalid::Future { .. } | Invalid::Sealed => NotIngested::NotYet,
+        _ => NotIngested::Invalid,
+    })?;
+    let objects = objects.into_iter().map(|object| (ObjectHash::of(&object), object)).collect();
+    Ok(Task::Ingest { group: context.group, peer, blocks, objects })
+}
