@@ -162,22 +162,23 @@ impl Request {
     /// # Errors
     /// [`DecodeError`] where the bytes are none, or a list in it is too long.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let request = cbor::decode_lenient(bytes, limits::REQUEST_BYTES)?;
+        let request = read(bytes, limits::REQUEST_BYTES)?;
         let (got, max) = match &request {
             Self::Probe(probe) => (probe.digest.len(), 32),
             Self::Pull(pull) => {
                 let tips = pull.frontier.iter().map(|author| author.tips.len()).max().unwrap_or(0);
-                if tips > limits::TIPS_PER_AUTHOR {
-                    return Err(DecodeError::TooLong { got: tips, max: limits::TIPS_PER_AUTHOR });
-                }
+                bounded(tips, limits::TIPS_PER_AUTHOR)?;
                 (pull.frontier.len(), limits::GROUP_MEMBERS)
             }
             Self::WantBlocks(want) => (want.ids.len(), limits::WANT_IDS),
             Self::WantObjects(want) => (want.hashes.len(), limits::WANT_IDS),
-            Self::Push(push) => (push.blocks.len(), limits::BATCH_BLOCKS),
+            Self::Push(push) => {
+                bounded(push.objects.len(), limits::BATCH_OBJECTS)?;
+                (push.blocks.len(), limits::BATCH_BLOCKS)
+            }
             Self::Have(have) => (have.tips.len(), limits::GROUP_MEMBERS),
         };
-        if got > max { Err(DecodeError::TooLong { got, max }) } else { Ok(request) }
+        bounded(got, max).map(|()| request)
     }
 }
 
@@ -193,15 +194,25 @@ impl Response {
     /// # Errors
     /// [`DecodeError`] where the bytes are none, or a list in it is too long.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let response = cbor::decode_lenient(bytes, limits::MESSAGE_BYTES)?;
+        let response = read(bytes, limits::MESSAGE_BYTES)?;
         if let Self::Batch(batch) = &response {
-            let got = batch.blocks.len().max(batch.reached.len());
-            if got > limits::BATCH_BLOCKS {
-                return Err(DecodeError::TooLong { got, max: limits::BATCH_BLOCKS });
-            }
+            bounded(batch.blocks.len().max(batch.reached.len()), limits::BATCH_BLOCKS)?;
+            bounded(batch.objects.len(), limits::BATCH_OBJECTS)?;
         }
         Ok(response)
     }
+}
+
+/// Reads a message of a bounded number of items, so that its memory is in proportion to its bytes.
+fn read<T: serde::de::DeserializeOwned>(bytes: &[u8], max_bytes: usize) -> Result<T, DecodeError> {
+    if bytes.len() <= max_bytes {
+        bounded(cbor::items(bytes), limits::MESSAGE_ITEMS)?;
+    }
+    cbor::decode_lenient(bytes, max_bytes)
+}
+
+fn bounded(got: usize, max: usize) -> Result<(), DecodeError> {
+    if got > max { Err(DecodeError::TooLong { got, max }) } else { Ok(()) }
 }
 
 impl From<&Frontier> for Vec<AuthorTips> {

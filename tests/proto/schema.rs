@@ -265,6 +265,7 @@ fn the_bounds_in_the_rules_are_the_limits() {
         format!("ids: [*{} block-id]", limits::WANT_IDS),
         format!("hashes: [*{} object-hash]", limits::WANT_IDS),
         format!("blocks: [*{} sent-block]", limits::BATCH_BLOCKS),
+        format!("objects: [*{} object]", limits::BATCH_OBJECTS),
         format!("tips: [*{} line-end]", limits::GROUP_MEMBERS),
         format!("reached: [*{} line-end]", limits::BATCH_BLOCKS),
         format!("tips: [*{} tip]", limits::TIPS_PER_AUTHOR),
