@@ -416,8 +416,9 @@ impl Engine {
                 continue;
             };
             let waiting = self.waiting.entry(group).or_default();
-            let mut intake =
-                Intake { batch, waiting, peer, objects: objects.into_iter().collect(), report: Ingested::default() };
+            // What is longer would not fit beside others in an answer of ours.
+            let objects = objects.into_iter().filter(|(_, object)| object.len() <= limits::OBJECT_BYTES).collect();
+            let mut intake = Intake { batch, waiting, peer, objects, report: Ingested::default() };
             let stored = intake.take(blocks)?;
             reports.push((token, group, intake.finish()?));
             linked.entry(group).or_default().extend(stored);
