@@ -502,6 +502,9 @@ impl Intake<'_, '_> {
         for (hash, _) in block.body().transactions().iter().filter_map(Transaction::object) {
             match self.objects.remove(&hash) {
                 Some(object) => {
+                    if rows::is_wanted(overlay, &hash)? {
+                        rows::set_wanted(overlay, &hash, false);
+                    }
                     rows::set_object(overlay, &hash, object.clone());
                     came.push(ByteBuf::from(object));
                 }

@@ -217,7 +217,9 @@ fn bounded(got: usize, max: usize) -> Result<(), DecodeError> {
 
 impl From<&Frontier> for Vec<AuthorTips> {
     fn from(frontier: &Frontier) -> Self {
-        frontier.authors().map(|(author, tips)| AuthorTips { author: *author, tips: tips.to_vec() }).collect()
+        // Tips beyond those are branches of an equivocator: leaving them out costs blocks that are sent again.
+        let some = |tips: &[Tip]| tips.iter().take(limits::TIPS_PER_AUTHOR).cloned().collect();
+        frontier.authors().map(|(author, tips)| AuthorTips { author: *author, tips: some(tips) }).collect()
     }
 }
 
@@ -225,4 +227,18 @@ impl From<&Frontier> for Vec<AuthorTips> {
 #[must_use]
 pub fn frontier(tips: Vec<AuthorTips>) -> Frontier {
     Frontier::new(tips.into_iter().map(|AuthorTips { author, tips }| (author, tips)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pull_of_ours_is_read_however_many_branches_an_author_has() {
+        let tips = (0..40).map(|n| Tip { seq: 7, id: BlockId::from_bytes([n; 32]) }).collect();
+        let author = crate::identity::SecretKey::from_seed(&[1; 32]).identity();
+        let ours = Frontier::new([(author, tips)]);
+        let pull = Request::Pull(Pull { group: GroupId::from_bytes([2; 32]), frontier: (&ours).into() });
+        assert_eq!(Request::decode(&pull.encode()), Ok(pull));
+    }
 }
