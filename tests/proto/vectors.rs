@@ -1,18 +1,17 @@
 //! The golden vectors: what another implementation must come to, byte by byte.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use lbm::chain::transaction::{Claim, Experience, Genesis, MemberAdd, MemberRemove, Retract, RoleSet};
 use lbm::chain::{Body, ClaimBody, Context, GroupId, ObjectHash, OrderKey, Payload, Transaction, Unverified};
-use lbm::kv::{Direction, Memory, Read};
+use lbm::kv::Direction;
 use lbm::ledger::{Outcome, query};
-use lbm::node::engine::{Engine, Groups, Task};
 use lbm::wire::{Request, Response};
 use serde_json::{Value, json};
 
-use crate::story::{START_MS, Story, claim_bodies, key, seed, story};
+use crate::node::Node;
+use crate::story::{START_MS, claim_bodies, key, seed, story};
 
 /// Compares a file of vectors with what the code makes of the history, or writes it anew.
 pub fn pin(file: &str, made: &Value) {
@@ -182,55 +181,13 @@ fn messages() {
     }
 }
 
-/// One group in memory.
-#[derive(Default)]
-struct One(BTreeMap<GroupId, Memory>);
-
-impl Groups for One {
-    fn group(&self, id: &GroupId) -> Result<Option<Box<dyn Read + '_>>, lbm::kv::KvError> {
-        struct View<'a>(&'a Memory);
-        impl Read for View<'_> {
-            fn get(&self, table: lbm::kv::Table, key: &[u8]) -> Result<Option<Vec<u8>>, lbm::kv::KvError> {
-                self.0.get(table, key)
-            }
-
-            fn scan(
-                &self,
-                table: lbm::kv::Table,
-                range: lbm::kv::Range<'_>,
-                direction: Direction,
-                visit: &mut lbm::kv::Visit<'_>,
-            ) -> Result<(), lbm::kv::KvError> {
-                self.0.scan(table, range, direction, visit)
-            }
-        }
-        Ok(self.0.get(id).map(|rows| Box::new(View(rows)) as Box<dyn Read>))
-    }
-}
-
-/// Takes in the history in some sequence, block by block.
-fn fold(story: &Story, sequence: impl Iterator<Item = usize>) -> Memory {
-    let mut engine = Engine::new([]);
-    let mut groups = One(BTreeMap::from([(story.group, Memory::default())]));
-    for index in sequence {
-        let told = &story.blocks[index];
-        let objects = told.objects.iter().map(|object| (ObjectHash::of(object), object.clone())).collect();
-        let peer = told.block.body().author;
-        let task = Task::Ingest { group: story.group, peer, blocks: vec![told.block.clone()], objects };
-        let done = engine.run(&groups, START_MS, vec![((), task)]).unwrap();
-        for (group, changes) in done.changes {
-            groups.0.get_mut(&group).unwrap().commit(changes);
-        }
-    }
-    groups.0.remove(&story.group).unwrap()
-}
-
 #[test]
 fn order_outcomes_and_state() {
     let story = story();
-    let rows = fold(&story, 0..story.blocks.len());
+    let node = Node::with(&story, story.blocks.iter());
+    let rows = node.rows();
     let mut order = Vec::new();
-    query::each_in_order(&rows, Direction::Up, &mut |OrderKey { height, id, .. }, row| {
+    query::each_in_order(rows, Direction::Up, &mut |OrderKey { height, id, .. }, row| {
         let name = story.blocks.iter().find(|told| told.block.id() == id).unwrap().name;
         let outcome = match row.outcome {
             Outcome::Applied => json!("applied"),
@@ -240,13 +197,17 @@ fn order_outcomes_and_state() {
         Ok(std::ops::ControlFlow::Continue(()))
     })
     .unwrap();
-    let members: Vec<_> = query::members(&rows)
+    let members: Vec<_> = query::members(rows)
         .unwrap()
         .iter()
         .map(|(identity, member)| json!({"identity": identity, "role": member.role}))
         .collect();
-    let state_hash = query::state_hash(&rows).unwrap();
+    let state_hash = query::state_hash(rows).unwrap();
     pin("order.json", &json!({"order": order, "members": members, "state_hash": hex::encode(state_hash)}));
-    let backwards = fold(&story, (0..story.blocks.len()).rev());
-    assert_eq!(query::state_hash(&backwards).unwrap(), state_hash, "the state depends on the sequence of arrival");
+    let backwards = Node::with(&story, story.blocks.iter().rev());
+    assert_eq!(
+        query::state_hash(backwards.rows()).unwrap(),
+        state_hash,
+        "the state depends on the sequence of arrival"
+    );
 }
