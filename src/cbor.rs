@@ -64,6 +64,34 @@ pub fn decode_lenient<T: DeserializeOwned>(bytes: &[u8], max_bytes: usize) -> Re
     if rest.is_empty() { Ok(value) } else { Err(DecodeError::Form(format!("{} bytes too many", rest.len()))) }
 }
 
+/// How many items `bytes` announce, nested ones included; counted head by head, before anything is built of them.
+///
+/// Stops where the bytes end or break off: reading them fails there as well.
+#[must_use]
+pub fn items(mut bytes: &[u8]) -> usize {
+    let mut count = 0;
+    while let Some((head, rest)) = bytes.split_first() {
+        count += 1;
+        let (major, info) = (head >> 5, head & 0x1f);
+        let width = match info {
+            24 => 1,
+            25 => 2,
+            26 => 4,
+            27 => 8,
+            _ => 0,
+        };
+        let Some((argument, rest)) = rest.split_at_checked(width) else { break };
+        let length = argument.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let skip = match (major, info) {
+            (2 | 3, 0..24) => u64::from(info),
+            (2 | 3, 24..28) => length,
+            _ => 0,
+        };
+        bytes = usize::try_from(skip).ok().and_then(|skip| rest.get(skip..)).unwrap_or_default();
+    }
+    count
+}
+
 /// Defines structs whose CBOR form is an array of their fields in order (as the CDDL in `proto/` has them): a third of the
 /// size of a map, and nothing to repeat or to leave out.
 macro_rules! cbor_array {
@@ -123,6 +151,24 @@ mod tests {
             assert!(decode::<Pair>(&bytes, 16).is_err(), "{why} was accepted");
         }
         assert_eq!(decode::<Pair>(&good, 3), Err(DecodeError::TooLong { got: 4, max: 3 }));
+    }
+
+    #[test]
+    fn items_are_counted_without_building_them() {
+        for (bytes, count) in [
+            ("", 0),
+            ("82056161", 3),
+            ("a16161820102", 5),
+            ("58020000", 1),
+            ("590003000000 f6", 2),
+            ("9f0102ff", 4),
+            ("5f4100ff", 3),
+            ("8140", 2),
+            ("5bffffffffffffffff00", 1),
+            ("1b00", 1),
+        ] {
+            assert_eq!(items(&hex::decode(bytes.replace(' ', "")).unwrap()), count, "{bytes}");
+        }
     }
 
     #[test]

@@ -105,8 +105,13 @@ pub const TIPS_PER_AUTHOR: usize = 16;
 pub const BATCH_BLOCKS: usize = 8_192;
 /// Bytes of blocks and objects after which an answer to a pull ends; its last block may go past it.
 pub const BATCH_BYTES: usize = 3 * 1024 * 1024;
+/// Objects in one answer to a pull, or one push: [`BATCH_BYTES`] hold 63,000 claims of one letter.
+pub const BATCH_OBJECTS: usize = 65_536;
 /// One message after decompression, bytes.
 pub const MESSAGE_BYTES: usize = 8 * 1024 * 1024;
+/// CBOR items of one message: an empty one is a byte to send and 24 to keep, so bytes alone do not bound memory. A request of
+/// [`REQUEST_BYTES`] made of tips has 350,000, the fullest batch 131,000.
+pub const MESSAGE_ITEMS: usize = 400_000;
 /// One request, bytes: the frontier of a full group, or a push of one large block.
 pub const REQUEST_BYTES: usize = 4 * 1024 * 1024;
 /// Ids in one request for blocks or objects by id.
@@ -238,6 +243,8 @@ pub const KEY_SCRYPT_PASSES: u32 = 4;
 const _: () = assert!(CLAIM_TEXT_BYTES + TITLE_BYTES + TAGS * (TAG_BYTES + 3) + 64 <= OBJECT_BYTES);
 const _: () = assert!(BATCH_BYTES + BLOCK_BYTES + BLOCK_TRANSACTIONS * 64 * 1024 <= 2 * MESSAGE_BYTES);
 const _: () = assert!(BLOCK_BYTES + OBJECT_BYTES <= REQUEST_BYTES && REQUEST_BYTES <= MESSAGE_BYTES);
+// A claim transaction has at least 44 bytes, and its object counts 5 more than its own.
+const _: () = assert!(BATCH_BYTES / 49 + BLOCK_TRANSACTIONS <= BATCH_OBJECTS);
 const _: () = assert!(GROUP_MEMBERS * 64 <= REQUEST_BYTES);
 const _: () = assert!(6 * PAGE_BYTES + 6 * CLAIM_TEXT_BYTES + PAGE_ROWS * 4 * 1024 <= API_ANSWER_BYTES);
 const _: () = assert!(BULK_LINE_BYTES <= API_BODY_BYTES && 6 * EXPERIENCE_BYTES <= API_BODY_BYTES);

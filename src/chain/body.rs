@@ -55,8 +55,9 @@ impl ClaimBody {
         }
         for tag in &self.tags {
             text("a tag", tag, limits::TAG_BYTES)?;
-            if tag.contains([',', '\n']) {
-                return Err(FormError::Characters { field: "a tag", allowed: "of one line, without a comma" });
+            if tag.contains([',', '\n']) || tag.trim() != tag {
+                let allowed = "of one line, without a comma or a space around it";
+                return Err(FormError::Characters { field: "a tag", allowed });
             }
         }
         match self.tags.windows(2).find(|pair| pair[0] >= pair[1]) {
@@ -133,7 +134,9 @@ mod tests {
     fn tags_are_sorted_and_distinct_on_the_wire_as_well() {
         let body = ClaimBody::new(None, "x".into(), &[" b ".into(), "a".into(), "b".into(), String::new()]).unwrap();
         assert_eq!(body.tags, ["a", "b"]);
-        let forged = ClaimBody { tags: vec!["b".into(), "a".into()], ..body };
-        assert!(ClaimBody::decode(&forged.encode()).is_err());
+        for tags in [["b", "a"], ["a", "a"], ["a", "b "], ["\u{2003}a", "b"]] {
+            let forged = ClaimBody { tags: tags.map(str::to_owned).to_vec(), ..body.clone() };
+            assert!(ClaimBody::decode(&forged.encode()).is_err(), "{tags:?}");
+        }
     }
 }

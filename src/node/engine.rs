@@ -416,8 +416,9 @@ impl Engine {
                 continue;
             };
             let waiting = self.waiting.entry(group).or_default();
-            let mut intake =
-                Intake { batch, waiting, peer, objects: objects.into_iter().collect(), report: Ingested::default() };
+            // What is longer would not fit beside others in an answer of ours.
+            let objects = objects.into_iter().filter(|(_, object)| object.len() <= limits::OBJECT_BYTES).collect();
+            let mut intake = Intake { batch, waiting, peer, objects, report: Ingested::default() };
             let stored = intake.take(blocks)?;
             reports.push((token, group, peer, intake.finish()?));
             linked.entry(group).or_default().extend(stored);
@@ -513,6 +514,9 @@ impl Intake<'_, '_> {
         for (hash, _) in block.body().transactions().iter().filter_map(Transaction::object) {
             match self.objects.remove(&hash) {
                 Some(object) => {
+                    if rows::is_wanted(overlay, &hash)? {
+                        rows::set_wanted(overlay, &hash, false);
+                    }
                     rows::set_object(overlay, &hash, object.clone());
                     came.push(ByteBuf::from(object));
                 }

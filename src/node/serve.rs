@@ -68,10 +68,10 @@ impl Gathered {
     /// Adds a block, and of its objects those that fit beside it in one message.
     fn add_block(&mut self, kv: &dyn Read, block: Unverified, body: &Body) -> Result<(), KvError> {
         self.bytes += block.body.len() + 72;
-        for (hash, size) in body.transactions().iter().filter_map(crate::chain::Transaction::object) {
-            // One that does not fit is asked for by its hash.
-            if self.bytes + (size as usize) < limits::MESSAGE_BYTES - limits::BLOCK_BYTES
-                && let Some(object) = rows::object(kv, &hash)?
+        for (hash, _) in body.transactions().iter().filter_map(crate::chain::Transaction::object) {
+            // One that does not fit is asked for by its hash. Its length is its own: the transaction may lie about it.
+            if let Some(object) = rows::object(kv, &hash)?
+                && self.bytes + object.len() < limits::MESSAGE_BYTES - limits::BLOCK_BYTES
             {
                 self.add_object(object);
             }

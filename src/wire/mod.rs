@@ -162,22 +162,23 @@ impl Request {
     /// # Errors
     /// [`DecodeError`] where the bytes are none, or a list in it is too long.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let request = cbor::decode_lenient(bytes, limits::REQUEST_BYTES)?;
+        let request = read(bytes, limits::REQUEST_BYTES)?;
         let (got, max) = match &request {
             Self::Probe(probe) => (probe.digest.len(), 32),
             Self::Pull(pull) => {
                 let tips = pull.frontier.iter().map(|author| author.tips.len()).max().unwrap_or(0);
-                if tips > limits::TIPS_PER_AUTHOR {
-                    return Err(DecodeError::TooLong { got: tips, max: limits::TIPS_PER_AUTHOR });
-                }
+                bounded(tips, limits::TIPS_PER_AUTHOR)?;
                 (pull.frontier.len(), limits::GROUP_MEMBERS)
             }
             Self::WantBlocks(want) => (want.ids.len(), limits::WANT_IDS),
             Self::WantObjects(want) => (want.hashes.len(), limits::WANT_IDS),
-            Self::Push(push) => (push.blocks.len(), limits::BATCH_BLOCKS),
+            Self::Push(push) => {
+                bounded(push.objects.len(), limits::BATCH_OBJECTS)?;
+                (push.blocks.len(), limits::BATCH_BLOCKS)
+            }
             Self::Have(have) => (have.tips.len(), limits::GROUP_MEMBERS),
         };
-        if got > max { Err(DecodeError::TooLong { got, max }) } else { Ok(request) }
+        bounded(got, max).map(|()| request)
     }
 }
 
@@ -193,20 +194,32 @@ impl Response {
     /// # Errors
     /// [`DecodeError`] where the bytes are none, or a list in it is too long.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let response = cbor::decode_lenient(bytes, limits::MESSAGE_BYTES)?;
+        let response = read(bytes, limits::MESSAGE_BYTES)?;
         if let Self::Batch(batch) = &response {
-            let got = batch.blocks.len().max(batch.reached.len());
-            if got > limits::BATCH_BLOCKS {
-                return Err(DecodeError::TooLong { got, max: limits::BATCH_BLOCKS });
-            }
+            bounded(batch.blocks.len().max(batch.reached.len()), limits::BATCH_BLOCKS)?;
+            bounded(batch.objects.len(), limits::BATCH_OBJECTS)?;
         }
         Ok(response)
     }
 }
 
+/// Reads a message of a bounded number of items, so that its memory is in proportion to its bytes.
+fn read<T: serde::de::DeserializeOwned>(bytes: &[u8], max_bytes: usize) -> Result<T, DecodeError> {
+    if bytes.len() <= max_bytes {
+        bounded(cbor::items(bytes), limits::MESSAGE_ITEMS)?;
+    }
+    cbor::decode_lenient(bytes, max_bytes)
+}
+
+fn bounded(got: usize, max: usize) -> Result<(), DecodeError> {
+    if got > max { Err(DecodeError::TooLong { got, max }) } else { Ok(()) }
+}
+
 impl From<&Frontier> for Vec<AuthorTips> {
     fn from(frontier: &Frontier) -> Self {
-        frontier.authors().map(|(author, tips)| AuthorTips { author: *author, tips: tips.to_vec() }).collect()
+        // Tips beyond those are branches of an equivocator: leaving them out costs blocks that are sent again.
+        let some = |tips: &[Tip]| tips.iter().take(limits::TIPS_PER_AUTHOR).cloned().collect();
+        frontier.authors().map(|(author, tips)| AuthorTips { author: *author, tips: some(tips) }).collect()
     }
 }
 
@@ -214,4 +227,18 @@ impl From<&Frontier> for Vec<AuthorTips> {
 #[must_use]
 pub fn frontier(tips: Vec<AuthorTips>) -> Frontier {
     Frontier::new(tips.into_iter().map(|AuthorTips { author, tips }| (author, tips)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pull_of_ours_is_read_however_many_branches_an_author_has() {
+        let tips = (0..40).map(|n| Tip { seq: 7, id: BlockId::from_bytes([n; 32]) }).collect();
+        let author = crate::identity::SecretKey::from_seed(&[1; 32]).identity();
+        let ours = Frontier::new([(author, tips)]);
+        let pull = Request::Pull(Pull { group: GroupId::from_bytes([2; 32]), frontier: (&ours).into() });
+        assert_eq!(Request::decode(&pull.encode()), Ok(pull));
+    }
 }

@@ -1,0 +1,343 @@
+//! Blocks that must be refused, each with the reason; and that it is the stated fault which is refused.
+
+use ciborium::Value as Cbor;
+use lbm::cbor::DecodeError;
+use lbm::chain::block::SIGNATURE_DOMAIN;
+use lbm::chain::{Context, GroupId, Invalid, Unverified};
+use lbm::identity::SecretKey;
+use lbm::limits;
+use serde_json::json;
+
+use crate::story::{START_MS, Story, key, story};
+use crate::vectors::pin;
+
+/// The word of a refusal in the vectors and in `docs/PROTOCOL.md`.
+fn word(invalid: &Invalid) -> &'static str {
+    match invalid {
+        Invalid::TooLong(_) | Invalid::Decode(DecodeError::TooLong { .. }) => "too_long",
+        Invalid::Decode(DecodeError::Form(_) | DecodeError::NotDeterministic) => "encoding",
+        Invalid::Group => "group",
+        Invalid::Signature(_) => "signature",
+        Invalid::Transactions(_) => "transactions",
+        Invalid::Parents => "parents",
+        Invalid::Genesis => "genesis",
+        Invalid::Line => "line",
+        Invalid::Form(_) => "field",
+        Invalid::Future { .. } => "future",
+        Invalid::Sealed => "sealed",
+    }
+}
+
+struct Bad {
+    why: &'static str,
+    reason: &'static str,
+    block: Unverified,
+}
+
+fn context(group: GroupId) -> Context {
+    Context { group, now_ms: START_MS, max_drift_ms: limits::MAX_CLOCK_DRIFT_MS }
+}
+
+fn signed(by: &SecretKey, body: Vec<u8>) -> Unverified {
+    let signature = by.sign(SIGNATURE_DOMAIN, &body);
+    Unverified { body, signature }
+}
+
+fn bytes(cbor: &Cbor) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(cbor, &mut bytes).unwrap();
+    bytes
+}
+
+fn id(byte: u8) -> Cbor {
+    Cbor::Bytes(vec![byte; 32])
+}
+
+fn number(number: u64) -> Cbor {
+    Cbor::Integer(number.into())
+}
+
+fn text(text: &str) -> Cbor {
+    Cbor::Text(text.to_owned())
+}
+
+fn map(word: &str, value: Cbor) -> Cbor {
+    Cbor::Map(vec![(text(word), value)])
+}
+
+fn act(word: &str, fields: &[Cbor]) -> Cbor {
+    map(word, Cbor::Array(fields.to_vec()))
+}
+
+fn plain(acts: Vec<Cbor>) -> Cbor {
+    map("plain", Cbor::Array(acts))
+}
+
+fn retract() -> Cbor {
+    act("retract", &[id(7)])
+}
+
+/// A body of the history with one element replaced, signed by its author.
+struct Forge<'a> {
+    story: &'a Story,
+    name: &'static str,
+    made: Vec<Bad>,
+}
+
+impl Forge<'_> {
+    fn elements(&self) -> Vec<Cbor> {
+        match ciborium::from_reader(self.story.told(self.name).block.bytes()).unwrap() {
+            Cbor::Array(elements) => elements,
+            other => panic!("{other:?} is no body"),
+        }
+    }
+
+    fn author(&self) -> &SecretKey {
+        let author = self.story.told(self.name).block.body().author;
+        let all = [&self.story.alice, &self.story.bob, &self.story.carol];
+        all.into_iter().find(|key| key.identity() == author).unwrap()
+    }
+
+    fn raw(&mut self, why: &'static str, reason: &'static str, body: Vec<u8>) {
+        let block = signed(self.author(), body);
+        self.made.push(Bad { why, reason, block });
+    }
+
+    fn with(&mut self, why: &'static str, reason: &'static str, replaced: &[(usize, Cbor)]) {
+        let mut elements = self.elements();
+        for (index, new) in replaced {
+            assert_ne!(&elements[*index], new, "{why}: nothing is changed");
+            elements[*index] = new.clone();
+        }
+        self.raw(why, reason, bytes(&Cbor::Array(elements)));
+    }
+
+    fn acts(&mut self, why: &'static str, reason: &'static str, acts: Vec<Cbor>) {
+        self.with(why, reason, &[(8, plain(acts))]);
+    }
+}
+
+fn encodings(forge: &mut Forge<'_>) {
+    let good = forge.story.told(forge.name).block.bytes().to_vec();
+    let edit = |edit: &dyn Fn(&mut Vec<u8>)| {
+        let mut bad = good.clone();
+        edit(&mut bad);
+        assert_ne!(bad, good);
+        bad
+    };
+    // An array of 9 (89), version (01), group (58 20 …), author (58 20 …), then seq 2 at 70.
+    assert_eq!((good[0], good[1], good[70]), (0x89, 1, 2));
+    forge.raw("a trailing byte", "encoding", edit(&|body| body.push(0)));
+    forge.raw("cut off", "encoding", edit(&|body| body.truncate(body.len() - 1)));
+    forge.raw("nothing at all", "encoding", vec![]);
+    let long = |width: &'static [u8]| edit(&move |body: &mut Vec<u8>| drop(body.splice(70..71, width.iter().copied())));
+    forge.raw("number 2 in two bytes", "encoding", long(&[0x18, 2]));
+    forge.raw("number 2 in nine bytes", "encoding", long(&[0x1b, 0, 0, 0, 0, 0, 0, 0, 2]));
+    forge.raw("number 2 as a float", "encoding", long(&[0xf9, 0x40, 0]));
+    forge.raw("number 2 as a big number", "encoding", long(&[0xc2, 0x41, 2]));
+    forge.raw("number 2 under a tag", "encoding", long(&[0xd8, 0x2a, 2]));
+    forge.raw(
+        "the array's length in two bytes",
+        "encoding",
+        edit(&|body| {
+            body.splice(0..1, [0x98, 9]);
+        }),
+    );
+    forge.raw(
+        "an array of indefinite length",
+        "encoding",
+        edit(&|body| {
+            body[0] = 0x9f;
+            body.push(0xff);
+        }),
+    );
+    forge.raw(
+        "a byte string of indefinite length",
+        "encoding",
+        edit(&|body| {
+            body.splice(2..36, [&[0x5f, 0x58, 0x20][..], &good[4..36], &[0xff]].concat());
+        }),
+    );
+    forge.raw("another version", "encoding", edit(&|body| body[1] = 2));
+    forge.raw(
+        "an element too many",
+        "encoding",
+        edit(&|body| {
+            body[0] = 0x8a;
+            body.push(0);
+        }),
+    );
+    forge.raw(
+        "an element too few",
+        "encoding",
+        edit(&|body| {
+            body[0] = 0x88;
+            body.truncate(71);
+            body.extend([0x81; 5]);
+        }),
+    );
+    forge.with("an identity of 31 bytes", "encoding", &[(2, Cbor::Bytes(vec![7; 31]))]);
+    forge.with("a group id in words", "encoding", &[(1, text(&"7".repeat(64)))]);
+    forge.with("a time in words", "encoding", &[(7, text("now"))]);
+    forge.with("an unknown payload", "encoding", &[(8, map("other", Cbor::Array(vec![retract()])))]);
+    let twice = Cbor::Map(vec![(text("plain"), Cbor::Array(vec![retract()])); 2]);
+    forge.with("a payload twice", "encoding", &[(8, twice)]);
+    forge.acts("an unknown act", "encoding", vec![act("mint", &[id(7)])]);
+    forge.acts("an act with a field too many", "encoding", vec![act("retract", &[id(7), id(7)])]);
+    forge.acts("an unknown role", "encoding", vec![act("role_set", &[id(7), text("owner")])]);
+    let claim = [id(7), number(1 << 32), Cbor::Null];
+    forge.acts("a length of 2^32", "encoding", vec![act("claim", &claim)]);
+}
+
+fn rules(forge: &mut Forge<'_>) {
+    let parents = |ids: &[u8]| (5, Cbor::Array(ids.iter().map(|byte| id(*byte)).collect()));
+    forge.with("parents in descending order", "parents", &[parents(&[2, 1])]);
+    forge.with("the same parent twice", "parents", &[parents(&[1, 1])]);
+    forge.with("65 parents", "parents", &[parents(&(1..=65).collect::<Vec<u8>>())]);
+    let prev = forge.elements()[4].clone();
+    forge.with("the previous block as a parent", "parents", &[(5, Cbor::Array(vec![prev]))]);
+    forge.with("number 0 with a previous block", "line", &[(3, number(0))]);
+    forge.with("number 2 without a previous block", "line", &[(4, Cbor::Null)]);
+    forge.with("height 0 of a later block", "line", &[(6, number(0))]);
+    forge.with("no group in a later block", "group", &[(1, Cbor::Null)]);
+    forge.with("another group", "group", &[(1, id(7))]);
+    let late = START_MS + limits::MAX_CLOCK_DRIFT_MS + 1;
+    forge.with("dated ahead", "future", &[(7, number(late))]);
+    let sealed = Cbor::Array(vec![number(1), Cbor::Bytes(vec![1, 2, 3])]);
+    forge.with("a sealed payload", "sealed", &[(8, map("sealed", sealed))]);
+    forge.acts("no transaction", "transactions", vec![]);
+    forge.acts("101 transactions", "transactions", vec![retract(); 101]);
+    forge.acts("a genesis in a later block", "genesis", vec![act("genesis", &[text("a"), text("KAT"), id(9)])]);
+    forge.acts(
+        "a genesis behind another act",
+        "genesis",
+        vec![retract(), act("genesis", &[text("a"), text("KAT"), id(9)])],
+    );
+    forge.acts("a claim without a byte", "field", vec![act("claim", &[id(7), number(0), Cbor::Null])]);
+    forge.acts("a claim too long", "field", vec![act("claim", &[id(7), number(67_129), Cbor::Null])]);
+    forge.acts("an experience too long", "field", vec![act("experience", &[id(7), number(1_048_577)])]);
+    let add = |identity: [u8; 32]| vec![act("member_add", &[Cbor::Bytes(identity.to_vec()), text("member")])];
+    forge.acts("a member of small order", "field", add(small_order()));
+    forge.acts("a member that is no point", "field", add(no_point()));
+}
+
+/// Genesis blocks; their group is what their own body says.
+fn foundings(forge: &mut Forge<'_>) {
+    let genesis = |name: &str, currency: &str| vec![act("genesis", &[text(name), text(currency), id(9)])];
+    forge.with("a founding with number 1", "genesis", &[(3, number(1))]);
+    forge.with("a founding with height 1", "genesis", &[(6, number(1))]);
+    forge.with("a founding with a parent", "genesis", &[(5, Cbor::Array(vec![id(1)]))]);
+    forge.with("a founding with a previous block", "genesis", &[(4, id(1))]);
+    forge.acts("a first block without a genesis", "genesis", vec![retract()]);
+    forge.acts("two geneses", "genesis", [genesis("a", "KAT"), genesis("b", "KAT")].concat());
+    forge.acts("a name of 129 bytes", "field", genesis(&"n".repeat(129), "KAT"));
+    forge.acts("an empty name", "field", genesis("", "KAT"));
+    forge.acts("a name with a slash", "field", genesis("../x", "KAT"));
+    forge.acts("a currency of 13 letters", "field", genesis("a", "KATKATKATKATK"));
+    forge.acts("a currency in small letters", "field", genesis("a", "kat"));
+}
+
+/// The neutral point: a key under which anybody can sign anything, were the check not strict.
+fn small_order() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[0] = 1;
+    bytes
+}
+
+/// A y coordinate that no point has.
+fn no_point() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[0] = 2;
+    bytes
+}
+
+/// Adds the order of the group to a signature's scalar: the same signature in another form.
+fn malleated(mut signature: [u8; 64]) -> [u8; 64] {
+    let order = hex::decode("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010").unwrap();
+    let mut carry = 0u16;
+    for (byte, add) in signature[32..].iter_mut().zip(order) {
+        carry += u16::from(*byte) + u16::from(add);
+        *byte = carry.to_le_bytes()[0];
+        carry >>= 8;
+    }
+    signature
+}
+
+fn signatures(forge: &mut Forge<'_>) {
+    let good = forge.story.told(forge.name).block.to_unverified();
+    let mut add = |why, signature| {
+        let block = Unverified { body: good.body.clone(), signature };
+        forge.made.push(Bad { why, reason: "signature", block });
+    };
+    add("signed by somebody else", key("mallory").sign(SIGNATURE_DOMAIN, &good.body));
+    let other = forge.story.told("left").block.bytes();
+    add("the author's signature of another block", forge.story.alice.sign(SIGNATURE_DOMAIN, other));
+    add("signed without the domain's tag", forge.story.alice.sign(b"", &good.body));
+    add("signed for another domain", forge.story.alice.sign(b"lbm block 2", &good.body));
+    add("a signature with its scalar plus the group's order", malleated(good.signature));
+    add("no signature", [0; 64]);
+    // R neutral, s = 0: holds for every message under the neutral key, where small orders are let through.
+    let mut anything = [0; 64];
+    anything[..32].copy_from_slice(&small_order());
+    let mut elements = forge.elements();
+    elements[2] = Cbor::Bytes(small_order().to_vec());
+    let block = Unverified { body: bytes(&Cbor::Array(elements)), signature: anything };
+    forge.made.push(Bad { why: "a key of small order, which signs anything", reason: "signature", block });
+}
+
+fn all(story: &Story) -> Vec<Bad> {
+    let mut woven = Forge { story, name: "woven", made: vec![] };
+    encodings(&mut woven);
+    rules(&mut woven);
+    signatures(&mut woven);
+    woven.made
+}
+
+#[test]
+fn blocks_that_no_node_may_take() {
+    let story = story();
+    let mut founding = Forge { story: &story, name: "founding", made: vec![] };
+    foundings(&mut founding);
+    let founding = founding.made.into_iter().map(|bad| (GroupId::from(lbm::chain::BlockId::of(&bad.block.body)), bad));
+    let vectors: Vec<_> = all(&story)
+        .into_iter()
+        .map(|bad| (story.group, bad))
+        .chain(founding)
+        .map(|(group, Bad { why, reason, block })| {
+            match block.clone().verify(&context(group)) {
+                Ok(_) => panic!("{why} was accepted"),
+                Err(invalid) => assert_eq!(word(&invalid), reason, "{why}: {invalid}"),
+            }
+            json!({
+                "why": why, "reason": reason, "group": group,
+                "body": hex::encode(&block.body), "signature": hex::encode(block.signature),
+            })
+        })
+        .collect();
+    let drift = limits::MAX_CLOCK_DRIFT_MS;
+    pin("refused.json", &json!({"now_ms": START_MS, "max_drift_ms": drift, "blocks": vectors}));
+}
+
+#[test]
+fn what_is_forged_differs_by_its_fault_alone() {
+    // The unchanged body, taken apart and put together and signed by the same hand, is accepted.
+    let story = story();
+    for name in ["woven", "founding"] {
+        let mut forge = Forge { story: &story, name, made: vec![] };
+        let same = bytes(&Cbor::Array(forge.elements()));
+        forge.raw("nothing", "", same);
+        for Bad { block, .. } in forge.made {
+            block.verify(&context(story.group)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_body_past_its_length_is_refused_before_it_is_read() {
+    let story = story();
+    for (length, reason) in [(limits::BLOCK_BYTES + 1, "too_long"), (limits::BLOCK_BYTES, "encoding")] {
+        let block = Unverified { body: vec![0; length], signature: [0; 64] };
+        let invalid = block.verify(&context(story.group)).unwrap_err();
+        assert_eq!(word(&invalid), reason);
+    }
+}

@@ -1,0 +1,275 @@
+//! What the code emits has the form that the CDDL describes, and what has another form is told from it.
+
+use std::fs;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use cddl::ast::CDDL;
+use ciborium::Value;
+use lbm::cbor;
+use lbm::chain::Payload;
+use lbm::chain::transaction::CLAIM_BODY_BYTES;
+use lbm::limits;
+
+use crate::rules::Rules;
+use crate::story::{claim_bodies, story};
+
+/// The rules of all files.
+fn all_rules() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
+        let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
+        ["block.cddl", "claim.cddl", "sync.cddl"].map(read).join("\n")
+    });
+    &TEXT
+}
+
+fn check(rule: &str, bytes: &[u8]) -> Result<(), String> {
+    static PARSED: LazyLock<CDDL<'static>> = LazyLock::new(|| cddl::cddl_from_str(all_rules(), true).unwrap());
+    Rules::new(&PARSED).check(rule, bytes)
+}
+
+fn accepts(rule: &str, name: &str, bytes: &[u8]) {
+    if let Err(error) = check(rule, bytes) {
+        panic!("{name} is no {rule}: {error}\n{}", hex::encode(bytes));
+    }
+}
+
+#[test]
+fn every_signed_structure_has_the_form_of_its_rule() {
+    let story = story();
+    for told in &story.blocks {
+        accepts("body", told.name, told.block.bytes());
+        accepts("block", told.name, &cbor::encode(&told.block.to_unverified()));
+    }
+    for body in claim_bodies() {
+        accepts("claim-body", &body.text, &body.encode());
+    }
+    accepts("reserved-payload", "a sealed payload", &cbor::encode(&Payload::Sealed(1, vec![1, 2, 3])));
+}
+
+#[test]
+fn every_message_has_the_form_of_its_rule() {
+    let story = story();
+    for (name, request) in story.requests() {
+        accepts("request", name, &request.encode());
+    }
+    for (name, response) in story.responses() {
+        accepts("response", name, &response.encode());
+    }
+}
+
+/// A place in a value: element of an array, or the value of a map's entry, from the outside in.
+type Place<'a> = &'a [usize];
+
+fn at<'a>(value: &'a mut Value, path: Place<'_>) -> &'a mut Value {
+    let Some((first, rest)) = path.split_first() else { return value };
+    let inner = match value {
+        Value::Array(elements) => &mut elements[*first],
+        Value::Map(entries) => &mut entries[*first].1,
+        other => panic!("no place {first} in {other:?}"),
+    };
+    at(inner, rest)
+}
+
+fn bytes(length: usize) -> Value {
+    Value::Bytes(vec![7; length])
+}
+
+fn chars(length: usize) -> Value {
+    Value::Text("x".repeat(length))
+}
+
+fn word(word: &str) -> Value {
+    Value::Text(word.to_owned())
+}
+
+fn number(number: i64) -> Value {
+    Value::Integer(number.into())
+}
+
+fn list(element: &Value, count: usize) -> Value {
+    Value::Array(vec![element.clone(); count])
+}
+
+fn map(entry: &str, value: Value) -> Value {
+    Value::Map(vec![(word(entry), value)])
+}
+
+/// A good encoding with one place changed must be refused by its rule; and the good one must be accepted, so that it is the
+/// change that is refused.
+fn refuses(rule: &str, good: &[u8], wrong: &[(&str, Place<'_>, Value)]) {
+    accepts(rule, "the unchanged one", good);
+    let good: Value = ciborium::from_reader(good).unwrap();
+    for (why, path, new) in wrong {
+        let mut bad = good.clone();
+        let place = at(&mut bad, path);
+        assert_ne!(place, new, "{rule}, {why}: nothing is changed");
+        *place = new.clone();
+        assert!(check(rule, &cbor::encode(&bad)).is_err(), "{rule}: {why} was accepted");
+    }
+    if let Value::Array(elements) = good {
+        let longer = Value::Array(elements.iter().cloned().chain([Value::Null]).collect());
+        assert!(check(rule, &cbor::encode(&longer)).is_err(), "{rule}: an element too many was accepted");
+        let shorter = Value::Array(elements[1..].to_vec());
+        assert!(check(rule, &cbor::encode(&shorter)).is_err(), "{rule}: an element too few was accepted");
+    }
+}
+
+#[test]
+fn bodies_of_another_form_are_told_apart() {
+    let story = story();
+    let woven = story.told("woven").block.bytes();
+    let act = map("retract", Value::Array(vec![bytes(32)]));
+    let genesis = map("genesis", Value::Array(vec![word("a"), word("KAT"), bytes(32)]));
+    let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("another version", &[0], number(2)),
+        ("no group", &[1], Value::Null),
+        ("a short group id", &[1], bytes(31)),
+        ("an author in words", &[2], chars(32)),
+        ("a negative number", &[3], number(-1)),
+        ("number 0 with a block before it", &[3], number(0)),
+        ("no block before number 2", &[4], Value::Null),
+        ("a long id", &[4], bytes(33)),
+        ("65 parents", &[5], list(&bytes(32), 65)),
+        ("parents that are no list", &[5], bytes(32)),
+        ("height 0", &[6], number(0)),
+        ("time in words", &[7], chars(3)),
+        ("an unknown payload", &[8], map("other", list(&act, 1))),
+        ("no transaction", &[8, 0], list(&act, 0)),
+        ("101 transactions", &[8, 0], list(&act, 101)),
+        ("an unknown act", &[8, 0, 0], map("other", Value::Array(vec![bytes(32)]))),
+        ("a second genesis", &[8, 0, 0], genesis),
+        ("a short object hash", &[8, 0, 0, 0, 0], bytes(31)),
+        ("an empty object", &[8, 0, 0, 0, 1], number(0)),
+        ("an object too long", &[8, 0, 0, 0, 1], number(67_129)),
+        ("a parent in words", &[8, 0, 0, 0, 2], chars(32)),
+        ("an unknown role", &[8, 0, 2, 0, 1], word("owner")),
+    ];
+    refuses("body", woven, wrong);
+    refuses("body", story.told("refused").block.bytes(), &[("number 1 without one before it", &[3], number(1))]);
+    refuses(
+        "body",
+        story.told("knowledge").block.bytes(),
+        &[("an experience too long", &[8, 0, 2, 0, 1], number(1_048_577))],
+    );
+    let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("a group", &[1], bytes(32)),
+        ("number 1", &[3], number(1)),
+        ("a block before it", &[4], bytes(32)),
+        ("a parent", &[5], list(&bytes(32), 1)),
+        ("height 1", &[6], number(1)),
+        ("another act first", &[8, 0, 0], act),
+        ("a name of 129 characters", &[8, 0, 0, 0, 0], chars(129)),
+        ("no name", &[8, 0, 0, 0, 0], chars(0)),
+        ("a name with a space", &[8, 0, 0, 0, 0], word("a b")),
+        ("a currency in small letters", &[8, 0, 0, 0, 1], word("kat")),
+        ("a currency of 13 letters", &[8, 0, 0, 0, 1], word("KATKATKATKATK")),
+        ("a short secret", &[8, 0, 0, 0, 2], bytes(31)),
+    ];
+    refuses("body", story.told("founding").block.bytes(), wrong);
+    let block = cbor::encode(&story.told("woven").block.to_unverified());
+    refuses("block", &block, &[("a short signature", &[1], bytes(63)), ("a body in words", &[0], chars(9))]);
+}
+
+#[test]
+fn claims_of_another_form_are_told_apart() {
+    let [good, ..] = claim_bodies();
+    let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("a title too long", &[0], chars(257)),
+        ("an empty title", &[0], chars(0)),
+        ("no text", &[1], chars(0)),
+        ("a text too long", &[1], chars(65_537)),
+        ("a text in bytes", &[1], bytes(5)),
+        ("21 tags", &[2], list(&chars(1), 21)),
+        ("a tag too long", &[2, 0], chars(65)),
+    ];
+    refuses("claim-body", &good.encode(), wrong);
+}
+
+#[test]
+fn messages_of_another_form_are_told_apart() {
+    let story = story();
+    let tip = Value::Array(vec![number(1), bytes(32)]);
+    let requests = story.requests();
+    let request = |name: &str| requests.iter().find(|(other, _)| *other == name).unwrap().1.encode();
+    refuses(
+        "request",
+        &request("probe"),
+        &[
+            ("a short digest", &[0, 1], bytes(31)),
+            ("a short group id", &[0, 0], bytes(31)),
+            ("another word", &[], map("prod", Value::Array(vec![bytes(32), bytes(32)]))),
+        ],
+    );
+    refuses(
+        "request",
+        &request("pull, of two authors"),
+        &[
+            ("17 tips", &[0, 1, 0, 1], list(&tip, 17)),
+            ("a tip without an id", &[0, 1, 0, 1, 0], Value::Array(vec![number(1)])),
+            ("an author without tips", &[0, 1, 0], Value::Array(vec![bytes(32)])),
+        ],
+    );
+    refuses("request", &request("want_blocks"), &[("257 ids", &[0, 1], list(&bytes(32), 257))]);
+    refuses("request", &request("want_objects"), &[("257 hashes", &[0, 1], list(&bytes(32), 257))]);
+    refuses(
+        "request",
+        &request("push"),
+        &[("a short signature", &[0, 1, 0, 1], bytes(63)), ("an object in words", &[0, 2, 0], chars(3))],
+    );
+    refuses("request", &request("have"), &[("a negative number", &[0, 1, 0, 1, 0], number(-1))]);
+    let responses = story.responses();
+    let response = |name: &str| responses.iter().find(|(other, _)| *other == name).unwrap().1.encode();
+    refuses(
+        "response",
+        &response("batch, the last"),
+        &[
+            ("neither more nor not", &[0, 3], Value::Null),
+            ("an end without an id", &[0, 2, 0, 1], Value::Array(vec![number(1)])),
+        ],
+    );
+    refuses("response", &response("same"), &[("another word", &[], word("equal"))]);
+    refuses("response", &response("refused, busy"), &[("a pause in words", &[0, 0], chars(1))]);
+    refuses("response", &response("refused, failed"), &[("another word", &[0], word("other"))]);
+}
+
+#[test]
+fn no_rule_is_left_over() {
+    let parsed = cddl::cddl_from_str(all_rules(), true).unwrap();
+    let roots = ["block", "claim-body", "request", "response", "reserved-payload"];
+    for name in Rules::new(&parsed).names() {
+        let uses = all_rules().lines().map(|line| line.split(';').next().unwrap_or_default());
+        let is_word = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+        let uses = uses.flat_map(|line| line.split(|c| !is_word(c))).filter(|word| *word == name).count();
+        assert!(uses > 1 || roots.contains(&name), "the rule {name} is used by none");
+    }
+}
+
+#[test]
+fn the_bounds_in_the_rules_are_the_limits() {
+    let tags = limits::TAGS;
+    for bound in [
+        format!("parents: [*{} block-id]", limits::BLOCK_PARENTS),
+        format!("plain: [1*{} act]", limits::BLOCK_TRANSACTIONS),
+        format!("*{} act] }}", limits::BLOCK_TRANSACTIONS - 1),
+        format!("name: tstr .regexp \"[A-Za-z0-9:_-]{{1,{}}}\"", limits::GROUP_NAME_BYTES),
+        format!("currency: tstr .regexp \"[A-Z0-9]{{1,{}}}\"", limits::CURRENCY_BYTES),
+        format!("size: 1..{CLAIM_BODY_BYTES},"),
+        format!("size: 1..{}]", limits::EXPERIENCE_BYTES),
+        format!("title = tstr .size (1..{})", limits::TITLE_BYTES),
+        format!("words = tstr .size (1..{})", limits::CLAIM_TEXT_BYTES),
+        format!("tags: [*{tags} tag]"),
+        format!("tag = tstr .size (1..{})", limits::TAG_BYTES),
+        format!("frontier: [*{} author-tips]", limits::GROUP_MEMBERS),
+        format!("ids: [*{} block-id]", limits::WANT_IDS),
+        format!("hashes: [*{} object-hash]", limits::WANT_IDS),
+        format!("blocks: [*{} sent-block]", limits::BATCH_BLOCKS),
+        format!("objects: [*{} object]", limits::BATCH_OBJECTS),
+        format!("tips: [*{} line-end]", limits::GROUP_MEMBERS),
+        format!("reached: [*{} line-end]", limits::BATCH_BLOCKS),
+        format!("tips: [*{} tip]", limits::TIPS_PER_AUTHOR),
+    ] {
+        assert!(all_rules().contains(&bound), "the rules do not say {bound}");
+    }
+}

@@ -1,0 +1,236 @@
+//! One short history, the same on every machine: keys from fixed seeds, fixed times, every kind of transaction once.
+//!
+//! Shared by the protocol's vectors and by the tests of the decoders.
+
+use lbm::chain::transaction::{Claim, Experience, Genesis, MemberAdd, MemberRemove, Retract, RoleSet, Secret};
+use lbm::chain::{
+    BlockId, Body, ClaimBody, ClaimId, Draft, Frontier, GroupId, ObjectHash, Payload, Role, Tip, Transaction, Verified,
+};
+use lbm::identity::{Identity, SecretKey};
+use lbm::wire::{
+    AuthorTips, Batch, Have, Probe, Pull, Push, Reached, Refused, Request, Response, WantBlocks, WantObjects,
+};
+use serde_bytes::ByteBuf;
+
+/// When the history begins: 2026-01-01 00:00:00 UTC.
+pub const START_MS: u64 = 1_767_225_600_000;
+
+/// A block and what the history calls it.
+pub struct Told {
+    /// Its name in the vectors.
+    pub name: &'static str,
+    /// The block.
+    pub block: Verified,
+    /// The objects that it names.
+    pub objects: Vec<Vec<u8>>,
+}
+
+impl Told {
+    /// The ids of what the block publishes.
+    pub fn claims(&self) -> Vec<ClaimId> {
+        let publishes = |(index, transaction): (u32, &Transaction)| {
+            transaction.object().is_some().then(|| ClaimId::derive(self.block.id(), index))
+        };
+        (0..).zip(self.block.body().transactions()).filter_map(publishes).collect()
+    }
+
+    fn tip(&self) -> Tip {
+        Tip { seq: self.block.body().seq, id: self.block.id() }
+    }
+}
+
+/// The whole history.
+pub struct Story {
+    /// Founds the group.
+    pub alice: SecretKey,
+    /// A member, later an admin.
+    pub bob: SecretKey,
+    /// A viewer who writes, is refused, and leaves.
+    pub carol: SecretKey,
+    /// The group.
+    pub group: GroupId,
+    /// Its blocks, causes first.
+    pub blocks: Vec<Told>,
+}
+
+/// The seed of a person's key: one byte, 32 times.
+pub fn seed(name: &str) -> [u8; 32] {
+    [name.as_bytes()[0]; 32]
+}
+
+/// A person's key.
+pub fn key(name: &str) -> SecretKey {
+    SecretKey::from_seed(&seed(name))
+}
+
+/// The words of the claims.
+pub fn claim_bodies() -> [ClaimBody; 3] {
+    let tags = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
+    let body = |title: Option<&str>, text: &str, words: &[&str]| {
+        ClaimBody::new(title.map(str::to_owned), text.to_owned(), &tags(words)).unwrap()
+    };
+    [
+        body(Some("Input validation"), "Always validate inputs", &["validation", "security"]),
+        body(None, "At the edge, and again where it is stored", &[]),
+        body(None, "入力を検証する\n\tзначит проверять", &["日本"]),
+    ]
+}
+
+struct Author<'a> {
+    key: &'a SecretKey,
+    last: Option<(Tip, u64)>,
+    blocks: u64,
+}
+
+impl Author<'_> {
+    /// Signs the author's next block.
+    fn write(
+        &mut self,
+        name: &'static str,
+        group: Option<GroupId>,
+        parents: &[&Told],
+        transactions: Vec<Transaction>,
+        objects: Vec<Vec<u8>>,
+    ) -> Told {
+        let mut ids: Vec<BlockId> = parents.iter().map(|told| told.block.id()).collect();
+        ids.sort();
+        let heights = parents.iter().map(|told| told.block.body().height).chain(self.last.iter().map(|last| last.1));
+        let height = heights.max().map_or(0, |highest| highest + 1);
+        let body = Body {
+            group,
+            author: self.key.identity(),
+            seq: self.blocks,
+            prev: self.last.as_ref().map(|(tip, _)| tip.id),
+            parents: ids,
+            height,
+            time_ms: START_MS + 1_000 * height,
+            payload: Payload::Plain(transactions),
+        };
+        let block = Draft::new(body).unwrap().sign(self.key);
+        self.last = Some((Tip { seq: self.blocks, id: block.id() }, height));
+        self.blocks += 1;
+        Told { name, block, objects }
+    }
+}
+
+fn claim(object: &[u8], parent: Option<ClaimId>) -> Transaction {
+    Transaction::Claim(Claim { object: ObjectHash::of(object), size: u32::try_from(object.len()).unwrap(), parent })
+}
+
+/// Tells the history.
+pub fn story() -> Story {
+    let (alice, bob, carol) = (key("alice"), key("bob"), key("carol"));
+    let [validate, edge, script] = claim_bodies().map(|body| body.encode());
+    let run = b"{\"steps\":[\"read\",\"write\"],\"result\":\"done\"}".to_vec();
+    let author = |key| Author { key, last: None, blocks: 0 };
+    let (mut by_alice, mut by_bob, mut by_carol) = (author(&alice), author(&bob), author(&carol));
+
+    let genesis = Genesis { name: "domain:research".into(), currency: "KAT".into(), discovery_secret: Secret([9; 32]) };
+    let founding = by_alice.write("founding", None, &[], vec![Transaction::Genesis(genesis)], vec![]);
+    let group = Some(GroupId::from(founding.block.id()));
+    let add = |who: &SecretKey, role| Transaction::MemberAdd(MemberAdd { identity: who.identity(), role });
+    let members =
+        by_alice.write("members", group, &[], vec![add(&bob, Role::Member), add(&carol, Role::Viewer)], vec![]);
+    let experience = Experience { object: ObjectHash::of(&run), size: u32::try_from(run.len()).unwrap() };
+    let knowledge = by_bob.write(
+        "knowledge",
+        group,
+        &[&members],
+        vec![claim(&validate, None), claim(&script, None), Transaction::Experience(experience)],
+        vec![validate, script.clone(), run],
+    );
+    let [validated, translated, _] = knowledge.claims().try_into().unwrap();
+    let refused = by_carol.write("refused", group, &[&members], vec![claim(&script, Some(translated))], vec![script]);
+    let woven = by_alice.write(
+        "woven",
+        group,
+        &[&knowledge, &refused],
+        vec![
+            claim(&edge, Some(validated)),
+            Transaction::Retract(Retract { claim: translated }),
+            Transaction::RoleSet(RoleSet { identity: bob.identity(), role: Role::Admin }),
+        ],
+        vec![edge],
+    );
+    let leave = Transaction::MemberRemove(MemberRemove { identity: carol.identity() });
+    let left = by_carol.write("left", group, &[&woven], vec![leave], vec![]);
+
+    let group = GroupId::from(founding.block.id());
+    Story { alice, bob, carol, group, blocks: vec![founding, members, knowledge, refused, woven, left] }
+}
+
+impl Story {
+    /// A block by its name.
+    pub fn told(&self, name: &str) -> &Told {
+        self.blocks.iter().find(|told| told.name == name).unwrap()
+    }
+
+    /// Who has the whole history.
+    pub fn frontier(&self) -> Frontier {
+        let mut frontier = Frontier::default();
+        for told in &self.blocks {
+            frontier.advance(told.block.body().author, told.block.body().prev, told.tip());
+        }
+        frontier
+    }
+
+    fn reached(&self, name: &str) -> Reached {
+        let told = self.told(name);
+        Reached { author: told.block.body().author, tip: told.tip() }
+    }
+
+    fn objects(&self, name: &str) -> Vec<ByteBuf> {
+        self.told(name).objects.iter().cloned().map(ByteBuf::from).collect()
+    }
+
+    /// Every kind of request.
+    pub fn requests(&self) -> Vec<(&'static str, Request)> {
+        let group = self.group;
+        let blocks = |names: &[&str]| names.iter().map(|name| self.told(name).block.to_unverified()).collect();
+        let digest = ByteBuf::from(self.frontier().digest().to_vec());
+        let hashes = self.told("knowledge").objects.iter().map(|object| ObjectHash::of(object)).collect();
+        let forked: Vec<Identity> = vec![self.alice.identity(), self.bob.identity()];
+        let two = Frontier::new(forked.into_iter().map(|author| (author, self.frontier().tips(&author).to_vec())));
+        vec![
+            ("probe", Request::Probe(Probe { group, digest })),
+            ("pull, of nothing", Request::Pull(Pull { group, frontier: vec![] })),
+            ("pull, of two authors", Request::Pull(Pull { group, frontier: Vec::<AuthorTips>::from(&two) })),
+            ("want_blocks", Request::WantBlocks(WantBlocks { group, ids: vec![self.told("woven").block.id()] })),
+            ("want_objects", Request::WantObjects(WantObjects { group, hashes })),
+            ("push", Request::Push(Push { group, blocks: blocks(&["knowledge"]), objects: self.objects("knowledge") })),
+            ("have", Request::Have(Have { group, tips: vec![self.reached("woven"), self.reached("left")] })),
+        ]
+    }
+
+    /// Every kind of response.
+    pub fn responses(&self) -> Vec<(&'static str, Response)> {
+        let blocks = |names: &[&str]| names.iter().map(|name| self.told(name).block.to_unverified()).collect();
+        vec![
+            (
+                "batch, the last",
+                Response::Batch(Batch {
+                    blocks: blocks(&["woven", "left"]),
+                    objects: self.objects("woven"),
+                    reached: vec![self.reached("woven"), self.reached("left")],
+                    more: false,
+                }),
+            ),
+            (
+                "batch, with more behind it",
+                Response::Batch(Batch {
+                    blocks: blocks(&["founding"]),
+                    objects: vec![],
+                    reached: vec![self.reached("founding")],
+                    more: true,
+                }),
+            ),
+            ("same", Response::Same),
+            ("differs", Response::Differs),
+            ("taken", Response::Taken),
+            ("refused, not shared", Response::Refused(Refused::NotShared)),
+            ("refused, busy", Response::Refused(Refused::Busy(200))),
+            ("refused, malformed", Response::Refused(Refused::Malformed)),
+            ("refused, failed", Response::Refused(Refused::Failed)),
+        ]
+    }
+}

@@ -1,0 +1,213 @@
+//! The golden vectors: what another implementation must come to, byte by byte.
+
+use std::fs;
+use std::path::Path;
+
+use lbm::chain::transaction::{Claim, Experience, Genesis, MemberAdd, MemberRemove, Retract, RoleSet};
+use lbm::chain::{Body, ClaimBody, Context, GroupId, ObjectHash, OrderKey, Payload, Transaction, Unverified};
+use lbm::kv::Direction;
+use lbm::ledger::{Outcome, query};
+use lbm::wire::{Request, Response};
+use serde_json::{Value, json};
+
+use crate::node::Node;
+use crate::story::{START_MS, claim_bodies, key, seed, story};
+
+/// Compares a file of vectors with what the code makes of the history, or writes it anew.
+pub fn pin(file: &str, made: &Value) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto/vectors").join(file);
+    let made = serde_json::to_string_pretty(made).unwrap() + "\n";
+    if std::env::var_os("LBM_WRITE_VECTORS").is_some() {
+        fs::write(&path, &made).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    for (number, (kept, made)) in (1..).zip(kept.lines().zip(made.lines())) {
+        assert_eq!(kept, made, "{file}, line {number}: the format has changed");
+    }
+    assert_eq!(kept, made, "{file}: there is more, or less, than the code makes");
+}
+
+/// A file of vectors.
+fn kept(file: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto/vectors").join(file);
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn bytes(value: &Value) -> Vec<u8> {
+    hex::decode(value.as_str().unwrap()).unwrap()
+}
+
+fn transaction_json(transaction: &Transaction) -> Value {
+    match transaction {
+        Transaction::Genesis(Genesis { name, currency, discovery_secret }) => {
+            let secret = hex::encode(discovery_secret.0);
+            json!({"genesis": {"name": name, "currency": currency, "discovery_secret": secret}})
+        }
+        Transaction::MemberAdd(MemberAdd { identity, role }) => {
+            json!({"member_add": {"identity": identity, "role": role}})
+        }
+        Transaction::MemberRemove(MemberRemove { identity }) => json!({"member_remove": {"identity": identity}}),
+        Transaction::RoleSet(RoleSet { identity, role }) => json!({"role_set": {"identity": identity, "role": role}}),
+        Transaction::Claim(Claim { object, size, parent }) => {
+            json!({"claim": {"object": object, "size": size, "parent": parent}})
+        }
+        Transaction::Retract(Retract { claim }) => json!({"retract": {"claim": claim}}),
+        Transaction::Experience(Experience { object, size }) => {
+            json!({"experience": {"object": object, "size": size}})
+        }
+    }
+}
+
+fn body_json(body: &Body) -> Value {
+    let Body { group, author, seq, prev, parents, height, time_ms, payload } = body;
+    let Payload::Plain(transactions) = payload else { panic!("the history has no sealed payload") };
+    let transactions: Vec<_> = transactions.iter().map(transaction_json).collect();
+    json!({
+        "group": group, "author": author, "seq": seq, "prev": prev, "parents": parents, "height": height,
+        "time_ms": time_ms, "transactions": transactions,
+    })
+}
+
+#[test]
+fn identities_and_signatures() {
+    let people = ["alice", "bob", "carol"].map(|name| {
+        let key = key(name);
+        json!({
+            "name": name,
+            "seed": hex::encode(seed(name)),
+            "public_key": hex::encode(key.identity().as_bytes()),
+            "identity": key.identity(),
+        })
+    });
+    let signature = key("alice").sign(b"lbm block 1", b"abc");
+    let signed = json!({
+        "by": "alice", "domain": "lbm block 1", "message": hex::encode("abc"),
+        "covered": hex::encode(b"\x0blbm block 1abc"), "signature": hex::encode(signature),
+    });
+    pin("identities.json", &json!({"identities": people, "signatures": [signed]}));
+}
+
+#[test]
+fn blocks() {
+    let story = story();
+    let blocks: Vec<_> = story
+        .blocks
+        .iter()
+        .map(|told| {
+            json!({
+                "name": told.name,
+                "fields": body_json(told.block.body()),
+                "body": hex::encode(told.block.bytes()),
+                "id": told.block.id(),
+                "signature": hex::encode(told.block.signature()),
+                "claims": told.claims(),
+                "objects": told.objects.iter().map(hex::encode).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    pin("blocks.json", &json!({"group": story.group, "blocks": blocks}));
+}
+
+/// What is written in the files is enough to check the blocks: nothing of the history is needed.
+#[test]
+fn the_kept_blocks_verify() {
+    let kept = kept("blocks.json");
+    let group: GroupId = kept["group"].as_str().unwrap().parse().unwrap();
+    let context = Context { group, now_ms: START_MS, max_drift_ms: 60_000 };
+    for block in kept["blocks"].as_array().unwrap() {
+        let signature = bytes(&block["signature"]).try_into().unwrap();
+        let verified = Unverified { body: bytes(&block["body"]), signature }.verify(&context).unwrap();
+        assert_eq!(verified.id().to_string(), block["id"].as_str().unwrap());
+        assert_eq!(body_json(verified.body()), block["fields"]);
+        for (object, (hash, size)) in block["objects"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .zip(verified.body().transactions().iter().filter_map(Transaction::object))
+        {
+            assert_eq!((ObjectHash::of(&bytes(object)), bytes(object).len()), (hash, size as usize));
+        }
+    }
+}
+
+#[test]
+fn claims() {
+    let claims = claim_bodies().map(|body| {
+        json!({
+            "title": body.title, "text": body.text, "tags": body.tags,
+            "body": hex::encode(body.encode()), "object": ObjectHash::of(&body.encode()),
+        })
+    });
+    pin("claims.json", &json!({"claims": claims}));
+    for claim in kept("claims.json")["claims"].as_array().unwrap() {
+        assert_eq!(ClaimBody::decode(&bytes(&claim["body"])).unwrap().text, claim["text"].as_str().unwrap());
+    }
+}
+
+#[test]
+fn messages() {
+    let story = story();
+    let requests: Vec<_> = story
+        .requests()
+        .iter()
+        .map(|(name, request)| json!({"name": name, "bytes": hex::encode(request.encode())}))
+        .collect();
+    let responses: Vec<_> = story
+        .responses()
+        .iter()
+        .map(|(name, response)| json!({"name": name, "bytes": hex::encode(response.encode())}))
+        .collect();
+    let frontier = story.frontier();
+    let authors: Vec<_> = frontier
+        .authors()
+        .map(|(author, tips)| {
+            let tips: Vec<_> = tips.iter().map(|tip| json!({"seq": tip.seq, "id": tip.id})).collect();
+            json!({"author": author, "tips": tips})
+        })
+        .collect();
+    pin(
+        "sync.json",
+        &json!({
+            "frontier": authors, "digest": hex::encode(frontier.digest()),
+            "requests": requests, "responses": responses,
+        }),
+    );
+    let kept = kept("sync.json");
+    for (kept, (_, made)) in kept["requests"].as_array().unwrap().iter().zip(story.requests()) {
+        assert_eq!(Request::decode(&bytes(&kept["bytes"])), Ok(made));
+    }
+    for (kept, (_, made)) in kept["responses"].as_array().unwrap().iter().zip(story.responses()) {
+        assert_eq!(Response::decode(&bytes(&kept["bytes"])), Ok(made));
+    }
+}
+
+#[test]
+fn order_outcomes_and_state() {
+    let story = story();
+    let node = Node::with(&story, story.blocks.iter());
+    let rows = node.rows();
+    let mut order = Vec::new();
+    query::each_in_order(rows, Direction::Up, &mut |OrderKey { height, id, .. }, row| {
+        let name = story.blocks.iter().find(|told| told.block.id() == id).unwrap().name;
+        let outcome = match row.outcome {
+            Outcome::Applied => json!("applied"),
+            Outcome::Refused(index, refusal) => json!({"refused": refusal.code(), "transaction": index}),
+        };
+        order.push(json!({"block": name, "height": height, "id": id, "outcome": outcome}));
+        Ok(std::ops::ControlFlow::Continue(()))
+    })
+    .unwrap();
+    let members: Vec<_> = query::members(rows)
+        .unwrap()
+        .iter()
+        .map(|(identity, member)| json!({"identity": identity, "role": member.role}))
+        .collect();
+    let state_hash = query::state_hash(rows).unwrap();
+    pin("order.json", &json!({"order": order, "members": members, "state_hash": hex::encode(state_hash)}));
+    let backwards = Node::with(&story, story.blocks.iter().rev());
+    assert_eq!(
+        query::state_hash(backwards.rows()).unwrap(),
+        state_hash,
+        "the state depends on the sequence of arrival"
+    );
+}
