@@ -218,6 +218,8 @@ pub const VERIFY_QUEUE: usize = 256;
 pub const SERVING: usize = 8;
 /// Commands and reports that wait for the driver.
 pub const DRIVER_QUEUE: usize = 1_024;
+/// How long a start waits for its addresses before it says that it is ready, milliseconds.
+pub const LISTEN_MS: u64 = 2_000;
 /// How long a stop waits for the writer, milliseconds.
 pub const STOP_MS: u64 = 5_000;
 /// How long a peer is sent away, milliseconds.

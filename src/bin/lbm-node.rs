@@ -1,2 +1,7 @@
-//! bin
-fn main() {}
+//! `lbm-node`: the daemon.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lbm::cli::run_lbm_node()
+}

@@ -1,2 +1,7 @@
-//! bin
-fn main() {}
+//! `lbm`: everything from the terminal.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lbm::cli::run()
+}

@@ -35,6 +35,15 @@ pub enum CliError {
     /// A value of the command line breaks a bound.
     #[error(transparent)]
     Field(#[from] FieldError),
+    /// A key, or the password that it is under.
+    #[error(transparent)]
+    Keys(#[from] super::keys::KeysError),
+    /// The daemon does not start.
+    #[error(transparent)]
+    Daemon(#[from] super::daemon::StartFailure),
+    /// The demo.
+    #[error(transparent)]
+    Demo(#[from] super::demo::DemoError),
     /// The settings cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -171,6 +180,9 @@ impl CliError {
             Self::Field(error) if error.is_size() => "too_large",
             Self::Field(_) => "bad_field",
             Self::Config(_) => "bad_settings",
+            Self::Keys(_) => "key_refused",
+            Self::Daemon(_) => "cannot_start",
+            Self::Demo(_) => "demo_failed",
             Self::Read { .. } => "cannot_read",
             Self::TooLarge { .. } | Self::TooManyClaims { .. } => "too_large",
             Self::NotUtf8 { .. } => "not_utf8",

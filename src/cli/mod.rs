@@ -6,6 +6,8 @@
 
 pub mod config;
 pub mod ctl;
+pub mod daemon;
+pub mod demo;
 pub mod error;
 pub mod init;
 pub mod keys;
@@ -16,13 +18,15 @@ pub mod session;
 pub mod text;
 pub mod when;
 
-use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use self::error::{CliError, Outcome};
+use self::output::Render;
+use self::password::Terminal;
 use self::session::{Session, Streams};
 use crate::api::client::Client;
 use crate::config::{data_folder, process_environment};
@@ -65,8 +69,13 @@ impl GlobalArgs {
 /// What `lbm` can do.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
+    /// Make a data folder with a new key
+    Init(init::InitArgs),
+    /// The node's key: show it, put it under a password, carry it elsewhere
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Start daemons on this machine, play the whole story, and leave nothing behind
-    Demo(DemoArgs),
+    Demo(demo::DemoArgs),
     /// Show the settings in force, and where each comes from
     Config(config::ConfigArgs),
     /// Ask the daemon
@@ -76,9 +85,43 @@ pub enum Command {
     Node(node::NodeArgs),
 }
 
-/// Arguments of `lbm demo`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
-pub struct DemoArgs {}
+/// Runs `lbm`, with the process's arguments and streams.
+#[must_use]
+pub fn run() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    match command {
+        Command::Ctl(args) => run_ctl(&args, &global),
+        Command::Config(args) => run_config(&args, &global),
+        Command::Node(args) => run_node(&args, &global),
+        Command::Demo(args) => {
+            let mut out = io::stdout().lock();
+            let ran = demo::run(&args, global.json, &mut out);
+            finish(ran, global.json, &mut out, &mut io::stderr().lock())
+        }
+        Command::Init(args) => run_keys(&global, |data| Ok(init::run(&args, data, &mut Terminal)?)),
+        Command::Keys(command) => run_keys(&global, |data| Ok(keys::run(&command, data, &mut Terminal)?)),
+    }
+}
+
+/// Runs `lbm-node`, with the process's arguments and streams.
+#[must_use]
+pub fn run_lbm_node() -> ExitCode {
+    let node::NodeCli { data, node } = node::NodeCli::parse();
+    run_node(&node, &GlobalArgs { data, json: false })
+}
+
+fn run_node(args: &node::NodeArgs, global: &GlobalArgs) -> ExitCode {
+    daemon::run(args, global.data_folder())
+}
+
+fn run_keys<R: Render>(global: &GlobalArgs, run: impl FnOnce(&Path) -> Result<R, CliError>) -> ExitCode {
+    let mut out = io::stdout().lock();
+    let ran = global.data_folder().and_then(|data| {
+        output::print(&run(&data)?, global.json, &mut out)?;
+        Ok(Outcome::Done)
+    });
+    finish(ran, global.json, &mut out, &mut io::stderr().lock())
+}
 
 /// Runs `lbm ctl`: the whole of it, with the process's streams.
 #[must_use]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser};
 use libp2p::Multiaddr;
 
+use super::password::PasswordArgs;
 use crate::config::{Flags, LogLevel, listen_address, peer_address};
 
 /// The daemon: keeps this machine's groups, and syncs them with other machines
@@ -22,7 +23,7 @@ pub struct NodeCli {
 }
 
 /// What the daemon takes besides its data folder.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct NodeArgs {
     /// Address to listen on, like /ip4/0.0.0.0/tcp/7337 or /ip4/0.0.0.0/udp/7337/quic-v1; port 0 takes a free one (repeatable)
     #[arg(long, value_name = "ADDR", value_parser = listen_address)]
@@ -36,12 +37,9 @@ pub struct NodeArgs {
     /// Settings file [default: config.toml in the data folder]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Read the password of the node's key from this file
-    #[arg(long, value_name = "FILE", conflicts_with = "password_fd")]
-    pub password_file: Option<PathBuf>,
-    /// Read the password of the node's key from this file descriptor
-    #[arg(long, value_name = "N")]
-    pub password_fd: Option<u32>,
+    /// Where the password of the node's key comes from.
+    #[command(flatten)]
+    pub password: PasswordArgs,
     /// What to log: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,

@@ -1,0 +1,118 @@
+//! Running the daemon: `lbm-node`, and its alias `lbm node`.
+//!
+//! Locks the data folder, opens what is in it, and serves until SIGTERM or Ctrl-C. **What it has acknowledged is on the disk
+//! before it ends**, and one that is told to stop a second time ends at once.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::error::{CliError, Outcome};
+use super::node::NodeArgs;
+use super::password::Terminal;
+use crate::api::server;
+use crate::config::{Settings, process_environment};
+use crate::datadir::DataDir;
+use crate::identity::SecretKey;
+use crate::limits;
+use crate::runtime::{Daemon, StartError};
+use crate::store::Store;
+use crate::telemetry::{self, LogSettings};
+
+/// Runs the daemon on the data folder `data` until it is told to stop.
+#[must_use]
+pub fn run(args: &NodeArgs, data: Result<PathBuf, CliError>) -> ExitCode {
+    let ran = data.and_then(|data| serve(args, &data));
+    super::finish(ran, false, &mut io::stdout().lock(), &mut io::stderr().lock())
+}
+
+fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
+    let settings = Settings::load(data, &args.flags(), &process_environment)?;
+    let folder = DataDir::open(data).map_err(StartFailure::from)?;
+    // Held until everything below is closed.
+    let _lock = folder.lock().map_err(StartFailure::from)?;
+    telemetry::start(&LogSettings {
+        level: settings.log_level.value,
+        json: settings.log_json.value,
+        folder: settings.log_dir.value.clone(),
+    })
+    .map_err(StartFailure::from)?;
+    let source = args.password.source();
+    let key: SecretKey = folder.load_key(|| source.present(&mut Terminal).map_err(super::keys::KeysError::from))?;
+    let name = folder.show().map_err(StartFailure::from)?.name;
+    let store = Store::open(&folder.database_path(), &key.identity()).map_err(StartFailure::from)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Start)?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Start)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Start)?;
+        let listener = server::bind(data).map_err(StartFailure::from)?;
+        let daemon = Daemon::start(key, name, store, &settings).map_err(StartFailure::from)?;
+        let (stop, stopping) = watch::channel(false);
+        let api = tokio::spawn(server::serve(listener, daemon.node.clone(), stopping));
+        ready(&daemon, settings.listen.value.len()).await?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            std::process::exit(1);
+        });
+        // The API task has ended by itself only if it failed; then there is nothing to tell.
+        let _ended = stop.send(true);
+        match api.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the API failed"),
+            Err(error) => tracing::error!(%error, "the API failed"),
+        }
+        daemon.stop().await;
+        // A file that is gone already is as good.
+        let _gone = std::fs::remove_file(folder.socket_path());
+        Ok(Outcome::Done)
+    })
+}
+
+/// Says on standard output that the daemon serves, and where.
+async fn ready(daemon: &Daemon, listeners: usize) -> Result<(), CliError> {
+    let deadline = tokio::time::Instant::now() + Duration::from_millis(limits::LISTEN_MS);
+    let mut addresses = daemon.node.listening().await.unwrap_or_default();
+    while addresses.len() < listeners && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        addresses = daemon.node.listening().await.unwrap_or_default();
+    }
+    let mut out = io::stdout().lock();
+    write!(out, "ready {} {}", daemon.node.name, daemon.node.identity)?;
+    for address in addresses {
+        write!(out, " {address}")?;
+    }
+    writeln!(out)?;
+    Ok(out.flush()?)
+}
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFailure {
+    /// The data folder or the key in it.
+    #[error(transparent)]
+    Data(#[from] crate::datadir::DataDirError),
+    /// Logging.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::TelemetryError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// The local socket.
+    #[error(transparent)]
+    Socket(#[from] server::BindError),
+    /// The network, or a thread.
+    #[error(transparent)]
+    Daemon(#[from] StartError),
+}
