@@ -1,4 +1,43 @@
-//! LBM.
+//! LBM: a local-first, peer-to-peer marketplace of knowledge for AI agents, as a library under two binaries.
+//!
+//! # Layers
+//!
+//! Each names only what stands above it in this list; `tests/layers.rs` fails otherwise. The first group is **pure**: no clock, no
+//! file, no socket, no thread of its own, no randomness but what is handed in, so that a seed replays a run.
+//!
+//! | layer | owns |
+//! |---|---|
+//! | [`limits`] | every bound, with its unit and reason |
+//! | [`cbor`] | the one encoding |
+//! | [`kv`] | rows: reading them, and changes that are yet to be committed |
+//! | [`identity`] | keys, signatures, the form in which a secret key rests |
+//! | [`chain`] | blocks and transactions, what makes one trusted, the DAG, the order, frontiers |
+//! | [`wire`] | what nodes say to each other |
+//! | [`ledger`] | the rules: blocks in order become members and claims |
+//! | [`node`] | the protocol: engine (writes), serve (answers), machine (who is asked what) |
+//!
+//! Around them stands what touches the world:
+//!
+//! | layer | owns |
+//! |---|---|
+//! | [`datadir`], [`config`], [`telemetry`] | the data folder and its lock, settings, logs |
+//! | [`store`] | the rows in redb |
+//! | [`knowledge`] | retrieval: from a question to a context |
+//! | [`net`] | libp2p: connections, discovery, frames |
+//! | [`runtime`] | the wiring: threads, queues, the running [`runtime::Node`] |
+//! | [`api`] | HTTP over the local socket: types, routes, client, server |
+//! | [`cli`] | a face: arguments in, an answer out |
+//!
+//! # Where to start
+//!
+//! *How does a message become stored state?* `net::Network` hands a frame to `runtime::driver`, which decodes it ([`wire`]) and
+//! steps the machine ([`node::machine`]); an `Output::Ingest` goes to `runtime::verify`, where bytes become
+//! [`chain::Verified`] blocks; `runtime::writer` takes them with all else that waits into one batch for
+//! [`node::engine`], which links them ([`chain::link`]), folds them ([`ledger::fold`]) and gives changed rows;
+//! [`store::Store::commit`] makes them durable; and only then the writer tells the driver, the callers and the events.
+//!
+//! `docs/ARCHITECTURE.md` has the invariants and the tests that show them, `docs/PROTOCOL.md` the bytes.
+
 pub mod api;
 pub mod cbor;
 pub mod chain;

@@ -209,8 +209,7 @@ impl<'o> Stage<'o> {
         let unique = getrandom::u64().map_err(std::io::Error::other).map_err(system("get random bytes"))?;
         let path = std::env::temp_dir().join(format!("lbm-demo-{unique:016x}"));
         std::fs::create_dir(&path).map_err(system("make a temporary folder"))?;
-        let mut stage =
-            Self { out, exe, folder: Folder { path, keep }, daemons: Vec::new(), answer: Value::Null };
+        let mut stage = Self { out, exe, folder: Folder { path, keep }, daemons: Vec::new(), answer: Value::Null };
         if keep {
             stage.say(&format!("The data folders are kept in {}.", stage.folder.path.display()));
         }
