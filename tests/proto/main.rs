@@ -4,6 +4,7 @@
 //! for a new version of the format, because blocks once signed must be read for ever.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod document;
 mod node;
 mod refused;
 mod rules;

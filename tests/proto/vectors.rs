@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lbm::chain::transaction::{Claim, Experience, Genesis, MemberAdd, MemberRemove, Retract, RoleSet};
 use lbm::chain::{Body, ClaimBody, Context, GroupId, ObjectHash, OrderKey, Payload, Transaction, Unverified};
-use lbm::kv::Direction;
+use lbm::kv::{Direction, Table};
 use lbm::ledger::{Outcome, query};
 use lbm::wire::{Request, Response};
 use serde_json::{Value, json};
@@ -204,10 +204,28 @@ fn order_outcomes_and_state() {
         .collect();
     let state_hash = query::state_hash(rows).unwrap();
     pin("order.json", &json!({"order": order, "members": members, "state_hash": hex::encode(state_hash)}));
-    let backwards = Node::with(&story, story.blocks.iter().rev());
-    assert_eq!(
-        query::state_hash(backwards.rows()).unwrap(),
-        state_hash,
-        "the state depends on the sequence of arrival"
-    );
+}
+
+/// All sequences of the numbers below `count`.
+fn permutations(count: usize) -> Vec<Vec<usize>> {
+    if count == 0 {
+        return vec![vec![]];
+    }
+    let shorter = permutations(count - 1);
+    let insert = |shorter: &Vec<usize>, at| [&shorter[..at], &[count - 1], &shorter[at..]].concat();
+    shorter.iter().flat_map(|shorter| (0..count).map(move |at| insert(shorter, at))).collect()
+}
+
+#[test]
+fn every_sequence_of_arrival_comes_to_the_same_state_and_order() {
+    let story = story();
+    let told = Node::with(&story, story.blocks.iter());
+    let sequences = permutations(story.blocks.len());
+    assert_eq!(sequences.len(), 720);
+    for sequence in sequences {
+        let node = Node::with(&story, sequence.iter().map(|index| &story.blocks[*index]));
+        for table in [Table::State, Table::Order, Table::Line, Table::Id] {
+            assert_eq!(node.rows().rows(table), told.rows().rows(table), "{table:?} differs after {sequence:?}");
+        }
+    }
 }

@@ -1,0 +1,125 @@
+//! `docs/PROTOCOL.md` says what the code does: its limits, its reasons and codes, its example.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use lbm::chain::{ClaimId, Role};
+use lbm::ledger::Refusal;
+use lbm::limits;
+use lbm::node::io::Severity;
+use serde_json::Value;
+
+use crate::story::key;
+
+fn document() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/PROTOCOL.md")).unwrap()
+}
+
+/// The rows of the table under the header that starts so: their cells, without backticks.
+fn table(header: &str) -> Vec<Vec<String>> {
+    let document = document();
+    let lines = document.lines().skip_while(|line| !line.starts_with(header)).skip(2);
+    let rows = lines.take_while(|line| line.starts_with('|'));
+    let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect();
+    let rows: Vec<Vec<String>> = rows.map(cells).collect();
+    assert!(!rows.is_empty(), "there is no table {header}");
+    rows
+}
+
+fn first_cells(header: &str) -> BTreeSet<String> {
+    table(header).into_iter().map(|row| row[0].clone()).collect()
+}
+
+macro_rules! values {
+    ($($name:ident)+) => { [$((stringify!($name), format!("{:?}", limits::$name)),)+] };
+}
+
+#[test]
+fn its_limits_are_the_limits() {
+    let known = values![
+        BLOCK_BYTES BLOCK_TRANSACTIONS BLOCK_PARENTS GROUP_NAME_BYTES CURRENCY_BYTES CLAIM_TEXT_BYTES TITLE_BYTES TAGS
+        TAG_BYTES EXPERIENCE_BYTES OBJECT_BYTES GROUP_MEMBERS TIPS_PER_AUTHOR MAX_CLOCK_DRIFT_MS REQUEST_BYTES
+        MESSAGE_BYTES MESSAGE_ITEMS BATCH_BLOCKS BATCH_BYTES BATCH_OBJECTS WANT_IDS WANTS_PER_PULL BATCHES_STORING
+        PUSH_BYTES PROBE_AUTHORS SERVED_PER_PEER RELAY_FANOUT RELAY_PAUSE_MS PULL_RETRY_MS PULL_RETRY_MOST_MS
+        REQUEST_TIMEOUT_MS SYNC_INTERVAL_S FRAME_HEADER_BYTES
+    ];
+    let told: Vec<(String, String)> =
+        table("| name | value |").into_iter().map(|row| (row[0].clone(), row[1].replace(',', ""))).collect();
+    let known: Vec<(String, String)> = known.map(|(name, value)| (name.to_owned(), value)).to_vec();
+    assert_eq!(told, known);
+    // Every limit that the text names is in the table.
+    let names: BTreeSet<&str> = told.iter().map(|(name, _)| name.as_str()).collect();
+    let document = document();
+    let is_limit = |word: &&str| word.contains('_') && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    for word in document.split('`').filter(is_limit) {
+        assert!(names.contains(word), "{word} is named, and not in the table");
+    }
+}
+
+#[test]
+fn its_reasons_are_those_of_the_vectors() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto/vectors/refused.json");
+    let vectors: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let mut shown: BTreeSet<String> = vectors["blocks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|block| block["reason"].as_str().unwrap().to_owned())
+        .collect();
+    shown.insert("too_long".to_owned());
+    assert_eq!(first_cells("| reason |"), shown);
+}
+
+#[test]
+fn its_codes_are_those_of_the_ledger() {
+    let (who, claim) = (key("alice").identity(), ClaimId::from_bytes([7; 32]));
+    let all = [
+        Refusal::NotAMember(who),
+        Refusal::Viewer(who),
+        Refusal::NotAnAdmin(who),
+        Refusal::AlreadyAMember(who),
+        Refusal::NoSuchMember(who),
+        Refusal::LastAdmin(who),
+        Refusal::SameRole(who, Role::Admin),
+        Refusal::GroupFull,
+        Refusal::NoSuchParent(claim),
+        Refusal::NoSuchClaim(claim),
+        Refusal::AlreadyRetracted(claim),
+        Refusal::NotYourClaim(claim),
+        Refusal::AlreadyFounded,
+        Refusal::Equivocation(who),
+    ];
+    assert_eq!(first_cells("| code |"), all.iter().map(|refusal| refusal.code().to_owned()).collect());
+}
+
+#[test]
+fn its_points_are_those_of_the_machine() {
+    let told: Vec<(String, String)> =
+        table("| severity |").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    let known = [("low", Severity::Low), ("mid", Severity::Mid), ("high", Severity::High)];
+    assert_eq!(told, known.map(|(word, severity)| (word.to_owned(), severity.points().to_string())));
+}
+
+#[test]
+fn its_example_is_in_the_vectors() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto/vectors");
+    let vectors: String =
+        fs::read_dir(folder).unwrap().map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    let document = document();
+    let examples: Vec<&str> =
+        document.split("```hex\n").skip(1).map(|text| text.split("```").next().unwrap()).collect();
+    assert_eq!(examples.len(), 5);
+    for example in &examples {
+        let hex: String = example.lines().flat_map(|line| line.split(';').next()).collect();
+        let hex: String = hex.split_whitespace().collect();
+        assert!(vectors.contains(&format!("\"{hex}\"")), "not in the vectors: {hex}");
+    }
+    let length = |example: &str| -> usize {
+        let hex: String = example.lines().flat_map(|line| line.split(';').next()).collect();
+        hex.split_whitespace().map(str::len).sum::<usize>() / 2
+    };
+    assert!(document.contains(&format!("BLAKE3 of these {} bytes", length(examples[1]))));
+    let probe = length(examples[4]);
+    assert!(document.contains(&format!("These are {probe} bytes, so the frame opens with `{:08x} 00`", probe + 1)));
+}
