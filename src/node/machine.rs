@@ -352,6 +352,10 @@ impl Machine {
         if matches!(result, Err(NotIngested::Invalid)) {
             self.blame(now_ms, peer, Severity::High, "an invalid block", out);
         }
+        if matches!(result, Err(NotIngested::NotYet)) {
+            // Its clock or ours is wrong. It is tried again, seldom enough that this alone never bans it.
+            self.blame(now_ms, peer, Severity::Low, "a block from the future", out);
+        }
         if matches!(&result, Ok(report) if report.fault.is_some()) {
             self.blame(now_ms, peer, Severity::High, "a block that contradicts what it builds on", out);
         }
