@@ -41,13 +41,19 @@ impl Frontier {
     }
 
     /// Takes in a block: it replaces the tip that it builds on, or becomes a branch of its own.
+    ///
+    /// Not bounded: a frontier that leaves a branch out has another digest than the rows. A message names at most
+    /// [`limits::TIPS_PER_AUTHOR`].
     pub fn advance(&mut self, author: Identity, prev: Option<BlockId>, tip: Tip) {
         let tips = self.0.entry(author).or_default();
         tips.retain(|old| Some(old.id) != prev && old.id != tip.id);
-        if tips.len() < limits::TIPS_PER_AUTHOR {
-            tips.push(tip);
-            tips.sort_by_key(|tip| (tip.seq, tip.id));
-        }
+        tips.push(tip);
+        tips.sort_by_key(|tip| (tip.seq, tip.id));
+    }
+
+    /// Sets the tips of one author, as a message names them.
+    pub fn set(&mut self, author: Identity, tips: Vec<Tip>) {
+        self.0.insert(author, tips);
     }
 
     /// Takes in the end of a run of an author's blocks that was seen to follow what is here.

@@ -318,14 +318,18 @@ pub fn object(kv: &dyn Read, hash: &ObjectHash) -> Result<Option<Vec<u8>>, KvErr
     kv.get(Table::Object, hash.as_bytes())
 }
 
-/// Keeps an object that a stored block names.
-pub(crate) fn set_object(kv: &mut Overlay<'_>, hash: &ObjectHash, bytes: Vec<u8>) {
+/// Keeps an object that a stored block names; nobody needs to send it any more.
+pub(crate) fn set_object(kv: &mut Overlay<'_>, hash: &ObjectHash, bytes: Vec<u8>) -> Result<(), KvError> {
     kv.put(Table::Object, hash.as_bytes().to_vec(), bytes);
+    if is_wanted(kv, hash)? {
+        kv.delete(Table::Meta, keyed(b'o', hash.as_bytes()));
+    }
+    Ok(())
 }
 
-/// Notes that a stored block names an object that is not here, or that it has come.
-pub(crate) fn set_wanted(kv: &mut Overlay<'_>, hash: &ObjectHash, wanted: bool) {
-    kv.set(Table::Meta, keyed(b'o', hash.as_bytes()), wanted.then(Vec::new));
+/// Notes that a stored block names an object that is not here.
+pub(crate) fn set_wanted(kv: &mut Overlay<'_>, hash: &ObjectHash) {
+    kv.put(Table::Meta, keyed(b'o', hash.as_bytes()), Vec::new());
 }
 
 /// Whether a stored block names an object that is not here.

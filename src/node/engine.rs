@@ -375,7 +375,7 @@ impl Engine {
             let mut sent = Vec::new();
             for (hash, _) in named {
                 if let Some(object) = objects.remove(&hash) {
-                    rows::set_object(&mut inner.overlay, &hash, object.clone());
+                    rows::set_object(&mut inner.overlay, &hash, object.clone())?;
                     sent.push(ByteBuf::from(object));
                 }
             }
@@ -416,7 +416,7 @@ impl Engine {
                 continue;
             };
             let waiting = self.waiting.entry(group).or_default();
-            // What is longer would not fit beside others in an answer of ours.
+            // A longer one would fit no answer of ours, and who asked for it would blame us.
             let objects = objects.into_iter().filter(|(_, object)| object.len() <= limits::OBJECT_BYTES).collect();
             let mut intake = Intake { batch, waiting, peer, objects, report: Ingested::default() };
             let stored = intake.take(blocks)?;
@@ -514,13 +514,10 @@ impl Intake<'_, '_> {
         for (hash, _) in block.body().transactions().iter().filter_map(Transaction::object) {
             match self.objects.remove(&hash) {
                 Some(object) => {
-                    if rows::is_wanted(overlay, &hash)? {
-                        rows::set_wanted(overlay, &hash, false);
-                    }
-                    rows::set_object(overlay, &hash, object.clone());
+                    rows::set_object(overlay, &hash, object.clone())?;
                     came.push(ByteBuf::from(object));
                 }
-                None if rows::object(overlay, &hash)?.is_none() => rows::set_wanted(overlay, &hash, true),
+                None if rows::object(overlay, &hash)?.is_none() => rows::set_wanted(overlay, &hash),
                 None => {}
             }
         }
@@ -533,8 +530,7 @@ impl Intake<'_, '_> {
         let overlay = &mut self.batch.overlay;
         for (hash, object) in std::mem::take(&mut self.objects) {
             if rows::is_wanted(overlay, &hash)? {
-                rows::set_object(overlay, &hash, object);
-                rows::set_wanted(overlay, &hash, false);
+                rows::set_object(overlay, &hash, object)?;
             }
         }
         self.report.wanted = rows::wanted(overlay, limits::WANT_IDS)?;

@@ -36,6 +36,8 @@ pub(super) struct Session {
     pub(super) asked: BTreeSet<BlockId>,
     /// Objects that this peer was asked for last.
     pub(super) asked_for: Vec<ObjectHash>,
+    /// Batches in a row that had nothing new.
+    pub(super) stale: usize,
     /// Requests for single blocks and objects that the session may still make.
     pub(super) wants_left: usize,
 }
@@ -181,6 +183,7 @@ impl GroupSync {
             blocks: 0,
             missing: Vec::new(),
             wanted: Vec::new(),
+            stale: 0,
             asked: BTreeSet::new(),
             asked_for: Vec::new(),
             wants_left: limits::WANTS_PER_PULL,
@@ -295,7 +298,8 @@ impl GroupSync {
             .frontier
             .authors()
             .flat_map(|(author, tips)| tips.iter().map(|tip| Reached { author: *author, tip: tip.clone() }));
-        let tips: Vec<_> = tips.filter(|reached| !sync.has.covers(&reached.author, &reached.tip)).collect();
+        let lacking = tips.filter(|reached| !sync.has.covers(&reached.author, &reached.tip));
+        let tips: Vec<_> = lacking.take(limits::GROUP_MEMBERS).collect();
         (!tips.is_empty()).then_some(tips)
     }
 

@@ -86,7 +86,7 @@ pub enum NoAnswer {
 pub enum NotIngested {
     /// A block of it is invalid: the sender is at fault.
     Invalid,
-    /// A block of it is dated ahead of our clock, or needs a newer version: nobody is at fault.
+    /// A block of it is dated ahead of our clock, or needs a newer version: one of the two machines is at fault.
     NotYet,
     /// The store failed, or the group was left.
     Failed,

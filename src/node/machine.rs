@@ -15,10 +15,10 @@ use rand::{Rng, RngExt};
 use super::engine::News;
 use super::group::{GroupSync, Session};
 use super::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Opened, Output, Severity, Ticket};
-use crate::chain::GroupId;
+use crate::chain::{GroupId, Tip};
 use crate::identity::Identity;
 use crate::limits;
-use crate::wire::{Batch, Have, Refused, Request, Response};
+use crate::wire::{Batch, Have, Reached, Refused, Request, Response};
 
 /// Settings of the machine.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +69,8 @@ struct Faults {
 
 /// Pushes to one peer that may be unacknowledged. What comes meanwhile is announced when one is.
 const PUSHING_PER_PEER: usize = 16;
+/// Batches in a row with nothing new and more to come, after which a pull is given up.
+const STALE_BATCHES: usize = 8;
 /// Faults that are remembered: of the last peers to commit one.
 const FAULTS: usize = 4_096;
 /// Points at which a peer is sent away.
@@ -321,8 +323,12 @@ impl Machine {
             self.blame(now_ms, peer, Severity::Mid, "a batch that leads nowhere", out);
             return;
         }
-        for reached in &batch.reached {
-            session.frontier.reach(reached.author, reached.tip.clone());
+        let mut tips: BTreeMap<Identity, Vec<Tip>> = BTreeMap::new();
+        for Reached { author, tip } in &batch.reached {
+            tips.entry(*author).or_default().push(tip.clone());
+        }
+        for (author, tips) in tips {
+            session.frontier.set(author, tips);
         }
         session.storing += 1;
         for reached in &batch.reached {
@@ -357,6 +363,10 @@ impl Machine {
         if matches!(result, Err(NotIngested::Invalid)) {
             self.blame(now_ms, peer, Severity::High, "an invalid block", out);
         }
+        if matches!(result, Err(NotIngested::NotYet)) {
+            // Its clock or ours is wrong. It is tried again, seldom enough that this alone never bans it.
+            self.blame(now_ms, peer, Severity::Low, "a block from the future", out);
+        }
         if matches!(&result, Ok(report) if report.fault.is_some()) {
             self.blame(now_ms, peer, Severity::High, "a block that contradicts what it builds on", out);
         }
@@ -372,6 +382,13 @@ impl Machine {
                 session.blocks += report.stored;
                 session.missing = report.missing;
                 session.wanted = report.wanted;
+                session.stale = if report.stored + report.waiting > 0 { 0 } else { session.stale + 1 };
+                if session.more && session.stale >= STALE_BATCHES {
+                    sync.abort_session(&peer);
+                    sync.failed(&peer, now_ms, rng);
+                    self.blame(now_ms, peer, Severity::Mid, "the same blocks again and again", out);
+                    return;
+                }
                 if session.more {
                     out.push(Output::Notice(Notice::Progress { group, peer, blocks: session.blocks }));
                 }

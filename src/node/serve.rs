@@ -56,7 +56,8 @@ pub fn serve(kv: &dyn Read, peer: &Identity, request: Request) -> Result<Respons
 struct Gathered {
     blocks: Vec<Unverified>,
     objects: Vec<ByteBuf>,
-    reached: BTreeMap<Identity, Tip>,
+    /// What the asker will have of the authors whose blocks are here.
+    reached: Frontier,
     bytes: usize,
 }
 
@@ -66,17 +67,20 @@ impl Gathered {
     }
 
     /// Adds a block, and of its objects those that fit beside it in one message.
-    fn add_block(&mut self, kv: &dyn Read, block: Unverified, body: &Body) -> Result<(), KvError> {
+    fn add_block(&mut self, kv: &dyn Read, block: Unverified, body: &Body, theirs: &Frontier) -> Result<(), KvError> {
         self.bytes += block.body.len() + 72;
         for (hash, _) in body.transactions().iter().filter_map(crate::chain::Transaction::object) {
-            // One that does not fit is asked for by its hash. Its length is its own: the transaction may lie about it.
+            // One that does not fit is asked for by its hash. What counts is the object's own length: the author may have lied.
             if let Some(object) = rows::object(kv, &hash)?
                 && self.bytes + object.len() < limits::MESSAGE_BYTES - limits::BLOCK_BYTES
             {
                 self.add_object(object);
             }
         }
-        self.reached.insert(body.author, Tip { seq: body.seq, id: BlockId::of(&block.body) });
+        if self.reached.tips(&body.author).is_empty() {
+            self.reached.set(body.author, theirs.tips(&body.author).to_vec());
+        }
+        self.reached.advance(body.author, body.prev, Tip { seq: body.seq, id: BlockId::of(&block.body) });
         self.blocks.push(block);
         Ok(())
     }
@@ -87,7 +91,9 @@ impl Gathered {
     }
 
     fn finish(self, more: bool) -> Batch {
-        let reached = self.reached.into_iter().map(|(author, tip)| Reached { author, tip }).collect();
+        let tips: Vec<wire::AuthorTips> = (&self.reached).into();
+        let each = |wire::AuthorTips { author, tips }| tips.into_iter().map(move |tip| Reached { author, tip });
+        let reached = tips.into_iter().flat_map(each).take(limits::BATCH_BLOCKS).collect();
         Batch { blocks: self.blocks, objects: self.objects, reached, more }
     }
 }
@@ -98,6 +104,8 @@ struct Line<'a> {
     author: Identity,
     next_seq: u64,
     run: VecDeque<(Unverified, Body)>,
+    /// Blocks to read at a time.
+    size: usize,
     done: bool,
 }
 
@@ -108,13 +116,14 @@ impl Line<'_> {
             let mut read = Vec::new();
             rows::line_from(self.kv, &self.author, self.next_seq, &mut |key, block| {
                 // A run ends between two numbers, so that branches stay together.
-                if read.len() >= RUN && read.last().is_some_and(|(last, _): &(LineKey, _)| last.seq() < key.seq()) {
+                if read.len() >= self.size && read.last().is_some_and(|(last, _): &(LineKey, _)| last.seq() < key.seq())
+                {
                     return ControlFlow::Break(());
                 }
                 read.push((key, block));
                 ControlFlow::Continue(())
             })?;
-            self.done = read.len() < RUN;
+            self.done = read.len() < self.size;
             self.next_seq = read.last().map_or(self.next_seq, |(key, _)| key.seq() + 1);
             for (key, block) in read {
                 let damaged = |_| KvError::damaged(crate::kv::Table::Line, key.as_bytes());
@@ -130,12 +139,15 @@ impl Line<'_> {
 fn missing_blocks(kv: &dyn Read, theirs: &Frontier) -> Result<Batch, KvError> {
     let mut lines = Vec::new();
     for (author, ours) in rows::all_tips(kv)? {
-        if let Some(next_seq) = first_missing(kv, &author, &ours, theirs.tips(&author))? {
-            lines.push(Line { kv, author, next_seq, run: VecDeque::new(), done: false });
+        if let Some((run, next_seq)) = missing_of(kv, &author, &ours, theirs.tips(&author))? {
+            lines.push(Line { kv, author, next_seq, run, size: RUN, done: false });
         }
     }
+    // Together the runs of many authors are not much more than one answer can hold.
+    let size = (limits::BATCH_BLOCKS / lines.len().max(1)).clamp(4, RUN);
     let mut heap = BinaryHeap::new();
     for (index, line) in lines.iter_mut().enumerate() {
+        line.size = size;
         heap.extend(line.peek()?.map(|place| Reverse((place, index))));
     }
     let mut batch = Gathered::default();
@@ -145,80 +157,122 @@ fn missing_blocks(kv: &dyn Read, theirs: &Frontier) -> Result<Batch, KvError> {
         }
         let Some(line) = lines.get_mut(index) else { break };
         if let Some((block, body)) = line.run.pop_front() {
-            batch.add_block(kv, block, &body)?;
+            batch.add_block(kv, block, &body, theirs)?;
         }
         heap.extend(line.peek()?.map(|place| Reverse((place, index))));
     }
     Ok(batch.finish(false))
 }
 
-/// The first number of an author's line from which a peer may lack blocks; none where it has all that are here.
-fn first_missing(kv: &dyn Read, author: &Identity, ours: &[Tip], theirs: &[Tip]) -> Result<Option<u64>, KvError> {
+/// Blocks of one author that a peer lacks among its branches, and the number from which it lacks all.
+type Missing = (VecDeque<(Unverified, Body)>, u64);
+
+/// What a peer lacks of an author's line; none where it lacks nothing, or is ahead.
+fn missing_of(kv: &dyn Read, author: &Identity, ours: &[Tip], theirs: &[Tip]) -> Result<Option<Missing>, KvError> {
     if ours.iter().all(|tip| theirs.contains(tip)) {
         return Ok(None);
     }
-    let mut first = ours.last().map_or(0, |tip| tip.seq + 1);
-    if theirs.is_empty() {
-        return Ok(Some(0));
-    }
-    // The peer's last block is on our line: it lacks what follows.
-    if let ([our], [their]) = (ours, theirs) {
-        if their.seq > our.seq {
-            return Ok(None);
-        }
-        if rows::placed(kv, &their.id)?.is_some() {
-            return Ok(Some(their.seq + 1));
+    let Some(highest) = theirs.iter().map(|tip| tip.seq).max() else { return Ok(Some((VecDeque::new(), 0))) };
+    let mut known = None;
+    for tip in theirs {
+        if rows::placed(kv, &tip.id)?.is_some() {
+            known = known.max(Some(tip.seq));
         }
     }
-    // A fork: everything from where a line of ours leaves the ones that the peer has.
-    for tip in ours.iter().filter(|tip| !theirs.contains(tip)) {
-        let mut seq = tip.seq;
-        while seq > 0 && first.saturating_sub(seq) < limits::WANT_IDS as u64 {
-            let shared = rows::branches(kv, author, seq)? == 1 && theirs.iter().any(|their| their.seq >= seq);
-            if shared && their_line_is_here(kv, theirs)? {
+    match (ours, known) {
+        // The peer's last block is on our line: it lacks what follows.
+        ([_], Some(known)) => Ok(Some((VecDeque::new(), known + 1))),
+        // It has gone on from ours, or so it seems: we will pull, and see.
+        ([our], None) if our.seq < highest => Ok(None),
+        _ => branches(kv, author, ours, theirs, known).map(Some),
+    }
+}
+
+/// A fork: all above the peer's highest block that is here, and below it what lies on no branch of its own.
+///
+/// Walks back from the ends of our branches, the highest first, until they meet the peer's or [`RUN`] blocks are found; for what
+/// lies deeper it asks by id.
+fn branches(
+    kv: &dyn Read,
+    author: &Identity,
+    ours: &[Tip],
+    theirs: &[Tip],
+    known: Option<u64>,
+) -> Result<Missing, KvError> {
+    let level = known.or_else(|| theirs.iter().map(|tip| tip.seq).max()).unwrap_or(0);
+    // Blocks to look at, and whether the peer has them.
+    let mut ends: BTreeMap<(u64, BlockId), bool> = BTreeMap::new();
+    let up_to_level = |tips: &[Tip], has| -> Vec<_> {
+        tips.iter().filter(|tip| tip.seq <= level).map(|tip| ((tip.seq, tip.id), has)).collect()
+    };
+    ends.extend(up_to_level(ours, false));
+    let mut above = Vec::new();
+    rows::line_from(kv, author, level + 1, &mut |key, block| {
+        let is_next = key.seq() == level + 1;
+        if is_next {
+            above.push(block);
+        }
+        if is_next { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    for block in above {
+        let prev = read(author, &block)?.prev;
+        ends.extend(prev.map(|prev| ((level, prev), false)));
+    }
+    ends.extend(up_to_level(theirs, true));
+    let mut found = VecDeque::new();
+    let mut steps = 4 * RUN;
+    while let Some(((seq, id), has)) = ends.pop_last() {
+        let is_shared = known.is_some_and(|known| seq <= known) && rows::branches(kv, author, seq)? == 1;
+        let is_over = found.len() >= RUN || steps == 0 || (has && ends.values().all(|has| *has));
+        let Some(placed) = rows::placed(kv, &id)?.filter(|_| !is_over) else {
+            if is_over {
                 break;
             }
-            seq -= 1;
+            continue;
+        };
+        steps -= 1;
+        if is_shared && !has {
+            continue;
         }
-        first = first.min(seq);
+        let block = rows::block(kv, &LineKey::new(&placed.author, placed.seq, &id))?;
+        let body = read(author, &block)?;
+        if let Some(prev) = body.prev {
+            *ends.entry((seq - 1, prev)).or_default() |= has;
+        }
+        if !has {
+            found.push_front((block, body));
+        }
     }
-    Ok(Some(first))
+    Ok((found, level + 1))
 }
 
-fn their_line_is_here(kv: &dyn Read, theirs: &[Tip]) -> Result<bool, KvError> {
-    for tip in theirs {
-        if rows::placed(kv, &tip.id)?.is_none() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+fn read(author: &Identity, block: &Unverified) -> Result<Body, KvError> {
+    cbor::decode_lenient(&block.body, limits::BLOCK_BYTES)
+        .map_err(|_| KvError::damaged(crate::kv::Table::Line, author.as_bytes()))
 }
 
-/// Blocks by id, each after a run of the blocks before it in its author's line.
+/// Blocks by id, each after a run of the blocks before it in its author's line, the last first where not all fit.
+///
+/// Without their objects: what is asked for by id mostly has to wait, and is followed by what lies before it.
 fn wanted_blocks(kv: &dyn Read, ids: &[BlockId]) -> Result<Batch, KvError> {
     let mut found = BTreeMap::new();
-    let mut left = limits::BATCH_BLOCKS;
+    let mut bytes = 0;
     for id in ids {
         let mut next = Some(*id);
         for _ in 0..RUN {
             let Some(id) = next else { break };
             let Some(placed) = rows::placed(kv, &id)? else { break };
-            if left == 0 || found.contains_key(&(placed.height, id)) {
+            if bytes >= limits::BATCH_BYTES || found.len() >= limits::BATCH_BLOCKS {
                 break;
             }
-            let key = LineKey::new(&placed.author, placed.seq, &id);
-            let body = rows::body(kv, &key)?;
-            next = body.prev;
-            left -= 1;
-            found.insert((placed.height, id), (key, body));
+            if found.contains_key(&(placed.height, id)) {
+                break;
+            }
+            let block = rows::block(kv, &LineKey::new(&placed.author, placed.seq, &id))?;
+            next = read(&placed.author, &block)?.prev;
+            bytes += block.body.len() + 72;
+            found.insert((placed.height, id), block);
         }
     }
-    let mut batch = Gathered::default();
-    for (key, body) in found.values() {
-        if batch.is_full() {
-            return Ok(batch.finish(true));
-        }
-        batch.add_block(kv, rows::block(kv, key)?, body)?;
-    }
-    Ok(batch.finish(false))
+    Ok(Batch { blocks: found.into_values().collect(), objects: vec![], reached: vec![], more: false })
 }

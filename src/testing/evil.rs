@@ -73,7 +73,7 @@ fn genesis(node: &Node) -> Vec<Unverified> {
 }
 
 /// A block that builds on what the node has.
-fn next_block(node: &Node, time_ms: u64, above: u64) -> Unverified {
+pub(super) fn next_block(node: &Node, time_ms: u64, above: u64) -> Unverified {
     let (group, rows) = node.rows.iter().next().unwrap();
     let prev = rows::tips(rows, &node.id).unwrap().pop();
     let mut heads = rows::heads(rows).unwrap();

@@ -8,6 +8,7 @@
 mod act;
 mod check;
 mod evil;
+mod malice;
 mod node;
 mod random;
 mod stories;

@@ -1,1 +1,153 @@
 //! Random acts of several people in bad weather.
+
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+
+use super::act::claim;
+use super::node::Name;
+use super::world::{Weather, World};
+use crate::chain::transaction::{MemberAdd, MemberRemove, Retract, RoleSet};
+use crate::chain::{GroupId, Role, Transaction};
+use crate::kv::Table;
+use crate::ledger::{OrderRow, Refusal, fold};
+
+/// What may happen in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Politics {
+    /// Members are only added, so whatever they publish stands.
+    Stable,
+    /// Members are removed and change their roles.
+    Wild,
+}
+
+impl World {
+    fn some_group(&mut self, name: Name) -> Option<GroupId> {
+        let groups: Vec<GroupId> = self.nodes[name].rows.keys().copied().collect();
+        groups.choose(&mut self.rng).copied()
+    }
+
+    /// One random act of one random node, answered or not.
+    fn random_act(&mut self, politics: Politics) {
+        let name = self.rng.random_range(0..self.nodes.len());
+        let other = self.rng.random_range(0..self.nodes.len());
+        let Some(group) = self.some_group(name) else { return };
+        let identity = self.nodes[other].id;
+        let role = *[Role::Viewer, Role::Member, Role::Admin].choose(&mut self.rng).unwrap();
+        let claims = self.claims(name, &group);
+        let parent = claims.choose(&mut self.rng).copied();
+        let number = self.next();
+        let wild = politics == Politics::Wild;
+        let (transactions, objects) = match self.rng.random_range(0..20) {
+            0 | 1 => {
+                self.join(other, group);
+                let role = if wild { role } else { Role::Member };
+                (vec![Transaction::MemberAdd(MemberAdd { identity, role })], vec![])
+            }
+            2 if wild => (vec![Transaction::MemberRemove(MemberRemove { identity })], vec![]),
+            3 if wild => (vec![Transaction::RoleSet(RoleSet { identity, role })], vec![]),
+            4 if parent.is_some() => (vec![Transaction::Retract(Retract { claim: parent.unwrap() })], vec![]),
+            5 => {
+                let count = self.rng.random_range(90..220);
+                (0..count).map(|place| claim(&format!("{number} {place}"), None)).unzip()
+            }
+            // The same words as others': one object, several claims.
+            6 => {
+                let (transaction, object) = claim("the same", parent);
+                (vec![transaction], vec![object])
+            }
+            _ => {
+                let (transaction, object) = claim(&format!("claim {number}"), parent);
+                (vec![transaction], vec![object])
+            }
+        };
+        let task = self.write_task(name, group, transactions, objects);
+        self.start(name, Some(group), task);
+    }
+
+    fn random_weather(&mut self) {
+        let nodes = self.nodes.len();
+        match self.rng.random_range(0..12) {
+            0 => self.weather = Weather::fair(),
+            1 => self.weather = Weather::rough(),
+            2 => {
+                let name = self.rng.random_range(0..nodes);
+                self.restart(name);
+            }
+            3 | 4 => {
+                let side: Vec<Name> = (0..nodes).filter(|_| self.rng.random_bool(0.5)).collect();
+                self.partition(&side);
+            }
+            5 | 6 => self.heal(),
+            7 => {
+                let (a, b) = (self.rng.random_range(0..nodes), self.rng.random_range(0..nodes));
+                self.hang_up(super::world::pair(a, b));
+            }
+            _ => {}
+        }
+    }
+
+    /// Every acknowledged claim stands on every node, where nobody was removed or became less.
+    fn all_claims_stand(&self, group: &GroupId) {
+        for (name, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.rows.contains_key(group)) {
+            let rows = &node.rows[group];
+            for (key, value) in rows.rows(Table::Order) {
+                let row: OrderRow = crate::chain::rows::parse_row(Table::Order, key, value).unwrap();
+                let crate::ledger::Outcome::Refused(_, refusal) = row.outcome else { continue };
+                let expected = matches!(refusal, Refusal::AlreadyAMember(_) | Refusal::AlreadyRetracted(_));
+                assert!(expected, "node {name} refuses: {refusal}");
+            }
+        }
+        for node in &self.nodes {
+            for (of, block) in node.acknowledged.iter().filter(|(of, _)| of == group) {
+                for (name, other) in self.nodes.iter().enumerate().filter(|(_, other)| other.rows.contains_key(of)) {
+                    let placed = crate::chain::rows::placed(&other.rows[of], block).unwrap();
+                    assert!(placed.is_some() || !self.is_founded(name, of), "node {name} never heard of {block}");
+                }
+            }
+        }
+    }
+}
+
+fn run(seed: u64, politics: Politics, acts: usize) {
+    let nodes = 2 + (seed % 5) as usize;
+    let mut world = World::new(seed, nodes);
+    for name in 0..nodes {
+        world.nodes[name].skew_ms = world.rng.random_range(-60_000..60_000);
+    }
+    let mut groups = vec![world.found(0, "first")];
+    for other in 1..nodes {
+        if world.rng.random_bool(0.7) {
+            world.add(0, groups[0], other, Role::Member).unwrap();
+            world.join(other, groups[0]);
+        }
+    }
+    if world.rng.random_bool(0.3) {
+        groups.push(world.found(nodes - 1, "second"));
+    }
+    for _ in 0..acts {
+        world.random_weather();
+        world.random_act(politics);
+        let pause = *[1, 20, 300, 3_000].choose(&mut world.rng).unwrap();
+        world.run_for(pause);
+    }
+    world.settle();
+    world.assert_no_faults();
+    for group in &groups {
+        if politics == Politics::Stable {
+            world.all_claims_stand(group);
+        }
+        for node in world.nodes.iter().filter_map(|node| node.rows.get(group)) {
+            assert_eq!(fold::last(node).unwrap().is_some(), !node.rows(Table::Id).is_empty());
+        }
+    }
+}
+
+#[test]
+fn what_members_write_in_any_weather_stands_everywhere() {
+    super::each_seed(150, |seed| run(seed, Politics::Stable, 40));
+}
+
+#[test]
+fn members_who_take_each_other_for_members_agree_in_any_weather() {
+    super::each_seed(150, |seed| run(seed, Politics::Wild, 40));
+}

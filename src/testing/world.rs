@@ -480,9 +480,16 @@ impl World {
     }
 
     /// Puts blocks into a node's queue as if `peer` had sent them.
-    pub(super) fn slip_in(&mut self, name: Name, group: GroupId, peer: Identity, blocks: Vec<Unverified>) {
+    pub(super) fn slip_in(
+        &mut self,
+        name: Name,
+        group: GroupId,
+        peer: Identity,
+        blocks: Vec<Unverified>,
+        objects: Vec<Vec<u8>>,
+    ) {
         let context = Context { group, now_ms: self.clock(name), max_drift_ms: limits::MAX_CLOCK_DRIFT_MS };
-        let task = ingest(&context, peer, blocks, vec![]).unwrap();
+        let task = ingest(&context, peer, blocks, objects).unwrap();
         self.enqueue(name, Token::Nobody, task);
     }
 

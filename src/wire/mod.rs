@@ -87,7 +87,7 @@ cbor_array! {
         pub blocks: Vec<Unverified>,
         /// The objects that they name, where they are here.
         pub objects: Vec<ByteBuf>,
-        /// How far the blocks reach, author by author: where the next pull goes on.
+        /// All tips that the asker has, once it has stored these blocks, of the blocks' authors: where the next pull goes on.
         pub reached: Vec<Reached>,
         /// Whether there is more.
         pub more: bool,
@@ -216,10 +216,10 @@ fn bounded(got: usize, max: usize) -> Result<(), DecodeError> {
 }
 
 impl From<&Frontier> for Vec<AuthorTips> {
+    /// Of an author with more branches than a message may name, those that end highest: what the others lead to is sent again.
     fn from(frontier: &Frontier) -> Self {
-        // Tips beyond those are branches of an equivocator: leaving them out costs blocks that are sent again.
-        let some = |tips: &[Tip]| tips.iter().take(limits::TIPS_PER_AUTHOR).cloned().collect();
-        frontier.authors().map(|(author, tips)| AuthorTips { author: *author, tips: some(tips) }).collect()
+        let named = |tips: &[Tip]| tips.iter().rev().take(limits::TIPS_PER_AUTHOR).rev().cloned().collect();
+        frontier.authors().map(|(author, tips)| AuthorTips { author: *author, tips: named(tips) }).collect()
     }
 }
 
