@@ -31,7 +31,7 @@ pub fn run(args: &NodeArgs, data: Result<PathBuf, CliError>) -> ExitCode {
 }
 
 fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
-    let settings = Settings::load(data, &args.flags(), &process_environment)?;
+    let settings = Settings::load(data, args.flags(), &process_environment)?;
     let folder = DataDir::open(data).map_err(StartFailure::from)?;
     // Held until everything below is closed.
     let _lock = folder.lock().map_err(StartFailure::from)?;

@@ -127,7 +127,7 @@ fn run_keys<R: Render>(global: &GlobalArgs, run: impl FnOnce(&Path) -> Result<R,
 #[must_use]
 pub fn run_ctl(args: &ctl::CtlArgs, global: &GlobalArgs) -> ExitCode {
     let mut streams = Streams::of_process();
-    let shows_progress = std::io::stderr().is_terminal();
+    let shows_progress = io::stderr().is_terminal();
     let ran = global.data_folder().and_then(|data| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
         let standard =

@@ -23,7 +23,7 @@ pub struct NodeCli {
 }
 
 /// What the daemon takes besides its data folder.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct NodeArgs {
     /// Address to listen on, like /ip4/0.0.0.0/tcp/7337 or /ip4/0.0.0.0/udp/7337/quic-v1; port 0 takes a free one (repeatable)
     #[arg(long, value_name = "ADDR", value_parser = listen_address)]

@@ -18,7 +18,7 @@ const OPTIONS: &str = "--password-file FILE or --password-fd N";
 const NEW_OPTIONS: &str = "--new-password-file FILE or --new-password-fd N";
 
 /// The options of a command that takes one password.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct PasswordArgs {
     /// Read the password from the first line of this file, which no other user may read
     #[arg(long, value_name = "FILE", conflicts_with = "password_fd")]

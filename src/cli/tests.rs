@@ -125,7 +125,7 @@ fn the_daemons_arguments_are_settings() {
     assert_eq!(cli.data.as_deref(), Some(Path::new("A")));
     assert_eq!((flags.listen.len(), flags.peers.len(), flags.no_mdns), (2, 1, true));
     assert_eq!(flags.log_level, Some(crate::config::LogLevel::Debug));
-    assert_eq!((cli.node.password_fd, flags.config.as_deref()), (Some(3), Some(Path::new("c.toml"))));
+    assert_eq!((cli.node.password.password_fd, flags.config.as_deref()), (Some(3), Some(Path::new("c.toml"))));
     assert_eq!(node("").unwrap().node, node::NodeArgs::default());
     let Command::Node(alias) = lbm(&format!("node {line}")).unwrap().command else { panic!("not the daemon") };
     assert_eq!(alias, cli.node);
@@ -174,7 +174,7 @@ fn an_error_is_a_sentence_to_people_and_a_document_to_programs() {
     assert!(out.is_empty() && err.starts_with("error: evil\u{FFFD}[2J has no claim"), "{err}");
     let document: serde_json::Value = serde_json::from_str(&fail(true).0).unwrap();
     assert_eq!((&document["code"], &document["type"]), (&"no_claims".into(), &"urn:lbm:problem:no_claims".into()));
-    let gone = || CliError::Output(std::io::ErrorKind::BrokenPipe.into());
+    let gone = || CliError::Output(io::ErrorKind::BrokenPipe.into());
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = finish(Err(gone()), true, &mut out, &mut err);
     assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));
