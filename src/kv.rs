@@ -155,8 +155,9 @@ impl<'a> Overlay<'a> {
 
     /// Takes in what was changed on top of this overlay.
     pub fn absorb(&mut self, changes: Changes) {
-        for (table, mut changed) in self.changes.0.iter_mut().zip(changes.0) {
-            table.append(&mut changed);
+        for (table, changed) in self.changes.0.iter_mut().zip(changes.0) {
+            // Not `append`, which builds the whole map anew: a batch of many small writes would cost its square.
+            table.extend(changed);
         }
     }
 
