@@ -13,3 +13,6 @@ pub mod state;
 
 pub use fold::{Change, OrderRow};
 pub use outcome::{Outcome, Refusal};
+
+#[cfg(test)]
+mod tests;
