@@ -177,7 +177,7 @@ fn a_draft_weaves_in_at_most_64_heads_the_highest_first() {
     let tall = block(0, Some((2, forks[0].id())), vec![], 3, vec![claim(99)]);
     desk.ingest(&[first]);
     desk.ingest(&forks);
-    desk.ingest(&[tall.clone()]);
+    desk.ingest(std::slice::from_ref(&tall));
     assert_eq!(rows::heads(desk.rows()).unwrap().len(), 80);
     let prev = crate::ledger::state::line_head(desk.rows(), &who(1)).unwrap();
     let draft = link::draft(desk.rows(), desk.group, who(1), prev, NOW_MS, vec![claim(1)]).unwrap();

@@ -11,7 +11,7 @@ use crate::kv::{Memory, Overlay, Table};
 use crate::node::engine::Failure;
 use crate::testing::desk::{Desk, block, genesis, who};
 
-const ROLES: [Role; 3] = [Role::Viewer, Role::Member, Role::Admin];
+const ROLES: [Role; 3] = [Viewer, Member, Admin];
 
 /// How one block of a random history is made; each number picks among what there is.
 type Recipe = (u8, u8, [u8; 3], u8, u8);
@@ -31,7 +31,7 @@ fn act(kind: u8, pick: u8, claims: &[ClaimId]) -> Transaction {
         3..=5 => Transaction::Retract(Retract { claim: some(pick).unwrap_or(ClaimId::from_bytes([1; 32])) }),
         6 => Transaction::Experience(Experience { object: ObjectHash::of(&[pick]), size: 1 }),
         _ => {
-            let parent = some(pick / 2).filter(|_| pick % 2 == 0);
+            let parent = some(pick / 2).filter(|_| pick.is_multiple_of(2));
             Transaction::Claim(Claim { object: ObjectHash::of(&[pick]), size: 1, parent })
         }
     }

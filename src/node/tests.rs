@@ -118,7 +118,7 @@ fn objects_that_do_not_fit_come_by_their_hash() {
     let mut desk = Desk::founded();
     let (acts, objects): (Vec<_>, Vec<_>) = (0..100).map(|n| words(&format!("{n} {}", "y".repeat(65_000)))).unzip();
     let hashes: Vec<ObjectHash> = objects.iter().map(|object| ObjectHash::of(object)).collect();
-    desk.write(0, acts.clone(), objects).unwrap();
+    desk.write(0, acts, objects).unwrap();
     let batch = pull(&desk, &Frontier::default());
     assert_eq!(batch.blocks.len(), 2);
     let mut other = Desk::empty();
