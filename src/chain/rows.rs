@@ -344,11 +344,28 @@ pub(crate) fn is_wanted(kv: &dyn Read, hash: &ObjectHash) -> Result<bool, KvErro
 /// # Errors
 /// [`KvError`] where the store fails.
 pub fn wanted(kv: &dyn Read, at_most: usize) -> Result<Vec<ObjectHash>, KvError> {
+    wanted_after(kv, None, at_most)
+}
+
+/// The same from behind a hash on, and from the beginning again after the last.
+pub(crate) fn wanted_after(
+    kv: &dyn Read,
+    after: Option<ObjectHash>,
+    at_most: usize,
+) -> Result<Vec<ObjectHash>, KvError> {
     let mut hashes = Vec::new();
-    kv.scan_prefix(Table::Meta, b"o", &mut |key, _| {
-        hashes.extend(key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(ObjectHash::from_bytes));
-        if hashes.len() < at_most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
+    let start = after.map(|after| keyed(b'o', after.as_bytes()));
+    let first = start.as_deref().map_or(Bound::Included(&b"o"[..]), Bound::Excluded);
+    let again = start.as_deref().map(|start| (Bound::Included(&b"o"[..]), Bound::Included(start)));
+    for range in [(first, Bound::Excluded(&b"p"[..]))].into_iter().chain(again) {
+        kv.scan(Table::Meta, range, Direction::Up, &mut |key, _| {
+            if hashes.len() >= at_most {
+                return ControlFlow::Break(());
+            }
+            hashes.extend(key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(ObjectHash::from_bytes));
+            ControlFlow::Continue(())
+        })?;
+    }
     Ok(hashes)
 }
 

@@ -235,6 +235,23 @@ fn both_sides_of_a_fork_come_to_hold_both_branches() {
 }
 
 #[test]
+fn hundreds_of_branches_at_one_place_arrive() {
+    let mut left = Desk::founded();
+    let act = |number: u32| {
+        let object = ObjectHash::of(&number.to_be_bytes());
+        vec![Transaction::Claim(Claim { object, size: 4, parent: None })]
+    };
+    let branches: Vec<_> = (0..600).map(|number| block(0, Some((0, genesis().id())), vec![], 1, act(number))).collect();
+    let mut right = left.copy();
+    left.ingest(&branches[..300]);
+    right.ingest(&branches[300..]);
+    sync(&mut left, &right);
+    sync(&mut right, &left);
+    assert_eq!(rows::counters(left.rows()).unwrap().blocks, 601);
+    assert!(left.rows().rows(Table::Order) == right.rows().rows(Table::Order));
+}
+
+#[test]
 fn an_old_dead_branch_costs_a_late_joiner_nothing() {
     let mut desks = forked(20, &[2, 3_000], 1_200);
     let (mut long, short) = (desks.pop().unwrap(), desks.pop().unwrap());
