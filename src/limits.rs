@@ -228,6 +228,30 @@ pub const BAN_MS: u64 = 600_000;
 pub const WRITER_BATCH: usize = 512;
 /// Events that a subscriber of the API may fall behind before it is told how many it missed.
 pub const EVENT_BACKLOG: usize = 1_024;
+/// Least room on the disk for a commit, bytes: more than the largest batch grows the file by.
+pub const DISK_FREE_BYTES: u64 = 64 * 1024 * 1024;
+/// Path of a Unix socket, bytes: the 108 of Linux with a NUL at the end.
+pub const SOCKET_PATH_BYTES: usize = 107;
+/// Connections to the API at the same time, each with one request: bounds file descriptors and memory. Further ones wait.
+pub const API_CONNECTIONS: usize = 256;
+/// How long a connection to the API may stay without a whole head of a request, milliseconds.
+pub const API_IDLE_MS: u64 = 600_000;
+/// Pause after a connection could not be taken, milliseconds.
+pub const API_ACCEPT_RETRY_MS: u64 = 100;
+/// How long a stop waits for requests that are under way, milliseconds.
+pub const API_STOP_MS: u64 = 5_000;
+/// Pause after which a stream of events shows that it lives, milliseconds.
+pub const API_KEEP_ALIVE_MS: u64 = 15_000;
+/// How long a sync that somebody asked for is waited for, milliseconds. It goes on after that.
+pub const SYNC_WAIT_MS: u64 = 300_000;
+/// Claims of one thread that are looked at, and steps up to its root.
+pub const THREAD_CLAIMS: usize = 10_000;
+/// Blocks that are verified side by side when a whole group is checked again.
+pub const VERIFY_BLOCKS: usize = 4_096;
+/// Bytes of the same, after which no further block is added.
+pub const VERIFY_BYTES: usize = 16 * 1024 * 1024;
+/// Faults that such a check names. More of them say no more.
+pub const VERIFY_FAULTS: usize = 100;
 /// The settings file, bytes.
 pub const CONFIG_FILE_BYTES: u64 = 64 * 1024;
 /// Daily log files that are kept in `LB_LOG_DIR`.

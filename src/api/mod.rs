@@ -1,11 +1,12 @@
 //! The HTTP API of the daemon: what goes over the local socket, and the client that every face uses.
 //!
 //! Owns the request and answer types ([`types`]), the table of routes with the permission each asks for ([`routes`]),
-//! and the [`client`]. Both sides build on the same types and the same paths: **a face can neither send nor read what
+//! the [`server`], and the [`client`]. Both sides build on the same types and the same paths: **a face can neither send nor read what
 //! this module does not name**, and no face has a second way in.
 
 pub mod client;
 pub mod routes;
+pub mod server;
 pub mod types;
 
 use std::path::{Path, PathBuf};

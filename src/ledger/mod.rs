@@ -10,6 +10,7 @@ mod membership;
 mod outcome;
 pub mod query;
 pub mod state;
+pub mod verify;
 
 pub use fold::{Change, OrderRow};
 pub use outcome::{Outcome, Refusal};

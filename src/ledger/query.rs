@@ -8,9 +8,9 @@ use super::fold::OrderRow;
 use super::outcome::{Outcome, Refusal};
 use super::state::{self, ClaimRow, Member};
 use crate::chain::rows::{self, parse_row};
-use crate::chain::{BlockId, ClaimBody, ClaimId, LineKey, OrderKey, Transaction};
+use crate::chain::{BlockId, ClaimBody, ClaimId, LineKey, OPEN_EPOCH, OrderKey, Transaction};
 use crate::identity::Identity;
-use crate::kv::{Direction, KvError, Read, Table};
+use crate::kv::{Direction, KvError, Range, Read, Table};
 
 /// A claim and its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,8 +50,16 @@ pub fn members(kv: &dyn Read) -> Result<Vec<(Identity, Member)>, KvError> {
 /// [`KvError`] where the store fails.
 pub fn claim(kv: &dyn Read, id: &ClaimId) -> Result<Option<Claim>, KvError> {
     let Some(row) = state::claim(kv, id)? else { return Ok(None) };
-    let body = rows::object(kv, &row.object)?.and_then(|bytes| ClaimBody::decode(&bytes).ok());
+    let body = words(kv, &row)?;
     Ok(Some(Claim { id: *id, row, body }))
+}
+
+/// A claim's words; none where no peer has sent them yet, or they are no claim body.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn words(kv: &dyn Read, row: &ClaimRow) -> Result<Option<ClaimBody>, KvError> {
+    Ok(rows::object(kv, &row.object)?.and_then(|bytes| ClaimBody::decode(&bytes).ok()))
 }
 
 /// The ids that start with a prefix of hexadecimal digits, at most two: enough to tell unique from ambiguous.
@@ -176,26 +184,109 @@ pub struct RefusedBlock {
     pub refusal: Refusal,
 }
 
-/// The last refused blocks, latest in the order first, at most `at_most`.
+/// Refused blocks with their places, latest in the order first, at most `at_most`: the last of all, or those before a place.
 ///
 /// # Errors
 /// [`KvError`] where the store fails.
-pub fn refused(kv: &dyn Read, at_most: usize) -> Result<Vec<RefusedBlock>, KvError> {
-    let mut left = rows::counters(kv)?.refused.min(at_most as u64);
+pub fn refused(
+    kv: &dyn Read,
+    before: Option<OrderKey>,
+    at_most: usize,
+) -> Result<Vec<(OrderKey, RefusedBlock)>, KvError> {
+    // So that a group without any, as most are, is not walked through.
+    let at_most = at_most.min(usize::try_from(rows::counters(kv)?.refused).unwrap_or(usize::MAX));
     let mut found = Vec::new();
-    each_in_order(kv, Direction::Down, &mut |key, row| {
-        if left == 0 {
-            return Ok(ControlFlow::Break(()));
-        }
+    if at_most == 0 {
+        return Ok(found);
+    }
+    let before = before.map(OrderKey::to_bytes);
+    let upper = before.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    in_order(kv, (Bound::Unbounded, upper), Direction::Down, &mut |key, row| {
         if let Outcome::Refused(index, refusal) = row.outcome {
-            let damaged = || KvError::damaged(Table::Order, &key.to_bytes());
-            let body = rows::body(kv, &LineKey::from_bytes(&row.line).ok_or_else(damaged)?)?;
-            found.push(RefusedBlock { block: key.id, author: body.author, time_ms: body.time_ms, index, refusal });
-            left -= 1;
+            let body = rows::body(kv, &line_of(&key, &row.line)?)?;
+            let block = RefusedBlock { block: key.id, author: body.author, time_ms: body.time_ms, index, refusal };
+            found.push((key, block));
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(if found.len() == at_most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
     Ok(found)
+}
+
+/// Claims of the last applied blocks of the order, latest first, at most `at_most`.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn last_claims(kv: &dyn Read, at_most: usize) -> Result<Vec<(ClaimId, ClaimRow)>, KvError> {
+    let mut found = Vec::new();
+    each_in_order(kv, Direction::Down, &mut |key, row| {
+        let body = rows::body(kv, &line_of(&key, &row.line)?)?;
+        for (index, transaction) in (0..).zip(body.transactions()) {
+            let id = ClaimId::derive(key.id, index);
+            if matches!(transaction, Transaction::Claim(_))
+                && found.len() < at_most
+                && let Some(row) = state::claim(kv, &id)?
+            {
+                found.push((id, row));
+            }
+        }
+        Ok(if found.len() < at_most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    Ok(found)
+}
+
+fn line_of(place: &OrderKey, line: &[u8]) -> Result<LineKey, KvError> {
+    LineKey::from_bytes(line).ok_or_else(|| KvError::damaged(Table::Order, &place.to_bytes()))
+}
+
+/// How many blocks a seal covers.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn final_blocks(kv: &dyn Read) -> Result<u64, KvError> {
+    let open = OPEN_EPOCH.to_be_bytes();
+    let mut count = 0;
+    kv.scan(Table::Order, (Bound::Unbounded, Bound::Excluded(&open[..])), Direction::Up, &mut |_, _| {
+        count += 1;
+        ControlFlow::Continue(())
+    })?;
+    Ok(count)
+}
+
+/// How much has been published. Counted by a walk over all of it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Claims {
+    /// Claims, retracted ones included.
+    pub claims: u64,
+    /// Claims that were taken back.
+    pub retracted: u64,
+    /// Experiences.
+    pub experiences: u64,
+}
+
+/// Counts what has been published.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn count(kv: &dyn Read) -> Result<Claims, KvError> {
+    let mut count = Claims::default();
+    let mut failed = Ok(());
+    kv.scan_prefix(Table::State, b"c", &mut |key, value| match parse_row::<ClaimRow>(Table::State, key, value) {
+        Ok(row) => {
+            count.claims += 1;
+            count.retracted += u64::from(row.retracted_by.is_some());
+            ControlFlow::Continue(())
+        }
+        Err(error) => {
+            failed = Err(error);
+            ControlFlow::Break(())
+        }
+    })?;
+    failed?;
+    kv.scan_prefix(Table::State, b"x", &mut |_, _| {
+        count.experiences += 1;
+        ControlFlow::Continue(())
+    })?;
+    Ok(count)
 }
 
 /// Visits the whole order.
@@ -207,8 +298,17 @@ pub fn each_in_order(
     direction: Direction,
     visit: &mut dyn FnMut(OrderKey, OrderRow) -> Result<ControlFlow<()>, KvError>,
 ) -> Result<(), KvError> {
+    in_order(kv, (Bound::Unbounded, Bound::Unbounded), direction, visit)
+}
+
+fn in_order(
+    kv: &dyn Read,
+    range: Range<'_>,
+    direction: Direction,
+    visit: &mut dyn FnMut(OrderKey, OrderRow) -> Result<ControlFlow<()>, KvError>,
+) -> Result<(), KvError> {
     let mut failed = Ok(());
-    kv.scan(Table::Order, (Bound::Unbounded, Bound::Unbounded), direction, &mut |key, value| {
+    kv.scan(Table::Order, range, direction, &mut |key, value| {
         let parsed = OrderKey::from_bytes(key).ok_or_else(|| KvError::damaged(Table::Order, key));
         let flow = parsed.and_then(|place| visit(place, parse_row(Table::Order, key, value)?));
         flow.unwrap_or_else(|error| {

@@ -16,6 +16,7 @@ use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageBack
 use crate::chain::GroupId;
 use crate::identity::Identity;
 use crate::kv::{Changes, KvError, Read, Table};
+use crate::limits;
 use crate::node::engine::Groups;
 use rows::GroupRows;
 use schema::{BOOK, Bytes, GROUPS, META, definition};
@@ -76,9 +77,6 @@ pub enum StoreError {
     #[error(transparent)]
     Row(#[from] KvError),
 }
-
-/// Least room on the disk for a commit, bytes: more than the largest batch grows the file by.
-const LEAST_FREE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Rows of a batch from which its tables are written side by side.
 const SIDE_BY_SIDE_ROWS: usize = 4_096;
@@ -152,13 +150,8 @@ impl Store {
     }
 
     fn check_room(path: &Path) -> Result<(), StoreError> {
-        let Some(folder) = path.parent() else { return Ok(()) };
-        let Ok(stat) = rustix::fs::statvfs(folder) else { return Ok(()) };
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        if free >= LEAST_FREE_BYTES {
-            return Ok(());
-        }
-        let (free_mib, least_mib) = (free >> 20, LEAST_FREE_BYTES >> 20);
+        let Some(free) = free_bytes(path).filter(|free| *free < limits::DISK_FREE_BYTES) else { return Ok(()) };
+        let (free_mib, least_mib) = (free >> 20, limits::DISK_FREE_BYTES >> 20);
         Err(StoreError::DiskFull { path: path.to_owned(), free_mib, least_mib })
     }
 
@@ -246,11 +239,22 @@ impl Store {
         })
     }
 
+    /// Bytes that are left on the file's disk; none where the system does not say.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        free_bytes(&self.path)
+    }
+
     /// Bytes of the file on the disk.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
         std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
     }
+}
+
+fn free_bytes(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path.parent()?).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 fn failed(path: &Path, error: impl Into<redb::Error>) -> StoreError {

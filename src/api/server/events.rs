@@ -1,0 +1,89 @@
+//! What happens, as a stream of server-sent events.
+//!
+//! A reader that falls behind by more than is kept is told how many events it missed, and goes on with the oldest that is left.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use futures::stream::{self, Stream};
+use serde::Serialize;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::watch;
+
+use super::extract::Params;
+use super::{Api, stopped};
+use crate::api::types::{Event, EventKind, ListEvents, Problem};
+use crate::limits;
+use crate::runtime::clock::unix_ms;
+
+type Streamed<S> = Sse<axum::response::sse::KeepAliveStream<S>>;
+
+pub(super) async fn events(
+    State(api): State<Arc<Api>>,
+    Params(ListEvents { after, follow }): Params<ListEvents>,
+) -> Result<Streamed<impl Stream<Item = Result<SseEvent, Infallible>>>, Problem> {
+    let (held, new) = api.node().events.follow(after.unwrap_or(u64::MAX));
+    let mut held = VecDeque::from(held);
+    // With 0 everything that is held is asked for, and no more.
+    if let (Some(after @ 1..), Some(first)) = (after, held.front())
+        && first.seq > after + 1
+    {
+        held.push_front(missed(after, first.seq - after - 1));
+    }
+    let last = after.unwrap_or(0);
+    let following = Following { held, new: follow.then_some(new), last, stop: api.stop.clone() };
+    Ok(sse(stream::unfold(following, |mut following| async move {
+        let event = following.next().await?;
+        let sent = to_sse(&event).id(event.seq.to_string());
+        Some((Ok(sent), following))
+    })))
+}
+
+/// Wraps a stream so that it stays alive where nothing happens.
+pub(super) fn sse<S: Stream<Item = Result<SseEvent, Infallible>> + Send + 'static>(stream: S) -> Streamed<S> {
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_millis(limits::API_KEEP_ALIVE_MS)))
+}
+
+/// A value as one event. Ours can always be written.
+pub(super) fn to_sse(value: &impl Serialize) -> SseEvent {
+    SseEvent::default().data(serde_json::to_string(value).unwrap_or_default())
+}
+
+fn missed(after: u64, count: u64) -> Event {
+    // Its number is that of the last one missed, so that who goes on after it misses no other.
+    Event { seq: after + count, at_ms: unix_ms(), kind: EventKind::Missed { count } }
+}
+
+struct Following {
+    held: VecDeque<Event>,
+    new: Option<broadcast::Receiver<Event>>,
+    last: u64,
+    stop: watch::Receiver<bool>,
+}
+
+impl Following {
+    async fn next(&mut self) -> Option<Event> {
+        let event = match self.held.pop_front() {
+            Some(event) => event,
+            None => {
+                let new = self.new.as_mut()?;
+                let received = tokio::select! {
+                    biased;
+                    () = stopped(&mut self.stop) => return None,
+                    received = new.recv() => received,
+                };
+                match received {
+                    Ok(event) => event,
+                    Err(RecvError::Lagged(count)) => missed(self.last, count),
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        };
+        self.last = event.seq;
+        Some(event)
+    }
+}

@@ -1,0 +1,100 @@
+//! Requests on their way to a handler: **read, and checked against their bounds, before it sees them**.
+
+use axum::Json;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::api::types::{
+    AddMember, AddPeer, ContextQuery, CreateGroup, FieldError, JoinGroup, ListClaims, ListEvents, ListRejected,
+    NewClaim, Problem, PublishBulk, RecentClaims, SetRole, SubmitExperience, SyncNow,
+};
+
+/// A request that knows its bounds.
+pub(super) trait Checked: DeserializeOwned {
+    fn checked(&self) -> Result<(), Problem>;
+}
+
+macro_rules! checked {
+    ($($name:ident),+) => {
+        $(impl Checked for $name {
+            fn checked(&self) -> Result<(), Problem> {
+                Ok(self.check()?)
+            }
+        })+
+    };
+}
+
+/// All bounds of these are in their types.
+macro_rules! bounded_by_type {
+    ($($name:ident),+) => {
+        $(impl Checked for $name {
+            fn checked(&self) -> Result<(), Problem> {
+                Ok(())
+            }
+        })+
+    };
+}
+
+checked!(
+    AddPeer,
+    ContextQuery,
+    CreateGroup,
+    JoinGroup,
+    ListClaims,
+    ListRejected,
+    NewClaim,
+    RecentClaims,
+    SubmitExperience
+);
+bounded_by_type!(AddMember, ListEvents, SetRole, SyncNow);
+
+impl Checked for PublishBulk {
+    fn checked(&self) -> Result<(), Problem> {
+        self.check().map_err(|(at, error): (Option<usize>, FieldError)| {
+            let mut problem = Problem::from(error);
+            if let Some(at) = at {
+                problem.detail = format!("claim {at} (counted from 0): {}", problem.detail);
+            }
+            problem
+        })
+    }
+}
+
+/// The JSON body of a request.
+pub(super) struct Body<T>(pub T);
+
+impl<S: Send + Sync, T: Checked> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let Json(body) = Json::<T>::from_request(request, state).await?;
+        body.checked()?;
+        Ok(Self(body))
+    }
+}
+
+/// The query of a request.
+pub(super) struct Params<T>(pub T);
+
+impl<S: Send + Sync, T: Checked> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(query) = Query::<T>::from_request_parts(parts, state).await?;
+        query.checked()?;
+        Ok(Self(query))
+    }
+}
+
+/// What stands in the path.
+pub(super) struct Segments<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segments<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(segments) = Path::<T>::from_request_parts(parts, state).await?;
+        Ok(Self(segments))
+    }
+}

@@ -1,0 +1,140 @@
+//! Groups: create, list, show, stats, leave, verify.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use super::Api;
+use super::extract::{Body, Segments};
+use super::resolve::{Found, find};
+use crate::api::types::{
+    CreateGroup, Group, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Problem, ProblemCode, Verified,
+};
+use crate::chain::{GroupId, rows};
+use crate::kv::Read;
+use crate::ledger::{query, state, verify};
+use crate::limits;
+use crate::node::engine::{self, Task};
+use crate::store::{Registry, View};
+
+/// The currency of a group whose creator names none.
+const DEFAULT_CURRENCY: &str = "KAT";
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+pub(super) async fn create(State(api): State<Arc<Api>>, Body(request): Body<CreateGroup>) -> Answer<GroupCreated> {
+    api.read(|_, view| room_for_one(view)).await?;
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| {
+        let detail = format!("the system's random source does not answer: {error}");
+        Problem::new(ProblemCode::Internal, detail, "try again; nothing was created")
+    })?;
+    let name = request.name.clone();
+    let currency = request.currency.unwrap_or_else(|| DEFAULT_CURRENCY.to_owned());
+    let genesis = engine::genesis(request.name, currency, secret);
+    let id = api.node().writer.found(Task::Found { author: api.node().identity, genesis }).await?;
+    Ok(Json(GroupCreated { group_id: id.to_string(), name }))
+}
+
+/// Refuses one group too many.
+pub(super) fn room_for_one(view: &View) -> Result<(), Problem> {
+    if view.groups()?.len() < limits::GROUPS {
+        return Ok(());
+    }
+    let detail = format!("this node keeps {} groups, and that is the most", limits::GROUPS);
+    Err(Problem::new(ProblemCode::Full, detail, "leave one with `lbm ctl group leave`"))
+}
+
+pub(super) async fn list(State(api): State<Arc<Api>>) -> Answer<GroupList> {
+    let read = |api: &Api, view: &View| {
+        let mut groups = Vec::new();
+        for kept in view.groups()? {
+            groups.push(summary(api, kept.id, &view.rows(kept))?);
+        }
+        groups.sort_by(|a, b| (&a.name, &a.group_id).cmp(&(&b.name, &b.group_id)));
+        Ok(GroupList { groups })
+    };
+    api.read(read).await.map(Json)
+}
+
+fn summary(api: &Api, id: GroupId, kv: &dyn Read) -> Result<Group, Problem> {
+    let group = state::group(kv)?;
+    Ok(Group {
+        group_id: id.to_string(),
+        role: state::member(kv, &api.node().identity)?.map(|member| member.role),
+        joining: group.is_none(),
+        members: group.as_ref().map_or(0, |group| u64::from(group.members)),
+        name: group.map(|group| group.name),
+        claims: api.sizes.claims(id, kv)?.claims,
+        blocks: rows::counters(kv)?.blocks,
+    })
+}
+
+pub(super) async fn show(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<GroupDetail> {
+    let read = |api: &Api, found: &Found<'_>, group: state::Group| {
+        let kv = found.kv.as_ref();
+        Ok(GroupDetail {
+            group: summary(api, found.id, kv)?,
+            currency: group.currency,
+            creator: group.creator.to_string(),
+            created_ms: group.created_ms,
+            notary: group.notary.to_string(),
+            final_blocks: query::final_blocks(kv)?,
+            rejected_blocks: rows::counters(kv)?.refused,
+            heads: rows::heads(kv)?.iter().map(|head| head.id.to_string()).collect(),
+            state_hash: hex::encode(api.sizes.state_hash(found.id, kv)?),
+        })
+    };
+    api.read_group(name, read).await.map(Json)
+}
+
+pub(super) async fn stats(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<GroupStats> {
+    let read = |api: &Api, found: &Found<'_>, group: state::Group| {
+        let kv = found.kv.as_ref();
+        let counters = rows::counters(kv)?;
+        let query::Claims { claims, retracted, experiences } = api.sizes.claims(found.id, kv)?;
+        Ok(GroupStats {
+            group_id: found.id.to_string(),
+            name: group.name,
+            members: u64::from(group.members),
+            claims,
+            retracted_claims: retracted,
+            experiences,
+            blocks: counters.blocks,
+            final_blocks: query::final_blocks(kv)?,
+            rejected_blocks: counters.refused,
+            // FIXME: they are in the writer's memory, which does not tell yet.
+            waiting_blocks: 0,
+        })
+    };
+    api.read_group(name, read).await.map(Json)
+}
+
+pub(super) async fn leave(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<GroupLeft> {
+    let read = move |_: &Api, view: &View| {
+        let found = find(view, &name)?;
+        Ok((found.id, state::group(found.kv.as_ref())?.map(|group| group.name)))
+    };
+    let (id, name) = api.read(read).await?;
+    api.node().writer.register(Registry { leave: vec![id], ..Registry::default() }).await?;
+    api.node().indexes.forget(&id);
+    api.sizes.forget(&id);
+    Ok(Json(GroupLeft { group_id: id.to_string(), name }))
+}
+
+pub(super) async fn verify(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<Verified> {
+    // The semaphore is never closed.
+    let _turn = api.verifying.acquire().await;
+    let read = |_: &Api, found: &Found<'_>, _| {
+        let report = verify::verify(found.kv.as_ref(), found.id)?;
+        Ok(Verified {
+            ok: report.faults.is_empty(),
+            state_hash: hex::encode(report.state_hash),
+            blocks: report.blocks,
+            final_blocks: query::final_blocks(found.kv.as_ref())?,
+            faults: report.faults.iter().map(ToString::to_string).collect(),
+        })
+    };
+    api.read_group(name, read).await.map(Json)
+}

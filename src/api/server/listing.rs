@@ -1,0 +1,266 @@
+//! Reading knowledge: pages of claims, the newest ones, one, a thread; and the refused blocks.
+//!
+//! **A page costs what it shows, not what there is.**
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use super::Api;
+use super::extract::{Params, Segments};
+use super::resolve::{self, Found, find, no_such_claim};
+use crate::api::types::{
+    Claim, ClaimList, ListClaims, ListRejected, Problem, ProblemCode, RecentClaims, Rejected, RejectedList, Thread,
+    ThreadClaim,
+};
+use crate::chain::{ClaimId, GroupId, OrderKey};
+use crate::kv::{Direction, Read};
+use crate::ledger::query::{self, Place};
+use crate::ledger::state::{self, ClaimRow};
+use crate::limits;
+use crate::node::engine::Groups;
+use crate::store::View;
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    Segments(group): Segments<String>,
+    Params(request): Params<ListClaims>,
+) -> Answer<ClaimList> {
+    let read = move |_: &Api, found: &Found<'_>, _| page(found, &request);
+    api.read_group(group, read).await.map(Json)
+}
+
+fn page(found: &Found<'_>, request: &ListClaims) -> Result<ClaimList, Problem> {
+    let kv = found.kv.as_ref();
+    let limit = request.limit.unwrap_or(limits::PAGE_DEFAULT_ROWS);
+    let from = match &request.cursor {
+        Some(cursor) => claim_cursor::read(found.id, cursor)?,
+        None => Place { number: u64::MAX, index: u32::MAX },
+    };
+    let (mut rows, mut bytes, mut next) = (Vec::new(), 0, None);
+    query::walk_claims(kv, from, Direction::Down, &mut |place, id, row| {
+        if rows.len() == limit || bytes >= limits::PAGE_BYTES {
+            next = Some(claim_cursor::write(found.id, place));
+            return ControlFlow::Break(());
+        }
+        bytes += row.size as usize;
+        rows.push((id, row));
+        ControlFlow::Continue(())
+    })?;
+    let claims = rows.into_iter().map(|(id, row)| with_words(kv, id, &row)).collect::<Result<_, _>>()?;
+    Ok(ClaimList { claims, next_cursor: next })
+}
+
+/// A claim for the caller. Its text is empty where its words have not come yet.
+fn with_words(kv: &dyn Read, id: ClaimId, row: &ClaimRow) -> Result<Claim, Problem> {
+    let body = query::words(kv, row)?;
+    let (title, text, tags) = body.map_or_else(Default::default, |body| (body.title, body.text, body.tags));
+    Ok(Claim {
+        claim_hash: id.to_string(),
+        text,
+        title,
+        tags,
+        author: row.author.to_string(),
+        created_ms: row.created_ms,
+        parent_hash: row.parent.map(|parent| parent.to_string()),
+        retracted: row.retracted_by.is_some(),
+        // No block is, before there are seals.
+        is_final: false,
+    })
+}
+
+pub(super) async fn recent(
+    State(api): State<Arc<Api>>,
+    Segments(group): Segments<String>,
+    Params(request): Params<RecentClaims>,
+) -> Answer<ClaimList> {
+    let read = move |_: &Api, found: &Found<'_>, _| newest(found.kv.as_ref(), &request);
+    api.read_group(group, read).await.map(Json)
+}
+
+/// The newest by their authors' clocks, among the last that this node stored and the last of the order: what members wrote apart
+/// comes late in the one or early in the other.
+fn newest(kv: &dyn Read, request: &RecentClaims) -> Result<ClaimList, Problem> {
+    let limit = request.limit.unwrap_or(limits::PAGE_DEFAULT_ROWS);
+    let since_ms = request.since_ms.unwrap_or(0);
+    let mut found: BTreeMap<ClaimId, ClaimRow> = BTreeMap::new();
+    let mut keep = |id: ClaimId, row: ClaimRow| {
+        if row.retracted_by.is_none() && row.created_ms >= since_ms {
+            found.insert(id, row);
+        }
+    };
+    let looked_at = limit.saturating_mul(2);
+    let mut left = looked_at;
+    let from = Place { number: u64::MAX, index: u32::MAX };
+    query::walk_claims(kv, from, Direction::Down, &mut |_, id, row| {
+        keep(id, row);
+        left -= 1;
+        if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    for (id, row) in query::last_claims(kv, looked_at)? {
+        keep(id, row);
+    }
+    let mut rows: Vec<_> = found.into_iter().collect();
+    rows.sort_by_key(|(id, row)| (std::cmp::Reverse(row.created_ms), *id));
+    let mut bytes = 0;
+    let fits = rows.into_iter().take(limit).take_while(|(_, row)| {
+        let has_room = bytes < limits::PAGE_BYTES;
+        bytes += row.size as usize;
+        has_room
+    });
+    let claims = fits.map(|(id, row)| with_words(kv, id, &row)).collect::<Result<_, _>>()?;
+    Ok(ClaimList { claims, next_cursor: None })
+}
+
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    Segments((group, claim)): Segments<(String, String)>,
+) -> Answer<Claim> {
+    let read = move |_: &Api, found: &Found<'_>, _| {
+        let kv = found.kv.as_ref();
+        let (id, row) = one(kv, &claim)?;
+        with_words(kv, id, &row)
+    };
+    api.read_group(group, read).await.map(Json)
+}
+
+fn one(kv: &dyn Read, text: &str) -> Result<(ClaimId, ClaimRow), Problem> {
+    let id = resolve::claim(kv, text)?;
+    let row = state::claim(kv, &id)?.ok_or_else(|| no_such_claim(text))?;
+    Ok((id, row))
+}
+
+pub(super) async fn thread(
+    State(api): State<Arc<Api>>,
+    Segments((group, claim)): Segments<(String, String)>,
+) -> Answer<Thread> {
+    let read = move |_: &Api, found: &Found<'_>, _| {
+        let kv = found.kv.as_ref();
+        whole_thread(kv, one(kv, &claim)?)
+    };
+    api.read_group(group, read).await.map(Json)
+}
+
+/// The thread of a claim, from its root, each claim followed by its answers, older ones first.
+fn whole_thread(kv: &dyn Read, (mut root, mut root_row): (ClaimId, ClaimRow)) -> Result<Thread, Problem> {
+    for _ in 0..limits::THREAD_CLAIMS {
+        let Some(parent) = root_row.parent else { break };
+        let Some(row) = state::claim(kv, &parent)? else { break };
+        (root, root_row) = (parent, row);
+    }
+    let mut thread = Thread { root_hash: root.to_string(), claims: Vec::new(), left_out: 0 };
+    let (mut stack, mut seen, mut bytes) = (vec![(root, root_row, 0)], BTreeSet::from([root]), 0);
+    while let Some((id, row, depth)) = stack.pop() {
+        let room = limits::THREAD_CLAIMS.saturating_sub(seen.len());
+        let mut answers = Vec::new();
+        for answer in query::answers(kv, &id, room)? {
+            if seen.insert(answer)
+                && let Some(row) = state::claim(kv, &answer)?
+            {
+                answers.push((answer, row, depth + 1));
+            }
+        }
+        answers.sort_by_key(|(id, row, _)| std::cmp::Reverse((row.created_ms, *id)));
+        stack.extend(answers);
+        if thread.claims.len() == limits::PAGE_ROWS || bytes >= limits::PAGE_BYTES {
+            thread.left_out += 1;
+            continue;
+        }
+        bytes += row.size as usize;
+        thread.claims.push(ThreadClaim { claim: with_words(kv, id, &row)?, depth });
+    }
+    Ok(thread)
+}
+
+pub(super) async fn rejected(
+    State(api): State<Arc<Api>>,
+    Params(request): Params<ListRejected>,
+) -> Answer<RejectedList> {
+    api.read(move |_, view| refused_blocks(view, &request)).await.map(Json)
+}
+
+fn refused_blocks(view: &View, request: &ListRejected) -> Result<RejectedList, Problem> {
+    let limit = request.limit.unwrap_or(limits::PAGE_DEFAULT_ROWS);
+    let groups: Vec<GroupId> = match &request.group {
+        Some(name) => vec![find(view, name)?.id],
+        None => view.groups()?.iter().map(|kept| kept.id).collect(),
+    };
+    let after = request.cursor.as_deref().map(refused_cursor::read).transpose()?;
+    let (mut rejected, mut last) = (Vec::new(), None);
+    for id in groups {
+        let before = match after {
+            Some((group, _)) if id < group => continue,
+            Some((group, place)) if id == group => Some(place),
+            _ => None,
+        };
+        let Some(kv) = view.group(&id)? else { continue };
+        for (place, refused) in query::refused(kv.as_ref(), before, limit + 1 - rejected.len())? {
+            if rejected.len() == limit {
+                return Ok(RejectedList { rejected, next_cursor: last });
+            }
+            last = Some(refused_cursor::write(id, place));
+            rejected.push(Rejected {
+                group_id: id.to_string(),
+                block_id: refused.block.to_string(),
+                author: refused.author.to_string(),
+                created_ms: refused.time_ms,
+                transaction: refused.index as usize,
+                code: refused.refusal.code().to_owned(),
+                reason: refused.refusal.to_string(),
+            });
+        }
+    }
+    Ok(RejectedList { rejected, next_cursor: None })
+}
+
+fn bad_cursor() -> Problem {
+    let detail = "the cursor is not one that this listing gave";
+    Problem::new(ProblemCode::BadCursor, detail, "leave it out to start over, or give `next_cursor` as it came")
+}
+
+/// Where the next page of claims starts: the beginning of the group's id, so that it fits no other group, and the place.
+mod claim_cursor {
+    use super::{GroupId, Place, Problem, bad_cursor};
+
+    pub fn write(group: GroupId, place: Place) -> String {
+        let mut bytes = group.as_bytes()[..8].to_vec();
+        bytes.extend_from_slice(&place.number.to_be_bytes());
+        bytes.extend_from_slice(&place.index.to_be_bytes());
+        hex::encode(bytes)
+    }
+
+    pub fn read(group: GroupId, text: &str) -> Result<Place, Problem> {
+        let mut bytes = [0; 20];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| bad_cursor())?;
+        let parse = || {
+            let rest = bytes.strip_prefix(&group.as_bytes()[..8])?;
+            let (number, index) = rest.split_first_chunk()?;
+            Some(Place { number: u64::from_be_bytes(*number), index: u32::from_be_bytes(index.try_into().ok()?) })
+        };
+        parse().ok_or_else(bad_cursor)
+    }
+}
+
+/// The last refused block of a page: its group and its place in the order.
+mod refused_cursor {
+    use super::{GroupId, OrderKey, Problem, bad_cursor};
+
+    pub fn write(group: GroupId, place: OrderKey) -> String {
+        hex::encode([group.as_bytes().as_slice(), &place.to_bytes()].concat())
+    }
+
+    pub fn read(text: &str) -> Result<(GroupId, OrderKey), Problem> {
+        let mut bytes = [0; 32 + OrderKey::BYTES];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| bad_cursor())?;
+        let parse = || {
+            let (group, place) = bytes.split_first_chunk()?;
+            Some((GroupId::from_bytes(*group), OrderKey::from_bytes(place)?))
+        };
+        parse().ok_or_else(bad_cursor)
+    }
+}

@@ -1,0 +1,96 @@
+//! Members of a group.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use super::Api;
+use super::extract::{Body, Segments};
+use super::problem::split;
+use super::resolve::Found;
+use crate::api::types::{AddMember, Member, MemberChanged, MemberList, Problem, ProblemCode, Role, SetRole};
+use crate::chain::transaction::{MemberAdd, MemberRemove, RoleSet};
+use crate::chain::{GroupId, Transaction};
+use crate::identity::Identity;
+use crate::ledger::{Refusal, query, state};
+use crate::node::engine::{Failure, Task, Written};
+use crate::runtime::writer::WriteError;
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+pub(super) async fn list(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<MemberList> {
+    let peers = api.node().peers().await?;
+    let connected: BTreeSet<Identity> =
+        peers.into_iter().filter(|info| info.link.is_some()).map(|info| info.peer).collect();
+    let read = move |api: &Api, found: &Found<'_>, _: state::Group| {
+        let mut members = query::members(found.kv.as_ref())?;
+        members.sort_by_key(|(identity, member)| (member.since_ms, *identity));
+        let members = members.into_iter().map(|(identity, member)| {
+            let is_self = identity == api.node().identity;
+            Member {
+                member_id: identity.to_string(),
+                role: member.role,
+                added_ms: member.since_ms,
+                is_self,
+                connected: is_self || connected.contains(&identity),
+            }
+        });
+        Ok(MemberList { group_id: found.id.to_string(), members: members.collect() })
+    };
+    api.read_group(name, read).await.map(Json)
+}
+
+pub(super) async fn add(
+    State(api): State<Arc<Api>>,
+    Segments(group): Segments<String>,
+    Body(AddMember { member, role }): Body<AddMember>,
+) -> Answer<MemberChanged> {
+    let group = api.group_id(group).await?;
+    write(&api, group, Transaction::MemberAdd(MemberAdd { identity: member, role })).await?;
+    Ok(changed(group, member, Some(role)))
+}
+
+pub(super) async fn set_role(
+    State(api): State<Arc<Api>>,
+    Segments((group, member)): Segments<(String, String)>,
+    Body(SetRole { role }): Body<SetRole>,
+) -> Answer<MemberChanged> {
+    let member = identity(&member)?;
+    let group = api.group_id(group).await?;
+    match write(&api, group, Transaction::RoleSet(RoleSet { identity: member, role })).await {
+        Ok(_) => Ok(changed(group, member, Some(role))),
+        // Asked for what is so already, as it is when an answer was lost and the request is repeated.
+        Err(WriteError::Failure(failure)) if matches!(*failure, Failure::Refused(Refusal::SameRole(..))) => {
+            Ok(changed(group, member, Some(role)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) async fn remove(
+    State(api): State<Arc<Api>>,
+    Segments((group, member)): Segments<(String, String)>,
+) -> Answer<MemberChanged> {
+    let member = identity(&member)?;
+    let group = api.group_id(group).await?;
+    write(&api, group, Transaction::MemberRemove(MemberRemove { identity: member })).await?;
+    Ok(changed(group, member, None))
+}
+
+async fn write(api: &Api, group: GroupId, transaction: Transaction) -> Result<Written, WriteError> {
+    let author = api.node().identity;
+    api.node().writer.write(Task::Write { group, author, transactions: vec![transaction], objects: vec![] }).await
+}
+
+fn changed(group: GroupId, member: Identity, role: Option<Role>) -> Json<MemberChanged> {
+    Json(MemberChanged { group_id: group.to_string(), member_id: member.to_string(), role })
+}
+
+/// The identity that stands in a path.
+pub(super) fn identity(text: &str) -> Result<Identity, Problem> {
+    text.parse().map_err(|error: crate::identity::IdentityError| {
+        split(ProblemCode::BadField, &error.to_string(), "copy it from `lbm ctl group members`")
+    })
+}

@@ -1,0 +1,215 @@
+//! The daemon's side of the API: axum over the local socket.
+//!
+//! Owns the socket file, the connections, the [`router`] with its one check of permissions, and a handler for each route.
+//! Refuses other users, what is larger or more than its limits, and what no route names, always with a
+//! [`Problem`](super::types::Problem). **What a handler acknowledges is durable**, reading the store never happens on a thread that
+//! serves connections, and every answer names the daemon's version.
+
+mod claim;
+mod context;
+mod events;
+mod extract;
+mod group;
+mod join;
+mod listing;
+mod member;
+mod node;
+mod peer;
+mod problem;
+mod resolve;
+mod router;
+mod sizes;
+mod sync;
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::HeaderValue;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use self::router::Caller;
+use self::sizes::Sizes;
+use super::{VERSION, VERSION_HEADER, socket_path};
+use crate::limits;
+use crate::runtime::Node;
+
+/// Why the socket cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The system takes no such long path for a socket.
+    #[error(
+        "the path of the socket {} has {bytes} bytes and the system takes {limit_bytes}: move the data folder, or name it by a \
+         shorter path with --data", path.display()
+    )]
+    PathTooLong {
+        /// The socket.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+        /// What the system takes.
+        limit_bytes: usize,
+    },
+    /// Something that is no socket has its name.
+    #[error("{} is in the way and is no socket: move it elsewhere", path.display())]
+    Occupied {
+        /// What stands there.
+        path: PathBuf,
+    },
+    /// The system refuses.
+    #[error("cannot {attempt} the socket {}: {source}; check the data folder's owner, mode and room", path.display())]
+    Io {
+        /// The verb of what was attempted.
+        attempt: &'static str,
+        /// The socket.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// What all handlers share.
+struct Api {
+    node: Node,
+    stop: watch::Receiver<bool>,
+    sizes: Sizes,
+    /// One history is checked at a time: it takes all cores.
+    verifying: Semaphore,
+}
+
+/// Opens the socket of the data folder `data` for this user alone. Must be called within a tokio runtime.
+///
+/// A socket that is there already was left by a daemon that died: **only who holds the folder's lock may call this**.
+///
+/// # Errors
+/// [`BindError`].
+pub fn bind(data: &Path) -> Result<UnixListener, BindError> {
+    let path = socket_path(data);
+    let bytes = path.as_os_str().len();
+    if bytes > limits::SOCKET_PATH_BYTES {
+        return Err(BindError::PathTooLong { path, bytes, limit_bytes: limits::SOCKET_PATH_BYTES });
+    }
+    let failed = |attempt| {
+        let path = path.clone();
+        move |source| BindError::Io { attempt, path, source }
+    };
+    match std::fs::symlink_metadata(&path) {
+        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(&path).map_err(failed("replace"))?,
+        Ok(_) => return Err(BindError::Occupied { path }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("look at")(error)),
+    }
+    let listener = UnixListener::bind(&path).map_err(failed("open"))?;
+    // Nobody else gets here before: the folder is closed to others.
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed("close to others"))?;
+    Ok(listener)
+}
+
+/// Serves the API until `stop` says so: then takes no more requests, ends the streams, lets the others finish for
+/// [`limits::API_STOP_MS`], and removes the socket.
+///
+/// # Errors
+/// Where the socket cannot be asked for its owner.
+pub async fn serve(listener: UnixListener, node: Node, stop: watch::Receiver<bool>) -> io::Result<()> {
+    let user = own_user()?;
+    let api = Api { node, stop: stop.clone(), sizes: Sizes::default(), verifying: Semaphore::new(1) };
+    let router = router::router(Arc::new(api));
+    let room = Arc::new(Semaphore::new(limits::API_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    let mut stopping = stop.clone();
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&room).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            biased;
+            () = stopped(&mut stopping) => break,
+            _ = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = accepted => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) if is_welcome(&stream, user) => {
+                let connection = connection(stream, router.clone(), stop.clone());
+                connections.spawn(async move {
+                    let _held = place;
+                    connection.await;
+                });
+            }
+            Ok(_) => tracing::warn!("sent another user away from the socket"),
+            Err(error) => {
+                // Mostly no file descriptor is left: one may be free soon.
+                tracing::warn!(%error, "cannot take a connection");
+                tokio::time::sleep(Duration::from_millis(limits::API_ACCEPT_RETRY_MS)).await;
+            }
+        }
+    }
+    let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
+    drop(listener);
+    let finished = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(Duration::from_millis(limits::API_STOP_MS), finished).await.is_err() {
+        tracing::warn!(requests = connections.len(), "some requests did not finish in time");
+        connections.shutdown().await;
+    }
+    if let Some(path) = path
+        && let Err(error) = std::fs::remove_file(&path)
+    {
+        tracing::debug!(%error, path = %path.display(), "the socket was gone already");
+    }
+    Ok(())
+}
+
+/// The user of this process: as the system names the owner of a socket that it made.
+fn own_user() -> io::Result<u32> {
+    let (mine, _other_end) = UnixStream::pair()?;
+    Ok(mine.peer_cred()?.uid())
+}
+
+/// The socket's mode keeps other users out; this holds even where somebody has changed it. Root is never kept out.
+fn is_welcome(stream: &UnixStream, user: u32) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == user || peer.uid() == 0)
+}
+
+/// Waits until the daemon stops.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Where nobody can say so any more, the daemon is gone.
+    let _stopped = stop.wait_for(|stop| *stop).await;
+}
+
+async fn connection(stream: UnixStream, router: Router, mut stop: watch::Receiver<bool>) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Caller::Local);
+        let answer = router.call(request);
+        async move {
+            let mut response = answer.await?;
+            response.headers_mut().insert(VERSION_HEADER, HeaderValue::from_static(VERSION));
+            Ok::<_, std::convert::Infallible>(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(limits::API_IDLE_MS))
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a client's connection broke");
+    }
+}

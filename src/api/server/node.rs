@@ -1,0 +1,96 @@
+//! The node itself: who it is, and whether it is well.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use super::Api;
+use crate::api::VERSION;
+use crate::api::types::{Health, HealthCheck, Problem, Status};
+use crate::ledger::state;
+use crate::limits;
+use crate::store::View;
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+pub(super) async fn status(State(api): State<Arc<Api>>) -> Answer<Status> {
+    let node = api.node();
+    let listen = node.listening().await?;
+    let peers = node.peers().await?;
+    let groups = api.read(|_, view| Ok(view.groups()?.len())).await?;
+    Ok(Json(Status {
+        node_id: node.identity.to_string(),
+        name: node.name.as_str().to_owned(),
+        version: VERSION.to_owned(),
+        uptime_s: node.uptime.ms() / 1_000,
+        listen: listen.iter().map(ToString::to_string).collect(),
+        peers: peers.iter().filter(|info| info.link.is_some()).count(),
+        groups,
+    }))
+}
+
+pub(super) async fn health(State(api): State<Arc<Api>>) -> Answer<Health> {
+    let node = api.node();
+    let readable = api.read(readable).await;
+    let free_bytes = node.store.free_bytes();
+    let mut checks = vec![
+        match readable {
+            Ok(groups) => well("store", format!("{groups} groups can be read")),
+            Err(problem) => ill("store", problem.detail, "check the disk; restore the data folder from a backup"),
+        },
+        disk(free_bytes),
+        writer(node.writer.queued()),
+    ];
+    let listen = node.listening().await?;
+    checks.push(match listen.first() {
+        Some(first) => well("listening", format!("on {} addresses, first {first}", listen.len())),
+        None => ill("listening", "on no address".to_owned(), "name a free one with `lbm-node --listen`"),
+    });
+    let peers = node.peers().await?;
+    let connected = peers.iter().filter(|info| info.link.is_some()).count();
+    // A node may be alone, as the first of a group is: nobody of those it knows can be reached is another thing.
+    checks.push(if connected > 0 || peers.is_empty() {
+        well("peers", format!("connected to {connected} of {} known", peers.len()))
+    } else {
+        let detail = format!("none of {} known peers is connected", peers.len());
+        ill("peers", detail, "check that their daemons run, and their addresses with `lbm ctl peer list`")
+    });
+    Ok(Json(Health { ok: checks.iter().all(|check| check.ok), checks }))
+}
+
+fn readable(_: &Api, view: &View) -> Result<usize, Problem> {
+    let groups = view.groups()?;
+    for kept in &groups {
+        state::group(&view.rows(*kept))?;
+    }
+    Ok(groups.len())
+}
+
+fn disk(free_bytes: Option<u64>) -> HealthCheck {
+    match free_bytes {
+        Some(free) if free < limits::DISK_FREE_BYTES => {
+            let detail = format!("{} MiB left, and {} are needed to write", free >> 20, limits::DISK_FREE_BYTES >> 20);
+            ill("disk", detail, "free some space: until then nothing is written")
+        }
+        Some(free) => well("disk", format!("{} MiB left", free >> 20)),
+        None => ill("disk", "the system does not say how much room is left".to_owned(), "check the data folder's disk"),
+    }
+}
+
+fn writer(queued: usize) -> HealthCheck {
+    let detail = format!("{queued} of {} places in its queue are taken", limits::WRITER_QUEUE);
+    if queued < limits::WRITER_QUEUE {
+        well("writer", detail)
+    } else {
+        ill("writer", detail, "the disk is too slow for what is written: see the daemon's log")
+    }
+}
+
+fn well(name: &str, detail: String) -> HealthCheck {
+    HealthCheck { name: name.to_owned(), ok: true, detail, remedy: None }
+}
+
+fn ill(name: &str, detail: String, remedy: &str) -> HealthCheck {
+    HealthCheck { name: name.to_owned(), ok: false, detail, remedy: Some(remedy.to_owned()) }
+}

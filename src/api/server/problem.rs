@@ -1,0 +1,182 @@
+//! What each failure is for the caller: its code, what happened, and what to do.
+
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::api::PROBLEM_MEDIA_TYPE;
+use crate::api::types::{Problem, ProblemCode};
+use crate::chain::{FormError, Invalid};
+use crate::kv::KvError;
+use crate::ledger::Refusal;
+use crate::limits;
+use crate::net::AddPeerError;
+use crate::node::engine::Failure;
+use crate::runtime::Stopping;
+use crate::runtime::index::AskError;
+use crate::runtime::writer::WriteError;
+use crate::store::StoreError;
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        (status, [(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_MEDIA_TYPE))], body).into_response()
+    }
+}
+
+/// A sentence of an error type says what to do behind its colon; where it does not, `remedy` does.
+pub(super) fn split(code: ProblemCode, sentence: &str, remedy: &str) -> Problem {
+    match sentence.split_once(": ") {
+        Some((detail, remedy)) => Problem::new(code, detail, remedy),
+        None => Problem::new(code, sentence, remedy),
+    }
+}
+
+const SEE_HEALTH: &str = "see `lbm ctl health` and the daemon's log";
+
+fn internal(error: &dyn std::fmt::Display) -> Problem {
+    tracing::error!(%error, "a request failed");
+    Problem::new(ProblemCode::Internal, error.to_string(), SEE_HEALTH)
+}
+
+/// A thread that worked for a request is gone.
+pub(super) fn crashed(error: &tokio::task::JoinError) -> Problem {
+    internal(error)
+}
+
+impl From<Stopping> for Problem {
+    fn from(error: Stopping) -> Self {
+        Self::new(
+            ProblemCode::ShuttingDown,
+            error.to_string(),
+            "start it again with `lbm-node`, and repeat the request",
+        )
+    }
+}
+
+impl From<KvError> for Problem {
+    fn from(error: KvError) -> Self {
+        internal(&error)
+    }
+}
+
+impl From<AskError> for Problem {
+    fn from(error: AskError) -> Self {
+        internal(&error)
+    }
+}
+
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Self {
+        match &error {
+            WriteError::Failure(failure) => of_failure(failure),
+            WriteError::Store(store) => of_store(store),
+            WriteError::Stopping => Stopping.into(),
+        }
+    }
+}
+
+fn of_store(error: &StoreError) -> Problem {
+    match error {
+        StoreError::DiskFull { .. } => split(ProblemCode::Storage, &error.to_string(), SEE_HEALTH),
+        StoreError::Redb { .. } => {
+            tracing::error!(%error, "the store cannot write");
+            Problem::new(
+                ProblemCode::Storage,
+                error.to_string(),
+                "check the disk's room and health; nothing was written",
+            )
+        }
+        StoreError::Row(_) | StoreError::Newer { .. } | StoreError::Owner { .. } | StoreError::Busy(_) => {
+            internal(error)
+        }
+    }
+}
+
+fn of_failure(failure: &Failure) -> Problem {
+    match failure {
+        Failure::Refused(refusal) => refusal.into(),
+        Failure::Invalid(Invalid::Form(form)) => form.into(),
+        Failure::Invalid(Invalid::TooLong(_) | Invalid::Transactions(_)) => {
+            split(ProblemCode::TooLarge, &failure.to_string(), "send less at once")
+        }
+        Failure::Invalid(_) => Problem::new(ProblemCode::Refused, failure.to_string(), SEE_HEALTH),
+        Failure::NoSuchGroup(_) => split(ProblemCode::UnknownGroup, &failure.to_string(), ""),
+        Failure::NotHereYet(_) => split(ProblemCode::StillJoining, &failure.to_string(), ""),
+        Failure::NoKey(_) | Failure::Store(_) => internal(failure),
+    }
+}
+
+impl From<&Refusal> for Problem {
+    fn from(refusal: &Refusal) -> Self {
+        let code = match refusal {
+            Refusal::NotAMember(_) => ProblemCode::NotAMember,
+            Refusal::Viewer(_) => ProblemCode::ViewerCannotWrite,
+            Refusal::NotAnAdmin(_) => ProblemCode::NotAnAdmin,
+            Refusal::AlreadyAMember(_) => ProblemCode::AlreadyAMember,
+            Refusal::NoSuchMember(_) => ProblemCode::NoSuchMember,
+            Refusal::LastAdmin(_) => ProblemCode::LastAdmin,
+            Refusal::GroupFull => ProblemCode::Full,
+            Refusal::NoSuchParent(_) | Refusal::NoSuchClaim(_) => ProblemCode::NoSuchClaim,
+            Refusal::AlreadyRetracted(_) => ProblemCode::AlreadyRetracted,
+            Refusal::NotYourClaim(_) => ProblemCode::NotTheAuthor,
+            Refusal::SameRole(..) | Refusal::AlreadyFounded | Refusal::Equivocation(_) => ProblemCode::Refused,
+        };
+        split(code, &refusal.to_string(), "look at the group with `lbm ctl group show`")
+    }
+}
+
+impl From<&FormError> for Problem {
+    fn from(error: &FormError) -> Self {
+        let too_large = match error {
+            FormError::Length { got, max, .. } | FormError::Count { got, max, .. } => got > max,
+            FormError::Characters { .. } | FormError::Key(_) | FormError::TagTwice(_) => false,
+        };
+        let code = if too_large { ProblemCode::TooLarge } else { ProblemCode::BadField };
+        Self::new(code, error.to_string(), "correct the field and send it again")
+    }
+}
+
+impl From<FormError> for Problem {
+    fn from(error: FormError) -> Self {
+        (&error).into()
+    }
+}
+
+impl From<AddPeerError> for Problem {
+    fn from(error: AddPeerError) -> Self {
+        let (code, remedy) = match error {
+            AddPeerError::NoPeerId | AddPeerError::KeyType | AddPeerError::Own | AddPeerError::Form => {
+                (ProblemCode::BadAddress, "give an address as the other machine's `lbm ctl status` prints it")
+            }
+            AddPeerError::Alias => (ProblemCode::BadField, "choose another alias"),
+            AddPeerError::Full(_) => (ProblemCode::Full, "forget some with `lbm ctl peer remove`"),
+        };
+        split(code, &error.to_string(), remedy)
+    }
+}
+
+const CHECK_REQUEST: &str = "correct the request; an unknown key may also mean that the daemon is of another version";
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            let detail = format!("the request's body has more than {} bytes", limits::API_BODY_BYTES);
+            return Self::new(ProblemCode::TooLarge, detail, "send less at once");
+        }
+        Self::new(ProblemCode::BadRequest, rejection.body_text(), CHECK_REQUEST)
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(ProblemCode::BadRequest, rejection.body_text(), CHECK_REQUEST)
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(ProblemCode::BadRequest, rejection.body_text(), "write the path in UTF-8, its parameters escaped")
+    }
+}

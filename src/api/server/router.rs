@@ -1,0 +1,128 @@
+//! From the table of routes to the router: each route with its handler, and the one check of its permission.
+//!
+//! **No handler is reached but through [`Table::route`]**, which puts the check in front of it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::handler::Handler;
+use axum::http::{Method, Uri};
+use axum::middleware::{self, Next};
+use axum::response::IntoResponse;
+use axum::routing::{MethodFilter, on};
+
+use super::resolve::shown;
+use super::{Api, claim, context, events, group, join, listing, member, node, peer, sync};
+use crate::api::routes::{self, Permission, Route};
+use crate::api::types::{Problem, ProblemCode};
+use crate::limits;
+
+/// Who calls. What it may do is decided here and nowhere else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// A process of the user whose daemon this is, over the local socket.
+    Local,
+}
+
+impl Caller {
+    const fn may(self, permission: Permission) -> bool {
+        match (self, permission) {
+            (Self::Local, Permission::Read | Permission::Write | Permission::Admin | Permission::Operate) => true,
+        }
+    }
+}
+
+/// The router in the making, and the routes that it serves.
+pub(super) struct Table {
+    router: Router<Arc<Api>>,
+    served: Vec<&'static Route>,
+}
+
+impl Table {
+    fn route<H: Handler<T, Arc<Api>>, T: 'static>(mut self, route: &'static Route, handler: H) -> Self {
+        let filter = MethodFilter::try_from(route.method.clone());
+        // A method without a filter would be a fault of the table; the route is missing then, and a test says so.
+        if let Ok(filter) = filter {
+            let check = async move |request: Request, next: Next| match request.extensions().get::<Caller>() {
+                Some(caller) if caller.may(route.permission) => next.run(request).await,
+                _ => forbidden(route).into_response(),
+            };
+            let method = on(filter, handler).route_layer(middleware::from_fn(check));
+            self.router = self.router.route(route.path, method);
+            self.served.push(route);
+        }
+        self
+    }
+}
+
+fn table() -> Table {
+    Table { router: Router::new(), served: Vec::new() }
+        .route(&routes::STATUS, node::status)
+        .route(&routes::HEALTH, node::health)
+        .route(&routes::EVENTS, events::events)
+        .route(&routes::REJECTED, listing::rejected)
+        .route(&routes::SYNC, sync::sync)
+        .route(&routes::PEER_LIST, peer::list)
+        .route(&routes::PEER_ADD, peer::add)
+        .route(&routes::PEER_REMOVE, peer::remove)
+        .route(&routes::GROUP_CREATE, group::create)
+        .route(&routes::GROUP_LIST, group::list)
+        .route(&routes::GROUP_JOIN, join::join)
+        .route(&routes::GROUP_SHOW, group::show)
+        .route(&routes::GROUP_LEAVE, group::leave)
+        .route(&routes::GROUP_MEMBERS, member::list)
+        .route(&routes::GROUP_STATS, group::stats)
+        .route(&routes::GROUP_VERIFY, group::verify)
+        .route(&routes::MEMBER_ADD, member::add)
+        .route(&routes::MEMBER_SET_ROLE, member::set_role)
+        .route(&routes::MEMBER_REMOVE, member::remove)
+        .route(&routes::CLAIM_PUBLISH, claim::publish)
+        .route(&routes::CLAIM_BULK, claim::bulk)
+        .route(&routes::CLAIM_LIST, listing::list)
+        .route(&routes::CLAIM_RECENT, listing::recent)
+        .route(&routes::CLAIM_SHOW, listing::show)
+        .route(&routes::CLAIM_THREAD, listing::thread)
+        .route(&routes::CLAIM_RETRACT, claim::retract)
+        .route(&routes::CONTEXT, context::context)
+        .route(&routes::EXPERIENCE_SUBMIT, claim::experience)
+}
+
+pub(super) fn router(api: Arc<Api>) -> Router {
+    table()
+        .router
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(DefaultBodyLimit::max(limits::API_BODY_BYTES))
+        .with_state(api)
+}
+
+fn forbidden(route: &Route) -> Problem {
+    let needed = format!("{:?}", route.permission).to_lowercase();
+    let detail =
+        format!("`{} {}` needs the permission `{needed}`, which this caller has not", route.method, route.path);
+    Problem::new(ProblemCode::Forbidden, detail, "call it over the local socket, as the user whose daemon this is")
+}
+
+async fn unknown_route(method: Method, uri: Uri) -> Problem {
+    let detail = format!("there is no route `{method} {}`", shown(uri.path()));
+    let remedy = "check the path, and with `lbm ctl status` that the daemon is of the same version";
+    Problem::new(ProblemCode::UnknownRoute, detail, remedy)
+}
+
+async fn unknown_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("the route `{}` does not take {method}", shown(uri.path()));
+    Problem::new(ProblemCode::MethodNotAllowed, detail, "use a method that the header `allow` of this answer names")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_routes_of_the_table_are_served() {
+        let served: Vec<_> = table().served.iter().map(|route| (route.method.as_str(), route.path)).collect();
+        let all: Vec<_> = routes::ALL.iter().map(|route| (route.method.as_str(), route.path)).collect();
+        assert_eq!(served, all);
+    }
+}

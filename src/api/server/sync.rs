@@ -1,0 +1,127 @@
+//! A pull from every connected member now, waited for.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::extract::Body;
+use super::resolve::find;
+use super::{Api, stopped};
+use crate::api::types::{EventKind, Problem, ProblemCode, SyncNow, SyncReport, SyncedGroup};
+use crate::chain::GroupId;
+use crate::identity::Identity;
+use crate::ledger::{query, state};
+use crate::limits;
+use crate::node::engine::Groups;
+use crate::runtime::Stopping;
+use crate::store::View;
+
+/// One group while its members are waited for.
+struct Pulled {
+    id: GroupId,
+    name: Option<String>,
+    others: Vec<Identity>,
+    /// Who was asked and has not answered.
+    open: BTreeSet<String>,
+    report: SyncedGroup,
+}
+
+pub(super) async fn sync(
+    State(api): State<Arc<Api>>,
+    Body(SyncNow { group }): Body<SyncNow>,
+) -> Result<Json<SyncReport>, Problem> {
+    let is_one = group.is_some();
+    let mut groups = api.read(move |api, view| kept(api, view, group.as_deref())).await?;
+    let mut events = api.node().events.follow(u64::MAX).1;
+    let connected: Vec<Identity> =
+        api.node().peers().await?.into_iter().filter(|info| info.link.is_some()).map(|info| info.peer).collect();
+    for group in &mut groups {
+        // As the machine sees it: members, or everybody where none is known yet.
+        let is_asked = |peer: &&Identity| group.others.is_empty() || group.others.contains(peer);
+        group.open = connected.iter().filter(is_asked).map(ToString::to_string).collect();
+        group.report.peers_asked = group.open.len();
+        let is_alone = group.name.is_some() && group.others.is_empty();
+        if is_alone {
+            group.open.clear();
+            group.report.peers_asked = 0;
+        } else if is_one && group.open.is_empty() {
+            return Err(nobody(group));
+        } else {
+            api.node().sync_now(group.id).await?;
+        }
+    }
+    let mut stop = api.stop.clone();
+    let deadline = tokio::time::sleep(Duration::from_millis(limits::SYNC_WAIT_MS));
+    tokio::pin!(deadline);
+    while groups.iter().any(|group| !group.open.is_empty()) {
+        let received = tokio::select! {
+            biased;
+            () = stopped(&mut stop) => return Err(Stopping.into()),
+            () = &mut deadline => break,
+            received = events.recv() => received,
+        };
+        match received.map(|event| event.kind) {
+            Ok(kind) => groups.iter_mut().for_each(|group| group.take(&kind)),
+            Err(RecvError::Closed) => return Err(Stopping.into()),
+            // Ends may be among what was missed: a pull with nothing left to fetch ends at once.
+            Err(RecvError::Lagged(_)) => {
+                for group in groups.iter().filter(|group| !group.open.is_empty()) {
+                    api.node().sync_now(group.id).await?;
+                }
+            }
+        }
+    }
+    Ok(Json(SyncReport { groups: groups.into_iter().map(|group| group.report).collect() }))
+}
+
+impl Pulled {
+    fn take(&mut self, kind: &EventKind) {
+        match kind {
+            EventKind::SyncFinished { group_id, peer_id, blocks } if *group_id == self.report.group_id => {
+                self.report.blocks_received += blocks;
+                self.report.peers_answered += usize::from(self.open.remove(peer_id));
+            }
+            EventKind::NotShared { group_id, peer_id } if *group_id == self.report.group_id => {
+                self.open.remove(peer_id);
+            }
+            EventKind::PeerDisconnected { peer_id } => {
+                self.open.remove(peer_id);
+            }
+            EventKind::GroupLeft { group_id } if *group_id == self.report.group_id => self.open.clear(),
+            _ => {}
+        }
+    }
+}
+
+fn kept(api: &Api, view: &View, only: Option<&str>) -> Result<Vec<Pulled>, Problem> {
+    let ids = match only {
+        Some(name) => vec![find(view, name)?.id],
+        None => view.groups()?.iter().map(|kept| kept.id).collect(),
+    };
+    let mut groups = Vec::with_capacity(ids.len());
+    for id in ids {
+        let Some(kv) = view.group(&id)? else { continue };
+        let name = state::group(kv.as_ref())?.map(|group| group.name);
+        let members = query::members(kv.as_ref())?.into_iter().map(|(identity, _)| identity);
+        let report = SyncedGroup {
+            group_id: id.to_string(),
+            name: name.clone(),
+            peers_asked: 0,
+            peers_answered: 0,
+            blocks_received: 0,
+        };
+        let others = members.filter(|identity| *identity != api.node().identity).collect();
+        groups.push(Pulled { id, name, others, open: BTreeSet::new(), report });
+    }
+    Ok(groups)
+}
+
+fn nobody(group: &Pulled) -> Problem {
+    let name = group.name.as_deref().unwrap_or(&group.report.group_id);
+    let detail = format!("no member of the group {name} is connected");
+    Problem::new(ProblemCode::NoMemberReachable, detail, "see `lbm ctl peer list`, or add one with `lbm ctl peer add`")
+}
