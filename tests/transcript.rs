@@ -11,18 +11,8 @@ use std::time::Duration;
 use common::{Answer, Daemon, LBM, LBM_NODE, PATIENCE, clean, keys, lbm, private_folder, run, wait_until};
 use serde_json::{Value, json};
 
-const CLAIM_KEYS: [&str; 10] = [
-    "author",
-    "claim_hash",
-    "created_ms",
-    "final",
-    "parent_hash",
-    "retracted",
-    "tags",
-    "text",
-    "title",
-    "claims",
-];
+const CLAIM_KEYS: [&str; 10] =
+    ["author", "claim_hash", "created_ms", "final", "parent_hash", "retracted", "tags", "text", "title", "claims"];
 
 fn claim_keys() -> Vec<&'static str> {
     let mut keys: Vec<_> = CLAIM_KEYS.into_iter().filter(|key| *key != "claims").collect();
@@ -99,8 +89,7 @@ fn two_processes_share_what_their_agents_learned() {
 
     // Claims: from the line, from standard input under another, in bulk.
     let publish = format!("ctl --data {data_a} claim publish --group domain:research");
-    let first =
-        typed(&format!("{publish} --text \"Always validate inputs\" --tags security,validation --json")).done();
+    let first = typed(&format!("{publish} --text \"Always validate inputs\" --tags security,validation --json")).done();
     assert_eq!(keys(&first), ["claim_hash"]);
     let first = first["claim_hash"].as_str().unwrap().to_owned();
     assert_eq!(first.len(), 64);
@@ -146,7 +135,16 @@ fn two_processes_share_what_their_agents_learned() {
 
     // A context, on the machine that did not learn it.
     let context = lbm(&[
-        "ctl", "--data", &data_b, "context", "input validation", "--group", "domain:research", "--top-k", "8", "--json",
+        "ctl",
+        "--data",
+        &data_b,
+        "context",
+        "input validation",
+        "--group",
+        "domain:research",
+        "--top-k",
+        "8",
+        "--json",
     ]);
     let context = context.done();
     assert_eq!(keys(&context), ["claim_hashes", "context", "items"]);
@@ -158,7 +156,8 @@ fn two_processes_share_what_their_agents_learned() {
 
     // Both say the same of the group.
     let members = typed(&format!("ctl --data {data_b} group members domain:research --json")).done();
-    let mut roles: Vec<_> = members["members"].as_array().unwrap().iter().map(|m| (&m["member_id"], &m["role"])).collect();
+    let mut roles: Vec<_> =
+        members["members"].as_array().unwrap().iter().map(|m| (&m["member_id"], &m["role"])).collect();
     roles.sort_by_key(|(_, role)| role.as_str());
     assert_eq!(roles, [(&json!(a.id), &json!("admin")), (&json!(b.id), &json!("member"))]);
     let shown = typed(&format!("ctl --data {data_b} group show domain:research --json")).done();
@@ -331,7 +330,8 @@ fn every_command_that_the_readme_names_exists() {
         let help = run(command, b"");
         assert!(help.ok().stdout.contains("Usage:"), "{line}");
         // `lbm ctl frobnicate --help` must not pass as help of `lbm ctl`.
-        let path: Vec<&str> = words[1..].iter().map(String::as_str).take_while(|word| word.starts_with(char::is_lowercase)).collect();
+        let path: Vec<&str> =
+            words[1..].iter().map(String::as_str).take_while(|word| word.starts_with(char::is_lowercase)).collect();
         if program == LBM && !path.is_empty() && !matches!(path[0], "keys" | "ctl") {
             assert!(help.stdout.contains(&format!("lbm {}", path[0])), "{line}: {}", help.stdout);
         }
@@ -442,7 +442,15 @@ fn the_demo_tells_the_story_and_leaves_nothing_behind() {
     assert_eq!(summary["claims"], 5);
     assert!(summary["propagation_ms"].as_f64().unwrap() < 1_000.0, "{summary}");
     let story = demo(&["demo"]).stdout;
-    for words in ["$ lbm init", "$ lbm-node", "group create", "claim publish", "The network breaks", "kill -9", "same five claims"] {
+    for words in [
+        "$ lbm init",
+        "$ lbm-node",
+        "group create",
+        "claim publish",
+        "The network breaks",
+        "kill -9",
+        "same five claims",
+    ] {
         assert!(story.contains(words), "no `{words}` in:\n{story}");
     }
 }

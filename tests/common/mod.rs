@@ -145,7 +145,11 @@ pub fn run(command: Command, input: &[u8]) -> Answer {
 }
 
 fn shortened(word: &str) -> String {
-    if word.len() > 200 { format!("{}… ({} bytes)", word.chars().take(60).collect::<String>(), word.len()) } else { word.into() }
+    if word.len() > 200 {
+        format!("{}… ({} bytes)", word.chars().take(60).collect::<String>(), word.len())
+    } else {
+        word.into()
+    }
 }
 
 fn read(mut from: impl Read) -> String {
@@ -338,13 +342,23 @@ impl Daemon {
         self.signal("TERM");
         let mut running = self.running.take().expect("it runs");
         let status = ended(&mut running.child, PATIENCE);
-        let took = started.elapsed();
         if status.is_none() {
             drop(running.child.kill());
             drop(running.child.wait());
-            panic!("{} does not end on SIGTERM\n{}", self.name, self.said());
         }
-        (status.unwrap().code(), took)
+        (status.unwrap_or_else(|| panic!("{} does not end on SIGTERM", self.name)).code(), started.elapsed())
+    }
+
+    /// Waits for its end, which must have this exit code.
+    #[track_caller]
+    pub fn ended(&mut self, code: Option<i32>) {
+        let mut running = self.running.take().expect("it runs");
+        let status = ended(&mut running.child, PATIENCE);
+        if status.is_none() {
+            drop(running.child.kill());
+            drop(running.child.wait());
+        }
+        assert_eq!(status.expect("it ends").code(), code, "{}", self.said());
     }
 
     /// Sends it a signal.
