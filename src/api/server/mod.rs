@@ -213,3 +213,6 @@ async fn connection(stream: UnixStream, router: Router, mut stop: watch::Receive
         tracing::debug!(%error, "a client's connection broke");
     }
 }
+
+#[cfg(test)]
+mod tests;
