@@ -1,0 +1,474 @@
+//! What the README and the issue promise, typed into real processes: each command, its exit code, and its keys.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use common::{Answer, Daemon, LBM, LBM_NODE, PATIENCE, clean, keys, lbm, private_folder, run, wait_until};
+use serde_json::{Value, json};
+
+const CLAIM_KEYS: [&str; 10] =
+    ["author", "claim_hash", "created_ms", "final", "parent_hash", "retracted", "tags", "text", "title", "claims"];
+
+fn claim_keys() -> Vec<&'static str> {
+    let mut keys: Vec<_> = CLAIM_KEYS.into_iter().filter(|key| *key != "claims").collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// Runs `lbm` with the words of `line`.
+#[track_caller]
+fn typed(line: &str) -> Answer {
+    lbm(&words(line).iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The words of a shell line, with double quotes; without a comment and `&` at its end.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quoted, mut is_word) = (vec![], String::new(), false, false);
+    for c in line.chars() {
+        match c {
+            '#' if !quoted && !is_word => break,
+            '"' => {
+                quoted = !quoted;
+                is_word = true;
+            }
+            ' ' if !quoted => {
+                if is_word {
+                    words.push(std::mem::take(&mut word));
+                }
+                is_word = false;
+            }
+            c => {
+                word.push(c);
+                is_word = true;
+            }
+        }
+    }
+    if is_word {
+        words.push(word);
+    }
+    words.retain(|word| word != "&");
+    words
+}
+
+// ---- the transcript of the issue ------------------------------------------------------------------------------
+
+#[test]
+fn two_processes_share_what_their_agents_learned() {
+    let (mut a, mut b) = (Daemon::prepared("alice"), Daemon::prepared("bob"));
+    a.args(&["--listen", "/ip4/127.0.0.1/tcp/0", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--no-mdns"]);
+    a.restart();
+    b.restart();
+    let (data_a, data_b) = (a.data.display().to_string(), b.data.display().to_string());
+
+    // Who and where.
+    let status = typed(&format!("ctl --data {data_a} status --json")).done();
+    assert_eq!(keys(&status), ["groups", "listen", "name", "node_id", "peers", "uptime_s", "version"]);
+    assert_eq!((&status["name"], &status["node_id"]), (&json!("alice"), &json!(a.id)));
+    assert_eq!((&status["version"], &status["groups"]), (&json!(env!("CARGO_PKG_VERSION")), &json!(0)));
+    let listen: Vec<&str> = status["listen"].as_array().unwrap().iter().map(|at| at.as_str().unwrap()).collect();
+    assert_eq!(listen.len(), 2, "{listen:?}");
+    for address in &listen {
+        assert!(address.ends_with(&format!("/p2p/{}", a.id)), "{address}");
+        assert!(!address.contains("/tcp/0/") && !address.contains("/udp/0/"), "{address}");
+    }
+    assert_eq!(a.addresses(), listen, "the ready line says the same");
+
+    // A group, and who is in it.
+    let created = typed(&format!("ctl --data {data_a} group create --name domain:research --json")).done();
+    assert_eq!(keys(&created), ["group_id", "name"]);
+    assert_eq!(created["name"], "domain:research");
+    let group = created["group_id"].as_str().unwrap().to_owned();
+    let add = format!("ctl --data {data_a} group add-member --group domain:research --member {} --role member", b.id);
+    let added = typed(&format!("{add} --json")).done();
+    assert_eq!(added, json!({"group_id": group, "member_id": b.id, "role": "member"}));
+
+    // Claims: from the line, from standard input under another, in bulk.
+    let publish = format!("ctl --data {data_a} claim publish --group domain:research");
+    let first = typed(&format!("{publish} --text \"Always validate inputs\" --tags security,validation --json")).done();
+    assert_eq!(keys(&first), ["claim_hash"]);
+    let first = first["claim_hash"].as_str().unwrap().to_owned();
+    assert_eq!(first.len(), 64);
+    let second = a.ctl_with(
+        &["claim", "publish", "--group", &group, "--text", "-", "--parent", &first],
+        "At the edge,\nbefore anything else: zuerst prüfen ✓\n".as_bytes(),
+    );
+    let second = second.text("claim_hash");
+    let bulk = format!(
+        "{{\"text\":\"one\",\"tags\":[\"a\",\"b\"]}}\n\n{{\"text\":\"two\",\"parent_hash\":\"{first}\"}}\n{}",
+        (0..1_200).map(|n| format!("{{\"text\":\"claim {n} of many\"}}\n")).collect::<String>()
+    );
+    let bulk = a.ctl_with(&["claim", "publish", "--group", "domain:research", "--file", "-"], bulk.as_bytes());
+    let published = bulk.done();
+    assert_eq!(keys(&published), ["blocks", "claim_hashes", "published"]);
+    assert_eq!((&published["published"], published["claim_hashes"].as_array().unwrap().len()), (&json!(1_202), 1_202));
+    assert!(published["blocks"].as_u64().unwrap() <= 13, "as few blocks as the limits allow: {}", published["blocks"]);
+
+    // The other machine.
+    let added = typed(&format!("ctl --data {data_b} peer add --addr {} --json", listen[0])).done();
+    assert_eq!(added["peer_id"], a.id.as_str());
+    let joined = typed(&format!("ctl --data {data_b} group join {group} --json"));
+    let joined = joined.done();
+    assert_eq!(joined["joined"], true);
+    assert_eq!((&joined["claims"], &joined["role"]), (&json!(1_204), &json!("member")), "{joined}");
+    assert_eq!(b.claims("domain:research").len(), 1_204, "done means done");
+
+    let list = typed(&format!("ctl --data {data_b} claim list --group domain:research --limit 2 --json")).done();
+    assert_eq!(keys(&list), ["claims", "next_cursor"]);
+    let rows = list["claims"].as_array().unwrap();
+    assert_eq!(keys(&rows[0]), claim_keys());
+    assert_eq!(rows[0]["claim_hash"], first.as_str());
+    assert_eq!(rows[0]["text"], "Always validate inputs");
+    assert_eq!(rows[0]["tags"], json!(["security", "validation"]));
+    assert_eq!((&rows[0]["author"], &rows[0]["parent_hash"]), (&json!(a.id), &Value::Null));
+    assert_eq!((&rows[0]["retracted"], &rows[0]["final"]), (&json!(false), &json!(false)));
+    assert_eq!(rows[1]["claim_hash"], second.as_str());
+    assert_eq!(rows[1]["parent_hash"], first.as_str());
+    assert_eq!(rows[1]["text"], "At the edge,\nbefore anything else: zuerst prüfen ✓", "without the last line end");
+    let cursor = list["next_cursor"].as_str().unwrap();
+    let next = b.ctl(&["claim", "list", "--group", &group, "--limit", "1", "--cursor", cursor]).done();
+    assert_eq!(next["claims"][0]["text"], "one");
+
+    // A context, on the machine that did not learn it.
+    let context = lbm(&[
+        "ctl",
+        "--data",
+        &data_b,
+        "context",
+        "input validation",
+        "--group",
+        "domain:research",
+        "--top-k",
+        "8",
+        "--json",
+    ]);
+    let context = context.done();
+    assert_eq!(keys(&context), ["claim_hashes", "context", "items"]);
+    assert_eq!(context["claim_hashes"][0], first.as_str());
+    assert!(context["context"].as_str().unwrap().contains("Always validate inputs"));
+    assert_eq!(context["items"].as_array().unwrap().len(), context["claim_hashes"].as_array().unwrap().len());
+    let item_keys = ["author", "claim_hash", "created_ms", "score", "tags", "text", "title", "why"];
+    assert_eq!(keys(&context["items"][0]), item_keys);
+
+    // Both say the same of the group.
+    let members = typed(&format!("ctl --data {data_b} group members domain:research --json")).done();
+    let mut roles: Vec<_> =
+        members["members"].as_array().unwrap().iter().map(|m| (&m["member_id"], &m["role"])).collect();
+    roles.sort_by_key(|(_, role)| role.as_str());
+    assert_eq!(roles, [(&json!(a.id), &json!("admin")), (&json!(b.id), &json!("member"))]);
+    let shown = typed(&format!("ctl --data {data_b} group show domain:research --json")).done();
+    assert_eq!((&shown["group_id"], &shown["claims"]), (&json!(group), &json!(1_204)));
+    let by_prefix = typed(&format!("ctl --data {data_b} group show {} --json", &group[..10])).done();
+    assert_eq!(by_prefix["name"], "domain:research");
+    let verified = typed(&format!("ctl --data {data_b} group verify domain:research --json")).done();
+    assert_eq!(keys(&verified), ["blocks", "faults", "final_blocks", "ok", "state_hash"]);
+    assert_eq!((&verified["ok"], &verified["faults"]), (&json!(true), &json!([])));
+    assert_eq!(verified["state_hash"], shown["state_hash"]);
+    assert_eq!(a.verified(&group), b.verified(&group));
+
+    // It lives on: a claim of either is on the other at once, and a retraction too.
+    let third = b.publish("domain:research", "A queue without a bound is a crash with a delay");
+    a.wait_for_claims(&group, &[&third]);
+    b.ctl(&["claim", "retract", &third, "--group", &group]).ok();
+    wait_until(PATIENCE, "the retraction arrives", || {
+        a.ctl(&["claim", "show", &third, "--group", &group]).done()["retracted"] == true
+    });
+    assert_eq!(a.verified(&group), b.verified(&group));
+    let thread = b.ctl(&["claim", "thread", &second, "--group", &group]).done();
+    let depths: Vec<_> = thread["claims"].as_array().unwrap().iter().map(|c| c["depth"].as_u64().unwrap()).collect();
+    assert_eq!((&thread["root_hash"], depths), (&json!(first), vec![0, 1, 1]));
+
+    // Graceful ends; all of it is there again.
+    assert_eq!((a.stop().0, b.stop().0), (Some(0), Some(0)));
+    assert!(!common::is_there(a.data.join("lbm.sock")), "the socket goes with the daemon");
+    b.restart();
+    assert_eq!(b.claims(&group).len(), 1_205);
+}
+
+#[test]
+fn the_other_commands_answer_with_their_keys() {
+    let (a, b, group) = common::pair("others");
+    let claim = a.publish(&group, "one claim");
+    b.wait_for_claims(&group, &[&claim]);
+    let stats = a.ctl(&["group", "stats", &group]).done();
+    assert_eq!((&stats["members"], &stats["claims"], &stats["rejected_blocks"]), (&json!(2), &json!(1), &json!(0)));
+    let health = a.ctl(&["health"]).done();
+    assert_eq!(health["ok"], true, "{health}");
+    let recent = b.ctl(&["claim", "recent", "--group", &group, "--since", "1h"]).done();
+    assert_eq!(recent["claims"][0]["claim_hash"], claim.as_str());
+    assert_eq!(a.ctl(&["rejected"]).done(), json!({"rejected": [], "next_cursor": null}));
+    let synced = b.ctl(&["sync"]).done();
+    assert_eq!(synced["groups"][0]["peers_asked"], 1, "{synced}");
+    assert_eq!(synced["groups"][0]["peers_answered"], 1, "{synced}");
+    let experience = a.ctl_with(&["experience", "submit", "--group", &group, "--file", "-"], b"{\"steps\": 3}");
+    assert_eq!(keys(&experience.done()), ["experience_hash"]);
+    let peers = b.ctl(&["peer", "list"]).done();
+    let peer = &peers["peers"][0];
+    assert_eq!(keys(peer), ["addresses", "alias", "connected", "last_seen_ms", "peer_id", "source"]);
+    assert_eq!((&peer["peer_id"], &peer["connected"]), (&json!(a.id), &json!(true)));
+    let events = a.ctl(&["events"]).ok().stdout.clone();
+    let published = events.lines().filter(|line| line.contains("claim_published") && line.contains(&claim));
+    assert_eq!(published.count(), 1, "{events}");
+    a.ctl(&["group", "set-role", "--group", &group, "--member", &b.id, "--role", "viewer"]).ok();
+    wait_until(PATIENCE, "the new role arrives", || b.ctl(&["group", "show", &group]).done()["role"] == "viewer");
+    a.ctl(&["group", "remove-member", "--group", &group, "--member", &b.id]).ok();
+    let members = a.ctl(&["group", "members", &group]).done();
+    assert_eq!(members["members"].as_array().unwrap().len(), 1);
+    b.ctl(&["group", "leave", &group]).ok();
+    assert_eq!(b.ctl(&["group", "list"]).done(), json!({"groups": []}));
+    b.ctl(&["peer", "remove", &a.id]).ok();
+    let config = a.lbm(&["config", "--json"]).done();
+    assert_eq!(keys(&config), ["data", "data_origin", "settings"]);
+}
+
+#[test]
+fn data_and_json_are_accepted_anywhere_on_the_line() {
+    let daemon = Daemon::start("anywhere");
+    let data = daemon.data.to_str().unwrap();
+    let group = daemon.found("g");
+    let wanted = daemon.ctl(&["group", "members", &group]).done();
+    for line in [
+        format!("--data {data} --json ctl group members g"),
+        format!("ctl --json --data {data} group members g"),
+        format!("ctl group --data {data} --json members g"),
+        format!("--json ctl group members --data {data} g"),
+        format!("ctl group members g --json --data {data}"),
+        format!("ctl group members g --json --data={data}"),
+    ] {
+        assert_eq!(typed(&line).done(), wanted, "{line}");
+    }
+    let people = typed(&format!("ctl group members g --data {data}"));
+    assert!(people.ok().stdout.contains(&daemon.id) && people.json_is_none(), "{people:#?}");
+    let mut by_environment = clean(Command::new(LBM));
+    by_environment.args(["ctl", "group", "members", "g", "--json"]).env("LB_DATA", data);
+    let output = by_environment.output().unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), wanted);
+}
+
+trait NoJson {
+    fn json_is_none(&self) -> bool;
+}
+
+impl NoJson for Answer {
+    fn json_is_none(&self) -> bool {
+        serde_json::from_str::<Value>(&self.stdout).is_err()
+    }
+}
+
+#[test]
+fn blocks_that_the_ledger_refuses_are_kept_and_listed() {
+    let (a, mut b, group) = common::pair("refusals");
+    let before = b.publish(&group, "while still a member");
+    a.wait_for_claims(&group, &[&before]);
+    // Apart, Bob writes what he is no longer allowed to.
+    b.stop();
+    a.ctl(&["group", "remove-member", "--group", &group, "--member", &b.id]).ok();
+    for n in 0..20 {
+        a.publish(&group, &format!("meanwhile {n}"));
+    }
+    a.add(&group, &b.id, "viewer");
+    b.args(&["--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"]);
+    assert!(a.ctl(&["rejected"]).done()["rejected"].as_array().unwrap().is_empty());
+    b.restart();
+    wait_until(PATIENCE, "Bob learns that he only reads", || {
+        b.ctl(&["group", "show", &group]).done()["role"] == "viewer"
+    });
+    b.ctl(&["claim", "publish", "--group", &group, "--text", "not allowed"]).refused(1, &["viewer"]);
+    assert_eq!(a.verified(&group), b.verified(&group));
+}
+
+// ---- the README -----------------------------------------------------------------------------------------------
+
+fn readme() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+}
+
+/// The code blocks of a part of the README, line by line.
+fn code_blocks(text: &str) -> Vec<Vec<String>> {
+    let inside = text.split("```").skip(1).step_by(2);
+    inside.map(|block| block.lines().skip(1).map(str::to_owned).collect()).collect()
+}
+
+/// What stands between single backticks outside of code blocks.
+fn inline_code(text: &str) -> Vec<String> {
+    let outside: String = text.split("```").step_by(2).collect();
+    outside.replace('\n', " ").split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_that_the_readme_names_exists() {
+    let readme = readme();
+    let id = lbm(&["init", "--data", private_folder().path().join("x").to_str().unwrap(), "--json"]).text("node_id");
+    let mut lines: Vec<String> = code_blocks(&readme).into_iter().flatten().collect();
+    for code in inline_code(&readme) {
+        // `lbm keys show\|encrypt` in a table, `lbm ctl status|health`.
+        let code = code.replace("\\|", "|");
+        let words: Vec<&str> = code.split(' ').collect();
+        let Some(at) = words.iter().position(|word| word.contains('|')) else {
+            lines.push(code);
+            continue;
+        };
+        let each = words[at].split('|').map(|one| [&words[..at], &[one], &words[at + 1..]].concat().join(" "));
+        lines.extend(each);
+    }
+    let mut seen = 0;
+    for line in lines {
+        let line = line.replace("12D3KooW…", &id);
+        let words = words(&line);
+        let program = match words.first().map(String::as_str) {
+            Some("lbm") => LBM,
+            Some("lbm-node") => LBM_NODE,
+            _ => continue,
+        };
+        seen += 1;
+        let mut command = Command::new(program);
+        command.args(&words[1..]).arg("--help");
+        let help = run(command, b"");
+        assert!(help.ok().stdout.contains("Usage:"), "{line}");
+        // `lbm ctl frobnicate --help` must not pass as help of `lbm ctl`.
+        let path: Vec<&str> =
+            words[1..].iter().map(String::as_str).take_while(|word| word.starts_with(char::is_lowercase)).collect();
+        if program == LBM && !path.is_empty() && !matches!(path[0], "keys" | "ctl") {
+            assert!(help.stdout.contains(&format!("lbm {}", path[0])), "{line}: {}", help.stdout);
+        }
+    }
+    assert!(seen > 40, "the README is read wrongly: {seen}");
+    lbm(&["ctl", "frobnicate", "--help"]);
+}
+
+#[test]
+fn the_readme_makes_two_machines_share() {
+    let readme = readme();
+    let part = readme.split("\n## ").find(|part| part.starts_with("Two machines")).unwrap();
+    let [setup, first, second] = code_blocks(part).try_into().unwrap();
+    let folder = private_folder();
+    let mut machines = Vec::new();
+    for name in ["alice", "bob"] {
+        let data = folder.path().join(name);
+        for line in &setup {
+            let words = words(&line.replace("--name alice", &format!("--name {name}")));
+            match words.first().map(String::as_str) {
+                Some("lbm") => drop(on(&data, &words)),
+                Some("lbm-node") => machines.push(Background::start(&data, &words)),
+                other => panic!("unexpected in the README: {other:?}"),
+            }
+        }
+    }
+    let (alice, bob) = (folder.path().join("alice"), folder.path().join("bob"));
+    let id = on(&bob, &words("lbm keys show --json")).json()["node_id"].as_str().unwrap().to_owned();
+    for line in first {
+        on(&alice, &words(&line.replace("12D3KooW…", &id)));
+    }
+    let groups = on(&alice, &words("lbm ctl group list --json")).json();
+    let group = groups["groups"][0]["group_id"].as_str().unwrap().to_owned();
+    // Multicast does not reach across loopback.
+    let status = on(&alice, &words("lbm ctl status --json")).json();
+    on(&bob, &words(&format!("lbm ctl peer add --addr {}", status["listen"][0].as_str().unwrap())));
+    let mut last = None;
+    for line in second {
+        last = Some(on(&bob, &words(&line.replace("5f0c…", &group))));
+    }
+    let context = last.unwrap().stdout;
+    assert!(context.contains("Always validate inputs"), "{context}");
+}
+
+/// Runs a line of the README on a machine, whose data folder the environment names.
+#[track_caller]
+fn on(data: &Path, words: &[String]) -> Answer {
+    let mut command = clean(Command::new("env"));
+    command.arg(format!("LB_DATA={}", data.display())).arg(LBM).args(&words[1..]);
+    let answer = run(command, b"");
+    answer.ok();
+    answer
+}
+
+/// A program that goes when this does.
+struct Background(std::process::Child);
+
+impl Background {
+    fn start(data: &Path, words: &[String]) -> Self {
+        let mut command = clean(Command::new(LBM_NODE));
+        command.args(&words[1..]).env("LB_DATA", data).env("LB_LISTEN", "/ip4/127.0.0.1/tcp/0").env("LB_MDNS", "false");
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let background = Self(child);
+        assert!(line.starts_with("ready "), "{line}");
+        background
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+// ---- the demo -------------------------------------------------------------------------------------------------
+
+/// Nothing of the demo is left: no file in its folder for what is temporary, and no process that names it.
+#[track_caller]
+fn assert_nothing_left(folder: &Path) {
+    let left: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(processes_of(folder), Vec::<String>::new());
+}
+
+/// The command lines of processes that name the folder.
+fn processes_of(folder: &Path) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let lines = processes.filter_map(|entry| std::fs::read_to_string(entry.path().join("cmdline")).ok());
+    lines.filter(|line| line.contains(folder.to_str().unwrap())).map(|line| line.replace('\0', " ")).collect()
+}
+
+#[test]
+fn the_demo_tells_the_story_and_leaves_nothing_behind() {
+    let folder = private_folder();
+    let demo = |args: &[&str]| {
+        let mut command = Command::new(LBM);
+        command.args(args).env("TMPDIR", folder.path());
+        let answer = run(command, b"");
+        answer.ok();
+        assert_nothing_left(folder.path());
+        answer
+    };
+    let summary = demo(&["demo", "--json"]).json();
+    assert_eq!(keys(&summary), ["claims", "propagation_ms", "seconds", "state_hash"]);
+    assert_eq!(summary["claims"], 5);
+    assert!(summary["propagation_ms"].as_f64().unwrap() < 1_000.0, "{summary}");
+    let story = demo(&["demo"]).stdout;
+    for words in [
+        "$ lbm init",
+        "$ lbm-node",
+        "group create",
+        "claim publish",
+        "The network breaks",
+        "kill -9",
+        "same five claims",
+    ] {
+        assert!(story.contains(words), "no `{words}` in:\n{story}");
+    }
+}
+
+#[test]
+fn a_demo_that_is_stopped_leaves_nothing_behind() {
+    let folder = private_folder();
+    let mut command = clean(Command::new(LBM));
+    command.arg("demo").env("TMPDIR", folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut demo = command.spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    // In the middle of it, with three daemons.
+    assert!(lines.any(|line| line.is_ok_and(|line| line.contains("claim publish"))));
+    assert_eq!(processes_of(folder.path()).len(), 3);
+    assert!(Command::new("kill").args(["-INT", &demo.id().to_string()]).status().unwrap().success());
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    let status = demo.wait().unwrap();
+    assert_eq!(status.code(), Some(1), "{rest:?}");
+    wait_until(Duration::from_secs(5), "its daemons are gone", || processes_of(folder.path()).is_empty());
+    assert_nothing_left(folder.path());
+}
