@@ -261,8 +261,18 @@ pub fn block(kv: &dyn Read, key: &LineKey) -> Result<Unverified, KvError> {
 /// # Errors
 /// [`KvError`] where the store fails or the block is not there.
 pub fn body(kv: &dyn Read, key: &LineKey) -> Result<Body, KvError> {
+    body_and_id(kv, key).map(|(_, body)| body)
+}
+
+/// A stored block's id and body, read.
+///
+/// # Errors
+/// [`KvError`] where the store fails or the block is not there.
+pub fn body_and_id(kv: &dyn Read, key: &LineKey) -> Result<(BlockId, Body), KvError> {
     let block = block(kv, key)?;
-    cbor::decode_lenient(&block.body, limits::BLOCK_BYTES).map_err(|_| KvError::damaged(Table::Line, &key.0))
+    let damaged = |_| KvError::damaged(Table::Line, key.as_bytes());
+    let body = cbor::decode_lenient(&block.body, limits::BLOCK_BYTES).map_err(damaged)?;
+    Ok((BlockId::of(&block.body), body))
 }
 
 /// Visits an author's blocks from `seq` on, ascending: their keys, and themselves as received.

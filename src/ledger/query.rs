@@ -122,9 +122,7 @@ fn walk_block(
     direction: Direction,
     visit: &mut dyn FnMut(Place, ClaimId, ClaimRow) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, KvError> {
-    let block = rows::block(kv, &line)?;
-    let id = BlockId::of(&block.body);
-    let body = rows::body(kv, &line)?;
+    let (id, body) = rows::body_and_id(kv, &line)?;
     let claims: Vec<u32> = (0..)
         .zip(body.transactions())
         .filter_map(|(index, transaction)| matches!(transaction, Transaction::Claim(_)).then_some(index))
