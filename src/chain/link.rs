@@ -165,7 +165,7 @@ pub fn link<B: Block>(kv: &dyn Read, block: B) -> Result<Link<B>, LinkFailure> {
     Ok(Link::Linked(Linked(block)))
 }
 
-/// Writes a linked block's places: everything but its bytes, which [`rows::set_block`] writes once they are signed.
+/// Writes a linked block's places: everything but its bytes, which `rows::set_block` writes once they are signed.
 ///
 /// Tells whether the block is a second one with its author's number: proof of equivocation.
 ///

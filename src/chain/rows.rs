@@ -29,11 +29,18 @@ use crate::limits;
 
 cbor_array! {
     /// How much there is.
+    #[derive(Default)]
     pub struct Counters {
         /// Blocks stored; also the next number of `Log`.
         pub blocks: u64,
         /// Blocks whose transactions the ledger refuses at their place.
         pub refused: u64,
+        /// Claims that applied blocks have published, retracted ones included.
+        pub claims: u64,
+        /// Claims that applied blocks have taken back.
+        pub retracted: u64,
+        /// Experiences that applied blocks have published.
+        pub experiences: u64,
         /// Bytes of block bodies.
         pub bytes: u64,
         /// The greatest height.
@@ -138,7 +145,7 @@ pub(crate) fn write_row<T: Serialize>(kv: &mut Overlay<'_>, table: Table, key: V
 /// # Errors
 /// [`KvError`] where the store fails.
 pub fn counters(kv: &dyn Read) -> Result<Counters, KvError> {
-    Ok(read_row(kv, Table::Meta, COUNTERS)?.unwrap_or(Counters { blocks: 0, refused: 0, bytes: 0, height: 0 }))
+    Ok(read_row(kv, Table::Meta, COUNTERS)?.unwrap_or_default())
 }
 
 pub(crate) fn set_counters(kv: &mut Overlay<'_>, counters: &Counters) {

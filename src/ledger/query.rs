@@ -250,43 +250,6 @@ pub fn final_blocks(kv: &dyn Read) -> Result<u64, KvError> {
     Ok(count)
 }
 
-/// How much has been published. Counted by a walk over all of it.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Claims {
-    /// Claims, retracted ones included.
-    pub claims: u64,
-    /// Claims that were taken back.
-    pub retracted: u64,
-    /// Experiences.
-    pub experiences: u64,
-}
-
-/// Counts what has been published.
-///
-/// # Errors
-/// [`KvError`] where the store fails.
-pub fn count(kv: &dyn Read) -> Result<Claims, KvError> {
-    let mut count = Claims::default();
-    let mut failed = Ok(());
-    kv.scan_prefix(Table::State, b"c", &mut |key, value| match parse_row::<ClaimRow>(Table::State, key, value) {
-        Ok(row) => {
-            count.claims += 1;
-            count.retracted += u64::from(row.retracted_by.is_some());
-            ControlFlow::Continue(())
-        }
-        Err(error) => {
-            failed = Err(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    failed?;
-    kv.scan_prefix(Table::State, b"x", &mut |_, _| {
-        count.experiences += 1;
-        ControlFlow::Continue(())
-    })?;
-    Ok(count)
-}
-
 /// Visits the whole order.
 ///
 /// # Errors
