@@ -262,3 +262,6 @@ impl Check<'_> {
         Ok(Report { state_hash: folded, blocks: self.blocks, faults: self.faults })
     }
 }
+
+#[cfg(test)]
+mod tests;

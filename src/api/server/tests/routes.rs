@@ -127,7 +127,7 @@ async fn claims_are_published_found_and_taken_back() {
     assert_eq!(thread.claims[1].claim.claim_hash, second);
 
     let context = client.context(&group, &context_query("input validation")).await.unwrap();
-    assert_eq!(context.claim_hashes, [first.clone()]);
+    assert_eq!(context.claim_hashes, std::slice::from_ref(&first));
     assert!(
         context.context.contains("Always validate inputs") && context.items[0].why.contains("valid"),
         "{context:?}"
