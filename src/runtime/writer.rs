@@ -51,9 +51,18 @@ pub enum Told {
     Ingested(Ticket, Result<Ingested, NotIngested>),
 }
 
+/// What was not handed on of a peer's batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing was left out.
+    None,
+    /// Blocks that are dated ahead of our clock, or need a newer version. The report says so, so that nobody takes them for stored.
+    Early,
+}
+
 enum Job {
     Write(Task, oneshot::Sender<Result<Reply, WriteError>>),
-    Ingest(Task, Ticket),
+    Ingest(Task, Ticket, Rest),
     Register(Registry, oneshot::Sender<Result<(), WriteError>>),
 }
 
@@ -118,9 +127,9 @@ impl Writer {
     }
 
     /// Hands on a peer's batch, waiting for a place in the queue. Its report comes as [`Told::Ingested`]. Not for async tasks.
-    pub fn ingest_blocking(&self, task: Task, ticket: Ticket) {
+    pub fn ingest_blocking(&self, task: Task, ticket: Ticket, rest: Rest) {
         // A writer that is gone reports nothing; so is the driver then.
-        let _stopping = self.jobs.blocking_send(Job::Ingest(task, ticket));
+        let _stopping = self.jobs.blocking_send(Job::Ingest(task, ticket, rest));
     }
 
     /// Jobs that wait.
@@ -133,7 +142,7 @@ impl Writer {
 /// To whom a reply goes.
 enum ReplyTo {
     Caller(oneshot::Sender<Result<Reply, WriteError>>),
-    Machine(Ticket),
+    Machine(Ticket, Rest),
 }
 
 struct Worker {
@@ -157,7 +166,7 @@ impl Worker {
             for job in jobs.drain(..) {
                 match job {
                     Job::Write(task, answer) => tasks.push((ReplyTo::Caller(answer), task)),
-                    Job::Ingest(task, ticket) => tasks.push((ReplyTo::Machine(ticket), task)),
+                    Job::Ingest(task, ticket, rest) => tasks.push((ReplyTo::Machine(ticket, rest), task)),
                     Job::Register(registry, answer) => {
                         // What came before may concern a group that is left now.
                         self.run(std::mem::take(&mut tasks));
@@ -225,8 +234,11 @@ impl Worker {
     fn reply(&self, to: ReplyTo, result: Result<Reply, WriteError>) {
         match to {
             ReplyTo::Caller(answer) => drop(answer.send(result)),
-            ReplyTo::Machine(ticket) => {
+            ReplyTo::Machine(ticket, rest) => {
                 let result = match result {
+                    Ok(Reply::Ingested(report)) if rest == Rest::Early && report.fault.is_none() => {
+                        Err(NotIngested::NotYet)
+                    }
                     Ok(Reply::Ingested(report)) => Ok(report),
                     Ok(Reply::Founded(_) | Reply::Written(_)) | Err(_) => Err(NotIngested::Failed),
                 };
