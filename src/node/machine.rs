@@ -126,7 +126,7 @@ impl Machine {
                 }
             }
             Input::Asked { peer, id, request } => self.asked(now_ms, peer, id, request, &mut out),
-            Input::Malformed(peer) => self.blame(now_ms, peer, Severity::High, "a message that is none", &mut out),
+            Input::Malformed(peer, severity) => self.blame(now_ms, peer, severity, "a message that is none", &mut out),
             Input::Answered { ticket, result } => self.answered(now_ms, rng, ticket, result, &mut out),
             Input::Served(peer) => {
                 if let Some(peer) = self.peers.get_mut(&peer) {
