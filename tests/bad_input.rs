@@ -1,6 +1,7 @@
 //! Whatever is wrong with what a person, a file or a disk gives: one sentence that says what to do, the right exit code, and
 //! nothing half done.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "shown where a test fails")]
 
 mod common;
 
@@ -76,6 +77,7 @@ impl Scene {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn each_refusal_of_the_daemon_is_one_sentence_and_changes_nothing() {
     let scene = Scene::set();
     let Scene { alice, bob, viewer, gone, group, claim } = &scene;
@@ -429,7 +431,7 @@ fn a_database_of_another_node_of_a_newer_version_or_damaged_is_left_alone() {
     daemon.fails_to_start().refused(1, &["newer version", "99", "upgrade"]);
     assert!(set_schema(&database, 1) == 99 && !newer.is_empty());
     daemon.restart();
-    assert_eq!(daemon.claims(&group), [claim.clone()]);
+    assert_eq!(daemon.claims(&group), std::slice::from_ref(&claim));
     daemon.stop();
 
     std::fs::write(&database, b"this is no database, but somebody's letter").unwrap();

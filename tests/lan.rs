@@ -2,6 +2,7 @@
 //!
 //! Needs root and iproute2; where there are none each test says so loudly.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "shown where a test fails")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! What the README and the issue promise, typed into real processes: each command, its exit code, and its keys.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "shown where a test fails")]
 
 mod common;
 
@@ -11,14 +12,9 @@ use std::time::Duration;
 use common::{Answer, Daemon, LBM, LBM_NODE, PATIENCE, clean, keys, lbm, private_folder, run, wait_until};
 use serde_json::{Value, json};
 
-const CLAIM_KEYS: [&str; 10] =
-    ["author", "claim_hash", "created_ms", "final", "parent_hash", "retracted", "tags", "text", "title", "claims"];
-
-fn claim_keys() -> Vec<&'static str> {
-    let mut keys: Vec<_> = CLAIM_KEYS.into_iter().filter(|key| *key != "claims").collect();
-    keys.sort_unstable();
-    keys
-}
+/// The keys of one claim in a listing, sorted.
+const CLAIM_KEYS: [&str; 9] =
+    ["author", "claim_hash", "created_ms", "final", "parent_hash", "retracted", "tags", "text", "title"];
 
 /// Runs `lbm` with the words of `line`.
 #[track_caller]
@@ -58,6 +54,7 @@ fn words(line: &str) -> Vec<String> {
 // ---- the transcript of the issue ------------------------------------------------------------------------------
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one story, told in its sequence")]
 fn two_processes_share_what_their_agents_learned() {
     let (mut a, mut b) = (Daemon::prepared("alice"), Daemon::prepared("bob"));
     a.args(&["--listen", "/ip4/127.0.0.1/tcp/0", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--no-mdns"]);
@@ -120,7 +117,7 @@ fn two_processes_share_what_their_agents_learned() {
     let list = typed(&format!("ctl --data {data_b} claim list --group domain:research --limit 2 --json")).done();
     assert_eq!(keys(&list), ["claims", "next_cursor"]);
     let rows = list["claims"].as_array().unwrap();
-    assert_eq!(keys(&rows[0]), claim_keys());
+    assert_eq!(keys(&rows[0]), CLAIM_KEYS);
     assert_eq!(rows[0]["claim_hash"], first.as_str());
     assert_eq!(rows[0]["text"], "Always validate inputs");
     assert_eq!(rows[0]["tags"], json!(["security", "validation"]));
@@ -242,21 +239,14 @@ fn data_and_json_are_accepted_anywhere_on_the_line() {
         assert_eq!(typed(&line).done(), wanted, "{line}");
     }
     let people = typed(&format!("ctl group members g --data {data}"));
-    assert!(people.ok().stdout.contains(&daemon.id) && people.json_is_none(), "{people:#?}");
+    assert!(
+        people.ok().stdout.contains(&daemon.id) && serde_json::from_str::<Value>(&people.stdout).is_err(),
+        "{people:#?}"
+    );
     let mut by_environment = clean(Command::new(LBM));
     by_environment.args(["ctl", "group", "members", "g", "--json"]).env("LB_DATA", data);
     let output = by_environment.output().unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), wanted);
-}
-
-trait NoJson {
-    fn json_is_none(&self) -> bool;
-}
-
-impl NoJson for Answer {
-    fn json_is_none(&self) -> bool {
-        serde_json::from_str::<Value>(&self.stdout).is_err()
-    }
 }
 
 #[test]
@@ -329,15 +319,9 @@ fn every_command_that_the_readme_names_exists() {
         command.args(&words[1..]).arg("--help");
         let help = run(command, b"");
         assert!(help.ok().stdout.contains("Usage:"), "{line}");
-        // `lbm ctl frobnicate --help` must not pass as help of `lbm ctl`.
-        let path: Vec<&str> =
-            words[1..].iter().map(String::as_str).take_while(|word| word.starts_with(char::is_lowercase)).collect();
-        if program == LBM && !path.is_empty() && !matches!(path[0], "keys" | "ctl") {
-            assert!(help.stdout.contains(&format!("lbm {}", path[0])), "{line}: {}", help.stdout);
-        }
     }
     assert!(seen > 40, "the README is read wrongly: {seen}");
-    lbm(&["ctl", "frobnicate", "--help"]);
+    assert_eq!(lbm(&["ctl", "frobnicate", "--help"]).code, Some(2), "an unknown command passes as a known one");
 }
 
 #[test]

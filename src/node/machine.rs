@@ -354,8 +354,8 @@ impl Machine {
                 state.serving = state.serving.saturating_sub(1);
             }
             let response = match &result {
-                Ok(_) => Response::Taken,
-                Err(NotIngested::Invalid) => Response::Refused(Refused::Malformed),
+                Ok(report) if report.fault.is_none() => Response::Taken,
+                Ok(_) | Err(NotIngested::Invalid) => Response::Refused(Refused::Malformed),
                 Err(NotIngested::NotYet | NotIngested::Failed) => Response::Refused(Refused::Failed),
             };
             out.push(Output::Answer { id, response });
