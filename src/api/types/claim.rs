@@ -85,7 +85,7 @@ pub struct BulkPublished {
 pub struct Claim {
     /// Its hash.
     pub claim_hash: String,
-    /// Its text.
+    /// Its text; empty while no peer has sent it.
     pub text: String,
     /// Its title, where it has one.
     pub title: Option<String>,
@@ -104,8 +104,7 @@ pub struct Claim {
     pub is_final: bool,
 }
 
-/// Query of `GET …/claims`: the claims in the sequence in which this node stored them, oldest first, so that what arrives while
-/// one reads page by page is never missed.
+/// Query of `GET …/claims`: the claims in the sequence in which this node stored them, the last one first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListClaims {
@@ -136,7 +135,8 @@ pub struct ClaimList {
     pub next_cursor: Option<String>,
 }
 
-/// Query of `GET …/claims/recent`: the claims by their authors' clocks, newest first, retracted ones left out.
+/// Query of `GET …/claims/recent`: the claims by their authors' clocks, newest first, retracted ones left out. Looked for among
+/// the last that this node stored and the last of the group's order, twice `limit` of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecentClaims {
@@ -169,14 +169,14 @@ pub struct ThreadClaim {
 }
 
 /// Answer of `GET …/claims/{claim}/thread`: the whole thread that the claim stands in, from its root, each claim
-/// followed by its answers in the group's order.
+/// followed by its answers, older ones first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thread {
     /// Hash of the root.
     pub root_hash: String,
     /// The claims, at most `limits::PAGE_ROWS`.
     pub claims: Vec<ThreadClaim>,
-    /// Claims that the limit left out.
+    /// Claims that the limit left out, of at most `limits::THREAD_CLAIMS` that are looked at.
     pub left_out: usize,
 }
 

@@ -136,7 +136,7 @@ pub struct SyncedGroup {
     pub blocks_received: u64,
 }
 
-/// Answer of `POST /sync`: every connected member was asked and its answer stored.
+/// Answer of `POST /sync`: every connected member was asked, and what answered within `limits::SYNC_WAIT_MS` is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncReport {
     /// The groups.
@@ -190,7 +190,7 @@ pub struct Rejected {
 /// Answer of `GET /rejected`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejectedList {
-    /// The blocks, in the order of their group.
+    /// The blocks, group by group, in each the last of its order first.
     pub rejected: Vec<Rejected>,
     /// Where the next page starts; `null` at the end.
     pub next_cursor: Option<String>,

@@ -1,7 +1,15 @@
 //! Each route does what it says.
 
+use std::sync::Arc;
+
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::Semaphore;
+
 use super::*;
 use crate::api::routes;
+use crate::api::server::sizes::Sizes;
+use crate::api::server::{Api, router};
 use crate::api::types::{
     AddMember, AddPeer, ContextQuery, EventKind, ListClaims, ListEvents, ListRejected, PublishBulk, RecentClaims, Role,
     SetRole, SubmitExperience, SyncNow,
@@ -30,6 +38,26 @@ async fn every_route_of_the_table_is_there_and_names_the_version() {
         assert!(head.contains(&version), "{path}: {head}");
         assert!(status != 405 && !body.contains("unknown_route"), "{} {path}: {status} {body}", route.method);
     }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_gets_past_the_check_of_permissions() {
+    let node = start(1);
+    let api = Api {
+        node: node.daemon.node.clone(),
+        stop: node.stop.subscribe(),
+        sizes: Sizes::default(),
+        verifying: Semaphore::new(1),
+    };
+    let router = TowerToHyperService::new(router::router(Arc::new(api)));
+    for route in routes::ALL {
+        let path = route.fill(&["x", "x"][..route.parameters()]);
+        let request = axum::http::Request::builder().method(route.method.clone()).uri(path);
+        let answer = router.call(request.body(axum::body::Body::from("{}")).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 403, "{}", route.path);
+    }
+    drop(router);
     node.stop().await;
 }
 
