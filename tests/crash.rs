@@ -135,6 +135,8 @@ fn assert_nothing_lost(daemons: [&Daemon; 2], group: &str, acknowledged: &[Strin
     assert_eq!(one.verified(group), other.verified(group));
     for daemon in daemons {
         assert_bulks_are_whole(daemon, group);
+        // Who loses power is not at fault.
+        assert!(!daemon.said().contains("sent a peer away"), "{} blames the other", daemon.name);
     }
 }
 

@@ -215,9 +215,8 @@ fn the_other_commands_answer_with_their_keys() {
     let peer = &peers["peers"][0];
     assert_eq!(keys(peer), ["addresses", "alias", "connected", "last_seen_ms", "peer_id", "source"]);
     assert_eq!((&peer["peer_id"], &peer["connected"]), (&json!(a.id), &json!(true)));
-    let events = a.ctl(&["events"]).ok().stdout.clone();
-    let published = events.lines().filter(|line| line.contains("claim_published") && line.contains(&claim));
-    assert_eq!(published.count(), 1, "{events}");
+    let told = events(&a, "claim_published");
+    assert_eq!((told.len(), &told[0]["claim_hash"]), (1, &json!(claim)), "{told:?}");
     a.ctl(&["group", "set-role", "--group", &group, "--member", &b.id, "--role", "viewer"]).ok();
     wait_until(PATIENCE, "the new role arrives", || b.ctl(&["group", "show", &group]).done()["role"] == "viewer");
     a.ctl(&["group", "remove-member", "--group", &group, "--member", &b.id]).ok();
@@ -258,25 +257,47 @@ fn data_and_json_are_accepted_anywhere_on_the_line() {
 }
 
 #[test]
-fn blocks_that_the_ledger_refuses_are_kept_and_listed() {
-    let (a, mut b, group) = common::pair("refusals");
-    let before = b.publish(&group, "while still a member");
+fn blocks_that_the_ledger_refuses_are_kept_listed_and_told_to_their_author() {
+    let (a, b, group) = common::pair("refusals");
+    let before = b.publish(&group, "while still allowed");
     a.wait_for_claims(&group, &[&before]);
-    // Apart, Bob writes what he is no longer allowed to.
-    b.stop();
-    a.ctl(&["group", "remove-member", "--group", &group, "--member", &b.id]).ok();
-    for n in 0..20 {
-        a.publish(&group, &format!("meanwhile {n}"));
+    // Apart: Alice makes Bob a reader, and he, who cannot know, goes on writing.
+    a.ctl(&["peer", "remove", &b.id]).ok();
+    b.ctl(&["peer", "remove", &a.id]).ok();
+    wait_until(PATIENCE, "they are apart", || [&a, &b].iter().all(|one| one.ctl(&["status"]).done()["peers"] == 0));
+    a.ctl(&["group", "set-role", "--group", &group, "--member", &b.id, "--role", "viewer"]).ok();
+    for n in 0..4 {
+        b.publish(&group, &format!("not known yet {n}"));
     }
-    a.add(&group, &b.id, "viewer");
-    b.args(&["--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"]);
-    assert!(a.ctl(&["rejected"]).done()["rejected"].as_array().unwrap().is_empty());
-    b.restart();
+    assert_eq!(b.claims(&group).len(), 5, "his own node takes them for good");
+    b.meet(&a);
     wait_until(PATIENCE, "Bob learns that he only reads", || {
         b.ctl(&["group", "show", &group]).done()["role"] == "viewer"
     });
-    b.ctl(&["claim", "publish", "--group", &group, "--text", "not allowed"]).refused(1, &["viewer"]);
+    wait_until(PATIENCE, "both agree", || {
+        let [one, other] = [&a, &b].map(|one| one.ctl(&["group", "show", &group]).done());
+        (&one["state_hash"], &one["blocks"]) == (&other["state_hash"], &other["blocks"])
+    });
     assert_eq!(a.verified(&group), b.verified(&group));
+    let [at_alice, at_bob] = [&a, &b].map(|one| one.ctl(&["rejected"]).done());
+    assert_eq!(at_alice, at_bob);
+    let rows = at_bob["rejected"].as_array().unwrap();
+    // The first of them has the height of what Alice wrote: its place is before or behind.
+    assert!((3..=4).contains(&rows.len()), "{at_bob}");
+    for row in rows {
+        assert_eq!(keys(row), ["author", "block_id", "code", "created_ms", "group_id", "reason", "transaction"]);
+        assert_eq!((&row["code"], &row["author"]), (&json!("viewer_cannot_write"), &json!(b.id)));
+    }
+    let told = events(&b, "block_rejected");
+    assert_eq!(told.len(), rows.len(), "{told:?}");
+    assert!(told.iter().all(|event| event["reason"].as_str().unwrap().contains("viewer")), "{told:?}");
+    b.ctl(&["claim", "publish", "--group", &group, "--text", "not allowed"]).refused(1, &["viewer"]);
+}
+
+/// What a daemon has told of one kind.
+fn events(daemon: &Daemon, kind: &str) -> Vec<Value> {
+    let events = daemon.ctl(&["events"]).done()["events"].as_array().unwrap().clone();
+    events.into_iter().filter(|event| event["type"] == kind).collect()
 }
 
 // ---- the README -----------------------------------------------------------------------------------------------
@@ -449,6 +470,12 @@ fn the_demo_tells_the_story_and_leaves_nothing_behind() {
 
 #[test]
 fn a_demo_that_is_stopped_leaves_nothing_behind() {
+    for signal in ["INT", "TERM", "HUP"] {
+        stop_a_demo(signal);
+    }
+}
+
+fn stop_a_demo(signal: &str) {
     let folder = private_folder();
     let mut command = clean(Command::new(LBM));
     command.arg("demo").env("TMPDIR", folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -457,10 +484,10 @@ fn a_demo_that_is_stopped_leaves_nothing_behind() {
     // In the middle of it, with three daemons.
     assert!(lines.any(|line| line.is_ok_and(|line| line.contains("claim publish"))));
     assert_eq!(processes_of(folder.path()).len(), 3);
-    assert!(Command::new("kill").args(["-INT", &demo.id().to_string()]).status().unwrap().success());
+    assert!(Command::new("kill").args([&format!("-{signal}"), &demo.id().to_string()]).status().unwrap().success());
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     let status = demo.wait().unwrap();
-    assert_eq!(status.code(), Some(1), "{rest:?}");
+    assert_eq!(status.code(), Some(1), "{signal}: {rest:?}");
     wait_until(Duration::from_secs(5), "its daemons are gone", || processes_of(folder.path()).is_empty());
     assert_nothing_left(folder.path());
 }
