@@ -3,11 +3,12 @@
 //! `LBM_SEED=7` replays the kills of that seed, `LBM_KILLS=500` does more of them. What the daemons were doing at those moments is
 //! the machine's to choose.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "shown where a test fails")]
 
 mod common;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -46,7 +47,7 @@ impl Load {
             let (stop, acknowledged, failed) =
                 (Arc::clone(&load.stop), Arc::clone(&load.acknowledged), Arc::clone(&load.failed));
             load.threads
-                .push(std::thread::spawn(move || publish(data, &name, &group, size, &stop, &acknowledged, &failed)));
+                .push(std::thread::spawn(move || publish(&data, &name, &group, size, &stop, &acknowledged, &failed)));
         }
         load
     }
@@ -71,7 +72,7 @@ impl Load {
 }
 
 fn publish(
-    data: PathBuf,
+    data: &Path,
     name: &str,
     group: &str,
     size: usize,
@@ -80,7 +81,7 @@ fn publish(
     failed: &AtomicU64,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let client = Client::new(&data);
+    let client = Client::new(data);
     let mut number = 0_u64;
     while !stop.load(Ordering::SeqCst) {
         number += 1;
@@ -134,6 +135,8 @@ fn assert_nothing_lost(daemons: [&Daemon; 2], group: &str, acknowledged: &[Strin
     assert_eq!(one.verified(group), other.verified(group));
     for daemon in daemons {
         assert_bulks_are_whole(daemon, group);
+        // Who loses power is not at fault.
+        assert!(!daemon.said().contains("sent a peer away"), "{} blames the other", daemon.name);
     }
 }
 

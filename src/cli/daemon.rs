@@ -31,8 +31,9 @@ pub fn run(args: &NodeArgs, data: Result<PathBuf, CliError>) -> ExitCode {
 }
 
 fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
-    let settings = Settings::load(data, args.flags(), &process_environment)?;
+    // First, so that a folder that is none is named as such and not as settings that cannot be read.
     let folder = DataDir::open(data).map_err(StartFailure::from)?;
+    let settings = Settings::load(data, args.flags(), &process_environment)?;
     // Held until everything below is closed.
     let _lock = folder.lock().map_err(StartFailure::from)?;
     telemetry::start(&LogSettings {
@@ -50,7 +51,11 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
         let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Start)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Start)?;
         let listener = server::bind(data).map_err(StartFailure::from)?;
-        let daemon = Daemon::start(key, name, store, &settings).map_err(StartFailure::from)?;
+        let daemon = Daemon::start(key, name, store, &settings).map_err(|error| {
+            // A start that fails leaves no socket behind; one that is gone already is as good.
+            let _gone = std::fs::remove_file(folder.socket_path());
+            StartFailure::from(error)
+        })?;
         let (stop, stopping) = watch::channel(false);
         let api = tokio::spawn(server::serve(listener, daemon.node.clone(), stopping));
         ready(&daemon, settings.listen.value.len()).await?;

@@ -1,7 +1,7 @@
 //! `lbm demo`: real daemons on this machine play the story, every command is shown with its effect and the time it took.
 //!
 //! The daemons are this binary's own, in a folder of their own, and talk over loopback only. **Nothing is left behind**: at the
-//! end, on a failure and on Ctrl-C they are stopped and the folder is removed.
+//! end, on a failure and on a signal to stop they are ended and the folder is removed.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::{CliError, Outcome};
 use super::text::short;
@@ -60,7 +61,7 @@ pub enum DemoError {
     /// A daemon could not be asked.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// Ctrl-C.
+    /// Ctrl-C, or another signal to end.
     #[error("stopped; nothing is left behind")]
     Interrupted,
 }
@@ -92,7 +93,7 @@ pub fn run(args: &DemoArgs, json: bool, out: &mut dyn Write) -> Result<Outcome, 
         let mut stage = Stage::set(if json { &mut nothing } else { &mut *out }, args.keep)?;
         tokio::select! {
             told = tell(&mut stage) => told,
-            _ = tokio::signal::ctrl_c() => Err(DemoError::Interrupted),
+            stopped = stopped() => Err(stopped.map_or_else(system("listen for signals"), |()| DemoError::Interrupted)),
         }
     })?;
     if json {
@@ -100,6 +101,18 @@ pub fn run(args: &DemoArgs, json: bool, out: &mut dyn Write) -> Result<Outcome, 
         writeln!(out)?;
     }
     Ok(Outcome::Done)
+}
+
+/// Waits for Ctrl-C, SIGTERM, or a terminal that is closed: none of them may leave daemons behind.
+async fn stopped() -> std::io::Result<()> {
+    let [mut interrupt, mut terminate, mut hang_up] =
+        [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?];
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
+    }
+    Ok(())
 }
 
 /// The story.

@@ -37,8 +37,8 @@ pub enum Input {
         /// What.
         request: Request,
     },
-    /// A peer sent what is no message.
-    Malformed(Identity),
+    /// A peer sent what is no message, and how heavily that counts.
+    Malformed(Identity, Severity),
     /// A peer has answered, or will not.
     Answered {
         /// What was asked.
@@ -86,7 +86,8 @@ pub enum NoAnswer {
 pub enum NotIngested {
     /// A block of it is invalid: the sender is at fault.
     Invalid,
-    /// A block of it is dated ahead of our clock, or needs a newer version: one of the two machines is at fault.
+    /// A block of it is dated ahead of our clock, or needs a newer version: one of the two machines is at fault. The others may have
+    /// been taken; they come as news.
     NotYet,
     /// The store failed, or the group was left.
     Failed,

@@ -126,7 +126,7 @@ impl Machine {
                 }
             }
             Input::Asked { peer, id, request } => self.asked(now_ms, peer, id, request, &mut out),
-            Input::Malformed(peer) => self.blame(now_ms, peer, Severity::High, "a message that is none", &mut out),
+            Input::Malformed(peer, severity) => self.blame(now_ms, peer, severity, "a message that is none", &mut out),
             Input::Answered { ticket, result } => self.answered(now_ms, rng, ticket, result, &mut out),
             Input::Served(peer) => {
                 if let Some(peer) = self.peers.get_mut(&peer) {
@@ -354,8 +354,8 @@ impl Machine {
                 state.serving = state.serving.saturating_sub(1);
             }
             let response = match &result {
-                Ok(_) => Response::Taken,
-                Err(NotIngested::Invalid) => Response::Refused(Refused::Malformed),
+                Ok(report) if report.fault.is_none() => Response::Taken,
+                Ok(_) | Err(NotIngested::Invalid) => Response::Refused(Refused::Malformed),
                 Err(NotIngested::NotYet | NotIngested::Failed) => Response::Refused(Refused::Failed),
             };
             out.push(Output::Answer { id, response });

@@ -31,10 +31,19 @@ pub enum Told {
     Ingested(Ticket, Result<Ingested, NotIngested>),
 }
 
+/// What was not handed on of a peer's batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing was left out.
+    None,
+    /// Blocks that are dated ahead of our clock, or need a newer version. The report says so, so that nobody takes them for stored.
+    Early,
+}
+
 /// To whom a reply goes.
 pub(super) enum ReplyTo {
     Caller(oneshot::Sender<Result<Reply, WriteError>>),
-    Machine(Ticket),
+    Machine(Ticket, Rest),
 }
 
 type Replies = Vec<(ReplyTo, Result<Reply, Failure>)>;
@@ -195,8 +204,11 @@ fn reply(told: &mpsc::Sender<Told>, to: ReplyTo, result: Result<Reply, WriteErro
     match to {
         // A caller may have given up.
         ReplyTo::Caller(answer) => drop(answer.send(result)),
-        ReplyTo::Machine(ticket) => {
+        ReplyTo::Machine(ticket, rest) => {
             let result = match result {
+                Ok(Reply::Ingested(report)) if rest == Rest::Early && report.fault.is_none() => {
+                    Err(NotIngested::NotYet)
+                }
                 Ok(Reply::Ingested(report)) => Ok(report),
                 Ok(Reply::Founded(_) | Reply::Written(_)) | Err(_) => Err(NotIngested::Failed),
             };

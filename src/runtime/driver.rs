@@ -23,10 +23,10 @@ use crate::cbor;
 use crate::chain::GroupId;
 use crate::identity::Identity;
 use crate::limits;
-use crate::net::{self, AddPeerError, NetEvent, Network, PeerInfo, RequestError};
+use crate::net::{self, AddPeerError, Malformed, NetEvent, Network, PeerInfo, RequestError};
 use crate::node::Machine;
 use crate::node::engine::Groups;
-use crate::node::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Output, Ticket};
+use crate::node::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Output, Severity, Ticket};
 use crate::node::serve::serve;
 use crate::store::{Registry, Store};
 use crate::wire::{Refused, Request, Response};
@@ -144,17 +144,19 @@ impl Work {
                 Err(error) => {
                     tracing::info!(%peer, %error, "a request that is none");
                     self.respond(InboundId(id.0), &Response::Refused(Refused::Malformed));
-                    self.step(Input::Malformed(peer));
+                    self.step(Input::Malformed(peer, Severity::High));
                 }
             },
             NetEvent::Malformed { peer, what } => {
                 tracing::info!(%peer, %what, "a frame that is none");
-                self.step(Input::Malformed(peer));
+                self.step(Input::Malformed(peer, blame(what)));
             }
             NetEvent::Response { id, result, .. } => {
                 let Some(ticket) = self.asked.remove(&id) else { return };
                 let result = match result {
                     Ok(bytes) => Response::decode(&bytes).map_err(|_| NoAnswer::Malformed),
+                    // A peer that loses power in the middle of an answer looks like this.
+                    Err(RequestError::Malformed(Malformed::Truncated)) => Err(NoAnswer::Lost),
                     Err(RequestError::Malformed(_)) => Err(NoAnswer::Malformed),
                     Err(_) => Err(NoAnswer::Lost),
                 };
@@ -299,5 +301,17 @@ impl Work {
                 tracing::warn!(%error, "the address book was not stored");
             }
         });
+    }
+}
+
+/// How heavily a frame that is none counts. One that ends early is what a sender leaves behind who loses power.
+const fn blame(what: Malformed) -> Severity {
+    match what {
+        Malformed::Truncated => Severity::Low,
+        Malformed::Empty
+        | Malformed::TooLong { .. }
+        | Malformed::Encoding(_)
+        | Malformed::Compression
+        | Malformed::Trailing => Severity::High,
     }
 }

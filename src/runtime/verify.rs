@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use tokio::sync::mpsc;
 
 use super::clock::unix_ms;
-use super::commit::Told;
+use super::commit::{Rest, Told};
 use super::writer::Writer;
 use crate::chain::{Context, GroupId, Invalid, ObjectHash, Unverified, Verified};
 use crate::identity::Identity;
@@ -51,7 +51,7 @@ impl Verifier {
             while let Some(batch) = waiting.blocking_recv() {
                 let ticket = batch.ticket;
                 match check(batch, max_drift_ms) {
-                    Ok(task) => writer.ingest_blocking(task, ticket),
+                    Ok((task, rest)) => writer.ingest_blocking(task, ticket, rest),
                     Err(invalid) => {
                         tracing::info!(%invalid, "refused what a peer sent");
                         // The driver is gone only when everything stops.
@@ -75,8 +75,8 @@ impl Verifier {
     }
 }
 
-/// Verifies a batch. One invalid block makes all of it the sender's fault; one that is merely early is left out.
-fn check(batch: Unchecked, max_drift_ms: u64) -> Result<Task, Invalid> {
+/// Verifies a batch. One invalid block makes all of it the sender's fault; one that is merely early is left out, and reported.
+fn check(batch: Unchecked, max_drift_ms: u64) -> Result<(Task, Rest), Invalid> {
     let Unchecked { peer, group, blocks, objects, .. } = batch;
     let context = Context { group, now_ms: unix_ms(), max_drift_ms };
     let verify = |block: Unverified| match block.verify(&context) {
@@ -87,11 +87,13 @@ fn check(batch: Unchecked, max_drift_ms: u64) -> Result<Task, Invalid> {
         }
         Err(invalid) => Some(Err(invalid)),
     };
+    let sent = blocks.len();
     let blocks: Vec<Verified> = blocks.into_par_iter().filter_map(verify).collect::<Result<_, _>>()?;
+    let rest = if blocks.len() < sent { Rest::Early } else { Rest::None };
     let objects = objects
         .into_par_iter()
         .filter(|object| object.len() <= limits::OBJECT_BYTES)
         .map(|object| (ObjectHash::of(&object), object))
         .collect();
-    Ok(Task::Ingest { group, peer, blocks, objects })
+    Ok((Task::Ingest { group, peer, blocks, objects }, rest))
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::unix_ms;
-use super::commit::{Committer, Pending, ReplyTo, Told};
+use super::commit::{Committer, Pending, ReplyTo, Rest, Told};
 use crate::chain::GroupId;
 use crate::kv::{KvError, Layer, Memory, Read};
 use crate::limits;
@@ -40,7 +40,7 @@ impl From<KvError> for WriteError {
 
 enum Job {
     Write(Task, oneshot::Sender<Result<Reply, WriteError>>),
-    Ingest(Task, Ticket),
+    Ingest(Task, Ticket, Rest),
     Register(Registry, oneshot::Sender<Result<(), WriteError>>),
 }
 
@@ -112,9 +112,9 @@ impl Writer {
     }
 
     /// Hands on a peer's batch, waiting for a place in the queue. Its report comes as [`Told::Ingested`]. Not for async tasks.
-    pub fn ingest_blocking(&self, task: Task, ticket: Ticket) {
+    pub fn ingest_blocking(&self, task: Task, ticket: Ticket, rest: Rest) {
         // A writer that is gone reports nothing; so is the driver then.
-        let _stopping = self.jobs.blocking_send(Job::Ingest(task, ticket));
+        let _stopping = self.jobs.blocking_send(Job::Ingest(task, ticket, rest));
     }
 
     /// Jobs that wait.
@@ -144,7 +144,7 @@ impl Worker {
             for job in jobs.drain(..) {
                 match job {
                     Job::Write(task, answer) => tasks.push((ReplyTo::Caller(answer), task)),
-                    Job::Ingest(task, ticket) => tasks.push((ReplyTo::Machine(ticket), task)),
+                    Job::Ingest(task, ticket, rest) => tasks.push((ReplyTo::Machine(ticket, rest), task)),
                     Job::Register(registry, answer) => {
                         // What came before may concern a group that is left now.
                         self.run(std::mem::take(&mut tasks));

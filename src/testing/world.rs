@@ -300,7 +300,7 @@ impl World {
                 node.questions.insert(id, ask);
                 self.step(to, Input::Asked { peer, id, request });
             }
-            Err(_) => self.step(to, Input::Malformed(peer)),
+            Err(_) => self.step(to, Input::Malformed(peer, Severity::High)),
         }
     }
 

@@ -263,11 +263,18 @@ impl Daemon {
         self.wrapper = words.iter().map(|word| (*word).to_owned()).collect();
     }
 
-    fn command(&self) -> Command {
-        let mut words = self.wrapper.iter().map(String::as_str).chain([LBM_NODE]);
+    /// A program where this node runs.
+    pub fn elsewhere(&self, program: &str) -> Command {
+        let mut words = self.wrapper.iter().map(String::as_str).chain([program]);
         let mut command = Command::new(words.next().unwrap());
-        command.args(words).arg("--data").arg(&self.data).args(&self.args);
+        command.args(words);
         clean(command)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.elsewhere(LBM_NODE);
+        command.arg("--data").arg(&self.data).args(&self.args);
+        command
     }
 
     /// Starts on the same folder, and waits until it is ready.
@@ -377,8 +384,9 @@ impl Daemon {
     /// The same with these bytes on standard input.
     #[track_caller]
     pub fn lbm_with(&self, args: &[&str], input: &[u8]) -> Answer {
-        let data = self.data.to_str().unwrap();
-        lbm_with(&[args, &["--data", data]].concat(), input)
+        let mut command = self.elsewhere(LBM);
+        command.args(args).arg("--data").arg(&self.data);
+        run(command, input)
     }
 
     /// Runs `lbm ctl` with `--json`.

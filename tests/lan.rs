@@ -1,0 +1,229 @@
+//! Machines of one network, each in a network namespace of its own: they find each other by multicast DNS, nobody types an address.
+//!
+//! Needs root and iproute2; where there are none each test says so loudly.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "shown where a test fails")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::netns::Lan;
+use common::{Daemon, PATIENCE, skipped, wait_until};
+use serde_json::json;
+
+/// How long a person waits before it counts as not working.
+const A_FEW_SECONDS: Duration = Duration::from_secs(8);
+/// After a cable was pulled: what is connected notices within two pings, and redials within the sweep's pause.
+const HEALING: Duration = Duration::from_secs(60);
+
+/// A daemon on each machine of a network, with nothing in its address book.
+fn machines<const N: usize>(test: &str, names: [&str; N], listen: &str) -> Option<(Lan, [Daemon; N])> {
+    let lan = match Lan::new(N) {
+        Ok(lan) => lan,
+        Err(why) => {
+            skipped(test, &why);
+            return None;
+        }
+    };
+    let mut machine = 0;
+    let daemons = names.map(|name| {
+        let mut daemon = Daemon::prepared(name);
+        daemon.wrapper(&["ip", "netns", "exec", &lan.name(machine)]);
+        daemon.args(&["--listen", listen]);
+        daemon.restart();
+        machine += 1;
+        daemon
+    });
+    Some((lan, daemons))
+}
+
+const TCP: &str = "/ip4/0.0.0.0/tcp/0";
+const QUIC: &str = "/ip4/0.0.0.0/udp/0/quic-v1";
+
+/// Waits until a daemon has connections to all of these.
+#[track_caller]
+fn wait_for(daemon: &Daemon, others: &[&Daemon], patience: Duration) -> Duration {
+    let what =
+        format!("{} is connected to {:?}", daemon.name, others.iter().map(|other| &other.name).collect::<Vec<_>>());
+    wait_until(patience, &what, || {
+        let peers = daemon.ctl(&["peer", "list"]).done();
+        let peers = peers["peers"].as_array().unwrap();
+        let is_there = |id: &str| peers.iter().any(|peer| peer["peer_id"] == id && peer["connected"] == true);
+        others.iter().all(|other| is_there(&other.id))
+    })
+}
+
+/// The first founds a group, the others join it; no address is typed.
+fn share(daemons: &[&Daemon]) -> String {
+    let (founder, others) = daemons.split_first().unwrap();
+    let group = founder.found("domain:research");
+    for other in others {
+        founder.add(&group, &other.id, "member");
+        other.ctl(&["group", "join", &group]).ok();
+    }
+    group
+}
+
+fn two_find_each_other(test: &str, listen: &str, transport: &str) {
+    let Some((_lan, [alice, bob])) = machines(test, ["alice", "bob"], listen) else { return };
+    let took = wait_for(&alice, &[&bob], A_FEW_SECONDS);
+    wait_for(&bob, &[&alice], A_FEW_SECONDS);
+    println!("found after {took:?}");
+    let peers = alice.ctl(&["peer", "list"]).done();
+    let peer = &peers["peers"][0];
+    assert_eq!(peer["peer_id"], bob.id.as_str());
+    let address = peer["addresses"][0].as_str().unwrap();
+    assert!(address.contains(transport) && address.contains("10.77."), "{peers}");
+    let group = share(&[&alice, &bob]);
+    let claim = alice.publish(&group, "found without an address");
+    let took = bob.wait_for_claims(&group, &[&claim]);
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    let back = bob.publish(&group, "and back");
+    alice.wait_for_claims(&group, &[&back]);
+    assert_eq!(alice.verified(&group), bob.verified(&group));
+}
+
+#[test]
+fn two_machines_find_each_other_and_share() {
+    two_find_each_other("two_machines_find_each_other_and_share", TCP, "/tcp/");
+}
+
+#[test]
+fn two_machines_with_quic_alone_find_each_other_and_share() {
+    two_find_each_other("two_machines_with_quic_alone_find_each_other_and_share", QUIC, "/quic-v1");
+}
+
+#[test]
+fn three_machines_find_each_other_and_one_that_starts_late_has_all() {
+    let test = "three_machines_find_each_other_and_one_that_starts_late_has_all";
+    let Some((_lan, [alice, bob, mut carol])) = machines(test, ["alice", "bob", "carol"], TCP) else { return };
+    wait_for(&alice, &[&bob, &carol], A_FEW_SECONDS);
+    wait_for(&bob, &[&alice, &carol], A_FEW_SECONDS);
+    let group = share(&[&alice, &bob, &carol]);
+    let claims: Vec<String> =
+        [&alice, &bob, &carol].iter().map(|one| one.publish(&group, &format!("by {}", one.name))).collect();
+    let wanted: Vec<&str> = claims.iter().map(String::as_str).collect();
+    for one in [&alice, &bob, &carol] {
+        one.wait_for_claims(&group, &wanted);
+    }
+    // Off, and on again much later.
+    carol.kill();
+    let missed = alice.publish(&group, "while carol was off");
+    bob.wait_for_claims(&group, &[&missed]);
+    carol.restart();
+    let took = carol.wait_for_claims(&group, &[&missed]);
+    assert!(took < A_FEW_SECONDS, "{took:?}");
+    assert_eq!(carol.verified(&group), alice.verified(&group));
+}
+
+fn a_cable(test: &str, listen: &str) {
+    let Some((lan, [alice, bob])) = machines(test, ["alice", "bob"], listen) else { return };
+    wait_for(&alice, &[&bob], A_FEW_SECONDS);
+    let group = share(&[&alice, &bob]);
+    let together = alice.publish(&group, "together");
+    bob.wait_for_claims(&group, &[&together]);
+    lan.plug(1, false).unwrap();
+    // Nobody waits for the network to write.
+    let mut apart = vec![together];
+    for n in 0..5 {
+        apart.push(alice.publish(&group, &format!("alice alone {n}")));
+        apart.push(bob.publish(&group, &format!("bob alone {n}")));
+    }
+    assert!(!bob.claims(&group).contains(&apart[1]), "the cable is not pulled");
+    // Until both have noticed: then the way back is by dialling, not by a connection that had merely slept.
+    wait_until(HEALING, "both notice that the other is gone", || {
+        [&alice, &bob].iter().all(|one| one.ctl(&["status"]).done()["peers"] == 0)
+    });
+    apart.push(alice.publish(&group, "alice, who knows that she is alone"));
+    apart.push(bob.publish(&group, "bob, who knows that he is alone"));
+    lan.plug(1, true).unwrap();
+    let wanted: Vec<&str> = apart.iter().map(String::as_str).collect();
+    let plugged = std::time::Instant::now();
+    for one in [&alice, &bob] {
+        wait_until(HEALING, &format!("{} has what both wrote", one.name), || {
+            let here = one.claims(&group);
+            wanted.iter().all(|claim| here.iter().any(|here| here == claim))
+        });
+    }
+    println!("whole again {:?} after the cable was plugged in", plugged.elapsed());
+    assert_eq!(alice.verified(&group), bob.verified(&group));
+    assert_eq!(alice.claims(&group).len(), apart.len());
+}
+
+#[test]
+fn a_cable_pulled_and_plugged_in_loses_nothing_over_tcp() {
+    a_cable("a_cable_pulled_and_plugged_in_loses_nothing_over_tcp", TCP);
+}
+
+#[test]
+fn a_cable_pulled_and_plugged_in_loses_nothing_over_quic() {
+    a_cable("a_cable_pulled_and_plugged_in_loses_nothing_over_quic", QUIC);
+}
+
+#[test]
+fn a_short_cut_is_healed_by_the_connection_itself_or_by_dialling() {
+    let test = "a_short_cut_is_healed_by_the_connection_itself_or_by_dialling";
+    let Some((lan, [alice, bob])) = machines(test, ["alice", "bob"], TCP) else { return };
+    wait_for(&alice, &[&bob], A_FEW_SECONDS);
+    let group = share(&[&alice, &bob]);
+    lan.plug(0, false).unwrap();
+    let (one, other) = (alice.publish(&group, "alice in the dark"), bob.publish(&group, "bob in the dark"));
+    lan.plug(0, true).unwrap();
+    for daemon in [&alice, &bob] {
+        daemon.wait_for_claims(&group, &[&one, &other]);
+    }
+    assert_eq!(alice.verified(&group), bob.verified(&group));
+}
+
+#[test]
+fn a_stranger_who_knows_the_id_learns_nothing() {
+    let test = "a_stranger_who_knows_the_id_learns_nothing";
+    let Some((_lan, [alice, bob, eve])) = machines(test, ["alice", "bob", "eve"], TCP) else { return };
+    wait_for(&eve, &[&alice, &bob], A_FEW_SECONDS);
+    let group = share(&[&alice, &bob]);
+    let secret = alice.publish(&group, "nobody's business but ours");
+    bob.wait_for_claims(&group, &[&secret]);
+    let unknown = "9".repeat(64);
+    let mut said = Vec::new();
+    for id in [&group, &unknown] {
+        let answer = eve.ctl(&["group", "join", id, "--timeout", "3s"]);
+        let sentence = answer.refused(1, &[]).replace(id.as_str(), "ID").replace(&id[..8], "ID");
+        said.push(sentence);
+        let document = answer.stdout.lines().last().map(str::to_owned).unwrap_or_default();
+        said.push(document.replace(id.as_str(), "ID").replace(&id[..8], "ID"));
+    }
+    // A group that is there is refused in the same words as one that never was.
+    assert_eq!(said[..2], said[2..], "{said:#?}");
+    // More is written while she waits.
+    let more = bob.publish(&group, "nor is this");
+    alice.wait_for_claims(&group, &[&more]);
+    let sync = eve.ctl(&["sync"]);
+    let groups = eve.ctl(&["group", "list"]).done();
+    let row = groups["groups"].as_array().unwrap().iter().find(|row| row["group_id"] == group.as_str()).unwrap();
+    assert_eq!(
+        (&row["name"], &row["members"], &row["claims"], &row["blocks"]),
+        (&json!(null), &json!(0), &json!(0), &json!(0))
+    );
+    assert_eq!(row["joining"], true);
+    for args in [
+        ["group", "members", &group],
+        ["group", "show", &group],
+        ["group", "stats", &group],
+        ["group", "verify", &group],
+    ] {
+        let answer = eve.ctl(&args);
+        answer.refused(1, &[]);
+        for word in ["domain:research", "nobody's business", alice.id.as_str(), bob.id.as_str()] {
+            assert!(!format!("{answer:?}{sync:?}").contains(word), "{word}: {answer:#?}");
+        }
+    }
+    let bytes = std::fs::read(eve.data.join("lbm.redb")).unwrap();
+    for word in ["domain:research", "nobody's business", "nor is this"] {
+        let found = bytes.windows(word.len()).any(|window| window == word.as_bytes());
+        assert!(!found, "`{word}` lies on the stranger's disk");
+    }
+    // Nobody was banned for asking: once she is let in, she has it.
+    alice.add(&group, &eve.id, "viewer");
+    wait_until(PATIENCE, "eve has the group", || eve.claims(&group).len() == 2);
+}
