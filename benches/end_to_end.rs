@@ -12,6 +12,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a bench may fail, and prints its result"
@@ -67,9 +68,9 @@ impl Node {
     fn start(data: &Path) -> Self {
         if !data.exists() {
             let name = data.file_name().unwrap();
-            let made =
-                Command::new(env!("CARGO_BIN_EXE_lbm")).args(["init", "--name"]).arg(name).arg("--data").arg(data);
-            assert!(made.stdout(Stdio::null()).status().unwrap().success());
+            let mut init = Command::new(env!("CARGO_BIN_EXE_lbm"));
+            init.args(["init", "--name"]).arg(name).arg("--data").arg(data).stdout(Stdio::null());
+            assert!(init.status().unwrap().success());
         }
         let began = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_lbm-node"))
@@ -190,8 +191,15 @@ async fn measure(root: &Path, size: usize) -> Value {
     let a = a.restart();
     let start = a.ready;
     let began = Instant::now();
-    let question =
-        || ContextQuery { query: "why did the queue behind the gateway grow?".into(), ..ContextQuery::default() };
+    let question = || ContextQuery {
+        query: "why did the queue behind the gateway grow?".into(),
+        top_k: None,
+        budget_tokens: None,
+        since_ms: None,
+        until_ms: None,
+        tags: vec![],
+        author: None,
+    };
     a.client.context(&group, &question()).await.unwrap();
     let first_context = began.elapsed();
     let mut contexts = Vec::new();
@@ -250,7 +258,8 @@ async fn propagate(a: &Node, b: &Node, group: &str, from: usize) -> Value {
     let mut times = Vec::new();
     for number in from..from + 200 {
         let began = Instant::now();
-        let published = a.client.publish_claim(group, &claim(number));
+        let claim = claim(number);
+        let published = a.client.publish_claim(group, &claim);
         let arrives = async {
             loop {
                 let event = events.next().await.unwrap().unwrap();

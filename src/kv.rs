@@ -176,18 +176,57 @@ impl<'a> Overlay<'a> {
 
 impl Read for Overlay<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
-        match self.changes.table(table).get(key) {
-            Some(changed) => Ok(changed.clone()),
-            None => self.base.get(table, key),
-        }
+        get_changed(self.base, &self.changes, table, key)
     }
 
     fn scan(&self, table: Table, range: Range<'_>, direction: Direction, visit: &mut Visit<'_>) -> Result<(), KvError> {
-        let changed = self.changes.table(table).range::<[u8], _>(range);
-        match direction {
-            Direction::Up => merge(self.base, table, range, direction, changed.peekable(), visit),
-            Direction::Down => merge(self.base, table, range, direction, changed.rev().peekable(), visit),
-        }
+        scan_changed(self.base, &self.changes, table, range, direction, visit)
+    }
+}
+
+/// Rows of a base as they will be once somebody else's changes are committed.
+pub struct Layer<'a> {
+    base: Box<dyn Read + 'a>,
+    changes: &'a Changes,
+}
+
+impl<'a> Layer<'a> {
+    /// The base with the changes on top.
+    #[must_use]
+    pub fn new(base: Box<dyn Read + 'a>, changes: &'a Changes) -> Self {
+        Self { base, changes }
+    }
+}
+
+impl Read for Layer<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        get_changed(self.base.as_ref(), self.changes, table, key)
+    }
+
+    fn scan(&self, table: Table, range: Range<'_>, direction: Direction, visit: &mut Visit<'_>) -> Result<(), KvError> {
+        scan_changed(self.base.as_ref(), self.changes, table, range, direction, visit)
+    }
+}
+
+fn get_changed(base: &dyn Read, changes: &Changes, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+    match changes.table(table).get(key) {
+        Some(changed) => Ok(changed.clone()),
+        None => base.get(table, key),
+    }
+}
+
+fn scan_changed(
+    base: &dyn Read,
+    changes: &Changes,
+    table: Table,
+    range: Range<'_>,
+    direction: Direction,
+    visit: &mut Visit<'_>,
+) -> Result<(), KvError> {
+    let changed = changes.table(table).range::<[u8], _>(range);
+    match direction {
+        Direction::Up => merge(base, table, range, direction, changed.peekable(), visit),
+        Direction::Down => merge(base, table, range, direction, changed.rev().peekable(), visit),
     }
 }
 

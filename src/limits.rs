@@ -30,6 +30,8 @@ pub const CONTEXT_TOP_K: usize = 100;
 pub const CONTEXT_DEFAULT_TOP_K: usize = 8;
 /// Text of one context, UTF-8 bytes: more than any model reads at once.
 pub const CONTEXT_BYTES: usize = 1024 * 1024;
+/// Claims that a context's search looks through for those that stand and have the tags asked for.
+pub const CONTEXT_DEPTH: usize = 50_000;
 /// Rows of one page of a listing.
 pub const PAGE_ROWS: usize = 1_000;
 /// Rows of a page that asks for no number.

@@ -279,6 +279,12 @@ impl Draft {
         &self.body
     }
 
+    /// The body's bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Signs it. `key` is the author's: with another, no node would accept the block.
     #[must_use]
     pub fn sign(self, key: &SecretKey) -> Verified {

@@ -29,6 +29,8 @@ pub trait Block {
     fn id(&self) -> BlockId;
     /// What is, or will be, signed.
     fn body(&self) -> &Body;
+    /// Length of its bytes.
+    fn size(&self) -> usize;
 
     /// Where it lies in its author's line.
     fn line_key(&self) -> LineKey {
@@ -49,6 +51,10 @@ impl Block for Verified {
     fn body(&self) -> &Body {
         Self::body(self)
     }
+
+    fn size(&self) -> usize {
+        self.bytes().len()
+    }
 }
 
 impl Block for Draft {
@@ -58,6 +64,10 @@ impl Block for Draft {
 
     fn body(&self) -> &Body {
         Self::body(self)
+    }
+
+    fn size(&self) -> usize {
+        self.bytes().len()
     }
 }
 
@@ -155,7 +165,7 @@ pub fn link<B: Block>(kv: &dyn Read, block: B) -> Result<Link<B>, LinkFailure> {
     Ok(Link::Linked(Linked(block)))
 }
 
-/// Writes a linked block's places: everything but its bytes, which [`rows::set_block`] writes once they are signed.
+/// Writes a linked block's places: everything but its bytes, which `rows::set_block` writes once they are signed.
 ///
 /// Tells whether the block is a second one with its author's number: proof of equivocation.
 ///
@@ -175,6 +185,7 @@ pub fn store<B: Block>(kv: &mut Overlay<'_>, linked: &Linked<B>) -> Result<bool,
     rows::set_log(kv, counters.blocks, &linked.0.line_key());
     counters.blocks += 1;
     counters.height = counters.height.max(body.height);
+    counters.bytes += linked.0.size() as u64;
     rows::set_counters(kv, &counters);
     let mut heads = rows::heads(kv)?;
     heads.retain(|head| Some(head.id) != body.prev && body.parents.binary_search(&head.id).is_err());

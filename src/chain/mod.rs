@@ -24,3 +24,6 @@ pub use order::{OPEN_EPOCH, OrderKey};
 pub use rows::{LineKey, Tip};
 pub use transaction::{FormError, Role, Transaction};
 pub use waiting::{Held, Waiting};
+
+#[cfg(test)]
+mod tests;

@@ -2,9 +2,9 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `Line` | author (32) ‖ seq (8) ‖ first 8 bytes of the id | signature (64) ‖ body |
+//! | `Line` | author (32) ‖ seq (8) ‖ first 16 bytes of the id | signature (64) ‖ body |
 //! | `Id` | block id (32) | author (32) ‖ seq (8) ‖ height (8) ‖ time_ms (8) |
-//! | `Log` | number (8), from 0, in the sequence of storing | the block's `Line` key (48) |
+//! | `Log` | number (8), from 0, in the sequence of storing | the block's `Line` key (56) |
 //! | `Object` | object hash (32) | its bytes |
 //! | `Meta` | `c` | counters ([`Counters`]) |
 //! | `Meta` | `h` | heads: blocks that nothing builds on yet ([`Head`]s) |
@@ -13,7 +13,7 @@
 //! | `Meta` | `o` ‖ object hash (32) | empty: a block names it and no peer has sent it yet |
 //!
 //! Numbers are big-endian. Two blocks of one author with one `seq` lie side by side in `Line`: a fork is a row more, and
-//! nothing is overwritten by it.
+//! nothing is overwritten by it: to find two ids with 16 bytes in common takes 2^64 hashes. (Eight would take 2^32, minutes.)
 
 use std::ops::{Bound, ControlFlow};
 
@@ -29,11 +29,18 @@ use crate::limits;
 
 cbor_array! {
     /// How much there is.
+    #[derive(Default)]
     pub struct Counters {
         /// Blocks stored; also the next number of `Log`.
         pub blocks: u64,
         /// Blocks whose transactions the ledger refuses at their place.
         pub refused: u64,
+        /// Claims that applied blocks have published, retracted ones included.
+        pub claims: u64,
+        /// Claims that applied blocks have taken back.
+        pub retracted: u64,
+        /// Experiences that applied blocks have published.
+        pub experiences: u64,
         /// Bytes of block bodies.
         pub bytes: u64,
         /// The greatest height.
@@ -72,22 +79,24 @@ pub struct Placed {
 
 /// Where a block lies in `Line`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LineKey([u8; 48]);
+pub struct LineKey([u8; LINE_KEY_BYTES]);
+
+const LINE_KEY_BYTES: usize = 56;
 
 impl LineKey {
     /// The key of a block.
     #[must_use]
     pub fn new(author: &Identity, seq: u64, id: &BlockId) -> Self {
-        let mut key = [0; 48];
+        let mut key = [0; LINE_KEY_BYTES];
         key[..32].copy_from_slice(author.as_bytes());
         key[32..40].copy_from_slice(&seq.to_be_bytes());
-        key[40..].copy_from_slice(&id.as_bytes()[..8]);
+        key[40..].copy_from_slice(&id.as_bytes()[..LINE_KEY_BYTES - 40]);
         Self(key)
     }
 
     /// Its bytes.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 48] {
+    pub const fn as_bytes(&self) -> &[u8; LINE_KEY_BYTES] {
         &self.0
     }
 
@@ -136,7 +145,7 @@ pub(crate) fn write_row<T: Serialize>(kv: &mut Overlay<'_>, table: Table, key: V
 /// # Errors
 /// [`KvError`] where the store fails.
 pub fn counters(kv: &dyn Read) -> Result<Counters, KvError> {
-    Ok(read_row(kv, Table::Meta, COUNTERS)?.unwrap_or(Counters { blocks: 0, refused: 0, bytes: 0, height: 0 }))
+    Ok(read_row(kv, Table::Meta, COUNTERS)?.unwrap_or_default())
 }
 
 pub(crate) fn set_counters(kv: &mut Overlay<'_>, counters: &Counters) {
@@ -259,8 +268,18 @@ pub fn block(kv: &dyn Read, key: &LineKey) -> Result<Unverified, KvError> {
 /// # Errors
 /// [`KvError`] where the store fails or the block is not there.
 pub fn body(kv: &dyn Read, key: &LineKey) -> Result<Body, KvError> {
+    body_and_id(kv, key).map(|(_, body)| body)
+}
+
+/// A stored block's id and body, read.
+///
+/// # Errors
+/// [`KvError`] where the store fails or the block is not there.
+pub fn body_and_id(kv: &dyn Read, key: &LineKey) -> Result<(BlockId, Body), KvError> {
     let block = block(kv, key)?;
-    cbor::decode_lenient(&block.body, limits::BLOCK_BYTES).map_err(|_| KvError::damaged(Table::Line, &key.0))
+    let damaged = |_| KvError::damaged(Table::Line, key.as_bytes());
+    let body = cbor::decode_lenient(&block.body, limits::BLOCK_BYTES).map_err(damaged)?;
+    Ok((BlockId::of(&block.body), body))
 }
 
 /// Visits an author's blocks from `seq` on, ascending: their keys, and themselves as received.
@@ -342,11 +361,28 @@ pub(crate) fn is_wanted(kv: &dyn Read, hash: &ObjectHash) -> Result<bool, KvErro
 /// # Errors
 /// [`KvError`] where the store fails.
 pub fn wanted(kv: &dyn Read, at_most: usize) -> Result<Vec<ObjectHash>, KvError> {
+    wanted_after(kv, None, at_most)
+}
+
+/// The same from behind a hash on, and from the beginning again after the last.
+pub(crate) fn wanted_after(
+    kv: &dyn Read,
+    after: Option<ObjectHash>,
+    at_most: usize,
+) -> Result<Vec<ObjectHash>, KvError> {
     let mut hashes = Vec::new();
-    kv.scan_prefix(Table::Meta, b"o", &mut |key, _| {
-        hashes.extend(key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(ObjectHash::from_bytes));
-        if hashes.len() < at_most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
+    let start = after.map(|after| keyed(b'o', after.as_bytes()));
+    let first = start.as_deref().map_or(Bound::Included(&b"o"[..]), Bound::Excluded);
+    let again = start.as_deref().map(|start| (Bound::Included(&b"o"[..]), Bound::Included(start)));
+    for range in [(first, Bound::Excluded(&b"p"[..]))].into_iter().chain(again) {
+        kv.scan(Table::Meta, range, Direction::Up, &mut |key, _| {
+            if hashes.len() >= at_most {
+                return ControlFlow::Break(());
+            }
+            hashes.extend(key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(ObjectHash::from_bytes));
+            ControlFlow::Continue(())
+        })?;
+    }
     Ok(hashes)
 }
 

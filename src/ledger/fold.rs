@@ -181,16 +181,7 @@ impl Place {
         let row =
             OrderRow { line: ByteBuf::from(self.line.as_bytes().to_vec()), outcome: after.clone(), undo: Some(undo) };
         write_row(kv, Table::Order, self.key.to_bytes(), &row);
-        let was_refused = self.before.as_ref().is_some_and(|before| !before.is_applied());
-        if was_refused == after.is_applied() {
-            let mut counters = rows::counters(kv)?;
-            if was_refused {
-                counters.refused -= 1;
-            } else if !after.is_applied() {
-                counters.refused += 1;
-            }
-            rows::set_counters(kv, &counters);
-        }
+        count(kv, body, self.before.as_ref(), &after)?;
         let membership = body.transactions().iter().any(|transaction| {
             matches!(
                 transaction,
@@ -202,6 +193,37 @@ impl Place {
         });
         Ok(Change { block: self.key.id, line: self.line, author: body.author, before: self.before, after, membership })
     }
+}
+
+/// Keeps the counters of what is applied and refused, when a block's outcome is new or another.
+fn count(kv: &mut Overlay<'_>, body: &Body, before: Option<&Outcome>, after: &Outcome) -> Result<(), KvError> {
+    let was_applied = before.is_some_and(Outcome::is_applied);
+    if before.is_some() && was_applied == after.is_applied() {
+        return Ok(());
+    }
+    let mut counters = rows::counters(kv)?;
+    match (before.is_some(), after.is_applied()) {
+        (_, false) => counters.refused += 1,
+        (true, true) => counters.refused -= 1,
+        (false, true) => {}
+    }
+    let step = |counter: &mut u64| {
+        if after.is_applied() {
+            *counter += 1;
+        } else if was_applied {
+            *counter -= 1;
+        }
+    };
+    for transaction in body.transactions() {
+        match transaction {
+            Transaction::Claim(_) => step(&mut counters.claims),
+            Transaction::Retract(_) => step(&mut counters.retracted),
+            Transaction::Experience(_) => step(&mut counters.experiences),
+            _ => {}
+        }
+    }
+    rows::set_counters(kv, &counters);
+    Ok(())
 }
 
 /// Takes back, last first, what stands behind `first`.

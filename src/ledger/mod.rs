@@ -14,3 +14,6 @@ pub mod verify;
 
 pub use fold::{Change, OrderRow};
 pub use outcome::{Outcome, Refusal};
+
+#[cfg(test)]
+mod tests;

@@ -122,9 +122,7 @@ fn walk_block(
     direction: Direction,
     visit: &mut dyn FnMut(Place, ClaimId, ClaimRow) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, KvError> {
-    let block = rows::block(kv, &line)?;
-    let id = BlockId::of(&block.body);
-    let body = rows::body(kv, &line)?;
+    let (id, body) = rows::body_and_id(kv, &line)?;
     let claims: Vec<u32> = (0..)
         .zip(body.transactions())
         .filter_map(|(index, transaction)| matches!(transaction, Transaction::Claim(_)).then_some(index))
@@ -247,43 +245,6 @@ pub fn final_blocks(kv: &dyn Read) -> Result<u64, KvError> {
     let mut count = 0;
     kv.scan(Table::Order, (Bound::Unbounded, Bound::Excluded(&open[..])), Direction::Up, &mut |_, _| {
         count += 1;
-        ControlFlow::Continue(())
-    })?;
-    Ok(count)
-}
-
-/// How much has been published. Counted by a walk over all of it.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Claims {
-    /// Claims, retracted ones included.
-    pub claims: u64,
-    /// Claims that were taken back.
-    pub retracted: u64,
-    /// Experiences.
-    pub experiences: u64,
-}
-
-/// Counts what has been published.
-///
-/// # Errors
-/// [`KvError`] where the store fails.
-pub fn count(kv: &dyn Read) -> Result<Claims, KvError> {
-    let mut count = Claims::default();
-    let mut failed = Ok(());
-    kv.scan_prefix(Table::State, b"c", &mut |key, value| match parse_row::<ClaimRow>(Table::State, key, value) {
-        Ok(row) => {
-            count.claims += 1;
-            count.retracted += u64::from(row.retracted_by.is_some());
-            ControlFlow::Continue(())
-        }
-        Err(error) => {
-            failed = Err(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    failed?;
-    kv.scan_prefix(Table::State, b"x", &mut |_, _| {
-        count.experiences += 1;
         ControlFlow::Continue(())
     })?;
     Ok(count)

@@ -98,7 +98,9 @@ pub struct Ingested {
     pub waiting: usize,
     /// What the sender's blocks wait for, at most [`limits::WANT_IDS`] ids.
     pub missing: Vec<BlockId>,
-    /// Objects that stored blocks name and nobody has sent, at most [`limits::WANT_IDS`].
+    /// Objects that stored blocks had named before, and that have come now.
+    pub objects: usize,
+    /// Objects that stored blocks name and nobody has sent, at most [`limits::WANT_IDS`]: others each time where there are more.
     pub wanted: Vec<ObjectHash>,
     /// What the sender should have seen itself.
     pub fault: Option<LinkError>,
@@ -173,6 +175,9 @@ pub struct Done<T> {
 pub struct Engine {
     keys: BTreeMap<Identity, SecretKey>,
     waiting: BTreeMap<GroupId, Waiting>,
+    /// The last object that a full report of wanted ones has named: the next goes on behind it, so that objects which nobody
+    /// has do not hide those that somebody has.
+    wanted_after: Option<ObjectHash>,
 }
 
 /// One group while a batch is worked on.
@@ -200,7 +205,7 @@ impl Engine {
     /// An engine that signs with these keys.
     #[must_use]
     pub fn new(keys: impl IntoIterator<Item = SecretKey>) -> Self {
-        Self { keys: keys.into_iter().map(|key| (key.identity(), key)).collect(), waiting: BTreeMap::new() }
+        Self { keys: keys.into_iter().map(|key| (key.identity(), key)).collect(), ..Self::default() }
     }
 
     /// Forgets what waits for a group that is left.
@@ -420,7 +425,7 @@ impl Engine {
             let objects = objects.into_iter().filter(|(_, object)| object.len() <= limits::OBJECT_BYTES).collect();
             let mut intake = Intake { batch, waiting, peer, objects, report: Ingested::default() };
             let stored = intake.take(blocks)?;
-            reports.push((token, group, peer, intake.finish()?));
+            reports.push((token, group, peer, intake.finish(&mut self.wanted_after)?));
             linked.entry(group).or_default().extend(stored);
         }
         for (group, blocks) in linked {
@@ -526,14 +531,18 @@ impl Intake<'_, '_> {
     }
 
     /// Keeps the objects that other blocks had waited for.
-    fn finish(mut self) -> Result<Ingested, KvError> {
+    fn finish(mut self, wanted_after: &mut Option<ObjectHash>) -> Result<Ingested, KvError> {
         let overlay = &mut self.batch.overlay;
         for (hash, object) in std::mem::take(&mut self.objects) {
             if rows::is_wanted(overlay, &hash)? {
                 rows::set_object(overlay, &hash, object)?;
+                self.report.objects += 1;
             }
         }
-        self.report.wanted = rows::wanted(overlay, limits::WANT_IDS)?;
+        self.report.wanted = rows::wanted_after(overlay, *wanted_after, limits::WANT_IDS)?;
+        if self.report.wanted.len() == limits::WANT_IDS {
+            *wanted_after = self.report.wanted.last().copied();
+        }
         Ok(self.report)
     }
 }

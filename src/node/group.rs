@@ -34,8 +34,10 @@ pub(super) struct Session {
     pub(super) wanted: Vec<ObjectHash>,
     /// Blocks that this peer was asked for by id: each once, for who sends a block has what it builds on.
     pub(super) asked: BTreeSet<BlockId>,
-    /// Objects that this peer was asked for last.
-    pub(super) asked_for: Vec<ObjectHash>,
+    /// Whether the last request was for objects.
+    pub(super) asked_for_objects: bool,
+    /// Whether the peer was asked for objects and had none of them.
+    pub(super) has_no_objects: bool,
     /// Batches in a row that had nothing new.
     pub(super) stale: usize,
     /// Requests for single blocks and objects that the session may still make.
@@ -50,10 +52,11 @@ impl Session {
         let ids: Vec<BlockId> = self.missing.iter().filter(|id| !self.asked.contains(*id)).copied().collect();
         if !ids.is_empty() && self.asked.len() < limits::WAITING_BLOCKS {
             self.asked.extend(ids.iter().copied());
+            self.asked_for_objects = false;
             return Some(Request::WantBlocks(WantBlocks { group, ids }));
         }
-        if !self.wanted.is_empty() && self.wanted != self.asked_for {
-            self.asked_for.clone_from(&self.wanted);
+        if !self.wanted.is_empty() && !self.has_no_objects {
+            self.asked_for_objects = true;
             return Some(Request::WantObjects(WantObjects { group, hashes: self.wanted.clone() }));
         }
         None
@@ -185,7 +188,8 @@ impl GroupSync {
             wanted: Vec::new(),
             stale: 0,
             asked: BTreeSet::new(),
-            asked_for: Vec::new(),
+            asked_for_objects: false,
+            has_no_objects: false,
             wants_left: limits::WANTS_PER_PULL,
         });
         true

@@ -377,7 +377,10 @@ impl Machine {
                 let Some(session) = sync.session(number) else { return };
                 match errand {
                     Errand::Store(_) => session.storing -= 1,
-                    _ => session.asking = false,
+                    _ => {
+                        session.asking = false;
+                        session.has_no_objects |= session.asked_for_objects && report.objects == 0;
+                    }
                 }
                 session.blocks += report.stored;
                 session.missing = report.missing;

@@ -12,3 +12,6 @@ pub mod serve;
 
 pub use engine::Engine;
 pub use machine::Machine;
+
+#[cfg(test)]
+mod tests;

@@ -223,13 +223,15 @@ fn branches(
     let mut steps = 4 * RUN;
     while let Some(((seq, id), has)) = ends.pop_last() {
         let is_shared = known.is_some_and(|known| seq <= known) && rows::branches(kv, author, seq)? == 1;
-        let is_over = found.len() >= RUN || steps == 0 || (has && ends.values().all(|has| *has));
-        let Some(placed) = rows::placed(kv, &id)?.filter(|_| !is_over) else {
-            if is_over {
-                break;
-            }
-            continue;
-        };
+        if found.len() >= RUN || steps == 0 {
+            // More branches than a message names: what lies beside the found ones would never be sent. All goes from here on.
+            let is_wide = theirs.len() >= limits::TIPS_PER_AUTHOR;
+            return Ok(if is_wide { (VecDeque::new(), seq) } else { (found, level + 1) });
+        }
+        if has && ends.values().all(|has| *has) {
+            break;
+        }
+        let Some(placed) = rows::placed(kv, &id)? else { continue };
         steps -= 1;
         if is_shared && !has {
             continue;

@@ -13,10 +13,11 @@ use rand::rngs::StdRng;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::clock::Uptime;
+use super::commit::Told;
 use super::events::Events;
 use super::news;
 use super::verify::{Unchecked, Verifier};
-use super::writer::{Told, Writer};
+use super::writer::Writer;
 use crate::api::types::EventKind;
 use crate::cbor;
 use crate::chain::GroupId;

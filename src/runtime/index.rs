@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::chain::{BlockId, ClaimBody, ClaimId, GroupId, LineKey, ObjectHash, Transaction, rows};
+use crate::chain::{ClaimBody, ClaimId, GroupId, LineKey, ObjectHash, Transaction, rows};
 use crate::identity::Identity;
 use crate::knowledge::context::{Ask, Candidate, Context, compile};
-use crate::knowledge::index::{Index, IndexError};
+use crate::knowledge::index::{Added, Hit, Index, IndexError};
 use crate::knowledge::{Document, Metadata};
 use crate::kv::{Direction, KvError, Read};
-use crate::ledger::{query, state};
+use crate::ledger::query;
 use crate::limits;
 
 /// What is asked of a group's knowledge.
@@ -77,77 +77,116 @@ impl Indexes {
 #[derive(Debug, Default)]
 pub struct GroupIndex {
     index: Index,
+    /// By document number: when its claim was published, and by which of `authors`.
+    published: Vec<(u64, u32)>,
+    authors: Vec<Identity>,
+    author_numbers: BTreeMap<Identity, u32>,
     next: u64,
     /// Claims whose words had not come when their block did.
-    wordless: BTreeMap<ClaimId, ObjectHash>,
+    wordless: BTreeMap<ClaimId, Wordless>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Wordless {
+    object: ObjectHash,
+    created_ms: u64,
+    author: u32,
 }
 
 impl GroupIndex {
     /// Reads what was stored since.
     fn catch_up(&mut self, kv: &dyn Read) -> Result<(), AskError> {
-        let mut lines: Vec<LineKey> = Vec::new();
-        rows::log(kv, self.next, Direction::Up, &mut |_, line| {
-            lines.push(line);
-            ControlFlow::Continue(())
-        })?;
-        for line in lines {
-            let block = rows::block(kv, &line)?;
-            let id = BlockId::of(&block.body);
-            for (index, transaction) in (0..).zip(rows::body(kv, &line)?.transactions()) {
-                if let Transaction::Claim(claim) = transaction {
-                    self.add(kv, ClaimId::derive(id, index), claim.object)?;
-                }
+        loop {
+            let mut lines: Vec<LineKey> = Vec::new();
+            rows::log(kv, self.next, Direction::Up, &mut |_, line| {
+                lines.push(line);
+                if lines.len() < limits::PAGE_ROWS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+            for line in &lines {
+                self.read(kv, line)?;
+                self.next += 1;
             }
-            self.next += 1;
+            if lines.len() < limits::PAGE_ROWS {
+                break;
+            }
         }
-        for (claim, object) in std::mem::take(&mut self.wordless) {
-            self.add(kv, claim, object)?;
+        for (claim, wordless) in std::mem::take(&mut self.wordless) {
+            self.add(kv, claim, wordless)?;
         }
         Ok(())
     }
 
-    fn add(&mut self, kv: &dyn Read, claim: ClaimId, object: ObjectHash) -> Result<(), AskError> {
-        match rows::object(kv, &object)?.map(|bytes| ClaimBody::decode(&bytes)) {
+    fn read(&mut self, kv: &dyn Read, line: &LineKey) -> Result<(), AskError> {
+        let (id, body) = rows::body_and_id(kv, line)?;
+        let author = self.author_number(body.author);
+        for (index, transaction) in (0..).zip(body.transactions()) {
+            if let Transaction::Claim(claim) = transaction {
+                let wordless = Wordless { object: claim.object, created_ms: body.time_ms, author };
+                self.add(kv, ClaimId::derive(id, index), wordless)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn author_number(&mut self, author: Identity) -> u32 {
+        let Self { authors, author_numbers, .. } = self;
+        *author_numbers.entry(author).or_insert_with(|| {
+            authors.push(author);
+            u32::try_from(authors.len() - 1).unwrap_or(u32::MAX)
+        })
+    }
+
+    fn add(&mut self, kv: &dyn Read, claim: ClaimId, wordless: Wordless) -> Result<(), AskError> {
+        match rows::object(kv, &wordless.object)?.map(|bytes| ClaimBody::decode(&bytes)) {
             Some(Ok(ClaimBody { title, text, tags })) => {
-                self.index.add(*claim.as_bytes(), &Document { title, text, tags })?;
+                let added = self.index.add(*claim.as_bytes(), &Document { title, text, tags })?;
+                let (Added::New(doc) | Added::Known(doc)) = added;
+                let doc = doc as usize;
+                if self.published.len() <= doc {
+                    self.published.resize(doc + 1, (0, u32::MAX));
+                }
+                if let Some(published) = self.published.get_mut(doc) {
+                    *published = (wordless.created_ms, wordless.author);
+                }
             }
             // An object that is no claim body is its author's mistake, and has no words.
             Some(Err(_)) => {}
             None => {
-                self.wordless.insert(claim, object);
+                self.wordless.insert(claim, wordless);
             }
         }
         Ok(())
     }
 
     fn answer(&self, kv: &dyn Read, question: &Question) -> Result<Context, AskError> {
-        let failed = std::cell::RefCell::new(None);
+        let author = question.author.map(|author| self.author_numbers.get(&author).copied().unwrap_or(u32::MAX));
+        // Asked of every document that has a word of the query, so it reads no row.
         let passes = |doc: u32| {
-            let verdict = || -> Result<bool, KvError> {
-                let Some(key) = self.index.key(doc) else { return Ok(false) };
-                let Some(row) = state::claim(kv, &ClaimId::from_bytes(*key))? else { return Ok(false) };
-                Ok(row.retracted_by.is_none()
-                    && question.since_ms.is_none_or(|since| row.created_ms >= since)
-                    && question.until_ms.is_none_or(|until| row.created_ms <= until)
-                    && question.author.is_none_or(|author| row.author == author))
-            };
-            verdict().unwrap_or_else(|error| {
-                *failed.borrow_mut() = Some(error);
-                false
-            })
+            let (created_ms, by) = self.published.get(doc as usize).copied().unwrap_or((0, u32::MAX));
+            question.since_ms.is_none_or(|since| created_ms >= since)
+                && question.until_ms.is_none_or(|until| created_ms <= until)
+                && author.is_none_or(|author| by == author)
         };
         let wanted = question.ask.top_k.min(limits::CONTEXT_TOP_K);
-        // Tags are in the words, so they are looked at last, on a longer list.
-        let depth = if question.tags.is_empty() { wanted * 4 + 16 } else { limits::PAGE_ROWS };
-        let hits = self.index.search(&question.query, depth, &passes);
-        if let Some(error) = failed.take() {
-            return Err(error.into());
+        let mut depth = if question.tags.is_empty() { wanted * 4 + 16 } else { limits::PAGE_ROWS };
+        loop {
+            let hits = self.index.search(&question.query, depth, &passes);
+            let found = hits.len();
+            let candidates = self.candidates(kv, hits, question)?;
+            // Retracted claims and other tags are seen only here: where they crowd the rest out, look deeper.
+            if found < depth || candidates.len() >= wanted * 2 || depth >= limits::CONTEXT_DEPTH {
+                return Ok(compile(candidates, &question.ask));
+            }
+            depth *= 8;
         }
+    }
+
+    fn candidates(&self, kv: &dyn Read, hits: Vec<Hit>, question: &Question) -> Result<Vec<Candidate>, KvError> {
         let mut candidates = Vec::with_capacity(hits.len());
         for hit in hits {
             let Some(claim) = query::claim(kv, &ClaimId::from_bytes(hit.key))? else { continue };
             let Some(body) = claim.body else { continue };
-            if !question.tags.iter().all(|tag| body.tags.contains(tag)) {
+            if claim.row.retracted_by.is_some() || !question.tags.iter().all(|tag| body.tags.contains(tag)) {
                 continue;
             }
             candidates.push(Candidate {
@@ -157,6 +196,6 @@ impl GroupIndex {
                 hit,
             });
         }
-        Ok(compile(candidates, &question.ask))
+        Ok(candidates)
     }
 }

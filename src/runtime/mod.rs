@@ -1,16 +1,18 @@
 //! The only wiring: a data folder, its store, the protocol and the API become a running daemon.
 //!
 //! ```text
-//!  API ──Task──▶ writer ──commit──▶ redb          faces hear of a write when it is durable
-//!                  │ ▲ Told                       (writer: one thread; queue: WRITER_QUEUE)
-//!                  ▼ │ verified blocks
-//!  network ──▶ driver ──blocks──▶ verifier        the driver never waits for anybody
-//!  (libp2p)      │  ▲             (VERIFY_QUEUE)
-//!                ▼  │ answers
-//!              serve (SERVING threads, each on a view of its own)
+//!  API ──task──▶ writer ──rows──▶ committer ──▶ redb     one thread works a batch out while another commits the one
+//!   ▲ (WRITER_QUEUE) ▲               │                    before; who asked hears of it when it is durable
+//!   └────── reply ───┼───────────────┤
+//!                    │ verified      ▼ told
+//!  network ──▶ driver ──blocks──▶ verifier                the driver never waits for anybody
+//!  (libp2p)     │  ▲             (VERIFY_QUEUE)
+//!               ▼  │ answers
+//!             serve (SERVING at a time, each on a view of its own)
 //! ```
 
 pub mod clock;
+pub mod commit;
 pub mod driver;
 pub mod events;
 pub mod index;
@@ -179,7 +181,7 @@ impl Daemon {
         let sync_interval_ms = settings.sync_interval_s.value.saturating_mul(1_000);
         let mut machine = Machine::new(MachineSettings { sync_interval_ms });
         for kept in store.view()?.groups()? {
-            machine.open_at_start(writer::opened(&store, kept.id)?);
+            machine.open_at_start(commit::opened(&store, kept.id)?);
         }
         let driver = Driver {
             network,

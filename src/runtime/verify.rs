@@ -7,7 +7,8 @@ use rayon::prelude::*;
 use tokio::sync::mpsc;
 
 use super::clock::unix_ms;
-use super::writer::{Rest, Told, Writer};
+use super::commit::{Rest, Told};
+use super::writer::Writer;
 use crate::chain::{Context, GroupId, Invalid, ObjectHash, Unverified, Verified};
 use crate::identity::Identity;
 use crate::limits;

@@ -1,22 +1,22 @@
-//! The one thread that writes.
+//! The one thread that works out what is written.
 //!
-//! It takes all jobs that wait, up to [`limits::WRITER_BATCH`], works them out as one batch, commits it once, and only then
-//! answers and tells. Jobs queue in a channel of [`limits::WRITER_QUEUE`]; who finds it full waits for a place. **Whoever hears
-//! of a write hears of one that is on the disk**; where the commit fails, everybody in the batch hears that.
+//! It takes all jobs that wait, up to [`limits::WRITER_BATCH`], and works them out as one batch, which [`super::commit`] makes
+//! durable and answers while the next batch is worked out on top of it. Jobs queue in a channel of [`limits::WRITER_QUEUE`]; who
+//! finds it full waits for a place.
 
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::unix_ms;
-use crate::chain::{Frontier, GroupId, rows};
-use crate::kv::KvError;
-use crate::ledger::query;
+use super::commit::{Committer, Pending, ReplyTo, Rest, Told};
+use crate::chain::GroupId;
+use crate::kv::{KvError, Layer, Memory, Read};
 use crate::limits;
 use crate::node::Engine;
-use crate::node::engine::{Done, Failure, Groups, Ingested, News, Reply, Task, Written};
-use crate::node::io::{NotIngested, Opened, Ticket};
-use crate::store::{Registry, Store, StoreError};
+use crate::node::engine::{Done, Failure, Groups, Reply, Task, Written};
+use crate::node::io::Ticket;
+use crate::store::{Registry, Store, StoreError, View};
 
 /// Why a write was not done.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -36,28 +36,6 @@ impl From<KvError> for WriteError {
     fn from(error: KvError) -> Self {
         Self::Store(Arc::new(error.into()))
     }
-}
-
-/// What the writer tells the driver, after each commit.
-#[derive(Debug)]
-pub enum Told {
-    /// A group is kept from now on.
-    Opened(Opened),
-    /// A group is kept no more.
-    Closed(GroupId),
-    /// Blocks have become durable.
-    News(News),
-    /// A peer's batch is durable, or was not taken.
-    Ingested(Ticket, Result<Ingested, NotIngested>),
-}
-
-/// What was not handed on of a peer's batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rest {
-    /// Nothing was left out.
-    None,
-    /// Blocks that are dated ahead of our clock, or need a newer version. The report says so, so that nobody takes them for stored.
-    Early,
 }
 
 enum Job {
@@ -83,8 +61,15 @@ impl Writer {
         told: mpsc::Sender<Told>,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let (jobs, waiting) = mpsc::channel(limits::WRITER_QUEUE);
-        let worker = Worker { store, engine, told };
-        let thread = std::thread::Builder::new().name("lbm-writer".into()).spawn(move || worker.work(waiting))?;
+        let (committer, committing) = Committer::start(Arc::clone(&store), told)?;
+        let worker = Worker { store, engine, committer };
+        let work = move || {
+            worker.work(waiting);
+            if committing.join().is_err() {
+                tracing::error!("the committing thread failed");
+            }
+        };
+        let thread = std::thread::Builder::new().name("lbm-writer".into()).spawn(work)?;
         Ok((Self { jobs }, thread))
     }
 
@@ -139,23 +124,16 @@ impl Writer {
     }
 }
 
-/// To whom a reply goes.
-enum ReplyTo {
-    Caller(oneshot::Sender<Result<Reply, WriteError>>),
-    Machine(Ticket, Rest),
-}
-
 struct Worker {
     store: Arc<Store>,
     engine: Engine,
-    told: mpsc::Sender<Told>,
+    committer: Committer,
 }
 
 impl Worker {
     fn work(mut self, mut waiting: mpsc::Receiver<Job>) {
         let mut jobs = Vec::with_capacity(limits::WRITER_BATCH);
-        loop {
-            let Some(first) = waiting.blocking_recv() else { return };
+        while let Some(first) = waiting.blocking_recv() {
             jobs.push(first);
             while jobs.len() < limits::WRITER_BATCH
                 && let Ok(job) = waiting.try_recv()
@@ -170,7 +148,10 @@ impl Worker {
                     Job::Register(registry, answer) => {
                         // What came before may concern a group that is left now.
                         self.run(std::mem::take(&mut tasks));
-                        let _caller_gone = answer.send(self.register(&registry));
+                        for group in &registry.leave {
+                            self.engine.forget(group);
+                        }
+                        self.committer.register(registry, answer);
                     }
                 }
             }
@@ -178,98 +159,47 @@ impl Worker {
         }
     }
 
-    fn tell(&self, told: Told) {
-        // The driver is gone only when everything stops; then nobody needs to hear.
-        let _stopping = self.told.blocking_send(told);
-    }
-
     fn run(&mut self, tasks: Vec<(ReplyTo, Task)>) {
         if tasks.is_empty() {
             return;
         }
         let (tokens, tasks): (Vec<_>, Vec<_>) = tasks.into_iter().unzip();
-        let mut tokens: Vec<Option<ReplyTo>> = tokens.into_iter().map(Some).collect();
-        let done = self.work_out(tasks.into_iter().enumerate().collect());
-        match done {
-            Ok(done) => {
-                for (index, result) in &done.replies {
-                    if let (Ok(Reply::Founded(group)), true) = (result, *index < tokens.len()) {
-                        self.tell(Told::Opened(Opened {
-                            group: *group,
-                            frontier: Frontier::default(),
-                            members: vec![],
-                        }));
-                    }
-                }
-                for news in done.news {
-                    self.tell(Told::News(news));
-                }
-                for (index, result) in done.replies {
-                    if let Some(token) = tokens.get_mut(index).and_then(Option::take) {
-                        self.reply(token, result.map_err(|failure| WriteError::Failure(Arc::new(failure))));
-                    }
-                }
+        let pending = self.committer.pending();
+        match self.work_out(pending.as_ref(), tasks.into_iter().enumerate().collect()) {
+            Ok(Done { changes, replies, news }) => {
+                let mut tokens: Vec<Option<ReplyTo>> = tokens.into_iter().map(Some).collect();
+                let replies = replies
+                    .into_iter()
+                    .filter_map(|(index, result)| Some((tokens.get_mut(index)?.take()?, result)))
+                    .collect();
+                self.committer.commit(pending.map(|pending| pending.number), changes, replies, news);
             }
-            Err(error) => {
-                tracing::error!(%error, "nothing of a batch was written");
-                for token in tokens.into_iter().flatten() {
-                    self.reply(token, Err(error.clone()));
-                }
-            }
+            Err(error) => self.committer.refuse(tokens, &error.into()),
         }
     }
 
-    fn work_out(&mut self, tasks: Vec<(usize, Task)>) -> Result<Done<usize>, WriteError> {
+    fn work_out(&mut self, pending: Option<&Pending>, tasks: Vec<(usize, Task)>) -> Result<Done<usize>, KvError> {
         let view = self.store.view()?;
-        let done = self.engine.run(&view, unix_ms(), tasks)?;
-        drop(view);
-        if !done.changes.is_empty() {
-            self.store
-                .commit(&done.changes, &Registry::default())
-                .map_err(|error| WriteError::Store(Arc::new(error)))?;
+        match pending {
+            Some(pending) => self.engine.run(&Ahead { view: &view, pending }, unix_ms(), tasks),
+            None => self.engine.run(&view, unix_ms(), tasks),
         }
-        Ok(done)
-    }
-
-    fn reply(&self, to: ReplyTo, result: Result<Reply, WriteError>) {
-        match to {
-            ReplyTo::Caller(answer) => drop(answer.send(result)),
-            ReplyTo::Machine(ticket, rest) => {
-                let result = match result {
-                    Ok(Reply::Ingested(report)) if rest == Rest::Early && report.fault.is_none() => {
-                        Err(NotIngested::NotYet)
-                    }
-                    Ok(Reply::Ingested(report)) => Ok(report),
-                    Ok(Reply::Founded(_) | Reply::Written(_)) | Err(_) => Err(NotIngested::Failed),
-                };
-                self.tell(Told::Ingested(ticket, result));
-            }
-        }
-    }
-
-    fn register(&mut self, registry: &Registry) -> Result<(), WriteError> {
-        self.store.commit(&[], registry).map_err(|error| WriteError::Store(Arc::new(error)))?;
-        for group in &registry.leave {
-            self.engine.forget(group);
-            self.tell(Told::Closed(*group));
-        }
-        for group in &registry.join {
-            self.tell(Told::Opened(opened(&self.store, *group)?));
-        }
-        Ok(())
     }
 }
 
-/// What the machine must know of a group that is kept.
-///
-/// # Errors
-/// [`KvError`] where the store fails.
-pub fn opened(store: &Store, group: GroupId) -> Result<Opened, KvError> {
-    let view = store.view()?;
-    let Some(rows) = view.group(&group)? else {
-        return Ok(Opened { group, frontier: Frontier::default(), members: vec![] });
-    };
-    let frontier = Frontier::new(rows::all_tips(rows.as_ref())?);
-    let members = query::members(rows.as_ref())?.into_iter().map(|(identity, _)| identity).collect();
-    Ok(Opened { group, frontier, members })
+/// What will be durable once the batch that is being committed is.
+struct Ahead<'a> {
+    view: &'a View,
+    pending: &'a Pending,
+}
+
+impl Groups for Ahead<'_> {
+    fn group(&self, id: &GroupId) -> Result<Option<Box<dyn Read + '_>>, KvError> {
+        let changes = self.pending.changes.iter().find(|(group, _)| group == id).map(|(_, changes)| changes);
+        Ok(match (self.view.group(id)?, changes) {
+            (base, None) => base,
+            (Some(base), Some(changes)) => Some(Box::new(Layer::new(base, changes))),
+            (None, Some(changes)) => Some(Box::new(Layer::new(Box::new(Memory::default()), changes))),
+        })
+    }
 }

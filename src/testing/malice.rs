@@ -4,7 +4,8 @@ use super::act::claim;
 use super::evil::Evil;
 use super::node::View;
 use super::world::World;
-use crate::chain::{GroupId, ObjectHash, Role, Unverified};
+use crate::chain::transaction::Claim;
+use crate::chain::{GroupId, ObjectHash, Role, Transaction, Unverified};
 use crate::identity::Identity;
 use crate::kv::Memory;
 use crate::limits;
@@ -234,6 +235,38 @@ fn a_clock_that_is_ahead_is_waited_for() {
     let deadline = world.now + 30_000;
     assert!(world.run_until(deadline, |world| world.has_claim(BOB, &group, &claim)));
     assert!(world.nodes.iter().all(|node| node.banned.is_empty()));
+}
+
+#[test]
+fn claims_without_words_do_not_hide_those_that_have_them() {
+    let mut world = World::new(8, 3);
+    let group = world.found_with_all();
+    world.settle();
+    let fakes: Vec<Transaction> = (0..600u32)
+        .map(|number| {
+            // Low hashes, as somebody would choose them who wants to be asked for first.
+            let mut hash = [0; 32];
+            hash[28..].copy_from_slice(&number.to_be_bytes());
+            Transaction::Claim(Claim { object: ObjectHash::from_bytes(hash), size: 9, parent: None })
+        })
+        .collect();
+    world.write(EVE, group, fakes, vec![]).unwrap();
+    world.run_for(2_000);
+    // A block that Bob gets without its words.
+    let (transaction, object) = claim("words", None);
+    let hash = ObjectHash::of(&object);
+    let written = world.write(ALICE, group, vec![transaction], vec![]).unwrap();
+    let deadline = world.now + 500;
+    assert!(world.run_until(deadline, |world| world.has_claim(BOB, &group, &written.claims[0])));
+    let mut rows = crate::kv::Overlay::new(&world.nodes[ALICE].rows[&group]);
+    crate::chain::rows::set_object(&mut rows, &hash, object).unwrap();
+    let changes = rows.into_changes();
+    world.nodes[ALICE].rows.get_mut(&group).unwrap().commit(changes);
+    let sent = world.sent.get("want_objects").copied().unwrap_or(0);
+    let deadline = world.now + 6 * super::world::INTERVAL_MS;
+    let came = |world: &World| crate::chain::rows::object(&world.nodes[BOB].rows[&group], &hash).unwrap().is_some();
+    assert!(world.run_until(deadline, came), "the words are never asked for");
+    assert!(world.sent["want_objects"] - sent < 60, "{} requests", world.sent["want_objects"] - sent);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 mod act;
 mod check;
+pub(crate) mod desk;
 mod evil;
 mod malice;
 mod node;

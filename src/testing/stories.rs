@@ -196,3 +196,28 @@ fn a_member_is_removed_while_it_writes() {
         world.assert_no_faults();
     });
 }
+
+#[test]
+fn roles_change_and_claims_are_taken_back() {
+    super::each_seed(10, |seed| {
+        let mut world = World::new(seed, 3);
+        let group = world.found_with_all();
+        world.settle();
+        let wrong = world.publish(BOB, group, "wrong");
+        let run = world.experience(BOB, group, b"a run").unwrap();
+        world.settle();
+        let refused = world.retract(CAROL, group, wrong).unwrap_err();
+        assert!(matches!(refused, Failure::Refused(refusal) if refusal.code() == "not_your_claim"));
+        world.set_role(ALICE, group, CAROL, Role::Admin).unwrap();
+        world.settle();
+        world.retract(CAROL, group, wrong).unwrap();
+        world.remove(CAROL, group, ALICE).unwrap();
+        world.settle();
+        assert!(world.pairs_are(&group, &[(BOB, CAROL)]), "alice is out");
+        let rows = &world.nodes[BOB].rows[&group];
+        let carol = world.nodes[CAROL].id;
+        assert_eq!(crate::ledger::state::claim(rows, &wrong).unwrap().unwrap().retracted_by, Some(carol));
+        assert_eq!(run.claims.len(), 1);
+        world.assert_no_faults();
+    });
+}

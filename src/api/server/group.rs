@@ -59,15 +59,15 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Answer<GroupList> {
 }
 
 fn summary(api: &Api, id: GroupId, kv: &dyn Read) -> Result<Group, Problem> {
-    let group = state::group(kv)?;
+    let (group, counters) = (state::group(kv)?, rows::counters(kv)?);
     Ok(Group {
         group_id: id.to_string(),
         role: state::member(kv, &api.node().identity)?.map(|member| member.role),
         joining: group.is_none(),
         members: group.as_ref().map_or(0, |group| u64::from(group.members)),
         name: group.map(|group| group.name),
-        claims: api.sizes.claims(id, kv)?.claims,
-        blocks: rows::counters(kv)?.blocks,
+        claims: counters.claims,
+        blocks: counters.blocks,
     })
 }
 
@@ -83,29 +83,25 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Segments(name): Segments<S
             final_blocks: query::final_blocks(kv)?,
             rejected_blocks: rows::counters(kv)?.refused,
             heads: rows::heads(kv)?.iter().map(|head| head.id.to_string()).collect(),
-            state_hash: hex::encode(api.sizes.state_hash(found.id, kv)?),
         })
     };
     api.read_group(name, read).await.map(Json)
 }
 
 pub(super) async fn stats(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<GroupStats> {
-    let read = |api: &Api, found: &Found<'_>, group: state::Group| {
+    let read = |_: &Api, found: &Found<'_>, group: state::Group| {
         let kv = found.kv.as_ref();
         let counters = rows::counters(kv)?;
-        let query::Claims { claims, retracted, experiences } = api.sizes.claims(found.id, kv)?;
         Ok(GroupStats {
             group_id: found.id.to_string(),
             name: group.name,
             members: u64::from(group.members),
-            claims,
-            retracted_claims: retracted,
-            experiences,
+            claims: counters.claims,
+            retracted_claims: counters.retracted,
+            experiences: counters.experiences,
             blocks: counters.blocks,
             final_blocks: query::final_blocks(kv)?,
             rejected_blocks: counters.refused,
-            // FIXME: they are in the writer's memory, which does not tell yet.
-            waiting_blocks: 0,
         })
     };
     api.read_group(name, read).await.map(Json)
@@ -119,7 +115,6 @@ pub(super) async fn leave(State(api): State<Arc<Api>>, Segments(name): Segments<
     let (id, name) = api.read(read).await?;
     api.node().writer.register(Registry { leave: vec![id], ..Registry::default() }).await?;
     api.node().indexes.forget(&id);
-    api.sizes.forget(&id);
     Ok(Json(GroupLeft { group_id: id.to_string(), name }))
 }
 

@@ -18,7 +18,6 @@ mod peer;
 mod problem;
 mod resolve;
 mod router;
-mod sizes;
 mod sync;
 
 use std::io;
@@ -39,7 +38,6 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use self::router::Caller;
-use self::sizes::Sizes;
 use super::{VERSION, VERSION_HEADER, socket_path};
 use crate::limits;
 use crate::runtime::Node;
@@ -82,7 +80,6 @@ pub enum BindError {
 struct Api {
     node: Node,
     stop: watch::Receiver<bool>,
-    sizes: Sizes,
     /// One history is checked at a time: it takes all cores.
     verifying: Semaphore,
 }
@@ -122,7 +119,7 @@ pub fn bind(data: &Path) -> Result<UnixListener, BindError> {
 /// Where the socket cannot be asked for its owner.
 pub async fn serve(listener: UnixListener, node: Node, stop: watch::Receiver<bool>) -> io::Result<()> {
     let user = own_user()?;
-    let api = Api { node, stop: stop.clone(), sizes: Sizes::default(), verifying: Semaphore::new(1) };
+    let api = Api { node, stop: stop.clone(), verifying: Semaphore::new(1) };
     let router = router::router(Arc::new(api));
     let room = Arc::new(Semaphore::new(limits::API_CONNECTIONS));
     let mut connections = JoinSet::new();

@@ -104,7 +104,8 @@ pub struct Claim {
     pub is_final: bool,
 }
 
-/// Query of `GET …/claims`: the claims in the sequence in which this node stored them, the last one first.
+/// Query of `GET …/claims`: the claims in the sequence in which this node stored them, oldest first, so that what arrives while
+/// one reads page by page is never missed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListClaims {

@@ -84,8 +84,6 @@ pub struct GroupDetail {
     pub rejected_blocks: u64,
     /// Blocks without a successor: several where members wrote apart.
     pub heads: Vec<String>,
-    /// Hash of the whole state: equal on two nodes that have the same blocks.
-    pub state_hash: String,
 }
 
 /// A member of a group.
@@ -169,8 +167,6 @@ pub struct GroupStats {
     pub final_blocks: u64,
     /// Blocks that the ledger refuses.
     pub rejected_blocks: u64,
-    /// Verified blocks that wait for a missing parent.
-    pub waiting_blocks: u64,
 }
 
 /// Answer of `POST …/verify`: every signature was checked again and the whole order folded again from nothing.

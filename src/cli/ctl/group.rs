@@ -157,7 +157,6 @@ impl Render for At<GroupDetail> {
                 ("claims", group.claims.to_string()),
                 ("blocks", blocks),
                 ("heads", self.answer.heads.len().to_string()),
-                ("state", self.answer.state_hash.clone()),
             ],
         )
     }
@@ -176,7 +175,6 @@ impl Render for At<GroupStats> {
                 ("claims", claims),
                 ("experiences", stats.experiences.to_string()),
                 ("blocks", blocks),
-                ("waiting", stats.waiting_blocks.to_string()),
             ],
         )
     }

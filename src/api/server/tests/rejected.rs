@@ -6,6 +6,7 @@ use crate::chain::transaction::Experience;
 use crate::chain::{BlockId, Body, Context, Draft, GroupId, ObjectHash, Payload, Transaction, Verified};
 use crate::node::engine::Task;
 use crate::node::io::Ticket;
+use crate::runtime::commit::Rest;
 
 /// A member's first block, beside the one that adds it: signed and linked as it should be, but before its membership in the order.
 fn too_early(key: &SecretKey, group: GroupId) -> Verified {
@@ -41,7 +42,7 @@ async fn refused_blocks_are_listed_page_by_page() {
         expected.extend(blocks.iter().map(|block| (id.to_string(), block.id().to_string())));
         let writer = node.daemon.node.writer.clone();
         let task = Task::Ingest { group: id, peer: node.me, blocks, objects: vec![] };
-        tokio::task::spawn_blocking(move || writer.ingest_blocking(task, Ticket(u64::MAX))).await.unwrap();
+        tokio::task::spawn_blocking(move || writer.ingest_blocking(task, Ticket(u64::MAX), Rest::None)).await.unwrap();
         let stored = async {
             while node.client.group(name).await.unwrap().rejected_blocks < u64::from(members) {
                 tokio::task::yield_now().await;

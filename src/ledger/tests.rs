@@ -1,0 +1,293 @@
+//! Any arrival comes to the same state, and each rule refuses what it should.
+
+use proptest::prelude::*;
+
+use super::fold::OrderRow;
+use super::{query, state};
+use crate::chain::rows::{self, parse_row};
+use crate::chain::transaction::{Claim, Experience, MemberAdd, MemberRemove, Retract, RoleSet};
+use crate::chain::{ClaimId, ObjectHash, Role, Transaction, Verified};
+use crate::kv::{Memory, Overlay, Table};
+use crate::node::engine::Failure;
+use crate::testing::desk::{Desk, block, genesis, who};
+
+const ROLES: [Role; 3] = [Viewer, Member, Admin];
+
+/// How one block of a random history is made; each number picks among what there is.
+type Recipe = (u8, u8, [u8; 3], u8, u8);
+
+fn recipe() -> impl Strategy<Value = Recipe> {
+    (0..4u8, any::<u8>(), any::<[u8; 3]>(), 0..20u8, any::<u8>())
+}
+
+fn act(kind: u8, pick: u8, claims: &[ClaimId]) -> Transaction {
+    let identity = who(pick % 4);
+    let role = ROLES[usize::from(pick / 4) % 3];
+    let some = |index: u8| (!claims.is_empty()).then(|| claims[usize::from(index) % claims.len()]);
+    match kind {
+        0 => Transaction::MemberAdd(MemberAdd { identity, role }),
+        1 => Transaction::MemberRemove(MemberRemove { identity }),
+        2 => Transaction::RoleSet(RoleSet { identity, role }),
+        3..=5 => Transaction::Retract(Retract { claim: some(pick).unwrap_or(ClaimId::from_bytes([1; 32])) }),
+        6 => Transaction::Experience(Experience { object: ObjectHash::of(&[pick]), size: 1 }),
+        _ => {
+            let parent = some(pick / 2).filter(|_| pick.is_multiple_of(2));
+            Transaction::Claim(Claim { object: ObjectHash::of(&[pick]), size: 1, parent })
+        }
+    }
+}
+
+/// A history with forks, with blocks that the ledger refuses, and with authors who do not see each other: after a genesis, and
+/// a block that makes three others an admin, a member and a viewer.
+fn history(recipes: &[Recipe]) -> Vec<Verified> {
+    let add = |number: u8| MemberAdd { identity: who(number), role: ROLES[usize::from(3 - number)] };
+    let adds = (1..4).map(|number| Transaction::MemberAdd(add(number))).collect();
+    let mut blocks = vec![genesis()];
+    blocks.push(block(0, Some((0, blocks[0].id())), vec![], 1, adds));
+    let mut claims = Vec::new();
+    for (author, branch, parents, kind, pick) in recipes {
+        let own: Vec<usize> = (0..blocks.len()).filter(|at| blocks[*at].body().author == who(*author)).collect();
+        // Mostly the last of the author's blocks, else any: a fork.
+        let prev = if *branch < 220 { own.last() } else { own.get(usize::from(*branch) % own.len().max(1)) }.copied();
+        let others: Vec<usize> = (0..blocks.len()).filter(|at| !own.contains(at)).collect();
+        let near = |parent: &u8| others[others.len() - 1 - usize::from(*parent) % others.len().min(4)];
+        let mut chosen: Vec<usize> =
+            parents.iter().filter(|parent| **parent > 60 && !others.is_empty()).map(near).collect();
+        if prev.is_none() {
+            chosen.push(1);
+            chosen.retain(|at| *at > 0);
+        }
+        chosen.sort_unstable();
+        chosen.dedup();
+        let above = chosen.iter().chain(&prev).map(|at| blocks[*at].body().height).max().unwrap();
+        let line = prev.map(|at| (blocks[at].body().seq, blocks[at].id()));
+        let ids = chosen.iter().map(|at| blocks[*at].id()).collect();
+        let new = block(*author, line, ids, above + 1, vec![act(*kind, *pick, &claims)]);
+        if blocks.iter().all(|old| old.id() != new.id()) {
+            claims.push(ClaimId::derive(new.id(), 0));
+            blocks.push(new);
+        }
+    }
+    blocks
+}
+
+/// What must not depend on the arrival.
+fn compare(expected: &Memory, got: &Memory) {
+    for table in [Table::State, Table::Order, Table::Line, Table::Id, Table::Meta] {
+        assert_eq!(expected.rows(table), got.rows(table), "table {table:?} differs");
+    }
+}
+
+fn taken_in<'a>(batches: impl IntoIterator<Item = &'a [Verified]>) -> Desk {
+    let mut desk = Desk::empty();
+    for batch in batches {
+        assert_eq!(desk.ingest(batch).fault, None);
+    }
+    desk
+}
+
+/// Takes back the whole order, last block first: nothing must be left.
+fn undo_all(rows: &Memory) {
+    let mut overlay = Overlay::new(rows);
+    for (key, value) in rows.rows(Table::Order).iter().rev() {
+        let row: OrderRow = parse_row(Table::Order, key, value).unwrap();
+        state::revert(&mut overlay, row.undo.unwrap());
+    }
+    let mut undone = rows.clone();
+    undone.commit(overlay.into_changes());
+    assert!(undone.rows(Table::State).is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_arrival_comes_to_the_same_rows(
+        (blocks, shuffled) in prop::collection::vec(recipe(), 4..40).prop_map(|recipes| history(&recipes))
+            .prop_flat_map(|blocks| (Just(blocks.clone()), Just(blocks).prop_shuffle())),
+        size in 1usize..6,
+    ) {
+        let at_once = taken_in([blocks.as_slice()]);
+        prop_assert_eq!(rows::counters(at_once.rows()).unwrap().blocks, blocks.len() as u64);
+        compare(at_once.rows(), taken_in(blocks.chunks(1)).rows());
+        compare(at_once.rows(), taken_in(shuffled.chunks(size)).rows());
+        compare(at_once.rows(), taken_in([shuffled.as_slice()]).rows());
+        let mut in_order = blocks;
+        in_order.sort_by_key(|block| (block.body().height, block.id()));
+        compare(at_once.rows(), taken_in([in_order.as_slice()]).rows());
+        undo_all(at_once.rows());
+        let refused = query::refused(at_once.rows(), None, 1_000).unwrap().len() as u64;
+        prop_assert_eq!(rows::counters(at_once.rows()).unwrap().refused, refused);
+    }
+}
+
+/// Calls `visit` with each permutation.
+fn permutations(blocks: &mut [Verified], from: usize, visit: &mut dyn FnMut(&[Verified])) {
+    if from == blocks.len() {
+        return visit(blocks);
+    }
+    for other in from..blocks.len() {
+        blocks.swap(from, other);
+        permutations(blocks, from + 1, visit);
+        blocks.swap(from, other);
+    }
+}
+
+#[test]
+fn every_permutation_of_a_small_history_comes_to_the_same_rows() {
+    let recipes: [&[Recipe]; 4] = [
+        // The admin Bob is removed by one branch of Alice's line, and writes meanwhile.
+        &[(1, 0, [0; 3], 8, 1), (0, 0, [0; 3], 1, 1), (0, 221, [0; 3], 8, 2), (1, 0, [0; 3], 2, 10)],
+        // Two admins remove each other, and both go on.
+        &[(1, 0, [0; 3], 1, 0), (0, 0, [0; 3], 1, 1), (1, 0, [0; 3], 8, 5), (0, 0, [254, 0, 0], 8, 7)],
+        // A fork of three.
+        &[(0, 0, [0; 3], 8, 1), (0, 221, [0; 3], 8, 3), (0, 223, [0; 3], 8, 5), (0, 0, [0; 3], 8, 9)],
+        // A claim, an answer, and two who take the claim back at once.
+        &[(2, 0, [0; 3], 8, 1), (1, 0, [254; 3], 8, 0), (2, 0, [0; 3], 3, 0), (0, 0, [254, 255, 0], 3, 0)],
+    ];
+    for recipes in recipes {
+        let mut blocks = history(recipes);
+        assert_eq!(blocks.len(), 6);
+        let expected = taken_in([blocks.as_slice()]);
+        permutations(&mut blocks, 0, &mut |blocks| compare(expected.rows(), taken_in(blocks.chunks(1)).rows()));
+    }
+}
+
+/// One act by the identity with a number.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Add(u8, u8, Role),
+    Remove(u8, u8),
+    Set(u8, u8, Role),
+    /// A claim of its own.
+    Say(u8),
+    /// An answer to the claim with this number.
+    Answer(u8, usize),
+    Retract(u8, usize),
+    Run(u8),
+}
+
+use Act::{Add, Answer, Remove, Retract as TakeBack, Run, Say, Set};
+use Role::{Admin, Member, Viewer};
+
+/// Does acts at one desk; gives the code of the first refusal.
+fn play(acts: &[Act]) -> Result<(), &'static str> {
+    let mut desk = Desk::founded();
+    let mut claims: Vec<ClaimId> = Vec::new();
+    let none = ClaimId::from_bytes([9; 32]);
+    for (number, act) in acts.iter().enumerate() {
+        let claim = |number: usize| claims.get(number).copied().unwrap_or(none);
+        let (object, size) = (ObjectHash::of(&number.to_be_bytes()), 8);
+        let say = |parent| Transaction::Claim(Claim { object, size, parent });
+        let (author, transaction) = match *act {
+            Add(author, other, role) => (author, Transaction::MemberAdd(MemberAdd { identity: who(other), role })),
+            Remove(author, other) => (author, Transaction::MemberRemove(MemberRemove { identity: who(other) })),
+            Set(author, other, role) => (author, Transaction::RoleSet(RoleSet { identity: who(other), role })),
+            Say(author) => (author, say(None)),
+            Answer(author, parent) => (author, say(Some(claim(parent)))),
+            TakeBack(author, of) => (author, Transaction::Retract(Retract { claim: claim(of) })),
+            Run(author) => (author, Transaction::Experience(Experience { object, size })),
+        };
+        let before = desk.rows().clone();
+        match desk.write(author, vec![transaction], vec![number.to_be_bytes().to_vec()]) {
+            Ok(written) => claims.extend(written.claims),
+            Err(Failure::Refused(refusal)) => {
+                assert_eq!(number + 1, acts.len(), "refused too early: {act:?}: {refusal}");
+                assert_eq!(*desk.rows(), before, "a refused act has left something");
+                return Err(refusal.code());
+            }
+            Err(other) => panic!("{act:?}: {other}"),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn each_rule_refuses_what_it_should_and_no_more() {
+    let table: &[(&[Act], Result<(), &str>)] = &[
+        // Membership.
+        (&[Add(0, 1, Member), Add(0, 2, Viewer), Add(0, 3, Admin)], Ok(())),
+        (&[Add(0, 1, Member), Add(0, 1, Admin)], Err("already_a_member")),
+        (&[Add(0, 0, Admin)], Err("already_a_member")),
+        (&[Add(1, 2, Member)], Err("not_a_member")),
+        (&[Add(0, 1, Member), Add(1, 2, Member)], Err("not_an_admin")),
+        (&[Add(0, 1, Viewer), Add(1, 2, Member)], Err("not_an_admin")),
+        (&[Add(0, 1, Admin), Add(1, 2, Member)], Ok(())),
+        (&[Add(0, 1, Member), Remove(0, 1), Add(0, 1, Member), Say(1)], Ok(())),
+        (&[Remove(0, 1)], Err("no_such_member")),
+        (&[Add(0, 1, Member), Remove(0, 1), Remove(0, 1)], Err("no_such_member")),
+        (&[Add(0, 1, Member), Add(0, 2, Member), Remove(1, 2)], Err("not_an_admin")),
+        (&[Add(0, 1, Member), Remove(1, 1)], Ok(())),
+        (&[Add(0, 1, Viewer), Remove(1, 1)], Ok(())),
+        (&[Remove(1, 1)], Err("not_a_member")),
+        (&[Remove(0, 0)], Err("last_admin")),
+        (&[Add(0, 1, Admin), Remove(0, 0), Say(1)], Ok(())),
+        (&[Add(0, 1, Admin), Remove(0, 0), Remove(1, 1)], Err("last_admin")),
+        (&[Add(0, 1, Admin), Remove(1, 0), Say(0)], Err("not_a_member")),
+        (&[Set(0, 0, Member)], Err("last_admin")),
+        (&[Set(0, 0, Admin)], Err("same_role")),
+        (&[Add(0, 1, Admin), Set(0, 0, Viewer), Set(1, 1, Member)], Err("last_admin")),
+        (&[Add(0, 1, Admin), Set(0, 0, Viewer), Set(1, 0, Admin), Set(1, 1, Member)], Ok(())),
+        (&[Set(0, 1, Member)], Err("no_such_member")),
+        (&[Add(0, 1, Member), Set(1, 1, Admin)], Err("not_an_admin")),
+        (&[Add(0, 1, Member), Set(0, 1, Member)], Err("same_role")),
+        (&[Add(0, 1, Viewer), Set(0, 1, Member), Say(1)], Ok(())),
+        // Claims and experiences.
+        (&[Say(0), Answer(0, 0), Answer(0, 1)], Ok(())),
+        (&[Say(1)], Err("not_a_member")),
+        (&[Run(1)], Err("not_a_member")),
+        (&[Add(0, 1, Viewer), Say(1)], Err("viewer_cannot_write")),
+        (&[Add(0, 1, Viewer), Run(1)], Err("viewer_cannot_write")),
+        (&[Add(0, 1, Member), Say(1), Run(1)], Ok(())),
+        (&[Add(0, 1, Member), Say(1), Set(0, 1, Viewer), Say(1)], Err("viewer_cannot_write")),
+        (&[Add(0, 1, Member), Say(1), Remove(0, 1), Answer(0, 0)], Ok(())),
+        (&[Answer(0, 0)], Err("no_such_parent")),
+        (&[Run(0), Answer(0, 0)], Err("no_such_parent")),
+        (&[Say(0), TakeBack(0, 0), Answer(0, 0)], Ok(())),
+        // Retractions.
+        (&[Say(0), TakeBack(0, 0), TakeBack(0, 0)], Err("already_retracted")),
+        (&[TakeBack(0, 0)], Err("no_such_claim")),
+        (&[Run(0), TakeBack(0, 0)], Err("no_such_claim")),
+        (&[Add(0, 1, Member), Say(0), TakeBack(1, 0)], Err("not_your_claim")),
+        (&[Add(0, 1, Member), Say(1), TakeBack(0, 0)], Ok(())),
+        (&[Add(0, 1, Member), Say(1), TakeBack(1, 0)], Ok(())),
+        (&[Add(0, 1, Member), Say(1), Remove(0, 1), TakeBack(1, 0)], Err("not_a_member")),
+        (&[Add(0, 1, Member), Say(1), Set(0, 1, Viewer), TakeBack(1, 0)], Ok(())),
+        (&[Add(0, 1, Viewer), Say(0), TakeBack(1, 0)], Err("not_your_claim")),
+    ];
+    for (acts, expected) in table {
+        assert_eq!(play(acts), *expected, "{acts:?}");
+    }
+}
+
+#[test]
+fn a_block_applies_as_a_whole_or_not_at_all() {
+    let mut desk = Desk::founded();
+    let add = |number| Transaction::MemberAdd(MemberAdd { identity: who(number), role: Member });
+    let before = desk.rows().clone();
+    let refused = desk.write(0, vec![add(1), add(2), add(1)], vec![]).unwrap_err();
+    assert!(matches!(refused, Failure::Refused(refusal) if refusal.code() == "already_a_member"));
+    assert_eq!(*desk.rows(), before);
+    // A peer's block with the same is kept, refused, and changes nothing but its author's line.
+    let bad = block(0, Some((0, genesis().id())), vec![], 1, vec![add(1), add(2), add(1)]);
+    assert_eq!(desk.ingest(&[bad]).stored, 1);
+    assert_eq!(query::members(desk.rows()).unwrap().len(), 1);
+    let refused = query::refused(desk.rows(), None, 10).unwrap();
+    assert_eq!((refused.len(), refused[0].1.index), (1, 2));
+    desk.write(0, vec![add(1)], vec![]).unwrap();
+    assert_eq!(query::members(desk.rows()).unwrap().len(), 2);
+}
+
+#[test]
+fn a_write_of_several_blocks_is_done_as_a_whole() {
+    let mut desk = Desk::founded();
+    let before = desk.rows().clone();
+    let one = |number: u32| Claim { object: ObjectHash::of(&number.to_be_bytes()), size: 4, parent: None };
+    let mut acts: Vec<_> = (0..250).map(|number| Transaction::Claim(one(number))).collect();
+    acts.push(Transaction::Retract(Retract { claim: ClaimId::from_bytes([3; 32]) }));
+    assert!(desk.write(0, acts.clone(), vec![]).is_err());
+    assert_eq!(*desk.rows(), before);
+    acts.pop();
+    let written = desk.write(0, acts, vec![]).unwrap();
+    assert_eq!((written.blocks.len(), written.claims.len()), (3, 250));
+}
