@@ -120,8 +120,6 @@ pub const REQUEST_BYTES: usize = 4 * 1024 * 1024;
 pub const WANT_IDS: usize = 256;
 /// Requests of one peer that are served at the same time. Further ones are answered with `busy`.
 pub const SERVED_PER_PEER: usize = 8;
-/// Requests under way from us to one peer.
-pub const ASKED_PER_PEER: usize = 8;
 /// How long a request may take, milliseconds.
 pub const REQUEST_TIMEOUT_MS: u64 = 30_000;
 /// How long a peer that asks too much at once is told to wait, milliseconds.

@@ -223,7 +223,7 @@ fn damaged_keys_of_rows_are_told_by_their_length() {
         let key = OrderKey::from_bytes(bytes);
         assert!(key.is_none_or(|key| key.to_bytes() == bytes));
         assert_eq!(key.is_some(), bytes.len() == OrderKey::BYTES);
-        assert_eq!(LineKey::from_bytes(bytes).is_some(), bytes.len() == 48);
+        assert_eq!(LineKey::from_bytes(bytes).is_some(), bytes.len() == LineKey::BYTES);
         key.is_some()
     });
 }

@@ -172,7 +172,6 @@ fn two_processes_share_what_their_agents_learned() {
     let verified = typed(&format!("ctl --data {data_b} group verify domain:research --json")).done();
     assert_eq!(keys(&verified), ["blocks", "faults", "final_blocks", "ok", "state_hash"]);
     assert_eq!((&verified["ok"], &verified["faults"]), (&json!(true), &json!([])));
-    assert_eq!(verified["state_hash"], shown["state_hash"]);
     assert_eq!(a.verified(&group), b.verified(&group));
 
     // It lives on: a claim of either is on the other at once, and a retraction too.

@@ -79,24 +79,25 @@ pub struct Placed {
 
 /// Where a block lies in `Line`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LineKey([u8; LINE_KEY_BYTES]);
-
-const LINE_KEY_BYTES: usize = 56;
+pub struct LineKey([u8; LineKey::BYTES]);
 
 impl LineKey {
+    /// Length of its bytes.
+    pub const BYTES: usize = 56;
+
     /// The key of a block.
     #[must_use]
     pub fn new(author: &Identity, seq: u64, id: &BlockId) -> Self {
-        let mut key = [0; LINE_KEY_BYTES];
+        let mut key = [0; Self::BYTES];
         key[..32].copy_from_slice(author.as_bytes());
         key[32..40].copy_from_slice(&seq.to_be_bytes());
-        key[40..].copy_from_slice(&id.as_bytes()[..LINE_KEY_BYTES - 40]);
+        key[40..].copy_from_slice(&id.as_bytes()[..Self::BYTES - 40]);
         Self(key)
     }
 
     /// Its bytes.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; LINE_KEY_BYTES] {
+    pub const fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
     }
 

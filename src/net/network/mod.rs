@@ -167,7 +167,7 @@ impl Network {
     }
 
     /// Asks a peer. The answer, or why there is none, comes as [`NetEvent::Response`], always. The caller bounds how
-    /// many are under way to one peer ([`crate::limits::ASKED_PER_PEER`]).
+    /// many are under way to one peer.
     pub fn request(&mut self, peer: Identity, bytes: Vec<u8>) -> RequestId {
         self.asked_last += 1;
         let id = RequestId(self.asked_last);
