@@ -426,7 +426,7 @@ fn the_checker_lets_pass_what_is_allowed() {
             "src/api/types.rs",
             "use crate::chain::{GroupId, ClaimId}; use crate::node::engine::Written; use tokio::net::UnixStream;",
         ),
-        ("src/cli/node.rs", "use crate::runtime::run;"),
+        ("src/cli/daemon.rs", "use crate::runtime::run;"),
         ("src/bin/lbm.rs", "fn main() { lbm::cli::main() }"),
         ("src/runtime/mod.rs", "use crate::{store, net, node};"),
     ] {
