@@ -104,8 +104,7 @@ pub struct Claim {
     pub is_final: bool,
 }
 
-/// Query of `GET …/claims`: the claims in the sequence in which this node stored them, oldest first, so that what arrives while
-/// one reads page by page is never missed.
+/// Query of `GET …/claims`: the claims in the sequence in which this node stored them, the last one first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListClaims {
