@@ -222,6 +222,8 @@ pub const DRIVER_QUEUE: usize = 1_024;
 pub const LISTEN_MS: u64 = 2_000;
 /// How long a stop waits for the writer, milliseconds.
 pub const STOP_MS: u64 = 5_000;
+/// How long a peer that makes too many requests a minute is told to wait, milliseconds.
+pub const RATE_RETRY_MS: u64 = 1_000;
 /// How long a peer is sent away, milliseconds.
 pub const BAN_MS: u64 = 600_000;
 /// Commands and batches that the writer takes into one transaction.

@@ -92,6 +92,8 @@ pub(super) struct GroupSync {
     /// What is durable here.
     pub(super) frontier: Frontier,
     pub(super) session: Option<Session>,
+    /// Whether it is pulled by itself.
+    auto: bool,
     members: BTreeSet<Identity>,
     peers: BTreeMap<Identity, PeerSync>,
     outgoing: Vec<std::sync::Arc<Fresh>>,
@@ -100,8 +102,9 @@ pub(super) struct GroupSync {
 }
 
 impl GroupSync {
-    pub(super) fn new(frontier: Frontier, members: Vec<Identity>) -> Self {
+    pub(super) fn new(frontier: Frontier, members: Vec<Identity>, auto: bool) -> Self {
         Self {
+            auto,
             frontier,
             session: None,
             members: members.into_iter().collect(),
@@ -120,12 +123,11 @@ impl GroupSync {
         self.members.contains(peer)
     }
 
-    /// Takes in the members, and gives those that are new.
-    pub(super) fn set_members(&mut self, members: &[Identity]) -> Vec<Identity> {
+    /// Takes in the members, and gives those that are new and those that are no more.
+    pub(super) fn set_members(&mut self, members: &[Identity]) -> (BTreeSet<Identity>, BTreeSet<Identity>) {
         let members: BTreeSet<Identity> = members.iter().copied().collect();
-        let new = members.difference(&self.members).copied().collect();
-        self.members = members;
-        new
+        let before = std::mem::replace(&mut self.members, members);
+        (&self.members - &before, &before - &self.members)
     }
 
     /// Whom to ask: members, and anybody while we know none.
@@ -142,7 +144,14 @@ impl GroupSync {
         self.abort_session(peer);
     }
 
+    /// Has the group pulled from a peer, unless it is to be pulled only when somebody asks for it.
     pub(super) fn pull_at(&mut self, peer: Identity, at_ms: u64) {
+        if self.auto || !self.is_founded() {
+            self.pull_anyway_at(peer, at_ms);
+        }
+    }
+
+    pub(super) fn pull_anyway_at(&mut self, peer: Identity, at_ms: u64) {
         let sync = self.peers.entry(peer).or_default();
         sync.pull_at_ms = Some(sync.pull_at_ms.map_or(at_ms, |earlier| earlier.min(at_ms)));
     }
@@ -211,8 +220,10 @@ impl GroupSync {
     pub(super) fn succeeded(&mut self, peer: &Identity, now_ms: u64, rng: &mut impl Rng, interval_ms: u64) {
         if let Some(sync) = self.peers.get_mut(peer) {
             sync.failures = 0;
+        }
+        if self.auto {
             let again = now_ms + interval_ms - rng.random_range(0..=interval_ms / 10);
-            sync.pull_at_ms = Some(sync.pull_at_ms.map_or(again, |earlier| earlier.min(again)));
+            self.pull_anyway_at(*peer, again);
         }
     }
 

@@ -7,7 +7,7 @@
 //! How a group stays in step: what is new is pushed at once by who wrote it, and announced by who heard of it; whoever lacks
 //! what a push builds on, or connects, or has not asked for `sync_interval_ms`, pulls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand::{Rng, RngExt};
@@ -25,6 +25,8 @@ use crate::wire::{Batch, Have, Reached, Refused, Request, Response};
 pub struct Settings {
     /// Pause between two repair pulls from one peer, milliseconds.
     pub sync_interval_ms: u64,
+    /// Whether groups are pulled by themselves; otherwise only when somebody asks for it (`LB_SYNC_AUTO_START`).
+    pub auto: bool,
 }
 
 /// What a ticket stands for.
@@ -138,7 +140,7 @@ impl Machine {
             Input::SyncNow(group) => {
                 if let Some(group) = self.groups.get_mut(&group) {
                     for peer in self.peers.keys() {
-                        group.pull_at(*peer, now_ms);
+                        group.pull_anyway_at(*peer, now_ms);
                     }
                 }
             }
@@ -177,7 +179,7 @@ impl Machine {
     }
 
     fn open(&mut self, now_ms: u64, opened: Opened) {
-        let mut group = GroupSync::new(opened.frontier, opened.members);
+        let mut group = GroupSync::new(opened.frontier, opened.members, self.settings.auto);
         for peer in self.peers.keys() {
             group.pull_at(*peer, now_ms);
         }
@@ -296,7 +298,7 @@ impl Machine {
             }
             (_, Ok(Response::Refused(Refused::Busy(after_ms)))) => {
                 sync.abort_session(&peer);
-                sync.pull_at(peer, now_ms + after_ms.clamp(10, limits::REQUEST_TIMEOUT_MS));
+                sync.pull_anyway_at(peer, now_ms + after_ms.clamp(10, limits::REQUEST_TIMEOUT_MS));
             }
             (_, Ok(Response::Refused(Refused::NotShared))) => {
                 sync.abort_session(&peer);
@@ -456,23 +458,28 @@ impl Machine {
                 None => sync.outgoing(fresh),
             }
         }
+        let mut removed = BTreeSet::new();
         if let Some(members) = &news.members {
-            for new in sync.set_members(members) {
+            let (new, gone) = sync.set_members(members);
+            for new in new {
                 if self.peers.contains_key(&new) {
                     // It may have asked before it was a member: tell it that there is something to pull.
                     sync.pull_at(new, now_ms);
                     sync.tell_at(&new, now_ms);
                 }
             }
+            removed = gone;
         }
-        self.push(now_ms, news.group, out);
+        self.push(now_ms, news.group, &removed, out);
     }
 
-    /// Sends what of our own is new to the connected members.
-    fn push(&mut self, now_ms: u64, group: GroupId, out: &mut Vec<Output>) {
+    /// Sends what of our own is new to the connected members, and to those whose membership it ends: it is the last that they are
+    /// told, and without it they would go on writing what nobody takes.
+    fn push(&mut self, now_ms: u64, group: GroupId, removed: &BTreeSet<Identity>, out: &mut Vec<Output>) {
         let Some(sync) = self.groups.get_mut(&group) else { return };
         let requests: Vec<Arc<Request>> = sync.take_pushes(group).into_iter().map(Arc::new).collect();
-        let members: Vec<Identity> = self.peers.keys().filter(|peer| sync.has_member(peer)).copied().collect();
+        let told = |peer: &&Identity| sync.has_member(peer) || removed.contains(*peer);
+        let members: Vec<Identity> = self.peers.keys().filter(told).copied().collect();
         let mut asks = Vec::new();
         for peer in members {
             let Some(state) = self.peers.get_mut(&peer) else { continue };

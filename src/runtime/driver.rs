@@ -4,9 +4,11 @@
 //! where one is full the batch is dropped and its ticket reported. So the network is always polled.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use libp2p::Multiaddr;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -45,6 +47,15 @@ pub enum Ask {
     SyncNow(GroupId, oneshot::Sender<usize>),
 }
 
+/// Requests of each peer, held to so many a minute.
+pub type Requests = DefaultKeyedRateLimiter<Identity>;
+
+/// Holds each peer to so many requests a minute; all of them may come at once.
+#[must_use]
+pub fn requests_per_minute(most: u32) -> Requests {
+    RateLimiter::keyed(Quota::per_minute(NonZeroU32::new(most).unwrap_or(NonZeroU32::MIN)))
+}
+
 /// What the driver works with.
 pub struct Driver {
     /// The network.
@@ -59,6 +70,8 @@ pub struct Driver {
     pub verifier: Verifier,
     /// For who watches.
     pub events: Events,
+    /// How many requests each peer may make.
+    pub requests: Requests,
     /// Where the machine's randomness starts: from the system's random source.
     pub seed: u64,
 }
@@ -136,8 +149,13 @@ impl Work {
                 self.step(Input::Connected(peer));
             }
             NetEvent::Disconnected { peer } => {
+                // Forgets peers whose allowance is full again.
+                self.parts.requests.retain_recent();
                 self.parts.events.tell(EventKind::PeerDisconnected { peer_id: peer.to_string() });
                 self.step(Input::Disconnected(peer));
+            }
+            NetEvent::Request { peer, id, .. } if self.parts.requests.check_key(&peer).is_err() => {
+                self.respond(InboundId(id.0), &Response::Refused(Refused::Busy(limits::RATE_RETRY_MS)));
             }
             NetEvent::Request { peer, id, bytes } => match Request::decode(&bytes) {
                 Ok(request) => self.step(Input::Asked { peer, id: InboundId(id.0), request }),

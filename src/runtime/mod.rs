@@ -179,7 +179,7 @@ impl Daemon {
         let drift_ms = settings.max_clock_drift_ms.value;
         let (verifier, verifying) = Verifier::start(writer.clone(), told_sender, drift_ms)?;
         let sync_interval_ms = settings.sync_interval_s.value.saturating_mul(1_000);
-        let mut machine = Machine::new(MachineSettings { sync_interval_ms });
+        let mut machine = Machine::new(MachineSettings { sync_interval_ms, auto: settings.sync_auto_start.value });
         for kept in store.view()?.groups()? {
             machine.open_at_start(commit::opened(&store, kept.id)?);
         }
@@ -190,6 +190,7 @@ impl Daemon {
             writer: writer.clone(),
             verifier,
             events: events.clone(),
+            requests: driver::requests_per_minute(settings.p2p_max_req_per_min.value),
             seed,
         };
         let driver = tokio::spawn(driver.run(Inbox { told, asks, stop }));

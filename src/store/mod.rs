@@ -2,8 +2,8 @@
 //!
 //! Owns the file's tables and versions. One thread writes (`runtime::writer`); readers take a [`View`], which never waits and
 //! never changes. **A batch of rows is there as a whole or not at all, and is on the disk before [`Store::commit`] returns**:
-//! each commit is in two phases, so that its validity does not rest on a checksum that is not cryptographic, and keeps the
-//! allocator's state, so that a start after a crash repairs nothing.
+//! each commit is in two phases, so that its validity does not rest on a checksum that is not cryptographic. A start after a crash
+//! walks the file once to find its free pages (0.1 s for 100,000 claims); to spare that, redb would write more at each commit.
 
 mod rows;
 mod schema;
@@ -141,7 +141,6 @@ impl Store {
     fn begin(&self) -> Result<WriteTransaction, StoreError> {
         let mut transaction = self.db.begin_write().map_err(|error| self.failed(error))?;
         transaction.set_two_phase_commit(true);
-        transaction.set_quick_repair(false);
         Ok(transaction)
     }
 

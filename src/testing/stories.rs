@@ -221,3 +221,21 @@ fn roles_change_and_claims_are_taken_back() {
         world.assert_no_faults();
     });
 }
+
+#[test]
+fn who_is_removed_hears_of_it_and_writes_no_more_into_the_void() {
+    super::each_seed(10, |seed| {
+        let mut world = World::new(seed, 3);
+        let group = world.found_with_all();
+        world.settle();
+        world.remove(ALICE, group, BOB).unwrap();
+        let deadline = world.now + 1_000;
+        let refused = |world: &World| {
+            let bob = world.nodes[BOB].key.identity();
+            crate::ledger::state::member(&world.nodes[BOB].rows[&group], &bob).unwrap().is_none()
+        };
+        assert!(world.run_until(deadline, refused), "bob is told");
+        let written = world.answer_claim(BOB, group, "am I still here?", None);
+        assert!(matches!(written, Err(Failure::Refused(crate::ledger::Refusal::NotAMember(_)))), "{written:?}");
+    });
+}

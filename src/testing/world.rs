@@ -106,7 +106,7 @@ fn kind(request: &Request) -> &'static str {
 impl World {
     pub(super) fn new(seed: u64, nodes: usize) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let settings = Settings { sync_interval_ms: INTERVAL_MS };
+        let settings = Settings { sync_interval_ms: INTERVAL_MS, auto: true };
         let mut world = Self {
             now: 0,
             replies_first: rng.random_bool(0.5),

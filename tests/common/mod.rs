@@ -8,6 +8,7 @@
 
 pub mod netns;
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
@@ -458,6 +459,15 @@ impl Daemon {
             let here = self.claims(group);
             wanted.iter().all(|claim| here.iter().any(|here| here == claim))
         })
+    }
+
+    /// How many blocks it has of a group, and the last of them. The hash of a block covers all that it builds on, so two nodes that
+    /// agree here have the same blocks.
+    #[track_caller]
+    pub fn blocks(&self, group: &str) -> (u64, BTreeSet<String>) {
+        let shown = self.ctl(&["group", "show", group]).done();
+        let heads = shown["heads"].as_array().expect("heads").iter().map(|head| head.as_str().unwrap().to_owned());
+        (shown["blocks"].as_u64().expect("blocks"), heads.collect())
     }
 
     /// Checks all signatures and folds all again; the hash of the state.

@@ -40,10 +40,10 @@ fn page(found: &Found<'_>, request: &ListClaims) -> Result<ClaimList, Problem> {
     let limit = request.limit.unwrap_or(limits::PAGE_DEFAULT_ROWS);
     let from = match &request.cursor {
         Some(cursor) => claim_cursor::read(found.id, cursor)?,
-        None => Place { number: 0, index: 0 },
+        None => Place { number: u64::MAX, index: u32::MAX },
     };
     let (mut rows, mut bytes, mut next) = (Vec::new(), 0, None);
-    query::walk_claims(kv, from, Direction::Up, &mut |place, id, row| {
+    query::walk_claims(kv, from, Direction::Down, &mut |place, id, row| {
         if rows.len() == limit || bytes >= limits::PAGE_BYTES {
             next = Some(claim_cursor::write(found.id, place));
             return ControlFlow::Break(());

@@ -22,7 +22,7 @@ pub enum ClaimCommand {
     Publish(PublishArgs),
     /// Take a claim back: its author or an admin can
     Retract(OneClaim),
-    /// The claims in the sequence in which they came here, oldest first
+    /// The claims as they came here, the last one first
     List(ListArgs),
     /// One claim in full
     Show(OneClaim),
