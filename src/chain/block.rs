@@ -104,8 +104,8 @@ impl Body {
     }
 }
 
-/// Why a block can never be accepted, whatever else is known: whoever sends it is at fault, but for [`Invalid::Future`] and
-/// [`Invalid::Sealed`].
+/// Why a block can never be accepted, whatever else is known: whoever sends it is at fault, but for [`Invalid::Future`],
+/// [`Invalid::Version`] and [`Invalid::Sealed`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// Longer than a block may be.
@@ -141,6 +141,9 @@ pub enum Invalid {
         /// How far ahead, milliseconds.
         ahead_ms: u64,
     },
+    /// Of another version of the format: nobody's fault.
+    #[error("the block is of format {0}, and this node knows {VERSION}: upgrade lbm on the older machine")]
+    Version(u8),
     /// Its transactions are under a group key, which this version does not know.
     #[error("the block is encrypted under a group key, which needs a newer version of lbm")]
     Sealed,
@@ -187,6 +190,12 @@ impl Unverified {
     pub fn verify(self, context: &Context) -> Result<Verified, Invalid> {
         if self.body.len() > limits::BLOCK_BYTES {
             return Err(Invalid::TooLong(self.body.len()));
+        }
+        // An array header, and the version as its first element: so much stays the same in every version.
+        if let [0x80..=0x97, version @ 0..=23, ..] = *self.body
+            && version != VERSION
+        {
+            return Err(Invalid::Version(version));
         }
         let body: Body = cbor::decode(&self.body, limits::BLOCK_BYTES)?;
         let id = BlockId::of(&self.body);

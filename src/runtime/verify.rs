@@ -81,7 +81,7 @@ fn check(batch: Unchecked, max_drift_ms: u64) -> Result<(Task, Rest), Invalid> {
     let context = Context { group, now_ms: unix_ms(), max_drift_ms };
     let verify = |block: Unverified| match block.verify(&context) {
         Ok(block) => Some(Ok(block)),
-        Err(early @ (Invalid::Future { .. } | Invalid::Sealed)) => {
+        Err(early @ (Invalid::Future { .. } | Invalid::Version(_) | Invalid::Sealed)) => {
             tracing::warn!(%early, %peer, "left out a block");
             None
         }

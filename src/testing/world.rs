@@ -518,7 +518,7 @@ fn ingest(
 ) -> Result<Task, NotIngested> {
     let verified: Result<Vec<Verified>, Invalid> = blocks.into_iter().map(|block| block.verify(context)).collect();
     let blocks = verified.map_err(|invalid| match invalid {
-        Invalid::Future { .. } | Invalid::Sealed => NotIngested::NotYet,
+        Invalid::Future { .. } | Invalid::Version(_) | Invalid::Sealed => NotIngested::NotYet,
         _ => NotIngested::Invalid,
     })?;
     let objects = objects.into_iter().map(|object| (ObjectHash::of(&object), object)).collect();

@@ -24,6 +24,7 @@ fn word(invalid: &Invalid) -> &'static str {
         Invalid::Line => "line",
         Invalid::Form(_) => "field",
         Invalid::Future { .. } => "future",
+        Invalid::Version(_) => "version",
         Invalid::Sealed => "sealed",
     }
 }
@@ -158,7 +159,7 @@ fn encodings(forge: &mut Forge<'_>) {
             body.splice(2..36, [&[0x5f, 0x58, 0x20][..], &good[4..36], &[0xff]].concat());
         }),
     );
-    forge.raw("another version", "encoding", edit(&|body| body[1] = 2));
+    forge.raw("another version", "version", edit(&|body| body[1] = 2));
     forge.raw(
         "an element too many",
         "encoding",
