@@ -21,7 +21,8 @@ pub enum Table {
     Log,
     /// What the fold of the order has come to; hashed by `group verify`: `ledger::state`.
     State,
-    /// Claim bodies and experiences by their BLAKE3 hash: `chain::rows`. In a group's scope, so visible to the group only.
+    /// Claim bodies and experiences, where the blocks lie that name them: `chain::rows`. In a group's scope, so visible to the
+    /// group only.
     Object,
     /// Heads, tips and counters: `chain::rows`.
     Meta,

@@ -109,6 +109,9 @@ pub const BATCH_BLOCKS: usize = 8_192;
 pub const BATCH_BYTES: usize = 3 * 1024 * 1024;
 /// Objects in one answer to a pull, or one push: [`BATCH_BYTES`] hold 63,000 claims of one letter.
 pub const BATCH_OBJECTS: usize = 65_536;
+/// Bytes of further copies of its objects that one message leads to: a few hundred bytes of blocks can name one large object a hundred
+/// times. What exceeds it is asked for again.
+pub const COPIED_BYTES: usize = 8 * 1024 * 1024;
 /// One message after decompression, bytes.
 pub const MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 /// CBOR items of one message: an empty one is a byte to send and 24 to keep, so bytes alone do not bound memory. A request of
@@ -116,7 +119,7 @@ pub const MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 pub const MESSAGE_ITEMS: usize = 400_000;
 /// One request, bytes: the frontier of a full group, or a push of one large block.
 pub const REQUEST_BYTES: usize = 4 * 1024 * 1024;
-/// Ids in one request for blocks or objects by id.
+/// Ids or places in one request for blocks or objects.
 pub const WANT_IDS: usize = 256;
 /// Requests of one peer that are served at the same time. Further ones are answered with `busy`.
 pub const SERVED_PER_PEER: usize = 8;
@@ -273,6 +276,7 @@ const _: () = assert!(BATCH_BYTES + BLOCK_BYTES + BLOCK_TRANSACTIONS * 64 * 1024
 const _: () = assert!(BLOCK_BYTES + OBJECT_BYTES <= REQUEST_BYTES && REQUEST_BYTES <= MESSAGE_BYTES);
 // A claim transaction has at least 44 bytes, and its object counts 5 more than its own.
 const _: () = assert!(BATCH_BYTES / 49 + BLOCK_TRANSACTIONS <= BATCH_OBJECTS);
+const _: () = assert!(OBJECT_BYTES + 1024 <= COPIED_BYTES);
 const _: () = assert!(GROUP_MEMBERS * 64 <= REQUEST_BYTES);
 const _: () = assert!(6 * PAGE_BYTES + 6 * CLAIM_TEXT_BYTES + PAGE_ROWS * 4 * 1024 <= API_ANSWER_BYTES);
 const _: () = assert!(BULK_LINE_BYTES <= API_BODY_BYTES && 6 * EXPERIENCE_BYTES <= API_BODY_BYTES);

@@ -163,7 +163,7 @@ fn damaged_requests_are_refused_or_within_their_bounds() {
                 assert_eq!(again.digest(), frontier.digest());
             }
             Request::WantBlocks(want) => assert!(want.ids.len() <= limits::WANT_IDS),
-            Request::WantObjects(want) => assert!(want.hashes.len() <= limits::WANT_IDS),
+            Request::WantObjects(want) => assert!(want.objects.len() <= limits::WANT_IDS),
             Request::Push(push) => {
                 assert!(push.blocks.len() <= limits::BATCH_BLOCKS && push.objects.len() <= limits::BATCH_OBJECTS);
             }
@@ -253,7 +253,7 @@ fn lists_hold_at_their_bound_and_not_one_past_it() {
     let author = |tips: usize| [&[0x82][..], &id, &list(tips, &tip)].concat();
     for (word, item, most) in [
         ("want_blocks", id.clone(), limits::WANT_IDS),
-        ("want_objects", id.clone(), limits::WANT_IDS),
+        ("want_objects", [&[0x82][..], &id, &[0]].concat(), limits::WANT_IDS),
         ("have", end, limits::GROUP_MEMBERS),
         ("pull", author(1), limits::GROUP_MEMBERS),
     ] {

@@ -14,7 +14,8 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
 use lbm::cbor;
 use lbm::chain::transaction::{Claim, Genesis, MemberAdd, Retract, Secret};
 use lbm::chain::{
-    BlockId, Body, ClaimBody, ClaimId, Draft, GroupId, ObjectHash, Payload, Role, Tip, Transaction, Unverified,
+    BlockId, Body, ClaimBody, ClaimId, Draft, GroupId, ObjectAt, ObjectHash, Payload, Role, Tip, Transaction,
+    Unverified,
 };
 use lbm::identity::{Identity, SecretKey};
 use lbm::limits;
@@ -492,7 +493,7 @@ async fn a_stranger_is_told_the_same_of_every_group_and_adds_nothing() {
             Request::Probe(Probe { group, digest: ByteBuf::from(vec![0; 32]) }),
             Request::Pull(Pull { group, frontier: vec![] }),
             Request::WantBlocks(WantBlocks { group, ids: vec![tip.id] }),
-            Request::WantObjects(WantObjects { group, hashes: vec![ObjectHash::of(b"x")] }),
+            Request::WantObjects(WantObjects { group, objects: vec![ObjectAt { block: tip.id, index: 0 }] }),
             Request::Push(Push { group, blocks: vec![own.clone()], objects: vec![] }),
             Request::Push(Push { group, blocks: blocks.clone(), objects: vec![ByteBuf::from(vec![1; 100_000])] }),
             Request::Have(Have { group, tips: vec![Reached { author: author_of_all, tip: tip.clone() }] }),

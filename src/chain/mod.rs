@@ -21,7 +21,7 @@ pub use frontier::Frontier;
 pub use ids::{BlockId, ClaimId, GroupId, IdError, ObjectHash};
 pub use link::{Link, LinkError, LinkFailure, Linked};
 pub use order::{OPEN_EPOCH, OrderKey};
-pub use rows::{LineKey, Tip};
+pub use rows::{LineKey, ObjectAt, Tip};
 pub use transaction::{FormError, Role, Transaction};
 pub use waiting::{Held, Waiting};
 

@@ -37,6 +37,8 @@ pub struct Site {
     pub author: Identity,
     /// The block.
     pub block: BlockId,
+    /// The block's number in the author's line.
+    pub seq: u64,
     /// The block's time, milliseconds since 1970 UTC.
     pub time_ms: u64,
 }
@@ -79,7 +81,7 @@ pub struct Change {
 /// # Errors
 /// [`KvError`] where the store fails.
 pub fn judge(kv: &Overlay<'_>, block: BlockId, body: &Body) -> Result<(Kept, Outcome), KvError> {
-    let site = Site { author: body.author, block, time_ms: body.time_ms };
+    let site = Site { author: body.author, block, seq: body.seq, time_ms: body.time_ms };
     let line = state::line_key(&body.author);
     let head: Option<Tip> = rows::read_row(kv, Table::State, &line)?;
     if head.map(|head| head.id) != body.prev {

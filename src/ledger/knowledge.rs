@@ -25,6 +25,8 @@ pub(super) fn claim(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, clai
         size: claim.size,
         parent: claim.parent,
         block: site.block,
+        seq: site.seq,
+        index,
         retracted_by: None,
     };
     scratch.put(state::claim_key(&id), &row);
@@ -58,6 +60,9 @@ pub(super) fn experience(
         created_ms: site.time_ms,
         object: experience.object,
         size: experience.size,
+        block: site.block,
+        seq: site.seq,
+        index,
     };
     scratch.put(state::experience_key(&ClaimId::derive(site.block, index)), &row);
     Ok(())

@@ -59,7 +59,8 @@ pub fn claim(kv: &dyn Read, id: &ClaimId) -> Result<Option<Claim>, KvError> {
 /// # Errors
 /// [`KvError`] where the store fails.
 pub fn words(kv: &dyn Read, row: &ClaimRow) -> Result<Option<ClaimBody>, KvError> {
-    Ok(rows::object(kv, &row.object)?.and_then(|bytes| ClaimBody::decode(&bytes).ok()))
+    let line = LineKey::new(&row.author, row.seq, &row.block);
+    Ok(rows::object(kv, &line, row.index)?.and_then(|bytes| ClaimBody::decode(&bytes).ok()))
 }
 
 /// The ids that start with a prefix of hexadecimal digits, at most two: enough to tell unique from ambiguous.

@@ -71,6 +71,10 @@ cbor_array! {
         pub parent: Option<ClaimId>,
         /// The block that it came in.
         pub block: BlockId,
+        /// The block's number in the author's line.
+        pub seq: u64,
+        /// The claim's place in the block.
+        pub index: u32,
         /// Who took it back, if somebody did.
         pub retracted_by: Option<Identity>,
     }
@@ -85,6 +89,12 @@ cbor_array! {
         pub object: ObjectHash,
         /// Their length.
         pub size: u32,
+        /// The block that it came in.
+        pub block: BlockId,
+        /// The block's number in the author's line.
+        pub seq: u64,
+        /// Its place in the block.
+        pub index: u32,
     }
 }
 

@@ -231,8 +231,10 @@ impl Check<'_> {
 
     /// The objects that a block names, as far as they are here.
     fn objects(&mut self, block: &Verified) -> Result<(), KvError> {
-        for (hash, _) in block.body().transactions().iter().filter_map(Transaction::object) {
-            if rows::object(self.stored, &hash)?.is_some_and(|object| ObjectHash::of(&object) != hash) {
+        let line = block.line_key();
+        for (index, transaction) in (0..).zip(block.body().transactions()) {
+            let Some((hash, _)) = transaction.object() else { continue };
+            if rows::object(self.stored, &line, index)?.is_some_and(|object| ObjectHash::of(&object) != hash) {
                 self.fault(Fault::Object(hash));
             }
         }

@@ -4,18 +4,20 @@
 //! announced before that commit**: replies and news are part of what the call returns. A batch that is dropped instead
 //! leaves nothing behind but a few blocks that sync brings again.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde_bytes::ByteBuf;
 
+use super::intake::{Intake, named};
 use crate::chain::block::Invalid;
 use crate::chain::link::{self, Block, DraftError};
+use crate::chain::rows::Wanted;
 use crate::chain::transaction::{Genesis, Secret};
 use crate::chain::{
-    BlockId, Body, ClaimId, Draft, GroupId, Held, LineKey, Link, LinkError, LinkFailure, Linked, ObjectHash, Payload,
-    Tip, Transaction, Unverified, Verified, Waiting, rows,
+    BlockId, Body, ClaimId, Draft, GroupId, LineKey, Link, LinkError, LinkFailure, Linked, ObjectAt, ObjectHash,
+    Payload, Tip, Transaction, Unverified, Verified, Waiting, rows,
 };
 use crate::identity::{Identity, SecretKey};
 use crate::kv::{Changes, KvError, Memory, Overlay, Read};
@@ -98,10 +100,10 @@ pub struct Ingested {
     pub waiting: usize,
     /// What the sender's blocks wait for, at most [`limits::WANT_IDS`] ids.
     pub missing: Vec<BlockId>,
-    /// Objects that stored blocks had named before, and that have come now.
+    /// Places where stored blocks lacked an object that has come now.
     pub objects: usize,
     /// Objects that stored blocks name and nobody has sent, at most [`limits::WANT_IDS`]: others each time where there are more.
-    pub wanted: Vec<ObjectHash>,
+    pub wanted: Vec<ObjectAt>,
     /// What the sender should have seen itself.
     pub fault: Option<LinkError>,
 }
@@ -177,14 +179,14 @@ pub struct Engine {
     waiting: BTreeMap<GroupId, Waiting>,
     /// The last object that a full report of wanted ones has named: the next goes on behind it, so that objects which nobody
     /// has do not hide those that somebody has.
-    wanted_after: Option<ObjectHash>,
+    wanted_after: Option<Wanted>,
 }
 
 /// One group while a batch is worked on.
-struct GroupBatch<'a> {
-    overlay: Overlay<'a>,
+pub(super) struct GroupBatch<'a> {
+    pub(super) overlay: Overlay<'a>,
     drafts: Vec<(Linked<Draft>, Vec<ByteBuf>)>,
-    news: News,
+    pub(super) news: News,
 }
 
 impl<'a> GroupBatch<'a> {
@@ -361,7 +363,7 @@ impl Engine {
         objects: Vec<Vec<u8>>,
     ) -> Result<Written, Failure> {
         let group = outer.news.group;
-        let mut objects: BTreeMap<ObjectHash, Vec<u8>> =
+        let objects: BTreeMap<ObjectHash, Vec<u8>> =
             objects.into_iter().map(|object| (ObjectHash::of(&object), object)).collect();
         let mut written = Written::default();
         let mut inner = GroupBatch::new(group, &outer.overlay);
@@ -376,12 +378,12 @@ impl Engine {
                 Err(DraftError::Store(error)) => return Err(error.into()),
             };
             let body = linked.block().body();
-            let named: Vec<_> = body.transactions().iter().filter_map(Transaction::object).collect();
-            let mut sent = Vec::new();
-            for (hash, _) in named {
-                if let Some(object) = objects.remove(&hash) {
-                    rows::set_object(&mut inner.overlay, &hash, object.clone())?;
-                    sent.push(ByteBuf::from(object));
+            let line = linked.block().line_key();
+            let mut sent = BTreeMap::new();
+            for (index, hash) in named(body) {
+                if let Some(object) = objects.get(&hash) {
+                    rows::set_object(&mut inner.overlay, &line, index, object.clone());
+                    sent.entry(hash).or_insert_with(|| ByteBuf::from(object.clone()));
                 }
             }
             let id = linked.block().id();
@@ -393,7 +395,7 @@ impl Engine {
                     .filter(|(_, transaction)| transaction.object().is_some())
                     .map(|(index, _)| ClaimId::derive(id, index)),
             );
-            self.write_draft(&mut inner, linked, sent)?;
+            self.write_draft(&mut inner, linked, sent.into_values().collect())?;
         }
         let GroupBatch { overlay, drafts, news } = inner;
         let changes = overlay.into_changes();
@@ -423,7 +425,7 @@ impl Engine {
             let waiting = self.waiting.entry(group).or_default();
             // A longer one would fit no answer of ours, and who asked for it would blame us.
             let objects = objects.into_iter().filter(|(_, object)| object.len() <= limits::OBJECT_BYTES).collect();
-            let mut intake = Intake { batch, waiting, peer, objects, report: Ingested::default() };
+            let mut intake = Intake::new(batch, waiting, peer, objects);
             let stored = intake.take(blocks)?;
             reports.push((token, group, peer, intake.finish(&mut self.wanted_after)?));
             linked.entry(group).or_default().extend(stored);
@@ -446,7 +448,7 @@ impl Engine {
     }
 }
 
-fn fresh(block: &Verified, objects: Vec<ByteBuf>) -> Fresh {
+pub(super) fn fresh(block: &Verified, objects: Vec<ByteBuf>) -> Fresh {
     let body = block.body();
     Fresh {
         author: body.author,
@@ -454,96 +456,6 @@ fn fresh(block: &Verified, objects: Vec<ByteBuf>) -> Fresh {
         tip: Tip { seq: body.seq, id: block.id() },
         block: block.to_unverified(),
         objects,
-    }
-}
-
-/// One peer's blocks on their way in.
-struct Intake<'e, 'a> {
-    batch: &'e mut GroupBatch<'a>,
-    waiting: &'e mut Waiting,
-    peer: Identity,
-    objects: BTreeMap<ObjectHash, Vec<u8>>,
-    report: Ingested,
-}
-
-impl Intake<'_, '_> {
-    /// Links what can be linked, with what had waited for it, and writes its rows but for the order's.
-    fn take(&mut self, blocks: Vec<Verified>) -> Result<Vec<Linked<Verified>>, KvError> {
-        let mut stored = Vec::with_capacity(blocks.len());
-        let held = |block| Held { block, objects: vec![], from: self.peer };
-        let mut queue: VecDeque<Held> = blocks.into_iter().map(held).collect();
-        while let Some(Held { block, objects, from }) = queue.pop_front() {
-            self.objects.extend(objects);
-            match link::link(&self.batch.overlay, block) {
-                Ok(Link::Known) => self.report.known += 1,
-                Ok(Link::Waits(block, missing)) => {
-                    self.report.waiting += 1;
-                    let objects = self.objects_of(&block);
-                    self.waiting.insert(Held { block, objects, from }, missing);
-                }
-                // Whoever named it has not reached us yet; sync brings both again.
-                Ok(Link::Stranger(_)) => self.report.waiting += 1,
-                Ok(Link::Linked(linked)) => {
-                    let waiters = self.waiting.release(&linked.block().id());
-                    self.store(&linked, from)?;
-                    stored.push(linked);
-                    for waiter in waiters.into_iter().rev() {
-                        queue.push_front(waiter);
-                    }
-                }
-                // Who sends what another's bad block has waited for is not at fault.
-                Err(LinkFailure::Block(fault)) if from == self.peer => self.report.fault = Some(fault),
-                Err(LinkFailure::Block(_)) => {}
-                Err(LinkFailure::Store(error)) => return Err(error),
-            }
-        }
-        self.report.stored = stored.len();
-        Ok(stored)
-    }
-
-    /// The objects that a block names, of those that came with it.
-    fn objects_of(&self, block: &Verified) -> Vec<(ObjectHash, Vec<u8>)> {
-        let named: BTreeSet<ObjectHash> =
-            block.body().transactions().iter().filter_map(Transaction::object).map(|(hash, _)| hash).collect();
-        named.into_iter().filter_map(|hash| Some((hash, self.objects.get(&hash)?.clone()))).collect()
-    }
-
-    fn store(&mut self, linked: &Linked<Verified>, from: Identity) -> Result<(), KvError> {
-        let overlay = &mut self.batch.overlay;
-        let block = linked.block();
-        if link::store(overlay, linked)? {
-            self.batch.news.equivocators.push(block.body().author);
-        }
-        rows::set_block(overlay, &block.line_key(), block.signature(), block.bytes());
-        let mut came = Vec::new();
-        for (hash, _) in block.body().transactions().iter().filter_map(Transaction::object) {
-            match self.objects.remove(&hash) {
-                Some(object) => {
-                    rows::set_object(overlay, &hash, object.clone())?;
-                    came.push(ByteBuf::from(object));
-                }
-                None if rows::object(overlay, &hash)?.is_none() => rows::set_wanted(overlay, &hash),
-                None => {}
-            }
-        }
-        self.batch.news.blocks.push((Some(from), Arc::new(fresh(block, came))));
-        Ok(())
-    }
-
-    /// Keeps the objects that other blocks had waited for.
-    fn finish(mut self, wanted_after: &mut Option<ObjectHash>) -> Result<Ingested, KvError> {
-        let overlay = &mut self.batch.overlay;
-        for (hash, object) in std::mem::take(&mut self.objects) {
-            if rows::is_wanted(overlay, &hash)? {
-                rows::set_object(overlay, &hash, object)?;
-                self.report.objects += 1;
-            }
-        }
-        self.report.wanted = rows::wanted_after(overlay, *wanted_after, limits::WANT_IDS)?;
-        if self.report.wanted.len() == limits::WANT_IDS {
-            *wanted_after = self.report.wanted.last().copied();
-        }
-        Ok(self.report)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::{Rng, RngExt};
 
 use super::engine::Fresh;
-use crate::chain::{BlockId, Frontier, GroupId, ObjectHash, Tip};
+use crate::chain::{BlockId, Frontier, GroupId, ObjectAt, Tip};
 use crate::identity::Identity;
 use crate::limits;
 use crate::wire::{Have, Probe, Pull, Push, Reached, Request, WantBlocks, WantObjects};
@@ -31,7 +31,7 @@ pub(super) struct Session {
     /// What the last batch waits for.
     pub(super) missing: Vec<BlockId>,
     /// Objects that nobody has sent.
-    pub(super) wanted: Vec<ObjectHash>,
+    pub(super) wanted: Vec<ObjectAt>,
     /// Blocks that this peer was asked for by id: each once, for who sends a block has what it builds on.
     pub(super) asked: BTreeSet<BlockId>,
     /// Whether the last request was for objects.
@@ -45,7 +45,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// What still has to be asked for by id or hash, once all batches are stored; none when nothing is left that the peer could
+    /// What still has to be asked for by id or place, once all batches are stored; none when nothing is left that the peer could
     /// be expected to have.
     pub(super) fn want(&mut self, group: GroupId) -> Option<Request> {
         self.wants_left = self.wants_left.checked_sub(1)?;
@@ -57,7 +57,7 @@ impl Session {
         }
         if !self.wanted.is_empty() && !self.has_no_objects {
             self.asked_for_objects = true;
-            return Some(Request::WantObjects(WantObjects { group, hashes: self.wanted.clone() }));
+            return Some(Request::WantObjects(WantObjects { group, objects: self.wanted.clone() }));
         }
         None
     }

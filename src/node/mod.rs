@@ -6,6 +6,7 @@
 
 pub mod engine;
 mod group;
+mod intake;
 pub mod io;
 pub mod machine;
 pub mod serve;

@@ -4,13 +4,13 @@
 //! [`limits::BATCH_BYTES`] and [`limits::BATCH_BLOCKS`], and costs what it sends, not what the group holds.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::ops::ControlFlow;
 
 use serde_bytes::ByteBuf;
 
 use crate::cbor;
-use crate::chain::{BlockId, Body, Frontier, LineKey, Tip, Unverified, rows};
+use crate::chain::{BlockId, Body, Frontier, LineKey, ObjectAt, ObjectHash, Tip, Unverified, rows};
 use crate::identity::Identity;
 use crate::kv::{KvError, Read};
 use crate::ledger::state;
@@ -35,18 +35,7 @@ pub fn serve(kv: &dyn Read, peer: &Identity, request: Request) -> Result<Respons
         }
         Request::Pull(pull) => missing_blocks(kv, &wire::frontier(pull.frontier)).map(Response::Batch),
         Request::WantBlocks(WantBlocks { ids, .. }) => wanted_blocks(kv, &ids).map(Response::Batch),
-        Request::WantObjects(WantObjects { hashes, .. }) => {
-            let mut batch = Gathered::default();
-            for hash in hashes {
-                if let Some(object) = rows::object(kv, &hash)? {
-                    batch.add_object(object);
-                }
-                if batch.is_full() {
-                    break;
-                }
-            }
-            Ok(Response::Batch(batch.finish(false)))
-        }
+        Request::WantObjects(WantObjects { objects, .. }) => wanted_objects(kv, &objects).map(Response::Batch),
         Request::Push(_) | Request::Have(_) => Ok(Response::Refused(Refused::Malformed)),
     }
 }
@@ -56,6 +45,8 @@ pub fn serve(kv: &dyn Read, peer: &Identity, request: Request) -> Result<Respons
 struct Gathered {
     blocks: Vec<Unverified>,
     objects: Vec<ByteBuf>,
+    /// The hashes of the objects: each is sent once, for as many places as name it.
+    hashes: BTreeSet<ObjectHash>,
     /// What the asker will have of the authors whose blocks are here.
     reached: Frontier,
     bytes: usize,
@@ -69,25 +60,33 @@ impl Gathered {
     /// Adds a block, and of its objects those that fit beside it in one message.
     fn add_block(&mut self, kv: &dyn Read, block: Unverified, body: &Body, theirs: &Frontier) -> Result<(), KvError> {
         self.bytes += block.body.len() + 72;
-        for (hash, _) in body.transactions().iter().filter_map(crate::chain::Transaction::object) {
-            // One that does not fit is asked for by its hash. What counts is the object's own length: the author may have lied.
-            if let Some(object) = rows::object(kv, &hash)?
+        let id = BlockId::of(&block.body);
+        let line = LineKey::new(&body.author, body.seq, &id);
+        for (index, transaction) in (0..).zip(body.transactions()) {
+            let Some((hash, _)) = transaction.object().filter(|(hash, _)| !self.hashes.contains(hash)) else {
+                continue;
+            };
+            // One that does not fit is asked for later. What counts is the object's own length: the author may have lied.
+            if let Some(object) = rows::object(kv, &line, index)?
                 && self.bytes + object.len() < limits::MESSAGE_BYTES - limits::BLOCK_BYTES
             {
-                self.add_object(object);
+                self.add_object(hash, object);
             }
         }
         if self.reached.tips(&body.author).is_empty() {
             self.reached.set(body.author, theirs.tips(&body.author).to_vec());
         }
-        self.reached.advance(body.author, body.prev, Tip { seq: body.seq, id: BlockId::of(&block.body) });
+        self.reached.advance(body.author, body.prev, Tip { seq: body.seq, id });
         self.blocks.push(block);
         Ok(())
     }
 
-    fn add_object(&mut self, object: Vec<u8>) {
+    /// Adds an object. One that is here already counts as well: it has been read.
+    fn add_object(&mut self, hash: ObjectHash, object: Vec<u8>) {
         self.bytes += object.len() + 5;
-        self.objects.push(ByteBuf::from(object));
+        if self.hashes.insert(hash) {
+            self.objects.push(ByteBuf::from(object));
+        }
     }
 
     fn finish(self, more: bool) -> Batch {
@@ -277,4 +276,19 @@ fn wanted_blocks(kv: &dyn Read, ids: &[BlockId]) -> Result<Batch, KvError> {
         }
     }
     Ok(Batch { blocks: found.into_values().collect(), objects: vec![], reached: vec![], more: false })
+}
+
+/// Objects by where they are named, as far as they fit.
+fn wanted_objects(kv: &dyn Read, places: &[ObjectAt]) -> Result<Batch, KvError> {
+    let mut batch = Gathered::default();
+    for ObjectAt { block, index } in places {
+        let Some(placed) = rows::placed(kv, block)? else { continue };
+        if let Some(object) = rows::object(kv, &LineKey::new(&placed.author, placed.seq, block), *index)? {
+            batch.add_object(ObjectHash::of(&object), object);
+        }
+        if batch.is_full() {
+            break;
+        }
+    }
+    Ok(batch.finish(false))
 }

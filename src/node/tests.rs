@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::serve::serve;
-use crate::chain::transaction::{Claim, MemberAdd};
-use crate::chain::{BlockId, Frontier, ObjectHash, Role, Transaction, Unverified, Verified, rows};
+use crate::chain::transaction::{Claim, Experience, MemberAdd};
+use crate::chain::{BlockId, Frontier, LineKey, ObjectAt, ObjectHash, Role, Transaction, Unverified, Verified, rows};
 use crate::kv::Table;
+use crate::ledger::query;
 use crate::limits;
+use crate::node::engine::Written;
 use crate::testing::desk::{Desk, block, genesis, who, words};
 use crate::wire::{Batch, Probe, Pull, Request, Response, WantBlocks, WantObjects};
 
@@ -114,24 +116,109 @@ fn who_has_all_gets_nothing_and_who_has_some_gets_the_rest() {
 }
 
 #[test]
-fn objects_that_do_not_fit_come_by_their_hash() {
+fn objects_that_do_not_fit_are_asked_for() {
     let mut desk = Desk::founded();
     let (acts, objects): (Vec<_>, Vec<_>) = (0..100).map(|n| words(&format!("{n} {}", "y".repeat(65_000)))).unzip();
-    let hashes: Vec<ObjectHash> = objects.iter().map(|object| ObjectHash::of(object)).collect();
-    desk.write(0, acts, objects).unwrap();
+    let written = desk.write(0, acts, objects.clone()).unwrap();
     let batch = pull(&desk, &Frontier::default());
     assert_eq!(batch.blocks.len(), 2);
     let mut other = Desk::empty();
-    let objects = batch.objects.into_iter().map(serde_bytes::ByteBuf::into_vec).collect();
-    let mut wanted = other.ingest_from(0, &desk.verify(batch.blocks), objects).wanted;
+    let came = batch.objects.into_iter().map(serde_bytes::ByteBuf::into_vec).collect();
+    let mut wanted = other.ingest_from(0, &desk.verify(batch.blocks), came).wanted;
     while !wanted.is_empty() {
-        let hashes = wanted.clone();
-        let batch = ask(&desk, Request::WantObjects(WantObjects { group: desk.group, hashes }));
-        assert!(!batch.objects.is_empty());
-        let objects = batch.objects.into_iter().map(serde_bytes::ByteBuf::into_vec).collect();
-        wanted = other.ingest_from(0, &[], objects).wanted;
+        let batch = want_objects(&desk, wanted);
+        assert!(!batch.is_empty());
+        wanted = other.ingest_from(0, &[], batch).wanted;
     }
-    assert!(hashes.iter().all(|hash| rows::object(other.rows(), hash).unwrap().is_some()));
+    assert_eq!(objects_of(&other, &written), objects.into_iter().map(Some).collect::<Vec<_>>());
+}
+
+fn want_objects(desk: &Desk, objects: Vec<ObjectAt>) -> Vec<Vec<u8>> {
+    let batch = ask(desk, Request::WantObjects(WantObjects { group: desk.group, objects }));
+    batch.objects.into_iter().map(serde_bytes::ByteBuf::into_vec).collect()
+}
+
+/// The objects of the written blocks, as they lie here: one for each transaction.
+fn objects_of(desk: &Desk, written: &Written) -> Vec<Option<Vec<u8>>> {
+    let of_block = |id: &BlockId| {
+        let placed = rows::placed(desk.rows(), id).unwrap().unwrap();
+        let line = LineKey::new(&placed.author, placed.seq, id);
+        let count = rows::body(desk.rows(), &line).unwrap().transactions().len();
+        (0..count as u32).map(move |index| rows::object(desk.rows(), &line, index).unwrap())
+    };
+    written.blocks.iter().flat_map(of_block).collect()
+}
+
+#[test]
+fn claims_with_the_same_words_have_them_everywhere() {
+    let mut desk = Desk::founded();
+    // In one block and in two, in one write and in two.
+    let (act, object) = words("the same");
+    let written = desk.write(0, vec![act.clone(); limits::BLOCK_TRANSACTIONS + 2], vec![object.clone()]).unwrap();
+    let again = desk.write(0, vec![act], vec![object.clone()]).unwrap();
+    assert_eq!(written.blocks.len(), 2);
+    let batch = pull(&desk, &Frontier::default());
+    assert_eq!(batch.objects, [serde_bytes::ByteBuf::from(object.clone())], "sent once");
+    let mut other = Desk::empty();
+    let report = other.ingest_from(0, &desk.verify(batch.blocks), vec![object.clone()]);
+    assert_eq!(report.wanted, []);
+    for desk in [&desk, &other] {
+        assert_eq!(objects_of(desk, &written), vec![Some(object.clone()); limits::BLOCK_TRANSACTIONS + 2]);
+        assert_eq!(objects_of(desk, &again), [Some(object.clone())]);
+        for claim in written.claims.iter().chain(&again.claims) {
+            let claim = query::claim(desk.rows(), claim).unwrap().unwrap();
+            assert_eq!(claim.body.unwrap().text, "the same");
+        }
+    }
+    // What a push carries is each object once a block.
+    let fresh = desk.news.iter().flat_map(|news| &news.blocks).map(|(_, fresh)| fresh.objects.len());
+    assert_eq!(fresh.collect::<Vec<_>>(), [0, 1, 1, 1]);
+}
+
+#[test]
+fn an_object_that_is_wanted_at_two_places_and_comes_once_is_kept_at_both() {
+    let mut desk = Desk::founded();
+    let (act, object) = words("late");
+    let (other_act, other_object) = words("another");
+    let written = desk.write(0, vec![act.clone(), other_act, act.clone()], vec![object.clone(), other_object]).unwrap();
+    let again = desk.write(0, vec![act], vec![object.clone()]).unwrap();
+    let mut other = Desk::empty();
+    let report = other.ingest_from(0, &desk.verify(pull(&desk, &Frontier::default()).blocks), vec![]);
+    assert_eq!(report.wanted.len(), 4);
+    let first = ObjectAt { block: written.blocks[0], index: 0 };
+    assert!(report.wanted.contains(&first));
+    let sent = want_objects(&desk, vec![first, ObjectAt { block: again.blocks[0], index: 0 }, first]);
+    assert_eq!(sent, std::slice::from_ref(&object), "the same bytes are sent once");
+    let report = other.ingest_from(0, &[], vec![b"nobody wants this".to_vec(), object.clone()]);
+    assert_eq!((report.objects, report.wanted), (3, vec![ObjectAt { block: written.blocks[0], index: 1 }]));
+    assert_eq!(objects_of(&other, &written), [Some(object.clone()), None, Some(object.clone())]);
+    assert_eq!(objects_of(&other, &again), [Some(object)]);
+    assert_eq!(other.rows().rows(Table::Object).len(), 3);
+    // What nobody names is nowhere, and a place that no transaction has is none.
+    assert!(
+        want_objects(&desk, vec![ObjectAt { index: 3, ..first }, ObjectAt { index: u32::MAX, ..first }]).is_empty()
+    );
+}
+
+#[test]
+fn copies_of_one_large_object_take_bounded_memory_and_all_come_in_the_end() {
+    let run = vec![5; limits::EXPERIENCE_BYTES];
+    let act = Transaction::Experience(Experience { object: ObjectHash::of(&run), size: run.len() as u32 });
+    let mut desk = Desk::founded();
+    let written = desk.write(0, vec![act; 30], vec![run.clone()]).unwrap();
+    let mut other = Desk::empty();
+    let batch = pull(&desk, &Frontier::default());
+    let mut report = other.ingest_from(0, &desk.verify(batch.blocks), vec![run.clone()]);
+    let most = 1 + limits::COPIED_BYTES / limits::EXPERIENCE_BYTES;
+    assert!(other.rows().rows(Table::Object).len() <= most);
+    let mut rounds = 0;
+    while !report.wanted.is_empty() {
+        report = other.ingest_from(0, &[], want_objects(&desk, report.wanted));
+        assert!((1..=most).contains(&report.objects));
+        rounds += 1;
+    }
+    assert!(rounds <= 5, "{rounds} rounds");
+    assert_eq!(objects_of(&other, &written), vec![Some(run); 30]);
 }
 
 #[test]
@@ -141,8 +228,13 @@ fn an_object_longer_than_its_claim_says_fits_every_answer() {
     let long = vec![2; limits::OBJECT_BYTES];
     let lie = |object: &[u8]| Transaction::Claim(Claim { object: ObjectHash::of(object), size: 1, parent: None });
     let bad = block(0, Some((0, genesis().id())), vec![], 1, vec![lie(&huge), lie(&long)]);
-    let report = desk.ingest_from(0, &[bad], vec![huge.clone(), long.clone()]);
-    assert_eq!(report.wanted, [ObjectHash::of(&huge)], "what is longer than an object may be is not taken");
+    let bad_id = bad.id();
+    let report = desk.ingest_from(0, &[bad], vec![huge, long.clone()]);
+    assert_eq!(
+        report.wanted,
+        [ObjectAt { block: bad_id, index: 0 }],
+        "what is longer than an object may be is not taken"
+    );
     for number in 0..20 {
         desk.publish(0, &format!("{number} {}", "z".repeat(60_000)));
     }

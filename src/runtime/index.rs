@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::chain::{ClaimBody, ClaimId, GroupId, LineKey, ObjectHash, Transaction, rows};
+use crate::chain::{ClaimBody, ClaimId, GroupId, LineKey, Transaction, rows};
 use crate::identity::Identity;
 use crate::knowledge::context::{Ask, Candidate, Context, compile};
 use crate::knowledge::index::{Added, Hit, Index, IndexError};
@@ -88,7 +88,8 @@ pub struct GroupIndex {
 
 #[derive(Debug, Clone, Copy)]
 struct Wordless {
-    object: ObjectHash,
+    line: LineKey,
+    index: u32,
     created_ms: u64,
     author: u32,
 }
@@ -120,8 +121,8 @@ impl GroupIndex {
         let (id, body) = rows::body_and_id(kv, line)?;
         let author = self.author_number(body.author);
         for (index, transaction) in (0..).zip(body.transactions()) {
-            if let Transaction::Claim(claim) = transaction {
-                let wordless = Wordless { object: claim.object, created_ms: body.time_ms, author };
+            if let Transaction::Claim(_) = transaction {
+                let wordless = Wordless { line: *line, index, created_ms: body.time_ms, author };
                 self.add(kv, ClaimId::derive(id, index), wordless)?;
             }
         }
@@ -137,7 +138,7 @@ impl GroupIndex {
     }
 
     fn add(&mut self, kv: &dyn Read, claim: ClaimId, wordless: Wordless) -> Result<(), AskError> {
-        match rows::object(kv, &wordless.object)?.map(|bytes| ClaimBody::decode(&bytes)) {
+        match rows::object(kv, &wordless.line, wordless.index)?.map(|bytes| ClaimBody::decode(&bytes)) {
             Some(Ok(ClaimBody { title, text, tags })) => {
                 let added = self.index.add(*claim.as_bytes(), &Document { title, text, tags })?;
                 let (Added::New(doc) | Added::Known(doc)) = added;

@@ -5,7 +5,7 @@ use super::evil::Evil;
 use super::node::View;
 use super::world::World;
 use crate::chain::transaction::Claim;
-use crate::chain::{GroupId, ObjectHash, Role, Transaction, Unverified};
+use crate::chain::{GroupId, LineKey, ObjectAt, ObjectHash, Role, Transaction, Unverified, rows};
 use crate::identity::Identity;
 use crate::kv::Memory;
 use crate::limits;
@@ -83,7 +83,7 @@ fn fork(seed: u64, left: usize, right: usize, words: usize) {
     for claim in honest {
         assert!(world.has_claim(ALICE, &group, &claim) && world.has_claim(BOB, &group, &claim));
     }
-    let blocks = crate::chain::rows::counters(&world.nodes[ALICE].rows[&group]).unwrap().blocks;
+    let blocks = rows::counters(&world.nodes[ALICE].rows[&group]).unwrap().blocks;
     assert_eq!(blocks as usize, 3 + 5 + left + right + 2, "both branches are kept");
 }
 
@@ -197,7 +197,7 @@ fn a_stranger_learns_nothing() {
             0 => Request::Probe(Probe { group, digest: serde_bytes::ByteBuf::from(vec![0; 32]) }),
             1 => Request::Pull(Pull { group, frontier: vec![] }),
             2 => Request::WantBlocks(WantBlocks { group, ids: vec![block] }),
-            3 => Request::WantObjects(WantObjects { group, hashes: vec![ObjectHash::of(b"x")] }),
+            3 => Request::WantObjects(WantObjects { group, objects: vec![ObjectAt { block, index: 0 }] }),
             4 => Request::Push(Push { group, blocks: vec![], objects: vec![] }),
             _ => Request::Have(Have { group, tips: vec![] }),
         };
@@ -254,17 +254,18 @@ fn claims_without_words_do_not_hide_those_that_have_them() {
     world.run_for(2_000);
     // A block that Bob gets without its words.
     let (transaction, object) = claim("words", None);
-    let hash = ObjectHash::of(&object);
     let written = world.write(ALICE, group, vec![transaction], vec![]).unwrap();
     let deadline = world.now + 500;
     assert!(world.run_until(deadline, |world| world.has_claim(BOB, &group, &written.claims[0])));
-    let mut rows = crate::kv::Overlay::new(&world.nodes[ALICE].rows[&group]);
-    crate::chain::rows::set_object(&mut rows, &hash, object).unwrap();
-    let changes = rows.into_changes();
+    let placed = rows::placed(&world.nodes[ALICE].rows[&group], &written.blocks[0]).unwrap().unwrap();
+    let line = LineKey::new(&placed.author, placed.seq, &written.blocks[0]);
+    let mut changed = crate::kv::Overlay::new(&world.nodes[ALICE].rows[&group]);
+    rows::set_object(&mut changed, &line, 0, object);
+    let changes = changed.into_changes();
     world.nodes[ALICE].rows.get_mut(&group).unwrap().commit(changes);
     let sent = world.sent.get("want_objects").copied().unwrap_or(0);
     let deadline = world.now + 6 * super::world::INTERVAL_MS;
-    let came = |world: &World| crate::chain::rows::object(&world.nodes[BOB].rows[&group], &hash).unwrap().is_some();
+    let came = |world: &World| rows::object(&world.nodes[BOB].rows[&group], &line, 0).unwrap().is_some();
     assert!(world.run_until(deadline, came), "the words are never asked for");
     assert!(world.sent["want_objects"] - sent < 60, "{} requests", world.sent["want_objects"] - sent);
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::cbor::{self, DecodeError, cbor_array};
-use crate::chain::{BlockId, Frontier, GroupId, ObjectHash, Tip, Unverified};
+use crate::chain::{BlockId, Frontier, GroupId, ObjectAt, Tip, Unverified};
 use crate::identity::Identity;
 use crate::limits;
 
@@ -55,12 +55,12 @@ cbor_array! {
         pub ids: Vec<BlockId>,
     }
 
-    /// Asks for objects by hash.
+    /// Asks for objects by where they are named.
     pub struct WantObjects {
         /// The group.
         pub group: GroupId,
         /// Which.
-        pub hashes: Vec<ObjectHash>,
+        pub objects: Vec<ObjectAt>,
     }
 
     /// Sends blocks that are new here, and their objects.
@@ -171,7 +171,7 @@ impl Request {
                 (pull.frontier.len(), limits::GROUP_MEMBERS)
             }
             Self::WantBlocks(want) => (want.ids.len(), limits::WANT_IDS),
-            Self::WantObjects(want) => (want.hashes.len(), limits::WANT_IDS),
+            Self::WantObjects(want) => (want.objects.len(), limits::WANT_IDS),
             Self::Push(push) => {
                 bounded(push.objects.len(), limits::BATCH_OBJECTS)?;
                 (push.blocks.len(), limits::BATCH_BLOCKS)

@@ -212,7 +212,17 @@ fn messages_of_another_form_are_told_apart() {
         ],
     );
     refuses("request", &request("want_blocks"), &[("257 ids", &[0, 1], list(&bytes(32), 257))]);
-    refuses("request", &request("want_objects"), &[("257 hashes", &[0, 1], list(&bytes(32), 257))]);
+    let place = Value::Array(vec![bytes(32), number(0)]);
+    refuses(
+        "request",
+        &request("want_objects"),
+        &[
+            ("257 places", &[0, 1], list(&place, 257)),
+            ("a short block id", &[0, 1, 0, 0], bytes(31)),
+            ("an index of five bytes", &[0, 1, 0, 1], number(1 << 32)),
+            ("a hash", &[0, 1, 0], bytes(32)),
+        ],
+    );
     refuses(
         "request",
         &request("push"),
@@ -263,7 +273,7 @@ fn the_bounds_in_the_rules_are_the_limits() {
         format!("tag = tstr .size (1..{})", limits::TAG_BYTES),
         format!("frontier: [*{} author-tips]", limits::GROUP_MEMBERS),
         format!("ids: [*{} block-id]", limits::WANT_IDS),
-        format!("hashes: [*{} object-hash]", limits::WANT_IDS),
+        format!("objects: [*{} object-at]", limits::WANT_IDS),
         format!("blocks: [*{} sent-block]", limits::BATCH_BLOCKS),
         format!("objects: [*{} object]", limits::BATCH_OBJECTS),
         format!("tips: [*{} line-end]", limits::GROUP_MEMBERS),

@@ -4,7 +4,8 @@
 
 use lbm::chain::transaction::{Claim, Experience, Genesis, MemberAdd, MemberRemove, Retract, RoleSet, Secret};
 use lbm::chain::{
-    BlockId, Body, ClaimBody, ClaimId, Draft, Frontier, GroupId, ObjectHash, Payload, Role, Tip, Transaction, Verified,
+    BlockId, Body, ClaimBody, ClaimId, Draft, Frontier, GroupId, ObjectAt, ObjectHash, Payload, Role, Tip, Transaction,
+    Verified,
 };
 use lbm::identity::{Identity, SecretKey};
 use lbm::wire::{
@@ -188,7 +189,10 @@ impl Story {
         let group = self.group;
         let blocks = |names: &[&str]| names.iter().map(|name| self.told(name).block.to_unverified()).collect();
         let digest = ByteBuf::from(self.frontier().digest().to_vec());
-        let hashes = self.told("knowledge").objects.iter().map(|object| ObjectHash::of(object)).collect();
+        let block = self.told("knowledge").block.id();
+        let acts = self.told("knowledge").block.body().transactions();
+        let named = (0..).zip(acts).filter(|(_, act)| act.object().is_some());
+        let objects = named.map(|(index, _)| ObjectAt { block, index }).collect();
         let forked: Vec<Identity> = vec![self.alice.identity(), self.bob.identity()];
         let two = Frontier::new(forked.into_iter().map(|author| (author, self.frontier().tips(&author).to_vec())));
         vec![
@@ -196,7 +200,7 @@ impl Story {
             ("pull, of nothing", Request::Pull(Pull { group, frontier: vec![] })),
             ("pull, of two authors", Request::Pull(Pull { group, frontier: Vec::<AuthorTips>::from(&two) })),
             ("want_blocks", Request::WantBlocks(WantBlocks { group, ids: vec![self.told("woven").block.id()] })),
-            ("want_objects", Request::WantObjects(WantObjects { group, hashes })),
+            ("want_objects", Request::WantObjects(WantObjects { group, objects })),
             ("push", Request::Push(Push { group, blocks: blocks(&["knowledge"]), objects: self.objects("knowledge") })),
             ("have", Request::Have(Have { group, tips: vec![self.reached("woven"), self.reached("left")] })),
         ]
