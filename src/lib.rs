@@ -34,7 +34,7 @@
 //! steps the machine ([`node::machine`]); an `Output::Ingest` goes to `runtime::verify`, where bytes become
 //! [`chain::Verified`] blocks; `runtime::writer` takes them with all else that waits into one batch for
 //! [`node::engine`], which links them ([`chain::link`]), folds them ([`ledger::fold`]) and gives changed rows;
-//! [`store::Store::commit`] makes them durable; and only then the writer tells the driver, the callers and the events.
+//! `runtime::commit` makes them durable with [`store::Store::commit`], and only then tells the driver, the callers and the events.
 //!
 //! `docs/ARCHITECTURE.md` has the invariants and the tests that show them, `docs/PROTOCOL.md` the bytes.
 

@@ -143,6 +143,8 @@ pub const RELAY_PAUSE_MS: core::ops::Range<u64> = 50..150;
 pub const RELAY_LATER_MS: core::ops::Range<u64> = 1_000..3_000;
 /// Pause after a push that was lost before the peer is told what it may lack, milliseconds.
 pub const TELL_RETRY_MS: u64 = 2_000;
+/// How long one peer may hold a group's pull before the next peer that is due has its turn, milliseconds.
+pub const PULL_TURN_MS: u64 = 60_000;
 /// Pause after a first failed pull, milliseconds. It doubles with each further failure.
 pub const PULL_RETRY_MS: u64 = 250;
 /// The longest such pause, milliseconds.

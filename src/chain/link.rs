@@ -3,7 +3,7 @@
 //! **Only [`link`] makes a [`Linked`] block**: one whose previous block and parents are stored, with numbers, heights and times
 //! that agree. [`store`] writes its rows. Everything that reaches the ledger has come this way.
 
-use super::block::{Draft, Payload, Verified};
+use super::block::{Draft, Invalid, Payload, Verified};
 use super::ids::{BlockId, GroupId};
 use super::order::OrderKey;
 use super::rows::{self, Head, LineKey, Placed, Tip};
@@ -93,8 +93,8 @@ pub enum LinkError {
     /// The height is not 1 + the highest of what it builds on.
     #[error("the block's height is not one above what it builds on")]
     Height,
-    /// It is dated before its author's previous block.
-    #[error("the block is dated before its author's previous one")]
+    /// It is dated before its author's previous block, or by more than the allowed drift before another that its author saw.
+    #[error("the block is dated before what it builds on")]
     Time,
     /// A parent is another block of the same author.
     #[error("a parent of the block is its author's own")]
@@ -129,11 +129,14 @@ pub fn link<B: Block>(kv: &dyn Read, block: B) -> Result<Link<B>, LinkFailure> {
         return if is_first { Ok(Link::Linked(Linked(block))) } else { Err(LinkError::Genesis.into()) };
     }
     let mut missing = Vec::new();
-    let mut height = 0;
+    let (mut height, mut seen_ms) = (0, 0);
     let mut look = |id: &BlockId| -> Result<Option<Placed>, KvError> {
         let placed = rows::placed(kv, id)?;
         match &placed {
-            Some(placed) => height = height.max(placed.height),
+            Some(placed) => {
+                height = height.max(placed.height);
+                seen_ms = seen_ms.max(placed.time_ms);
+            }
             None => missing.push(*id),
         }
         Ok(placed)
@@ -155,6 +158,9 @@ pub fn link<B: Block>(kv: &dyn Read, block: B) -> Result<Link<B>, LinkFailure> {
         Some(_) => {}
         None if body.parents.is_empty() => return Err(LinkError::Height.into()),
         None => {}
+    }
+    if body.time_ms.saturating_add(limits::MAX_CLOCK_DRIFT_MS) < seen_ms {
+        return Err(LinkError::Time.into());
     }
     if body.height != height + 1 {
         return Err(LinkError::Height.into());
@@ -217,7 +223,7 @@ pub fn draft(
     group: GroupId,
     author: Identity,
     prev: Option<Tip>,
-    time_ms: u64,
+    now_ms: u64,
     transactions: Vec<Transaction>,
 ) -> Result<Linked<Draft>, DraftError> {
     let tips = rows::tips(kv, &author)?;
@@ -230,12 +236,22 @@ pub fn draft(
         heads.sort_by_key(|head| head.id);
     }
     let mut highest = heads.iter().map(|head| head.height).max();
-    let mut time_ms = time_ms;
+    let mut time_ms = now_ms;
     if let Some(prev) = &prev
         && let Some(placed) = rows::placed(kv, &prev.id)?
     {
         highest = highest.max(Some(placed.height));
         time_ms = time_ms.max(placed.time_ms);
+    }
+    for head in &heads {
+        // A clock that is far behind the others' would date the block before what it builds on.
+        let seen_ms = rows::placed(kv, &head.id)?.map_or(0, |placed| placed.time_ms);
+        time_ms = time_ms.max(seen_ms.saturating_sub(limits::MAX_CLOCK_DRIFT_MS));
+    }
+    let ahead_ms = time_ms.saturating_sub(now_ms);
+    if ahead_ms > limits::MAX_CLOCK_DRIFT_MS {
+        // Written while the clock was wrong: until the time of that block has come, no other node would take this one.
+        return Err(Invalid::Future { ahead_ms }.into());
     }
     let height = highest.ok_or(DraftError::NoGroup)? + 1;
     let body = Body {
@@ -259,7 +275,7 @@ pub enum DraftError {
     NoGroup,
     /// Nobody would accept it.
     #[error(transparent)]
-    Invalid(#[from] super::block::Invalid),
+    Invalid(#[from] Invalid),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] KvError),

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::{CliError, Outcome};
-use super::text::short;
+use super::text::{count, short};
 use crate::api::client::{Client, ClientError};
 use crate::api::types::ListClaims;
 
@@ -425,7 +425,7 @@ fn effect(answer: &Value) -> String {
         return format!("{blocks} blocks verified, state {}", short(hash));
     }
     if let (Some(items), Some(_)) = (answer.get("items").and_then(Value::as_array), text("context")) {
-        return format!("a context of {} claim(s)", items.len());
+        return format!("a context of {}", count(items.len() as u64, "claim"));
     }
     if let (Some(member), Some(role)) = (text("member_id"), text("role")) {
         return format!("{role} {}…", member.get(..16).unwrap_or(member));

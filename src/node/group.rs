@@ -38,7 +38,9 @@ pub(super) struct Session {
     pub(super) asked_for_objects: bool,
     /// Whether the peer was asked for objects and had none of them.
     pub(super) has_no_objects: bool,
-    /// Batches in a row that had nothing new.
+    /// When it began.
+    pub(super) started_ms: u64,
+    /// Batches in a row of which nothing could be stored.
     pub(super) stale: usize,
     /// Requests for single blocks and objects that the session may still make.
     pub(super) wants_left: usize,
@@ -195,6 +197,7 @@ impl GroupSync {
             blocks: 0,
             missing: Vec::new(),
             wanted: Vec::new(),
+            started_ms: now_ms,
             stale: 0,
             asked: BTreeSet::new(),
             asked_for_objects: false,
@@ -245,8 +248,10 @@ impl GroupSync {
         }
     }
 
+    /// Notes what a peer is seen to have. Of authors that are not here it may say what it likes, and that is not kept.
     pub(super) fn peer_has(&mut self, peer: &Identity, author: Identity, tip: &Tip) {
-        if let Some(sync) = self.peers.get_mut(peer) {
+        let is_here = self.members.contains(&author) || !self.frontier.tips(&author).is_empty();
+        if let Some(sync) = self.peers.get_mut(peer).filter(|_| is_here) {
             sync.has.reach(author, tip.clone());
         }
     }

@@ -330,7 +330,9 @@ impl Machine {
             tips.entry(*author).or_default().push(tip.clone());
         }
         for (author, tips) in tips {
-            session.frontier.set(author, tips);
+            if session.frontier.len() < limits::GROUP_MEMBERS || !session.frontier.tips(&author).is_empty() {
+                session.frontier.set(author, tips);
+            }
         }
         session.storing += 1;
         for reached in &batch.reached {
@@ -387,13 +389,23 @@ impl Machine {
                 session.blocks += report.stored;
                 session.missing = report.missing;
                 session.wanted = report.wanted;
-                session.stale = if report.stored + report.waiting > 0 { 0 } else { session.stale + 1 };
-                if session.more && session.stale >= STALE_BATCHES {
+                // Blocks that only wait are no progress: whoever invents what they wait for could go on for ever.
+                session.stale = if report.stored > 0 { 0 } else { session.stale + 1 };
+                let is_stale = session.more && session.stale >= STALE_BATCHES;
+                let turn_is_over = now_ms.saturating_sub(session.started_ms) > limits::PULL_TURN_MS;
+                if is_stale || (report.stored == 0 && !sync.is_founded()) {
                     sync.abort_session(&peer);
                     sync.failed(&peer, now_ms, rng);
-                    self.blame(now_ms, peer, Severity::Mid, "the same blocks again and again", out);
+                    self.blame(now_ms, peer, Severity::Mid, "blocks that build on nothing", out);
                     return;
                 }
+                if turn_is_over {
+                    // Whoever else is due comes first; then it goes on where it was.
+                    sync.abort_session(&peer);
+                    sync.pull_anyway_at(peer, now_ms);
+                    return;
+                }
+                let Some(session) = sync.session(number) else { return };
                 if session.more {
                     out.push(Output::Notice(Notice::Progress { group, peer, blocks: session.blocks }));
                 }
@@ -469,6 +481,12 @@ impl Machine {
                 }
             }
             removed = gone;
+        }
+        if !news.equivocators.is_empty() {
+            // Who has the other branch alone sees nothing of ours in a frontier that ends higher: it is told.
+            for peer in self.peers.keys() {
+                sync.tell_at(peer, now_ms);
+            }
         }
         self.push(now_ms, news.group, &removed, out);
     }

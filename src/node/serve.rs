@@ -174,13 +174,13 @@ fn missing_of(kv: &dyn Read, author: &Identity, ours: &[Tip], theirs: &[Tip]) ->
     let Some(highest) = theirs.iter().map(|tip| tip.seq).max() else { return Ok(Some((VecDeque::new(), 0))) };
     let mut known = None;
     for tip in theirs {
-        if rows::placed(kv, &tip.id)?.is_some() {
-            known = known.max(Some(tip.seq));
-        }
+        // Where it stands here counts, not where the peer says.
+        known =
+            known.max(rows::placed(kv, &tip.id)?.filter(|placed| placed.author == *author).map(|placed| placed.seq));
     }
     match (ours, known) {
         // The peer's last block is on our line: it lacks what follows.
-        ([_], Some(known)) => Ok(Some((VecDeque::new(), known + 1))),
+        ([_], Some(known)) => Ok(Some((VecDeque::new(), known.saturating_add(1)))),
         // It has gone on from ours, or so it seems: we will pull, and see.
         ([our], None) if our.seq < highest => Ok(None),
         _ => branches(kv, author, ours, theirs, known).map(Some),
@@ -200,14 +200,15 @@ fn branches(
 ) -> Result<Missing, KvError> {
     let level = known.or_else(|| theirs.iter().map(|tip| tip.seq).max()).unwrap_or(0);
     // Blocks to look at, and whether the peer has them.
+    let above_level = level.saturating_add(1);
     let mut ends: BTreeMap<(u64, BlockId), bool> = BTreeMap::new();
     let up_to_level = |tips: &[Tip], has| -> Vec<_> {
         tips.iter().filter(|tip| tip.seq <= level).map(|tip| ((tip.seq, tip.id), has)).collect()
     };
     ends.extend(up_to_level(ours, false));
     let mut above = Vec::new();
-    rows::line_from(kv, author, level + 1, &mut |key, block| {
-        let is_next = key.seq() == level + 1;
+    rows::line_from(kv, author, above_level, &mut |key, block| {
+        let is_next = key.seq() == above_level;
         if is_next {
             above.push(block);
         }
@@ -225,7 +226,7 @@ fn branches(
         if found.len() >= RUN || steps == 0 {
             // More branches than a message names: what lies beside the found ones would never be sent. All goes from here on.
             let is_wide = theirs.len() >= limits::TIPS_PER_AUTHOR;
-            return Ok(if is_wide { (VecDeque::new(), seq) } else { (found, level + 1) });
+            return Ok(if is_wide { (VecDeque::new(), seq) } else { (found, above_level) });
         }
         if has && ends.values().all(|has| *has) {
             break;
@@ -238,13 +239,13 @@ fn branches(
         let block = rows::block(kv, &LineKey::new(&placed.author, placed.seq, &id))?;
         let body = read(author, &block)?;
         if let Some(prev) = body.prev {
-            *ends.entry((seq - 1, prev)).or_default() |= has;
+            *ends.entry((placed.seq.saturating_sub(1), prev)).or_default() |= has;
         }
         if !has {
             found.push_front((block, body));
         }
     }
-    Ok((found, level + 1))
+    Ok((found, above_level))
 }
 
 fn read(author: &Identity, block: &Unverified) -> Result<Body, KvError> {

@@ -82,7 +82,11 @@ impl Committer {
         let (batches, waiting) = sync_channel(0);
         let finished: Arc<Mutex<Finished>> = Arc::default();
         let worker = Worker { store, told: told.clone(), finished: Arc::clone(&finished) };
-        let thread = std::thread::Builder::new().name("lbm-commit".into()).spawn(move || worker.work(&waiting))?;
+        let work = move || {
+            let _fatal = Fatal("lbm-commit");
+            worker.work(&waiting);
+        };
+        let thread = std::thread::Builder::new().name("lbm-commit".into()).spawn(work)?;
         Ok((Self { batches, told, finished, last: None, next: 1 }, thread))
     }
 
@@ -189,9 +193,26 @@ impl Worker {
             tell(&self.told, Told::Closed(*group));
         }
         for group in &registry.join {
-            tell(&self.told, Told::Opened(opened(&self.store, *group)?));
+            // It is durable, whatever happens now: a start would open it.
+            match opened(&self.store, *group) {
+                Ok(opened) => tell(&self.told, Told::Opened(opened)),
+                Err(error) => tracing::error!(%error, %group, "a joined group is opened at the next start only"),
+            }
         }
         Ok(())
+    }
+}
+
+/// Ends the process when its thread panics: without this thread nothing would be answered any more, and what was acknowledged is
+/// on the disk.
+pub(super) struct Fatal(pub(super) &'static str);
+
+impl Drop for Fatal {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(thread = self.0, "a thread failed that the daemon cannot do without: stopping at once");
+            std::process::abort();
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use tokio::sync::mpsc;
 
 use super::clock::unix_ms;
-use super::commit::{Rest, Told};
+use super::commit::{Fatal, Rest, Told};
 use super::writer::Writer;
 use crate::chain::{Context, GroupId, Invalid, ObjectHash, Unverified, Verified};
 use crate::identity::Identity;
@@ -48,6 +48,7 @@ impl Verifier {
     ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let (batches, mut waiting) = mpsc::channel::<Unchecked>(limits::VERIFY_QUEUE);
         let work = move || {
+            let _fatal = Fatal("lbm-verify");
             while let Some(batch) = waiting.blocking_recv() {
                 let ticket = batch.ticket;
                 match check(batch, max_drift_ms) {

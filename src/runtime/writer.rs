@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::unix_ms;
-use super::commit::{Committer, Pending, ReplyTo, Rest, Told};
+use super::commit::{Committer, Fatal, Pending, ReplyTo, Rest, Told};
 use crate::chain::GroupId;
 use crate::kv::{KvError, Layer, Memory, Read};
 use crate::limits;
@@ -64,6 +64,7 @@ impl Writer {
         let (committer, committing) = Committer::start(Arc::clone(&store), told)?;
         let worker = Worker { store, engine, committer };
         let work = move || {
+            let _fatal = Fatal("lbm-writer");
             worker.work(waiting);
             if committing.join().is_err() {
                 tracing::error!("the committing thread failed");

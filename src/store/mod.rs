@@ -1,6 +1,6 @@
 //! All rows in one redb file: what is durable, and consistent views of it.
 //!
-//! Owns the file's tables and versions. One thread writes (`runtime::writer`); readers take a [`View`], which never waits and
+//! Owns the file's tables and versions. One thread commits (`runtime::commit`); readers take a [`View`], which never waits and
 //! never changes. **A batch of rows is there as a whole or not at all, and is on the disk before [`Store::commit`] returns**:
 //! each commit is in two phases, so that its validity does not rest on a checksum that is not cryptographic. A start after a crash
 //! walks the file once to find its free pages (0.1 s for 100,000 claims); to spare that, redb would write more at each commit.
@@ -8,6 +8,7 @@
 mod rows;
 mod schema;
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -114,6 +115,10 @@ impl Store {
     /// [`StoreError`] where it is newer, another identity's, open elsewhere, or damaged.
     pub fn open(path: &Path, owner: &Identity) -> Result<Self, StoreError> {
         Self::check_room(path)?;
+        // Made here and not by redb, which would let others read it.
+        let mut options = std::fs::OpenOptions::new();
+        let made = options.write(true).create(true).truncate(false).mode(0o600).open(path);
+        drop(made.map_err(|error| failed(path, redb::Error::Io(error)))?);
         let created = Database::builder().set_cache_size(CACHE_BYTES).create(path);
         let db = created.map_err(|error| match error {
             redb::DatabaseError::DatabaseAlreadyOpen => StoreError::Busy(path.to_owned()),

@@ -4,7 +4,7 @@ use serde_bytes::ByteBuf;
 
 use super::node::Node;
 use crate::chain::transaction::MemberRemove;
-use crate::chain::{Body, Draft, Payload, Tip, Transaction, Unverified, rows};
+use crate::chain::{BlockId, Body, Draft, GroupId, Payload, Tip, Transaction, Unverified, rows};
 use crate::limits;
 use crate::wire::{Batch, Reached, Response};
 
@@ -25,6 +25,8 @@ pub(super) enum Evil {
     Again,
     /// A response of another kind.
     OtherKind,
+    /// Whatever is asked of this group: a block that builds on one that nobody has, and the promise of more.
+    Rootless(GroupId),
 }
 
 impl Evil {
@@ -40,7 +42,9 @@ impl Evil {
 
     /// The bytes sent in place of `honest`.
     pub(super) fn answer(self, node: &Node, clock: u64, honest: &Response) -> Vec<u8> {
-        let Response::Batch(_) = honest else { return honest.encode() };
+        if !matches!((self, honest), (Self::Rootless(_), _) | (_, Response::Batch(_))) {
+            return honest.encode();
+        }
         let blocks = match self {
             Self::Garbage => return vec![0xff; 64],
             Self::OtherKind => return Response::Taken.encode(),
@@ -53,10 +57,10 @@ impl Evil {
             Self::Future => vec![next_block(node, clock + 24 * 3_600_000, 1)],
             Self::WrongHeight => vec![next_block(node, clock, 7)],
             Self::Again => genesis(node),
+            Self::Rootless(group) => vec![rootless(node, group, clock)],
         };
-        let more = matches!(self, Self::Nowhere | Self::Again);
-        let reached =
-            vec![Reached { author: node.id, tip: Tip { seq: 0, id: crate::chain::BlockId::from_bytes([1; 32]) } }];
+        let more = matches!(self, Self::Nowhere | Self::Again | Self::Rootless(_));
+        let reached = vec![Reached { author: node.id, tip: Tip { seq: 0, id: BlockId::from_bytes([1; 32]) } }];
         Response::Batch(Batch { blocks, objects: vec![ByteBuf::from(vec![1; 10])], reached, more }).encode()
     }
 }
@@ -70,6 +74,20 @@ fn genesis(node: &Node) -> Vec<Unverified> {
     })
     .unwrap();
     blocks
+}
+
+fn rootless(node: &Node, group: GroupId, time_ms: u64) -> Unverified {
+    let body = Body {
+        group: Some(group),
+        author: node.id,
+        seq: 7,
+        prev: Some(BlockId::from_bytes([9; 32])),
+        parents: vec![],
+        height: 7,
+        time_ms,
+        payload: Payload::Plain(vec![Transaction::MemberRemove(MemberRemove { identity: node.id })]),
+    };
+    Draft::new(body).unwrap().sign(&node.key).to_unverified()
 }
 
 /// A block that builds on what the node has.

@@ -287,3 +287,23 @@ fn the_notices_of_a_pull_add_up() {
         .sum();
     assert_eq!(taken, 52);
 }
+
+#[test]
+fn a_stranger_that_sends_blocks_which_build_on_nothing_does_not_hold_up_a_join() {
+    super::each_seed(5, |seed| {
+        let mut world = World::new(seed, 3);
+        let group = world.found(ALICE, "notes");
+        let claim = world.publish(ALICE, group, "here");
+        world.add(ALICE, group, BOB, Role::Member).unwrap();
+        world.nodes[EVE].evil = Some(Evil::Rootless(group));
+        // She is there first, and has the group's only pull.
+        world.partition(&[ALICE]);
+        world.join(BOB, group);
+        let deadline = world.now + 20_000;
+        assert!(world.run_until(deadline, |world| world.connected(BOB, EVE)));
+        world.run_for(1_000);
+        world.heal();
+        let deadline = world.now + 20_000;
+        assert!(world.run_until(deadline, |world| world.has_claim(BOB, &group, &claim)), "{}", world.open());
+    });
+}

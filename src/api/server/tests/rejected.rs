@@ -6,10 +6,12 @@ use crate::chain::transaction::Experience;
 use crate::chain::{BlockId, Body, Context, Draft, GroupId, ObjectHash, Payload, Transaction, Verified};
 use crate::node::engine::Task;
 use crate::node::io::Ticket;
+use crate::runtime::clock::unix_ms;
 use crate::runtime::commit::Rest;
 
 /// A member's first block, beside the one that adds it: signed and linked as it should be, but before its membership in the order.
 fn too_early(key: &SecretKey, group: GroupId) -> Verified {
+    let now_ms = unix_ms();
     let transaction = Transaction::Experience(Experience { object: ObjectHash::of(b"x"), size: 1 });
     let body = Body {
         group: Some(group),
@@ -18,11 +20,11 @@ fn too_early(key: &SecretKey, group: GroupId) -> Verified {
         prev: None,
         parents: vec![BlockId::from_bytes(*group.as_bytes())],
         height: 1,
-        time_ms: 0,
+        time_ms: now_ms,
         payload: Payload::Plain(vec![transaction]),
     };
     let block = Draft::new(body).unwrap().sign(key).to_unverified();
-    block.verify(&Context { group, now_ms: 0, max_drift_ms: 0 }).unwrap()
+    block.verify(&Context { group, now_ms, max_drift_ms: 0 }).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
