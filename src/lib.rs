@@ -2,8 +2,8 @@
 //!
 //! # Layers
 //!
-//! Each names only what stands above it in this list; `tests/layers.rs` fails otherwise. The first group is **pure**: no clock, no
-//! file, no socket, no thread of its own, no randomness but what is handed in, so that a seed replays a run.
+//! The first group is **pure**: no clock, no file, no socket, no thread of its own, no randomness but what is handed in, so that a
+//! seed replays a run. Each names only what stands above it in this list; `tests/layers.rs` fails otherwise.
 //!
 //! | layer | owns |
 //! |---|---|
@@ -16,7 +16,8 @@
 //! | [`ledger`] | the rules: blocks in order become members and claims |
 //! | [`node`] | the protocol: engine (writes), serve (answers), machine (who is asked what) |
 //!
-//! Around them stands what touches the world:
+//! Around them stands what touches the world. Of these the runtime and the API's server see the others, because they join them; the
+//! faces see the API's types and client only:
 //!
 //! | layer | owns |
 //! |---|---|

@@ -4,15 +4,18 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use super::group::GroupSync;
 use super::serve::serve;
 use crate::chain::transaction::{Claim, Experience, MemberAdd};
-use crate::chain::{BlockId, Frontier, LineKey, ObjectAt, ObjectHash, Role, Transaction, Unverified, Verified, rows};
+use crate::chain::{
+    BlockId, Frontier, LineKey, ObjectAt, ObjectHash, Role, Tip, Transaction, Unverified, Verified, rows,
+};
 use crate::kv::Table;
 use crate::ledger::query;
 use crate::limits;
 use crate::node::engine::Written;
 use crate::testing::desk::{Desk, block, genesis, who, words};
-use crate::wire::{Batch, Probe, Pull, Request, Response, WantBlocks, WantObjects};
+use crate::wire::{Batch, Probe, Pull, Reached, Request, Response, WantBlocks, WantObjects};
 
 fn ask(desk: &Desk, request: Request) -> Batch {
     let response = serve(desk.rows(), &who(0), request).unwrap();
@@ -380,4 +383,19 @@ proptest! {
             prop_assert_eq!(left.rows().rows(table), right.rows().rows(table));
         }
     }
+}
+
+#[test]
+fn what_a_peer_says_of_authors_that_are_not_here_is_not_kept() {
+    let (member, peer) = (who(1), who(2));
+    let mut group = GroupSync::new(Frontier::default(), vec![member], true);
+    group.reset_peer(&peer);
+    let tip = Tip { seq: 0, id: BlockId::from_bytes([1; 32]) };
+    let lacks = |group: &GroupSync, author| group.lacks(&peer, &[Reached { author, tip: tip.clone() }]);
+    for stranger in 3..=250 {
+        group.peer_has(&peer, who(stranger), &tip);
+        assert!(lacks(&group, who(stranger)));
+    }
+    group.peer_has(&peer, member, &tip);
+    assert!(!lacks(&group, member));
 }
