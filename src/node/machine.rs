@@ -13,6 +13,7 @@ use std::sync::Arc;
 use rand::{Rng, RngExt};
 
 use super::engine::News;
+use super::faults::Faults;
 use super::group::{GroupSync, Session};
 use super::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Opened, Output, Severity, Ticket};
 use crate::chain::{GroupId, Tip};
@@ -62,28 +63,17 @@ struct Peer {
     pushing: usize,
 }
 
-/// Faults of a peer, forgiven with time.
-#[derive(Debug, Default, Clone, Copy)]
-struct Faults {
-    points: u64,
-    at_ms: u64,
-}
-
 /// Pushes to one peer that may be unacknowledged. What comes meanwhile is announced when one is.
 const PUSHING_PER_PEER: usize = 16;
 /// Batches in a row with nothing new and more to come, after which a pull is given up.
 const STALE_BATCHES: usize = 8;
-/// Faults that are remembered: of the last peers to commit one.
-const FAULTS: usize = 4_096;
-/// Points at which a peer is sent away.
-const BAN_POINTS: u64 = 100;
 
 /// The protocol machine of one node.
 #[derive(Debug)]
 pub struct Machine {
     settings: Settings,
     peers: BTreeMap<Identity, Peer>,
-    faults: BTreeMap<Identity, Faults>,
+    faults: Faults,
     groups: BTreeMap<GroupId, GroupSync>,
     pending: BTreeMap<Ticket, Pending>,
     next_ticket: u64,
@@ -97,7 +87,7 @@ impl Machine {
         Self {
             settings,
             peers: BTreeMap::new(),
-            faults: BTreeMap::new(),
+            faults: Faults::default(),
             groups: BTreeMap::new(),
             pending: BTreeMap::new(),
             next_ticket: 0,
@@ -595,16 +585,7 @@ impl Machine {
 
     fn blame(&mut self, now_ms: u64, peer: Identity, severity: Severity, what: &'static str, out: &mut Vec<Output>) {
         out.push(Output::Notice(Notice::Fault { peer, severity, what }));
-        if self.faults.len() >= FAULTS {
-            let oldest = self.faults.iter().min_by_key(|(_, faults)| faults.at_ms).map(|(peer, _)| *peer);
-            oldest.map(|peer| self.faults.remove(&peer));
-        }
-        let faults = self.faults.entry(peer).or_default();
-        let forgiven = now_ms.saturating_sub(faults.at_ms) / 1_000;
-        faults.points = faults.points.saturating_sub(forgiven) + severity.points();
-        faults.at_ms = now_ms;
-        if faults.points >= BAN_POINTS {
-            faults.points = 0;
+        if self.faults.add(now_ms, peer, severity) {
             out.push(Output::Ban(peer));
         }
     }

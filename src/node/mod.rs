@@ -5,6 +5,7 @@
 //! drives them with redb and libp2p, the simulator with memory and a seed.
 
 pub mod engine;
+mod faults;
 mod group;
 mod intake;
 pub mod io;

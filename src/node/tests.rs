@@ -108,7 +108,7 @@ fn who_has_all_gets_nothing_and_who_has_some_gets_the_rest() {
     assert_causal(&desk.verify(old), &desk.verify(blocks));
     // Who is ahead of us is not sent what it has.
     let mut ahead = frontier(&desk);
-    ahead.reach(who(0), crate::chain::Tip { seq: 900, id: BlockId::from_bytes([1; 32]) });
+    ahead.reach(who(0), Tip { seq: 900, id: BlockId::from_bytes([1; 32]) });
     assert!(pull(&desk, &ahead).blocks.is_empty());
     let probe = |digest: [u8; 32]| {
         let digest = serde_bytes::ByteBuf::from(digest.to_vec());

@@ -162,7 +162,7 @@ impl Render for At<SyncReport> {
 impl Render for At<EventList> {
     fn render(&self, out: &mut dyn Write) -> io::Result<()> {
         if self.answer.events.is_empty() {
-            return writeln!(out, "Nothing has happened since the daemon started.");
+            return writeln!(out, "There are no events to show: the daemon keeps those since its start.");
         }
         self.answer.events.iter().try_for_each(|event| line(event, out))
     }
