@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::error::{CliError, Outcome};
 use super::node::NodeArgs;
 use super::password::Terminal;
-use crate::api::server;
+use crate::api::{server, socket_path};
 use crate::config::{Settings, process_environment};
 use crate::datadir::DataDir;
 use crate::identity::SecretKey;
@@ -53,7 +53,7 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
         let listener = server::bind(data).map_err(StartFailure::from)?;
         let daemon = Daemon::start(key, name, store, &settings).map_err(|error| {
             // A start that fails leaves no socket behind; one that is gone already is as good.
-            let _gone = std::fs::remove_file(folder.socket_path());
+            let _gone = std::fs::remove_file(socket_path(data));
             StartFailure::from(error)
         })?;
         let (stop, stopping) = watch::channel(false);
@@ -80,7 +80,7 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
         }
         daemon.stop().await;
         // A file that is gone already is as good.
-        let _gone = std::fs::remove_file(folder.socket_path());
+        let _gone = std::fs::remove_file(socket_path(data));
         Ok(Outcome::Done)
     })
 }

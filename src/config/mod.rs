@@ -308,9 +308,10 @@ pub fn data_folder(flag: Option<PathBuf>, environment: Environment<'_>) -> Resul
     let value = if cfg!(target_os = "macos") {
         named("HOME").map(|home| home.join("Library/Application Support/lbm"))
     } else {
-        // XDG Base Directory Specification: a relative path is to be ignored.
-        let data_home = named("XDG_DATA_HOME").filter(|path| path.is_absolute());
-        data_home.or_else(|| named("HOME").map(|home| home.join(".local/share"))).map(|folder| folder.join("lbm"))
+        // XDG Base Directory Specification: a relative path is to be ignored. A relative home would put the key into any folder.
+        let absolute = |name| named(name).filter(|path| path.is_absolute());
+        let data_home = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
+        data_home.map(|folder| folder.join("lbm"))
     };
     value.map(|value| Setting { value, origin: Origin::Default }).ok_or(ConfigError::NoHome)
 }

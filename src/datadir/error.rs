@@ -11,9 +11,6 @@ use crate::identity::keystore::KeystoreError;
 /// Why a data folder or a key in it cannot be used. No variant holds anything secret.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// Neither `XDG_DATA_HOME` nor `HOME` names a folder.
-    #[error("there is no default data folder, as HOME is not set: name one with --data DIR")]
-    NoDefault,
     /// No such folder.
     #[error("there is no data folder at '{}': create it with `lbm init --data '{0}'`", path.display())]
     Missing {

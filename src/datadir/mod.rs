@@ -24,8 +24,6 @@ mod keys;
 mod lock;
 mod name;
 
-use std::env;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub use error::DataDirError;
@@ -41,14 +39,6 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Where the data folder is when nobody says: `$XDG_DATA_HOME/lbm`, else `~/.local/share/lbm`.
-    ///
-    /// # Errors
-    /// [`DataDirError::NoDefault`] where neither variable holds an absolute path.
-    pub fn default_path() -> Result<PathBuf, DataDirError> {
-        default_path_of(env::var_os("XDG_DATA_HOME"), env::var_os("HOME"))
-    }
-
     /// The folder at `path`, which is created with mode 0700 where it is missing.
     ///
     /// # Errors
@@ -100,26 +90,11 @@ impl DataDir {
         self.path.join("lbm.redb")
     }
 
-    /// The daemon's local socket.
-    #[must_use]
-    pub fn socket_path(&self) -> PathBuf {
-        self.path.join("lbm.sock")
-    }
-
     /// The settings file.
     #[must_use]
     pub fn config_path(&self) -> PathBuf {
         self.path.join("config.toml")
     }
-}
-
-fn default_path_of(xdg: Option<OsString>, home: Option<OsString>) -> Result<PathBuf, DataDirError> {
-    // The XDG specification says to ignore a relative path; a relative home would put the key into any folder.
-    let absolute = |value: Option<OsString>| value.map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute(xdg)
-        .or_else(|| absolute(home).map(|home| home.join(".local/share")))
-        .map(|base| base.join("lbm"))
-        .ok_or(DataDirError::NoDefault)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{io, process, thread};
+use std::{env, io, process, thread};
 
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -63,18 +63,6 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_default_place_follows_xdg() {
-    let place = |xdg: Option<&str>, home: Option<&str>| {
-        default_path_of(xdg.map(OsString::from), home.map(OsString::from)).ok().map(|path| path.display().to_string())
-    };
-    assert_eq!(place(Some("/x"), Some("/home/a")).as_deref(), Some("/x/lbm"));
-    assert_eq!(place(None, Some("/home/a")).as_deref(), Some("/home/a/.local/share/lbm"));
-    assert_eq!(place(Some("relative"), Some("/home/a")).as_deref(), Some("/home/a/.local/share/lbm"));
-    assert_eq!(place(Some(""), Some("relative")), None);
-    assert_eq!(place(None, None), None);
-}
-
-#[test]
 fn a_new_folder_and_its_new_parents_are_closed_to_others() {
     let outer = TempDir::new().unwrap();
     let path = outer.path().join("share/lbm");
@@ -85,7 +73,6 @@ fn a_new_folder_and_its_new_parents_are_closed_to_others() {
     assert_eq!(data.key_path(), path.join("node.key"));
     assert_eq!(data.name_path(), path.join("name"));
     assert_eq!(data.database_path(), path.join("lbm.redb"));
-    assert_eq!(data.socket_path(), path.join("lbm.sock"));
     assert_eq!(data.config_path(), path.join("config.toml"));
 }
 
@@ -271,7 +258,7 @@ fn a_key_goes_through_all_its_forms() {
 fn a_change_that_is_given_up_leaves_the_key_as_it_was() {
     let (_outer, data) = plain_node();
     let before = fs::read(data.key_path()).unwrap();
-    let given_up = || Err(DataDirError::NoDefault);
+    let given_up = || Err(DataDirError::Missing { path: "given up".into() });
     assert!(data.encrypt(given_up).is_err());
     assert_eq!(fs::read(data.key_path()).unwrap(), before);
     assert_eq!(names(data.path()), ["keys.lock", "name", "node.key"]);
