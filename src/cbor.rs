@@ -42,6 +42,12 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 
 /// Reads one value that fills `bytes` and is encoded as [`encode`] would have done.
 ///
+/// ```
+/// use lbm::cbor::{decode, encode};
+/// assert_eq!(decode::<u64>(&encode(&5u64), 16), Ok(5));
+/// assert!(decode::<u64>(&[0x18, 0x05], 16).is_err(), "a long form of 5");
+/// ```
+///
 /// # Errors
 /// [`DecodeError`] says which rule is broken. Nothing is read beyond `max_bytes`.
 pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], max_bytes: usize) -> Result<T, DecodeError> {

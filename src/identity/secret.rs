@@ -31,6 +31,13 @@ impl SecretKey {
     }
 
     /// Signs `message` in `domain`; [`Identity::verify`] checks it.
+    ///
+    /// ```
+    /// let key = lbm::identity::SecretKey::from_seed(&[7; 32]);
+    /// let signature = key.sign(b"greeting 1", b"hello");
+    /// assert!(key.identity().verify(b"greeting 1", b"hello", &signature).is_ok());
+    /// assert!(key.identity().verify(b"greeting 2", b"hello", &signature).is_err());
+    /// ```
     #[must_use]
     pub fn sign(&self, domain: &[u8], message: &[u8]) -> [u8; 64] {
         self.0.sign(&super::tagged(domain, message)).to_bytes()
