@@ -89,12 +89,6 @@ impl DataDir {
     pub fn database_path(&self) -> PathBuf {
         self.path.join("lbm.redb")
     }
-
-    /// The settings file.
-    #[must_use]
-    pub fn config_path(&self) -> PathBuf {
-        self.path.join("config.toml")
-    }
 }
 
 #[cfg(test)]

@@ -73,7 +73,6 @@ fn a_new_folder_and_its_new_parents_are_closed_to_others() {
     assert_eq!(data.key_path(), path.join("node.key"));
     assert_eq!(data.name_path(), path.join("name"));
     assert_eq!(data.database_path(), path.join("lbm.redb"));
-    assert_eq!(data.config_path(), path.join("config.toml"));
 }
 
 #[test]

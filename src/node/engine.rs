@@ -16,8 +16,8 @@ use crate::chain::link::{self, Block, DraftError};
 use crate::chain::rows::Wanted;
 use crate::chain::transaction::{Genesis, Secret};
 use crate::chain::{
-    BlockId, Body, ClaimId, Draft, GroupId, LineKey, Link, LinkError, LinkFailure, Linked, ObjectAt, ObjectHash,
-    Payload, Tip, Transaction, Unverified, Verified, Waiting, rows,
+    BlockId, Body, ClaimId, Draft, GroupId, Link, LinkError, LinkFailure, Linked, ObjectAt, ObjectHash, Payload, Tip,
+    Transaction, Unverified, Verified, Waiting, rows,
 };
 use crate::identity::{Identity, SecretKey};
 use crate::kv::{Changes, KvError, Memory, Overlay, Read};
@@ -463,10 +463,4 @@ pub(super) fn fresh(block: &Verified, objects: Vec<ByteBuf>) -> Fresh {
 #[must_use]
 pub fn genesis(name: String, currency: String, secret: [u8; 32]) -> Genesis {
     Genesis { name, currency, discovery_secret: Secret(secret) }
-}
-
-/// Where a block of the node's own lies, for tests and for the simulator.
-#[must_use]
-pub fn line_key(fresh: &Fresh) -> LineKey {
-    LineKey::new(&fresh.author, fresh.tip.seq, &fresh.tip.id)
 }

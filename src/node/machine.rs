@@ -145,12 +145,6 @@ impl Machine {
         self.groups.values().filter_map(|group| group.next_due_ms(|peer| self.peers.contains_key(peer))).min()
     }
 
-    /// Whether a peer is a member of a group, as far as the machine knows.
-    #[must_use]
-    pub fn shares(&self, group: &GroupId, peer: &Identity) -> bool {
-        self.groups.get(group).is_some_and(|group| group.has_member(peer))
-    }
-
     /// Whether a peer would be asked for a group: it is a member, or we know none yet.
     #[must_use]
     pub fn may_have(&self, group: &GroupId, peer: &Identity) -> bool {

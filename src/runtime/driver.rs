@@ -183,7 +183,7 @@ impl Work {
             NetEvent::OwnKeySeen { address } => {
                 tracing::error!(%address, "another machine uses this node's key: stop one of them, or both lose writes");
             }
-            NetEvent::BookChanged => self.keep_book(),
+            NetEvent::BookChanged => self.keep_book(|| {}),
             NetEvent::Listening(address) => tracing::info!(%address, "listening"),
             NetEvent::NotListening(address) => tracing::info!(%address, "no longer listening"),
             NetEvent::ListenerFailed { addresses, error } => {
@@ -211,12 +211,14 @@ impl Work {
         // Whoever asked may have given up by now.
         match ask {
             Ask::AddPeer(address, alias, answer) => {
-                drop(answer.send(self.parts.network.add_peer(&address, alias, true)));
-                self.keep_book();
+                let added = self.parts.network.add_peer(&address, alias, true);
+                self.keep_book(move || drop(answer.send(added)));
             }
             Ask::RemovePeer(peer, answer) => {
-                let _gone = answer.send(self.parts.network.remove_peer(peer));
-                self.keep_book();
+                let was_known = self.parts.network.remove_peer(peer);
+                self.keep_book(move || {
+                    let _gone = answer.send(was_known);
+                });
             }
             Ask::Peers(answer) => drop(answer.send(self.parts.network.peers())),
             Ask::Listening(answer) => drop(answer.send(self.parts.network.listen_addrs())),
@@ -308,8 +310,8 @@ impl Work {
         self.step(Input::Served(served.peer));
     }
 
-    /// Has the address book stored.
-    fn keep_book(&self) {
+    /// Has the address book stored, and then answers whoever changed it.
+    fn keep_book(&self, then: impl FnOnce() + Send + 'static) {
         let entries = self.parts.network.book_entries();
         let book = entries.into_iter().map(|entry| (entry.peer, cbor::encode(&entry))).collect();
         let writer = self.parts.writer.clone();
@@ -318,6 +320,7 @@ impl Work {
             if let Err(error) = writer.register(registry).await {
                 tracing::warn!(%error, "the address book was not stored");
             }
+            then();
         });
     }
 }

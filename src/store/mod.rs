@@ -248,12 +248,6 @@ impl Store {
     pub fn free_bytes(&self) -> Option<u64> {
         free_bytes(&self.path)
     }
-
-    /// Bytes of the file on the disk.
-    #[must_use]
-    pub fn file_bytes(&self) -> u64 {
-        std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
-    }
 }
 
 fn free_bytes(path: &Path) -> Option<u64> {
