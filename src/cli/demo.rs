@@ -91,10 +91,12 @@ pub fn run(args: &DemoArgs, json: bool, out: &mut dyn Write) -> Result<Outcome, 
     let mut nothing = std::io::sink();
     let summary = runtime.block_on(async {
         let mut stage = Stage::set(if json { &mut nothing } else { &mut *out }, args.keep)?;
-        tokio::select! {
+        let told = tokio::select! {
             told = tell(&mut stage) => told,
             stopped = stopped() => Err(stopped.map_or_else(system("listen for signals"), |()| DemoError::Interrupted)),
-        }
+        };
+        stage.end().await?;
+        told
     })?;
     if json {
         serde_json::to_writer(&mut *out, &summary).map_err(std::io::Error::from)?;
@@ -332,6 +334,17 @@ impl<'o> Stage<'o> {
         let (_, mut daemon) = self.daemons.swap_remove(at);
         daemon.kill().await.map_err(system("kill a daemon"))?;
         self.say(&format!("  {name:5} $ kill -9 lbm-node"));
+        Ok(())
+    }
+
+    /// Ends all daemons, and comes back when they are gone: only then may their folders go.
+    async fn end(&mut self) -> Result<(), DemoError> {
+        for (_, daemon) in &mut self.daemons {
+            daemon.start_kill().map_err(system("end a daemon"))?;
+        }
+        for (_, mut daemon) in self.daemons.drain(..) {
+            daemon.wait().await.map_err(system("wait for a daemon to end"))?;
+        }
         Ok(())
     }
 
