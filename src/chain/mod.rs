@@ -18,7 +18,7 @@ mod waiting;
 pub use block::{Body, Context, Draft, Invalid, Payload, Unverified, Verified};
 pub use body::{ClaimBody, ClaimBodyError};
 pub use frontier::Frontier;
-pub use ids::{BlockId, ClaimId, GroupId, IdError, ObjectHash};
+pub use ids::{BlockId, ClaimId, GroupId, IdError, ObjectHash, TextHash};
 pub use link::{Link, LinkError, LinkFailure, Linked};
 pub use order::{OPEN_EPOCH, OrderKey};
 pub use rows::{LineKey, ObjectAt, Tip};

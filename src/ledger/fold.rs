@@ -10,7 +10,7 @@ use serde_bytes::ByteBuf;
 
 use super::outcome::{Outcome, Refusal};
 use super::state::{self, Kept, Scratch, Undo};
-use super::{knowledge, membership};
+use super::{knowledge, membership, notary, task, token};
 use crate::cbor::cbor_array;
 use crate::chain::link::Block;
 use crate::chain::rows::{self, parse_row, write_row};
@@ -110,6 +110,20 @@ fn apply(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, transaction: &T
         Transaction::MemberAdd(add) => membership::add(scratch, site, add),
         Transaction::MemberRemove(remove) => membership::remove(scratch, site, remove),
         Transaction::RoleSet(set) => membership::set_role(scratch, site, set),
+        Transaction::Seal(seal) => notary::seal(scratch, site, seal),
+        Transaction::NotarySet(set) => notary::set(scratch, site, set),
+        Transaction::Unfreeze(unfreeze) => notary::unfreeze(scratch, site, unfreeze),
+        Transaction::PolicyUpdate(update) => token::update_policy(scratch, site, update),
+        Transaction::Mint(mint) => token::mint(scratch, site, index, mint),
+        Transaction::Transfer(transfer) => token::transfer(scratch, site, index, transfer),
+        Transaction::TreasuryPay(pay) => token::pay(scratch, site, index, pay),
+        Transaction::TaskCreate(create) => task::create(scratch, site, index, create),
+        Transaction::TaskAssign(assign) => task::assign(scratch, site, assign),
+        Transaction::TaskStart(start) => task::start(scratch, site, start),
+        Transaction::TaskComplete(complete) => task::complete(scratch, site, index, complete),
+        Transaction::TaskFail(fail) => task::fail(scratch, site, index, fail),
+        Transaction::TaskRelease(release) => task::release(scratch, site, release),
+        Transaction::TaskCancel(cancel) => task::cancel(scratch, site, index, cancel),
         Transaction::Claim(claim) => knowledge::claim(scratch, site, index, claim),
         Transaction::Retract(retract) => knowledge::retract(scratch, site, retract),
         Transaction::Experience(experience) => knowledge::experience(scratch, site, index, experience),
@@ -184,15 +198,7 @@ impl Place {
             OrderRow { line: ByteBuf::from(self.line.as_bytes().to_vec()), outcome: after.clone(), undo: Some(undo) };
         write_row(kv, Table::Order, self.key.to_bytes(), &row);
         count(kv, body, self.before.as_ref(), &after)?;
-        let membership = body.transactions().iter().any(|transaction| {
-            matches!(
-                transaction,
-                Transaction::Genesis(_)
-                    | Transaction::MemberAdd(_)
-                    | Transaction::MemberRemove(_)
-                    | Transaction::RoleSet(_)
-            )
-        });
+        let membership = body.transactions().iter().any(Transaction::is_of_membership);
         Ok(Change { block: self.key.id, line: self.line, author: body.author, before: self.before, after, membership })
     }
 }

@@ -7,9 +7,12 @@
 pub mod fold;
 mod knowledge;
 mod membership;
+mod notary;
 mod outcome;
 pub mod query;
 pub mod state;
+pub mod task;
+pub mod token;
 pub mod verify;
 
 pub use fold::{Change, OrderRow};

@@ -63,6 +63,9 @@ pub enum Refusal {
     /// The claim is somebody else's.
     #[error("the claim {0} is not yours: only its author or an admin may retract it")]
     NotYourClaim(ClaimId),
+    /// This node does not know the rules of the transaction.
+    #[error("this version of lbm does not know the rules of the transaction")]
+    Unsupported,
     /// A group is founded once.
     #[error("the group is already founded")]
     AlreadyFounded,
@@ -90,6 +93,7 @@ impl Refusal {
             Self::NoSuchClaim(_) => "no_such_claim",
             Self::AlreadyRetracted(_) => "already_retracted",
             Self::NotYourClaim(_) => "not_your_claim",
+            Self::Unsupported => "unsupported",
             Self::AlreadyFounded => "already_founded",
             Self::Equivocation(_) => "equivocation",
         }

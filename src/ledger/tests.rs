@@ -32,7 +32,7 @@ fn act(kind: u8, pick: u8, claims: &[ClaimId]) -> Transaction {
         6 => Transaction::Experience(Experience { object: ObjectHash::of(&[pick]), size: 1 }),
         _ => {
             let parent = some(pick / 2).filter(|_| pick.is_multiple_of(2));
-            Transaction::Claim(Claim { object: ObjectHash::of(&[pick]), size: 1, parent })
+            Transaction::Claim(Claim { object: ObjectHash::of(&[pick]), size: 1, parent, rewarded: None })
         }
     }
 }
@@ -178,7 +178,7 @@ fn play(acts: &[Act]) -> Result<(), &'static str> {
     for (number, act) in acts.iter().enumerate() {
         let claim = |number: usize| claims.get(number).copied().unwrap_or(none);
         let (object, size) = (ObjectHash::of(&number.to_be_bytes()), 8);
-        let say = |parent| Transaction::Claim(Claim { object, size, parent });
+        let say = |parent| Transaction::Claim(Claim { object, size, parent, rewarded: None });
         let (author, transaction) = match *act {
             Add(author, other, role) => (author, Transaction::MemberAdd(MemberAdd { identity: who(other), role })),
             Remove(author, other) => (author, Transaction::MemberRemove(MemberRemove { identity: who(other) })),
@@ -282,7 +282,8 @@ fn a_block_applies_as_a_whole_or_not_at_all() {
 fn a_write_of_several_blocks_is_done_as_a_whole() {
     let mut desk = Desk::founded();
     let before = desk.rows().clone();
-    let one = |number: u32| Claim { object: ObjectHash::of(&number.to_be_bytes()), size: 4, parent: None };
+    let one =
+        |number: u32| Claim { object: ObjectHash::of(&number.to_be_bytes()), size: 4, parent: None, rewarded: None };
     let mut acts: Vec<_> = (0..250).map(|number| Transaction::Claim(one(number))).collect();
     acts.push(Transaction::Retract(Retract { claim: ClaimId::from_bytes([3; 32]) }));
     assert!(desk.write(0, acts.clone(), vec![]).is_err());

@@ -9,7 +9,7 @@ use crate::node::engine::{self, Failure, Reply, Task, Written};
 /// A claim and its words.
 pub(super) fn claim(text: &str, parent: Option<ClaimId>) -> (Transaction, Vec<u8>) {
     let object = ClaimBody::new(None, text.into(), &[]).unwrap().encode();
-    let claim = Claim { object: ObjectHash::of(&object), size: object.len() as u32, parent };
+    let claim = Claim { object: ObjectHash::of(&object), size: object.len() as u32, parent, rewarded: None };
     (Transaction::Claim(claim), object)
 }
 
