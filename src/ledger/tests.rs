@@ -223,7 +223,7 @@ fn permutations(blocks: &mut [Verified], from: usize, visit: &mut dyn FnMut(&[Ve
 
 #[test]
 fn every_permutation_of_a_small_history_comes_to_the_same_rows() {
-    let recipes: [&[Recipe]; 7] = [
+    let recipes: [&[Recipe]; 9] = [
         // The admin Bob is removed by one branch of Alice's line, and writes meanwhile.
         &[(1, 0, [0; 3], 8, 1), (0, 0, [0; 3], 1, 1), (0, 221, [0; 3], 8, 2), (1, 0, [0; 3], 2, 10)],
         // Two admins remove each other, and both go on.
@@ -233,7 +233,10 @@ fn every_permutation_of_a_small_history_comes_to_the_same_rows() {
         // A seal beside a claim that it has not seen.
         &[(1, 0, [0; 3], 8, 1), (0, 0, [0; 3], 18, 0), (1, 0, [0; 3], 8, 2), (0, 0, [254, 0, 0], 18, 0)],
         // A notary that signs two seals with one number, and goes on with either.
-        &[(1, 0, [0; 3], 8, 1), (0, 0, [254, 0, 0], 18, 0), (0, 221, [0; 3], 18, 0), (0, 0, [0; 3], 18, 1)],
+        &[(1, 0, [0; 3], 8, 1), (0, 0, [254, 0, 0], 18, 0), (0, 220, [0; 3], 18, 0), (0, 0, [0; 3], 18, 1)],
+        &[(1, 0, [0; 3], 8, 1), (0, 0, [254, 0, 0], 18, 0), (0, 220, [0; 3], 18, 0), (0, 222, [0; 3], 18, 1)],
+        // And one whose second seal has not seen the first.
+        &[(1, 0, [0; 3], 8, 1), (0, 0, [254, 0, 0], 18, 0), (0, 220, [0; 3], 17, 1), (0, 0, [254, 0, 0], 17, 1)],
         // Bob is made the notary, which is sealed, and seals; the old one goes on.
         &[(0, 0, [0; 3], 16, 1), (0, 0, [0; 3], 18, 0), (1, 0, [254, 0, 0], 18, 0), (0, 0, [0; 3], 18, 1)],
         // A claim, an answer, and two who take the claim back at once.
