@@ -54,6 +54,14 @@ pub enum Task {
         /// The objects that they name.
         objects: Vec<Vec<u8>>,
     },
+    /// Take the doubt about our own line off a group.
+    Settle {
+        /// Where.
+        group: GroupId,
+        /// The line's author and tips, as they were when enough was known: where they are others now, nothing is done. None where a
+        /// person says that nobody else has a block of ours.
+        as_of: Option<(Identity, Vec<Tip>)>,
+    },
     /// Take in what a peer sent.
     Ingest {
         /// Where.
@@ -123,6 +131,12 @@ pub enum Failure {
     /// The group was joined and nothing of it has arrived yet.
     #[error("nothing of the group {0} has arrived yet: `lbm ctl peer list` shows who could send it")]
     NotHereYet(GroupId),
+    /// Our own last block may be missing here.
+    #[error(
+        "nothing is written in the group {0} until a member has answered: this data folder is an older copy, and blocks of this \
+         node may be missing here"
+    )]
+    InDoubt(GroupId),
     /// The identity is not one of this node's.
     #[error("this node does not hold the key of {0}")]
     NoKey(Identity),
@@ -159,6 +173,8 @@ pub struct News {
     pub members: Option<Vec<Identity>>,
     /// Authors that have signed two blocks with one number.
     pub equivocators: Vec<Identity>,
+    /// Whether our own line is in doubt, where that changed.
+    pub in_doubt: Option<bool>,
 }
 
 /// What a batch comes to.
@@ -191,8 +207,13 @@ pub(super) struct GroupBatch<'a> {
 
 impl<'a> GroupBatch<'a> {
     fn new(group: GroupId, base: &'a dyn Read) -> Self {
-        let news = News { group, blocks: vec![], changes: vec![], members: None, equivocators: vec![] };
+        let news = News { group, blocks: vec![], changes: vec![], members: None, equivocators: vec![], in_doubt: None };
         Self { overlay: Overlay::new(base), drafts: vec![], news }
+    }
+
+    fn doubt(&mut self, in_doubt: bool) {
+        rows::set_in_doubt(&mut self.overlay, in_doubt);
+        self.news.in_doubt = Some(in_doubt);
     }
 
     fn took(&mut self, change: Change) {
@@ -223,7 +244,7 @@ impl Engine {
         let nothing = Memory::default();
         let mut bases: BTreeMap<GroupId, Box<dyn Read + '_>> = BTreeMap::new();
         for (_, task) in &tasks {
-            if let Task::Write { group, .. } | Task::Ingest { group, .. } = task
+            if let Task::Write { group, .. } | Task::Settle { group, .. } | Task::Ingest { group, .. } = task
                 && !bases.contains_key(group)
                 && let Some(base) = view.group(group)?
             {
@@ -312,7 +333,21 @@ impl Engine {
             Task::Write { group, author, transactions, objects } => {
                 self.require_key(&author)?;
                 let batch = groups.get_mut(&group).ok_or(Failure::NoSuchGroup(group))?;
+                if rows::in_doubt(&batch.overlay)? {
+                    return Err(Failure::InDoubt(group));
+                }
                 self.write_all(batch, author, now_ms, transactions, objects).map(Reply::Written)
+            }
+            Task::Settle { group, as_of } => {
+                let batch = groups.get_mut(&group).ok_or(Failure::NoSuchGroup(group))?;
+                let is_so = match &as_of {
+                    Some((author, tips)) => rows::tips(&batch.overlay, author)? == *tips,
+                    None => true,
+                };
+                if is_so && rows::in_doubt(&batch.overlay)? {
+                    batch.doubt(false);
+                }
+                Ok(Reply::Written(Written::default()))
             }
             Task::Ingest { group, .. } => Err(Failure::NoSuchGroup(group)),
         }
@@ -347,6 +382,16 @@ impl Engine {
             batch.took(change);
         }
         Ok(())
+    }
+
+    /// Whether blocks of our own are among those of a peer that are not here: nobody else can sign them.
+    fn is_behind(&self, kv: &dyn Read, blocks: &[Verified]) -> Result<bool, KvError> {
+        for block in blocks.iter().filter(|block| self.keys.contains_key(&block.body().author)) {
+            if rows::placed(kv, &block.id())?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn require_key(&self, author: &Identity) -> Result<(), Failure> {
@@ -422,9 +467,12 @@ impl Engine {
                 replies.push((token, Err(Failure::NoSuchGroup(group))));
                 continue;
             };
-            let waiting = self.waiting.entry(group).or_default();
             // A longer one would fit no answer of ours, and who asked for it would blame us.
             let objects = objects.into_iter().filter(|(_, object)| object.len() <= limits::OBJECT_BYTES).collect();
+            if self.is_behind(&batch.overlay, &blocks)? && !rows::in_doubt(&batch.overlay)? {
+                batch.doubt(true);
+            }
+            let waiting = self.waiting.entry(group).or_default();
             let mut intake = Intake::new(batch, waiting, peer, objects);
             let stored = intake.take(blocks)?;
             reports.push((token, group, peer, intake.finish(&mut self.wanted_after)?));

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{Rng, RngExt};
 
-use super::engine::Fresh;
+use super::doubt::Doubt;
+use super::engine::{Fresh, News};
+use super::io::Opened;
 use crate::chain::{BlockId, Frontier, GroupId, ObjectAt, Tip};
 use crate::identity::Identity;
 use crate::limits;
@@ -42,6 +44,8 @@ pub(super) struct Session {
     pub(super) started_ms: u64,
     /// Batches in a row of which nothing could be stored.
     pub(super) stale: usize,
+    /// Whether the peer was not told what is here, and sends that as well.
+    pub(super) asks_all: bool,
     /// Requests for single blocks and objects that the session may still make.
     pub(super) wants_left: usize,
 }
@@ -101,15 +105,18 @@ pub(super) struct GroupSync {
     outgoing: Vec<std::sync::Arc<Fresh>>,
     announcement: BTreeMap<Identity, Tip>,
     announce_at_ms: Option<u64>,
+    /// Set while our own line is in doubt.
+    doubt: Option<Doubt>,
 }
 
 impl GroupSync {
-    pub(super) fn new(frontier: Frontier, members: Vec<Identity>, auto: bool) -> Self {
+    pub(super) fn new(opened: Opened, auto: bool) -> Self {
         Self {
             auto,
-            frontier,
+            frontier: opened.frontier,
             session: None,
-            members: members.into_iter().collect(),
+            members: opened.members.into_iter().collect(),
+            doubt: opened.in_doubt.then(Doubt::default),
             peers: BTreeMap::new(),
             outgoing: Vec::new(),
             announcement: BTreeMap::new(),
@@ -132,9 +139,58 @@ impl GroupSync {
         (&self.members - &before, &before - &self.members)
     }
 
-    /// Whom to ask: members, and anybody while we know none.
+    /// Whom to ask: members, and anybody while we know none; in doubt also who has named the group.
     pub(super) fn may_have(&self, peer: &Identity) -> bool {
-        !self.is_founded() || self.has_member(peer)
+        let named_it = || self.doubt.as_ref().is_some_and(|doubt| doubt.named_by.contains(peer));
+        !self.is_founded() || self.has_member(peer) || named_it()
+    }
+
+    /// A peer that is no member as far as is known here has named the group: it may have something for us before our first block,
+    /// and when the block that added it is one that we lost.
+    pub(super) fn named_by(&mut self, peer: Identity, now_ms: u64) {
+        let is_new = |doubt: &mut Doubt| doubt.named_by.len() < limits::GROUP_MEMBERS && doubt.named_by.insert(peer);
+        if !self.is_founded() || self.doubt.as_mut().is_some_and(is_new) {
+            self.pull_at(peer, now_ms);
+        }
+    }
+
+    /// Notes whether a member has our last block by what it names first: what it names later it may have from us.
+    pub(super) fn was_asked(&mut self, me: &Identity, peer: &Identity, request: &Request) {
+        let Some(doubt) = &mut self.doubt else { return };
+        match request {
+            Request::Pull(pull) => {
+                let theirs = crate::wire::frontier(pull.frontier.clone());
+                doubt.named(peer, self.frontier.tips(me).iter().all(|own| theirs.covers(me, own)));
+            }
+            Request::Probe(probe) if probe.digest.as_slice() == self.frontier.digest() => doubt.named(peer, true),
+            _ => {}
+        }
+    }
+
+    /// Takes in whether our own line is in doubt, where that is news: then everybody is asked. Who sends blocks of it has them.
+    pub(super) fn doubt(&mut self, me: &Identity, news: &News, now_ms: u64) {
+        match news.in_doubt {
+            Some(true) => {
+                self.doubt = Some(Doubt::default());
+                let peers: Vec<Identity> = self.peers.keys().copied().collect();
+                peers.into_iter().for_each(|peer| self.pull_at(peer, now_ms));
+            }
+            Some(false) => self.doubt = None,
+            None => {}
+        }
+        let Some(doubt) = &mut self.doubt else { return };
+        for (from, _) in news.blocks.iter().filter(|(_, fresh)| fresh.author == *me) {
+            from.iter().for_each(|peer| doubt.named(peer, true));
+        }
+    }
+
+    /// Our own tips, once when enough is known of them for the doubt to end.
+    pub(super) fn settle(&mut self, me: &Identity, is_connected: impl Fn(&Identity) -> bool) -> Option<Vec<Tip>> {
+        let connected: Vec<Identity> =
+            self.peers.keys().filter(|peer| is_connected(peer) && self.may_have(peer)).copied().collect();
+        let doubt = self.doubt.as_mut().filter(|doubt| !doubt.is_told)?;
+        doubt.is_told = doubt.is_over(self.members.iter().filter(|member| *member != me), connected.iter());
+        doubt.is_told.then(|| self.frontier.tips(me).to_vec())
     }
 
     pub(super) fn reset_peer(&mut self, peer: &Identity) {
@@ -146,9 +202,9 @@ impl GroupSync {
         self.abort_session(peer);
     }
 
-    /// Has the group pulled from a peer, unless it is to be pulled only when somebody asks for it.
+    /// Has the group pulled from a peer, unless it is to be pulled only when somebody asks for it and can wait for that.
     pub(super) fn pull_at(&mut self, peer: Identity, at_ms: u64) {
-        if self.auto || !self.is_founded() {
+        if self.auto || !self.is_founded() || self.doubt.is_some() {
             self.pull_anyway_at(peer, at_ms);
         }
     }
@@ -166,6 +222,9 @@ impl GroupSync {
     pub(super) fn abort_session(&mut self, peer: &Identity) {
         if self.session.as_ref().is_some_and(|session| session.peer == *peer) {
             self.session = None;
+            if let Some(doubt) = &mut self.doubt {
+                doubt.asked(peer);
+            }
         }
     }
 
@@ -186,10 +245,13 @@ impl GroupSync {
         if let Some(sync) = self.peers.get_mut(&peer) {
             sync.pull_at_ms = None;
         }
+        let asks_all = !self.has_member(&peer);
         self.session = Some(Session {
             number,
             peer,
-            frontier: self.frontier.clone(),
+            // Who is no member as far as is known here sees the group's id, which it has named itself.
+            frontier: if asks_all { Frontier::default() } else { self.frontier.clone() },
+            asks_all,
             asking: false,
             storing: 0,
             more: true,
@@ -221,6 +283,13 @@ impl GroupSync {
 
     /// A pull has brought everything: the next is due in an interval.
     pub(super) fn succeeded(&mut self, peer: &Identity, now_ms: u64, rng: &mut impl Rng, interval_ms: u64) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.answered(peer);
+        }
+        self.pull_in_an_interval(peer, now_ms, rng, interval_ms);
+    }
+
+    fn pull_in_an_interval(&mut self, peer: &Identity, now_ms: u64, rng: &mut impl Rng, interval_ms: u64) {
         if let Some(sync) = self.peers.get_mut(peer) {
             sync.failures = 0;
         }
@@ -242,7 +311,7 @@ impl GroupSync {
     /// A peer does not share the group. While we have nothing of it, somebody may be adding us right now.
     pub(super) fn not_shared(&mut self, peer: &Identity, now_ms: u64, rng: &mut impl Rng, interval_ms: u64) {
         if self.is_founded() {
-            self.succeeded(peer, now_ms, rng, interval_ms);
+            self.pull_in_an_interval(peer, now_ms, rng, interval_ms);
         } else {
             self.failed(peer, now_ms, rng);
         }

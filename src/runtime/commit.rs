@@ -161,7 +161,7 @@ impl Worker {
         }
         for (_, result) in &replies {
             if let Ok(Reply::Founded(group)) = result {
-                let opened = Opened { group: *group, frontier: Frontier::default(), members: vec![] };
+                let opened = Opened { group: *group, frontier: Frontier::default(), members: vec![], in_doubt: false };
                 tell(&self.told, Told::Opened(opened));
             }
         }
@@ -245,9 +245,10 @@ fn reply(told: &mpsc::Sender<Told>, to: ReplyTo, result: Result<Reply, WriteErro
 pub fn opened(store: &Store, group: GroupId) -> Result<Opened, KvError> {
     let view = store.view()?;
     let Some(rows) = view.group(&group)? else {
-        return Ok(Opened { group, frontier: Frontier::default(), members: vec![] });
+        return Ok(Opened { group, frontier: Frontier::default(), members: vec![], in_doubt: false });
     };
     let frontier = Frontier::new(rows::all_tips(rows.as_ref())?);
     let members = query::members(rows.as_ref())?.into_iter().map(|(identity, _)| identity).collect();
-    Ok(Opened { group, frontier, members })
+    let in_doubt = rows::in_doubt(rows.as_ref())?;
+    Ok(Opened { group, frontier, members, in_doubt })
 }

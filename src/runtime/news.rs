@@ -14,6 +14,14 @@ pub fn tell(events: &Events, news: &News) {
     for author in &news.equivocators {
         events.tell(EventKind::ForkDetected { group_id: group_id.clone(), author: author.to_string() });
     }
+    match news.in_doubt {
+        Some(true) => {
+            tracing::warn!(group = %news.group, "a peer has blocks of this node that are not here: nothing is written until all is");
+            events.tell(EventKind::OwnLineInDoubt { group_id: group_id.clone() });
+        }
+        Some(false) => events.tell(EventKind::OwnLineSettled { group_id: group_id.clone() }),
+        None => {}
+    }
     let from = news.changes.len().saturating_sub(limits::EVENT_BACKLOG);
     let changes = news.changes.get(from..).unwrap_or_default();
     let bodies: std::collections::BTreeMap<BlockId, &[u8]> = news

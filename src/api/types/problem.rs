@@ -85,6 +85,8 @@ problem_codes! {
     AlreadyRetracted = "already_retracted", 409, "The claim is retracted already";
     /// The last admin cannot leave or be removed or made less.
     LastAdmin = "last_admin", 409, "A group needs an admin";
+    /// The data folder is an older copy, and this node may not know its own last block of the group.
+    RestoredUnsure = "restored_unsure", 409, "The node may not know its own last block";
     /// The group is still being joined.
     StillJoining = "still_joining", 409, "The group is still being joined";
     /// A body or a field is larger than its limit.

@@ -204,6 +204,13 @@ fn told(kind: &EventKind) -> String {
         EventKind::ForkDetected { group_id, author } => {
             format!("FORK: {author} signed two blocks with one number in {}", short(group_id))
         }
+        EventKind::OwnLineInDoubt { group_id } => {
+            format!(
+                "OLDER COPY: a peer has blocks of this node in {} that are not here; nothing is written",
+                short(group_id)
+            )
+        }
+        EventKind::OwnLineSettled { group_id } => format!("this node writes in {} again", short(group_id)),
         EventKind::NotShared { group_id, peer_id } => {
             format!("{} does not share {} with this node", tail(peer_id), short(group_id))
         }
