@@ -259,6 +259,14 @@ pub const VERIFY_BLOCKS: usize = 4_096;
 pub const VERIFY_BYTES: usize = 16 * 1024 * 1024;
 /// Faults that such a check names. More of them say no more.
 pub const VERIFY_FAULTS: usize = 100;
+/// Rows of one part of a backup, bytes; its last row may go past it.
+pub const BACKUP_FRAME_BYTES: usize = 1024 * 1024;
+/// One part of a backup that is read, bytes: an order's row with its undo record is the longest, and far below.
+pub const BACKUP_FRAME_MOST_BYTES: usize = 64 * 1024 * 1024;
+/// Pieces of a backup that wait for its reader, of [`BACKUP_PIECE_BYTES`] each.
+pub const BACKUP_PIECES: usize = 8;
+/// One such piece, bytes.
+pub const BACKUP_PIECE_BYTES: usize = 256 * 1024;
 /// The settings file, bytes.
 pub const CONFIG_FILE_BYTES: u64 = 64 * 1024;
 /// Daily log files that are kept in `LB_LOG_DIR`.

@@ -279,6 +279,20 @@ pub fn is_named(kv: &dyn Read, identity: &Identity) -> Result<bool, KvError> {
     Ok(kv.get(Table::Meta, &keyed(b'n', identity.as_bytes()))?.is_some())
 }
 
+/// Whether no stored block has named anybody but `me` as a member.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn is_alone(kv: &dyn Read, me: &Identity) -> Result<bool, KvError> {
+    let mine = keyed(b'n', me.as_bytes());
+    let mut is_alone = true;
+    kv.scan_prefix(Table::Meta, b"n", &mut |key, _| {
+        is_alone = key == mine;
+        if is_alone { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(is_alone)
+}
+
 pub(crate) fn set_named(kv: &mut Overlay<'_>, identity: &Identity) {
     kv.put(Table::Meta, keyed(b'n', identity.as_bytes()), Vec::new());
 }

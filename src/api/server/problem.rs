@@ -88,9 +88,11 @@ fn of_store(error: &StoreError) -> Problem {
                 "check the disk's room and health; nothing was written",
             )
         }
-        StoreError::Row(_) | StoreError::Newer { .. } | StoreError::Owner { .. } | StoreError::Busy(_) => {
-            internal(error)
-        }
+        StoreError::Row(_)
+        | StoreError::UnknownTable { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Owner { .. }
+        | StoreError::Busy(_) => internal(error),
     }
 }
 

@@ -22,8 +22,8 @@ pub use claim::{
 pub use context::{Context, ContextItem, ContextQuery};
 pub use event::{Event, EventKind, JoinEvent, ListEvents};
 pub use group::{
-    AddMember, CreateGroup, Group, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, JoinGroup, Member,
-    MemberChanged, MemberList, Role, SetRole, Verified,
+    AddMember, CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, JoinGroup,
+    Member, MemberChanged, MemberList, Role, SetRole, Verified,
 };
 pub use node::{
     AddPeer, Health, HealthCheck, ListRejected, Peer, PeerAdded, PeerList, PeerRemoved, Rejected, RejectedList, Status,

@@ -111,6 +111,9 @@ impl Render for At<Status> {
             ("peers", status.peers.to_string()),
             ("groups", status.groups.to_string()),
         ];
+        if status.unsure_groups > 0 {
+            rows.push(("unsure", format!("{} groups: see `lbm ctl health`", status.unsure_groups)));
+        }
         rows.extend(status.listen.iter().map(|address| ("listen", address.clone())));
         fields(out, &rows)
     }
