@@ -127,7 +127,7 @@ fn an_older_copy_that_is_put_back_learns_what_it_has_written_before_it_writes() 
     assert_eq!(health.code, Some(1));
     assert!(health.stdout.contains("own blocks") && health.stdout.contains("group alone"), "{health:#?}");
     assert_eq!(alice.ctl(&["group", "show", &group]).done()["unsure"], true);
-    alice.found("another group is not concerned");
+    alice.found("not-concerned");
     // Neither a restart nor a power cut makes it forget.
     alice.kill();
     alice.restart();
@@ -266,7 +266,7 @@ fn each_mistake_has_its_sentence_and_changes_nothing() {
     let refused = daemon.lbm(&["backup", folder.path().to_str().unwrap(), "--force", "--json"]);
     refused.refused(1, &["no backup"]);
     assert_eq!(refused.json()["code"], "backup_failed");
-    daemon.lbm(&["backup"]).refused(2, &["<FILE>"]);
+    daemon.lbm(&["backup"]).refused(2, &["required arguments"]);
 
     // The file to read.
     let bad = |name: &str, bytes: &[u8], words: &[&str]| {
