@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::{Rng, RngExt};
 
 use super::doubt::Doubt;
-use super::engine::{Fresh, News};
+use super::engine::{Fresh, News, ToSeal};
 use super::io::Opened;
 use crate::chain::{BlockId, Frontier, GroupId, ObjectAt, Tip};
 use crate::identity::Identity;
 use crate::limits;
-use crate::wire::{Have, Probe, Pull, Push, Reached, Request, WantBlocks, WantObjects};
+use crate::wire::{AuthorTips, Have, Probe, Pull, Push, Reached, Request, WantBlocks, WantObjects};
 
 /// A pull under way. A group has at most one, so that nothing is fetched twice.
 #[derive(Debug)]
@@ -107,10 +107,15 @@ pub(super) struct GroupSync {
     announce_at_ms: Option<u64>,
     /// Set while our own line is in doubt.
     doubt: Option<Doubt>,
+    /// When to seal what is open.
+    seal_at_ms: Option<u64>,
+    /// Until when nothing is sealed after the opening, unless a pull is done before.
+    seal_after_ms: u64,
 }
 
 impl GroupSync {
-    pub(super) fn new(opened: Opened, auto: bool) -> Self {
+    pub(super) fn new(opened: Opened, auto: bool, now_ms: u64) -> Self {
+        let is_alone = opened.members.len() <= 1;
         Self {
             auto,
             frontier: opened.frontier,
@@ -121,7 +126,31 @@ impl GroupSync {
             outgoing: Vec::new(),
             announcement: BTreeMap::new(),
             announce_at_ms: None,
+            seal_at_ms: None,
+            seal_after_ms: if is_alone { now_ms } else { now_ms + limits::SEAL_LISTEN_MS },
         }
+    }
+
+    /// Takes in what waits to be sealed: at once where somebody waits for it, else before long and together with what comes meanwhile.
+    pub(super) fn to_seal(&mut self, now_ms: u64, waits: Option<ToSeal>) {
+        self.seal_at_ms = match waits {
+            None | Some(ToSeal { blocks: 0, .. }) => None,
+            Some(ToSeal { urgent: true, .. }) => Some(now_ms),
+            Some(_) => self.seal_at_ms.or(Some(now_ms + limits::SEAL_INTERVAL_MS)),
+        };
+    }
+
+    fn seal_due_ms(&self) -> Option<u64> {
+        self.seal_at_ms.map(|at_ms| at_ms.max(self.seal_after_ms))
+    }
+
+    /// Whether a seal is due. If it comes to nothing, it is tried again.
+    pub(super) fn take_seal(&mut self, now_ms: u64) -> bool {
+        let is_due = self.seal_due_ms().is_some_and(|at_ms| at_ms <= now_ms);
+        if is_due {
+            self.seal_at_ms = Some(now_ms + limits::SEAL_INTERVAL_MS);
+        }
+        is_due
     }
 
     pub(super) fn is_founded(&self) -> bool {
@@ -154,15 +183,26 @@ impl GroupSync {
         }
     }
 
-    /// Notes whether a member has our last block by what it names first: what it names later it may have from us.
-    pub(super) fn was_asked(&mut self, me: &Identity, peer: &Identity, request: &Request) {
-        let Some(doubt) = &mut self.doubt else { return };
+    /// Takes in what a member's question shows of what it has. In doubt about our own line, its first word on that counts.
+    pub(super) fn was_asked(&mut self, now_ms: u64, me: &Identity, peer: &Identity, request: &Request) {
         match request {
             Request::Pull(pull) => {
-                let theirs = crate::wire::frontier(pull.frontier.clone());
-                doubt.named(peer, self.frontier.tips(me).iter().all(|own| theirs.covers(me, own)));
+                if let Some(doubt) = &mut self.doubt {
+                    let theirs = crate::wire::frontier(pull.frontier.clone());
+                    doubt.named(peer, self.frontier.tips(me).iter().all(|own| theirs.covers(me, own)));
+                }
+                let tips =
+                    pull.frontier.iter().flat_map(|AuthorTips { author, tips }| tips.iter().map(|tip| (*author, tip)));
+                tips.clone().for_each(|(author, tip)| self.peer_has(peer, author, tip));
+                if tips.into_iter().any(|(author, tip)| !self.frontier.covers(&author, tip)) {
+                    self.pull_at(*peer, now_ms);
+                }
             }
-            Request::Probe(probe) if probe.digest.as_slice() == self.frontier.digest() => doubt.named(peer, true),
+            Request::Probe(probe) => {
+                if let Some(doubt) = self.doubt.as_mut().filter(|_| probe.digest.as_slice() == self.frontier.digest()) {
+                    doubt.named(peer, true);
+                }
+            }
             _ => {}
         }
     }
@@ -278,7 +318,7 @@ impl GroupSync {
             .min();
         let tell = self.peers.iter().filter(|(peer, _)| is_connected(peer) && self.has_member(peer));
         let tell = tell.filter_map(|(_, sync)| sync.tell_at_ms).min();
-        pull.into_iter().chain(tell).chain(self.announce_at_ms).min()
+        pull.into_iter().chain(tell).chain(self.announce_at_ms).chain(self.seal_due_ms()).min()
     }
 
     /// A pull has brought everything: the next is due in an interval.
@@ -286,6 +326,7 @@ impl GroupSync {
         if let Some(doubt) = &mut self.doubt {
             doubt.answered(peer);
         }
+        self.seal_after_ms = 0;
         self.pull_in_an_interval(peer, now_ms, rng, interval_ms);
     }
 

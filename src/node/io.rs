@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::engine::{Ingested, News};
+use super::engine::{Ingested, News, ToSeal};
 use crate::chain::{Frontier, GroupId, Tip, Unverified};
 use crate::identity::Identity;
 use crate::wire::{Request, Response};
@@ -72,6 +72,8 @@ pub struct Opened {
     pub members: Vec<Identity>,
     /// Whether our own line is in doubt.
     pub in_doubt: bool,
+    /// What waits to be sealed by this node; none where another seals the group.
+    pub to_seal: Option<ToSeal>,
 }
 
 /// Why a request has no answer.
@@ -159,6 +161,8 @@ pub enum Output {
         /// The objects.
         objects: Vec<Vec<u8>>,
     },
+    /// Write a seal, and report nothing: it comes as news.
+    Seal(GroupId),
     /// Break with a peer for a while.
     Ban(Identity),
     /// Take the doubt about our own line off a group, with [`super::engine::Task::Settle`]: as long as these are its tips.

@@ -165,11 +165,12 @@ impl Machine {
     }
 
     fn open(&mut self, now_ms: u64, opened: Opened) {
-        let id = opened.group;
-        let mut group = GroupSync::new(opened, self.settings.auto);
+        let (id, to_seal) = (opened.group, opened.to_seal);
+        let mut group = GroupSync::new(opened, self.settings.auto, now_ms);
         for peer in self.peers.keys() {
             group.pull_at(*peer, now_ms);
         }
+        group.to_seal(now_ms, to_seal);
         self.groups.insert(id, group);
     }
 
@@ -204,7 +205,7 @@ impl Machine {
             out.push(refuse(Refused::NotShared));
             return;
         }
-        group.was_asked(&self.me, &peer, &request);
+        group.was_asked(now_ms, &self.me, &peer, &request);
         match request {
             Request::Push(push) => {
                 let ticket = self.ticket(peer, push.group, Errand::StorePush(id));
@@ -224,19 +225,6 @@ impl Machine {
                 out.push(Output::Answer { id, response: Response::Taken });
             }
             request => {
-                if let Request::Pull(pull) = &request {
-                    for author in &pull.frontier {
-                        for tip in &author.tips {
-                            group.peer_has(&peer, author.author, tip);
-                        }
-                    }
-                    let lacks = |author: &crate::wire::AuthorTips| {
-                        author.tips.iter().any(|tip| !group.frontier.covers(&author.author, tip))
-                    };
-                    if pull.frontier.iter().any(lacks) {
-                        group.pull_at(peer, now_ms);
-                    }
-                }
                 if let Some(state) = self.peers.get_mut(&peer) {
                     state.serving += 1;
                 }
@@ -457,6 +445,7 @@ impl Machine {
                 None => sync.outgoing(fresh),
             }
         }
+        sync.to_seal(now_ms, news.to_seal);
         let mut removed = BTreeSet::new();
         if let Some(members) = &news.members {
             let (new, gone) = sync.set_members(members);
@@ -534,14 +523,15 @@ impl Machine {
             self.announce(now_ms, rng, group, out);
             self.tell(now_ms, group, out);
             let Some(sync) = self.groups.get_mut(&group) else { continue };
-            if sync.start_session(now_ms, self.next_session, |peer| self.peers.contains_key(peer)) {
+            if sync.take_seal(now_ms) {
+                out.push(Output::Seal(group));
+            }
+            let is_connected = |peer: &Identity| self.peers.contains_key(peer);
+            out.extend(sync.settle(&self.me, is_connected).map(|own| Output::Settle(group, own)));
+            if sync.start_session(now_ms, self.next_session, is_connected) {
                 self.next_session += 1;
                 self.go_on(group, out);
             }
-            let Some(sync) = self.groups.get_mut(&group) else { continue };
-            out.extend(
-                sync.settle(&self.me, |peer| self.peers.contains_key(peer)).map(|own| Output::Settle(group, own)),
-            );
         }
     }
 

@@ -249,12 +249,23 @@ impl Work {
                 }
             }
             Output::Settle(group, own) => self.settle(group, own),
+            Output::Seal(group) => self.seal(group),
             Output::Ban(peer) => {
                 tracing::warn!(%peer, minutes = limits::BAN_MS / 60_000, "sent a peer away for its faults");
                 self.parts.network.ban(peer, Duration::from_millis(limits::BAN_MS));
             }
             Output::Notice(notice) => self.notice(&notice),
         }
+    }
+
+    /// Has the writer make a seal. The machine asks again where it comes to nothing.
+    fn seal(&self, group: GroupId) {
+        let writer = self.parts.writer.clone();
+        tokio::spawn(async move {
+            if let Err(error) = writer.write(Task::Seal { group }).await {
+                tracing::warn!(%group, %error, "could not seal");
+            }
+        });
     }
 
     fn notice(&self, notice: &Notice) {

@@ -182,7 +182,7 @@ impl Daemon {
         let settings_of_machine = MachineSettings { sync_interval_ms, auto: settings.sync_auto_start.value };
         let mut machine = Machine::new(identity, settings_of_machine);
         for kept in store.view()?.groups()? {
-            machine.open_at_start(commit::opened(&store, kept.id)?);
+            machine.open_at_start(commit::opened(&store, kept.id, |author| *author == identity)?);
         }
         let driver = Driver {
             me: identity,

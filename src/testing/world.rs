@@ -377,6 +377,7 @@ impl World {
                 let as_of = Some((self.nodes[name].id, own));
                 self.enqueue(name, Token::Nobody, Task::Settle { group, as_of });
             }
+            Output::Seal(group) => self.enqueue(name, Token::Nobody, Task::Seal { group }),
             Output::Ban(peer) => {
                 self.nodes[name].banned.insert(peer);
                 self.hang_up(pair(name, self.name_of(&peer)));
