@@ -336,3 +336,17 @@ fn on_a_full_disk_nothing_is_left_of_either() {
     answer.refused(1, &["free some space"]);
     assert_eq!(answer.stdout, "");
 }
+
+#[test]
+fn who_leaves_and_joins_again_goes_on_with_its_own_line() {
+    let (alice, bob, group) = settled_pair();
+    let mut claims: Vec<String> = (0..3).map(|round| bob.publish(&group, &format!("before {round}"))).collect();
+    wait_until(PATIENCE, "alice has all", || alice.blocks(&group) == bob.blocks(&group));
+    for round in 0..3 {
+        bob.ctl(&["group", "leave", &group]).ok();
+        bob.ctl(&["group", "join", &group]).ok();
+        assert_eq!(unsure_groups(&bob), 0, "joined means that it may write");
+        claims.push(bob.publish(&group, &format!("after leaving {round} times")));
+    }
+    assert_no_fork_and_nothing_lost([&alice, &bob], &group, &claims);
+}

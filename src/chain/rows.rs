@@ -190,7 +190,8 @@ impl LineKey {
 
 const COUNTERS: &[u8] = b"c";
 const HEADS: &[u8] = b"h";
-const DOUBT: &[u8] = b"d";
+/// The key in `Meta` under which our own line is in doubt: what [`set_in_doubt`] sets.
+pub const DOUBT: &[u8] = b"d";
 
 fn keyed(prefix: u8, rest: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + rest.len());

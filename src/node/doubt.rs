@@ -1,8 +1,8 @@
 //! Doubt about our own line in a group: this node may not know its last block there, and a write would reuse its number.
 //!
 //! A data folder that was put back from an older copy is in doubt, and so is one that a peer sends a block of our own that is
-//! not here: that alone shows that it is an older copy, that the group was left and joined again, or that another machine has the
-//! key. **While a group is in doubt the engine writes nothing of our own in it**; the mark lies with the group's rows.
+//! not here: that alone shows that it is an older copy, or that another machine has the key. So is a group that was left and is joined
+//! again. **While a group is in doubt the engine writes nothing of our own in it**; the mark lies with the group's rows.
 //!
 //! It ends when at least one member has answered a pull to its end, every connected one was asked, and either all other members
 //! have answered or one of them had our last block that is here: then it has heard from us since the copy was made. A member
@@ -46,13 +46,14 @@ impl Doubt {
         self.had_ours.entry(*peer).or_insert(has_ours);
     }
 
-    /// Whether enough is known. `others` are the members but ourselves, `connected` those who can be asked now.
+    /// Whether enough is known. `is_blank` says that no block of ours is here, so that everybody has the last one; `others` are the members but ourselves, `connected` those who can be asked now.
     pub(super) fn is_over<'a>(
         &self,
+        is_blank: bool,
         mut others: impl Iterator<Item = &'a Identity>,
         mut connected: impl Iterator<Item = &'a Identity>,
     ) -> bool {
-        let had_ours = |peer| self.had_ours.get(peer) == Some(&true);
+        let had_ours = |peer| is_blank || self.had_ours.get(peer) == Some(&true);
         !self.answered.is_empty()
             && connected.all(|peer| self.asked.contains(peer))
             && (self.answered.iter().any(had_ours) || others.all(|member| self.answered.contains(member)))
@@ -67,8 +68,9 @@ mod tests {
     #[test]
     fn one_who_has_our_last_block_is_enough_and_one_who_has_been_away_is_not() {
         let [bob, carol] = [1, 2].map(|seed| SecretKey::from_seed(&[seed; 32]).identity());
-        let is_over =
-            |doubt: &Doubt, others: &[Identity], connected: &[Identity]| doubt.is_over(others.iter(), connected.iter());
+        let is_over = |doubt: &Doubt, others: &[Identity], connected: &[Identity]| {
+            doubt.is_over(false, others.iter(), connected.iter())
+        };
         let mut doubt = Doubt::default();
         assert!(!is_over(&doubt, &[], &[]), "nobody was asked, not even where there is nobody else");
         doubt.named(&bob, true);

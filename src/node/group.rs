@@ -229,8 +229,10 @@ impl GroupSync {
         let connected: Vec<Identity> =
             self.peers.keys().filter(|peer| is_connected(peer) && self.may_have(peer)).copied().collect();
         let doubt = self.doubt.as_mut().filter(|doubt| !doubt.is_told)?;
-        doubt.is_told = doubt.is_over(self.members.iter().filter(|member| *member != me), connected.iter());
-        doubt.is_told.then(|| self.frontier.tips(me).to_vec())
+        let own = self.frontier.tips(me);
+        let others = self.members.iter().filter(|member| *member != me);
+        doubt.is_told = doubt.is_over(own.is_empty(), others, connected.iter());
+        doubt.is_told.then(|| own.to_vec())
     }
 
     pub(super) fn reset_peer(&mut self, peer: &Identity) {

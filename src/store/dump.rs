@@ -5,7 +5,7 @@
 use redb::{ReadOnlyTable, ReadableTable};
 use serde_bytes::ByteBuf;
 
-use super::schema::{BOOK, BOOK_NAME, Bytes, GROUPS, GROUPS_NAME, META, NEXT_GROUP, definition, name};
+use super::schema::{BOOK, BOOK_NAME, Bytes, GROUPS, GROUPS_NAME, LEFT, LEFT_NAME, META, NEXT_GROUP, definition, name};
 use super::{Store, StoreError, View};
 use crate::chain::rows;
 use crate::kv::{KvError, Overlay, Read, Table};
@@ -29,6 +29,7 @@ impl View {
             let (id, number) = row.map_err(KvError::new)?;
             take(GROUPS_NAME, id.value(), &number.value().to_be_bytes())?;
         }
+        dump(LEFT_NAME, &self.left, take)?;
         dump(BOOK_NAME, &self.book, take)?;
         for (table, rows) in Table::ALL.iter().zip(&self.tables) {
             dump(name(*table), rows, take)?;
@@ -67,6 +68,7 @@ impl Store {
             let table = match Table::ALL.iter().find(|known| name(**known) == table) {
                 Some(known) => definition(*known),
                 None if table == BOOK_NAME => BOOK,
+                None if table == LEFT_NAME => LEFT,
                 None => return Err(unknown()),
             };
             let mut table = transaction.open_table(table).map_err(|error| self.failed(error))?;

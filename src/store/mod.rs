@@ -22,7 +22,7 @@ use crate::limits;
 use crate::node::engine::Groups;
 pub use dump::{PutRows, Row, TakeRow};
 use rows::GroupRows;
-use schema::{BOOK, Bytes, GROUPS, META, definition};
+use schema::{BOOK, Bytes, GROUPS, LEFT, META, definition};
 
 /// Memory that redb keeps pages in, bytes. A frontier, the open end of the order and the paths to them fit; the rest is the
 /// operating system's to cache.
@@ -233,11 +233,16 @@ impl Store {
                     }
                 };
                 numbers.push(number);
+                // Who joins again does not know what it had written: its own line is in doubt.
+                if known.is_none() && transaction.open_table(LEFT)?.remove(id.as_bytes().as_slice())?.is_some() {
+                    rows::put(transaction, number, Table::Meta, rows_of::DOUBT)?;
+                }
             }
             for id in &registry.leave {
                 let number = groups.remove(id.as_bytes().as_slice())?.map(|number| number.value());
                 if let Some(number) = number {
                     rows::remove_group(transaction, number)?;
+                    transaction.open_table(LEFT)?.insert(id.as_bytes().as_slice(), &[][..])?;
                 }
             }
         }
@@ -270,6 +275,7 @@ impl Store {
         let open = |table| transaction.open_table(definition(table)).map_err(KvError::new);
         Ok(View {
             groups: transaction.open_table(GROUPS).map_err(KvError::new)?,
+            left: transaction.open_table(LEFT).map_err(KvError::new)?,
             book: transaction.open_table(BOOK).map_err(KvError::new)?,
             tables: [
                 open(Table::Line)?,
@@ -302,6 +308,7 @@ fn failed(path: &Path, error: impl Into<redb::Error>) -> StoreError {
 /// A consistent view of everything that was durable when it was taken.
 pub struct View {
     groups: ReadOnlyTable<Bytes, u32>,
+    left: ReadOnlyTable<Bytes, Bytes>,
     book: ReadOnlyTable<Bytes, Bytes>,
     tables: [ReadOnlyTable<Bytes, Bytes>; Table::ALL.len()],
 }

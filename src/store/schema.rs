@@ -5,6 +5,7 @@
 //! | `meta-1` | word | number: `schema`, `next_group`, `inode`: that of the file when it was last opened |
 //! | `owner-1` | `owner` | identity (32): whose keys sign what is in the file |
 //! | `groups-1` | group id (32) | the group's number |
+//! | `left-1` | group id (32) | empty: the group was left, with blocks of our own in it perhaps |
 //! | `book-1` | identity (32) | the peer's entry in the address book, CBOR (`net::book`) |
 //! | `lines-1` `ids-1` `orders-1` `logs-1` `states-1` `objects-1` `metas-1` | group's number (4) ‖ key | value |
 //!
@@ -24,6 +25,8 @@ pub(super) type Bytes = &'static [u8];
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta-1");
 pub(super) const GROUPS_NAME: &str = "groups-1";
 pub(super) const GROUPS: TableDefinition<'_, Bytes, u32> = TableDefinition::new(GROUPS_NAME);
+pub(super) const LEFT_NAME: &str = "left-1";
+pub(super) const LEFT: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new(LEFT_NAME);
 pub(super) const BOOK_NAME: &str = "book-1";
 pub(super) const BOOK: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new(BOOK_NAME);
 const OWNER: TableDefinition<'_, &str, Bytes> = TableDefinition::new("owner-1");
@@ -78,6 +81,7 @@ pub(super) fn prepare(store: &Store, owner: &Identity) -> Result<(), StoreError>
         transaction.open_table(META)?.insert(SCHEMA, SCHEMA_VERSION)?;
         transaction.open_table(OWNER)?.insert("owner", owner.as_bytes().as_slice())?;
         transaction.open_table(GROUPS)?;
+        transaction.open_table(LEFT)?;
         transaction.open_table(BOOK)?;
         for table in Table::ALL {
             transaction.open_table(definition(table))?;

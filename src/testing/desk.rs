@@ -140,8 +140,10 @@ impl Desk {
         let objects = objects.into_iter().map(|object| (ObjectHash::of(&object), object)).collect();
         match self.run(Task::Ingest { group: self.group, peer: who(peer), blocks: blocks.to_vec(), objects }) {
             Ok(Reply::Ingested(report)) => {
-                // It has everybody's key, so all that comes is of its own.
+                // It has everybody's key, so all that comes is of its own. That is no news here.
+                let told = self.news.len();
                 self.run(Task::Settle { group: self.group, as_of: None }).unwrap();
+                self.news.truncate(told);
                 report
             }
             other => panic!("taking in came to {other:?}"),
