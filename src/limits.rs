@@ -105,6 +105,9 @@ pub const BLOCK_BYTES: usize = 1024 * 1024;
 pub const BLOCK_TRANSACTIONS: usize = 100;
 /// How long what nobody waits for stays open before the notary seals it, milliseconds: one seal for all that comes meanwhile.
 pub const SEAL_INTERVAL_MS: u64 = 2_000;
+/// How long a notary that has just started waits for a first pull before it seals, milliseconds: its data folder may be an older copy,
+/// and a seal that nobody asked for would take a number again.
+pub const SEAL_LISTEN_MS: u64 = 10_000;
 /// The greatest number of a seal: one a millisecond for as long as there are clocks.
 pub const EPOCH_MAX: u64 = 1 << 53;
 /// Parents of one block besides its author's previous one. Heads beyond it are woven in by the next block.
@@ -282,6 +285,14 @@ pub const VERIFY_BLOCKS: usize = 4_096;
 pub const VERIFY_BYTES: usize = 16 * 1024 * 1024;
 /// Faults that such a check names. More of them say no more.
 pub const VERIFY_FAULTS: usize = 100;
+/// Rows of one part of a backup, bytes; its last row may go past it.
+pub const BACKUP_FRAME_BYTES: usize = 1024 * 1024;
+/// One part of a backup that is read, bytes: an order's row with its undo record is the longest, and far below.
+pub const BACKUP_FRAME_MOST_BYTES: usize = 64 * 1024 * 1024;
+/// Pieces of a backup that wait for its reader, of [`BACKUP_PIECE_BYTES`] each.
+pub const BACKUP_PIECES: usize = 8;
+/// One such piece, bytes.
+pub const BACKUP_PIECE_BYTES: usize = 256 * 1024;
 /// The settings file, bytes.
 pub const CONFIG_FILE_BYTES: u64 = 64 * 1024;
 /// Daily log files that are kept in `LB_LOG_DIR`.

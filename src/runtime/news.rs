@@ -14,6 +14,14 @@ pub fn tell(events: &Events, news: &News) {
     for author in &news.equivocators {
         events.tell(EventKind::ForkDetected { group_id: group_id.clone(), author: author.to_string() });
     }
+    match news.in_doubt {
+        Some(true) => {
+            tracing::warn!(group = %news.group, "a peer has blocks of this node that are not here: nothing is written until all is");
+            events.tell(EventKind::OwnLineInDoubt { group_id: group_id.clone() });
+        }
+        Some(false) => events.tell(EventKind::OwnLineSettled { group_id: group_id.clone() }),
+        None => {}
+    }
     tell_changes(events, news, &group_id);
     if let Some(epoch) = news.sealed.filter(|epoch| *epoch > FOUNDING_EPOCH) {
         events.tell(EventKind::Sealed { group_id, epoch });

@@ -1,12 +1,12 @@
 //! One method per route, typed as the route is.
 
-use super::{Client, ClientError, EventStream, NoBody};
+use super::{Client, ClientError, Download, EventStream, NoBody};
 use crate::api::routes;
 use crate::api::types::{
     AddMember, AddPeer, Block, BulkPublished, Claim, ClaimList, Context, ContextQuery, CreateGroup, Event,
-    ExperienceSubmitted, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Health, JoinEvent, JoinGroup,
-    ListClaims, ListEvents, ListRejected, MemberChanged, MemberList, NewClaim, NotaryChanged, PeerAdded, PeerList,
-    PeerRemoved, PublishBulk, PublishedClaim, RecentClaims, RejectedList, RetractedClaim, SetNotary, SetRole,
+    ExperienceSubmitted, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Health, JoinEvent,
+    JoinGroup, ListClaims, ListEvents, ListRejected, MemberChanged, MemberList, NewClaim, NotaryChanged, PeerAdded,
+    PeerList, PeerRemoved, PublishBulk, PublishedClaim, RecentClaims, RejectedList, RetractedClaim, SetNotary, SetRole,
     ShowBlock, Status, SubmitExperience, SyncNow, SyncReport, Thread, Unfrozen, Verified,
 };
 use crate::identity::Identity;
@@ -38,6 +38,11 @@ impl Client {
     /// [`routes::SYNC`].
     pub async fn sync(&self, request: &SyncNow) -> Result<SyncReport, ClientError> {
         self.tell(&routes::SYNC, &[], request).await
+    }
+
+    /// [`routes::BACKUP`].
+    pub async fn backup(&self) -> Result<Download, ClientError> {
+        self.download(&routes::BACKUP).await
     }
 
     /// [`routes::PEER_LIST`].
@@ -78,6 +83,11 @@ impl Client {
     /// [`routes::GROUP_LEAVE`].
     pub async fn leave_group(&self, group: &str) -> Result<GroupLeft, ClientError> {
         self.ask(&routes::GROUP_LEAVE, &[group], &()).await
+    }
+
+    /// [`routes::GROUP_ALONE`].
+    pub async fn group_alone(&self, group: &str) -> Result<GroupAlone, ClientError> {
+        self.ask(&routes::GROUP_ALONE, &[group], &()).await
     }
 
     /// [`routes::GROUP_MEMBERS`].

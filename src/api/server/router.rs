@@ -13,7 +13,7 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, on};
 
 use super::resolve::shown;
-use super::{Api, block, claim, context, events, group, join, listing, member, node, peer, sync};
+use super::{Api, backup, block, claim, context, events, group, join, listing, member, node, peer, sync};
 use crate::api::routes::{self, Permission, Route};
 use crate::api::types::{Problem, ProblemCode};
 use crate::limits;
@@ -63,6 +63,7 @@ fn table() -> Table {
         .route(&routes::EVENTS, events::events)
         .route(&routes::REJECTED, listing::rejected)
         .route(&routes::SYNC, sync::sync)
+        .route(&routes::BACKUP, backup::backup)
         .route(&routes::PEER_LIST, peer::list)
         .route(&routes::PEER_ADD, peer::add)
         .route(&routes::PEER_REMOVE, peer::remove)
@@ -71,6 +72,7 @@ fn table() -> Table {
         .route(&routes::GROUP_JOIN, join::join)
         .route(&routes::GROUP_SHOW, group::show)
         .route(&routes::GROUP_LEAVE, group::leave)
+        .route(&routes::GROUP_ALONE, group::alone)
         .route(&routes::GROUP_MEMBERS, member::list)
         .route(&routes::GROUP_STATS, group::stats)
         .route(&routes::GROUP_VERIFY, group::verify)

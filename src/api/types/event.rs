@@ -130,6 +130,17 @@ pub enum EventKind {
         /// Whom.
         member_id: String,
     },
+    /// A peer has a block of this node that is not here: the data folder is an older copy, or another machine uses the key.
+    /// Nothing of this node is written in the group until members have answered.
+    OwnLineInDoubt {
+        /// The group.
+        group_id: String,
+    },
+    /// This node knows its last block of a group again, and writes.
+    OwnLineSettled {
+        /// The group.
+        group_id: String,
+    },
     /// A first connection to a peer stands.
     PeerConnected {
         /// The peer.

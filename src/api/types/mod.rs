@@ -24,8 +24,8 @@ pub use claim::{
 pub use context::{Context, ContextItem, ContextQuery};
 pub use event::{Event, EventKind, JoinEvent, ListEvents};
 pub use group::{
-    AddMember, CreateGroup, Group, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, JoinGroup, Member,
-    MemberChanged, MemberList, NotaryChanged, Role, SetNotary, SetRole, Unfrozen, Verified,
+    AddMember, CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, JoinGroup,
+    Member, MemberChanged, MemberList, NotaryChanged, Role, SetNotary, SetRole, Unfrozen, Verified,
 };
 pub use node::{
     AddPeer, Health, HealthCheck, ListRejected, Peer, PeerAdded, PeerList, PeerRemoved, Rejected, RejectedList, Status,

@@ -91,6 +91,8 @@ problem_codes! {
     IsNotary = "is_notary", 409, "The notary cannot leave or be removed or made less";
     /// The identity has signed two blocks with one number.
     Frozen = "frozen", 403, "The identity may not spend";
+    /// The data folder is an older copy, and this node may not know its own last block of the group.
+    RestoredUnsure = "restored_unsure", 409, "The node may not know its own last block";
     /// The group is still being joined.
     StillJoining = "still_joining", 409, "The group is still being joined";
     /// A body or a field is larger than its limit.
