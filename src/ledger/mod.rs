@@ -17,6 +17,7 @@ pub mod verify;
 
 pub use fold::{Change, OrderRow};
 pub use outcome::{Outcome, Refusal};
+pub use task::TaskRefusal;
 
 #[cfg(test)]
 mod tests;

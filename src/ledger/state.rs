@@ -10,10 +10,12 @@
 //! | `c` ‖ claim id (32) | [`ClaimRow`] |
 //! | `k` ‖ parent claim id (32) ‖ claim id (32) | empty: the second answers the first |
 //! | `x` ‖ experience id (32) | [`ExperienceRow`] |
+//! | `j` `q` `l` `y` `w` ‖ … | tasks and their indexes: [`super::task::rows`] |
 //!
 //! **A block's changes reach the rows as a whole or not at all**, and with them comes the record that takes them back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, ControlFlow};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -208,6 +210,27 @@ impl<'a, 'b> Scratch<'a, 'b> {
     /// [`KvError`] where the store fails, or has lost the row.
     pub fn expect<T: DeserializeOwned>(&self, key: &[u8]) -> Result<T, KvError> {
         self.get(key)?.ok_or_else(|| KvError::damaged(Table::State, key))
+    }
+
+    /// The keys of all rows that start with `prefix`, ascending.
+    ///
+    /// # Errors
+    /// [`KvError`] where the store fails.
+    pub fn keys(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, KvError> {
+        let mut keys = BTreeSet::new();
+        self.base.scan_prefix(Table::State, prefix, &mut |key, _| {
+            keys.insert(key.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        for (key, value) in self.changes.range::<[u8], _>(from).take_while(|(key, _)| key.starts_with(prefix)) {
+            if value.is_some() {
+                keys.insert(key.clone());
+            } else {
+                keys.remove(key);
+            }
+        }
+        Ok(keys.into_iter().collect())
     }
 
     /// Sets a row.

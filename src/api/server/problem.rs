@@ -8,7 +8,7 @@ use crate::api::PROBLEM_MEDIA_TYPE;
 use crate::api::types::{Problem, ProblemCode};
 use crate::chain::{FormError, Invalid};
 use crate::kv::KvError;
-use crate::ledger::Refusal;
+use crate::ledger::{Refusal, TaskRefusal};
 use crate::limits;
 use crate::net::AddPeerError;
 use crate::node::engine::Failure;
@@ -121,11 +121,29 @@ impl From<&Refusal> for Problem {
             Refusal::NoSuchParent(_) | Refusal::NoSuchClaim(_) => ProblemCode::NoSuchClaim,
             Refusal::AlreadyRetracted(_) => ProblemCode::AlreadyRetracted,
             Refusal::NotYourClaim(_) => ProblemCode::NotTheAuthor,
+            Refusal::Task(refusal) => of_task(refusal),
             Refusal::SameRole(..) | Refusal::Unsupported | Refusal::AlreadyFounded | Refusal::Equivocation(_) => {
                 ProblemCode::Refused
             }
         };
         split(code, &refusal.to_string(), "look at the group with `lbm ctl group show`")
+    }
+}
+
+const fn of_task(refusal: &TaskRefusal) -> ProblemCode {
+    match refusal {
+        TaskRefusal::Exists(_) => ProblemCode::TaskExists,
+        TaskRefusal::NoSuchTask(_) => ProblemCode::NoSuchTask,
+        TaskRefusal::Taken(..) | TaskRefusal::TakenByYou(..) => ProblemCode::TaskTaken,
+        TaskRefusal::TakenOver(..) | TaskRefusal::OtherAttempt(..) => ProblemCode::TaskTakenOver,
+        TaskRefusal::NotAssigned(_) | TaskRefusal::NotStarted(_) => ProblemCode::TaskNotStarted,
+        TaskRefusal::Blocked(..) => ProblemCode::TaskBlocked,
+        TaskRefusal::Ended(..) => ProblemCode::TaskEnded,
+        TaskRefusal::NotYourTask(..) => ProblemCode::NotYourTask,
+        TaskRefusal::NoSuchResult(_) => ProblemCode::NoSuchClaim,
+        TaskRefusal::NoWorker(_) => ProblemCode::NoSuchMember,
+        TaskRefusal::DependencyEnded(..) | TaskRefusal::NoSponsor(..) => ProblemCode::Refused,
+        TaskRefusal::TooManyDependents(_) => ProblemCode::Full,
     }
 }
 

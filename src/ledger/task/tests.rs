@@ -1,0 +1,1 @@
+//! Each rule of tasks, and any arrival.
