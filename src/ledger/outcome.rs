@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::token::TokenRefusal;
 use crate::chain::{ClaimId, Role};
 use crate::identity::Identity;
 
@@ -63,6 +64,9 @@ pub enum Refusal {
     /// The claim is somebody else's.
     #[error("the claim {0} is not yours: only its author or an admin may retract it")]
     NotYourClaim(ClaimId),
+    /// The tokens do not move.
+    #[error(transparent)]
+    Token(TokenRefusal),
     /// This node does not know the rules of the transaction.
     #[error("this version of lbm does not know the rules of the transaction")]
     Unsupported,
@@ -93,6 +97,7 @@ impl Refusal {
             Self::NoSuchClaim(_) => "no_such_claim",
             Self::AlreadyRetracted(_) => "already_retracted",
             Self::NotYourClaim(_) => "not_your_claim",
+            Self::Token(why) => why.code(),
             Self::Unsupported => "unsupported",
             Self::AlreadyFounded => "already_founded",
             Self::Equivocation(_) => "equivocation",

@@ -10,6 +10,12 @@
 //! | `c` ‖ claim id (32) | [`ClaimRow`] |
 //! | `k` ‖ parent claim id (32) ‖ claim id (32) | empty: the second answers the first |
 //! | `x` ‖ experience id (32) | [`ExperienceRow`] |
+//! | `t` | [`Totals`](super::account::Totals) |
+//! | `p` | [`Policy`](super::account::Policy) |
+//! | `b` ‖ identity (32) | [`Account`](super::account::Account) |
+//! | `h` ‖ identity (32) ‖ number (8, big-endian, from 0) | [`Move`](super::account::Move): a change of the account's balance |
+//! | `u` ‖ identity (32) | empty: the faucet has paid it |
+//! | `r` ‖ text hash (32) | empty: a claim with this text has been rewarded |
 //!
 //! **A block's changes reach the rows as a whole or not at all**, and with them comes the record that takes them back.
 
@@ -22,7 +28,7 @@ use serde_bytes::ByteBuf;
 use crate::cbor::{self, cbor_array};
 use crate::chain::rows::{parse_row, read_row};
 use crate::chain::transaction::Secret;
-use crate::chain::{BlockId, ClaimId, ObjectHash, Role, Tip};
+use crate::chain::{BlockId, ClaimId, ObjectHash, Role, TextHash, Tip};
 use crate::identity::Identity;
 use crate::kv::{KvError, Overlay, Read, Table};
 
@@ -65,6 +71,8 @@ cbor_array! {
         pub created_ms: u64,
         /// Its words.
         pub object: ObjectHash,
+        /// The text that it was to be rewarded for: what its words must say to be shown.
+        pub rewarded: Option<TextHash>,
         /// Their length in bytes.
         pub size: u32,
         /// The claim that it answers.
@@ -101,7 +109,7 @@ cbor_array! {
 /// Key of the group's row.
 pub const GROUP: &[u8] = b"g";
 
-fn keyed(prefix: u8, rest: &[u8]) -> Vec<u8> {
+pub(super) fn keyed(prefix: u8, rest: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + rest.len());
     key.push(prefix);
     key.extend_from_slice(rest);
@@ -199,6 +207,17 @@ impl<'a, 'b> Scratch<'a, 'b> {
         match self.changes.get(key) {
             Some(value) => value.as_ref().map(|value| parse_row(Table::State, key, value)).transpose(),
             None => read_row(self.base, Table::State, key),
+        }
+    }
+
+    /// Whether there is such a row.
+    ///
+    /// # Errors
+    /// [`KvError`] where the store fails.
+    pub fn has(&self, key: &[u8]) -> Result<bool, KvError> {
+        match self.changes.get(key) {
+            Some(value) => Ok(value.is_some()),
+            None => Ok(self.base.get(Table::State, key)?.is_some()),
         }
     }
 

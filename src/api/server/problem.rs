@@ -8,7 +8,7 @@ use crate::api::PROBLEM_MEDIA_TYPE;
 use crate::api::types::{Problem, ProblemCode};
 use crate::chain::{FormError, Invalid};
 use crate::kv::KvError;
-use crate::ledger::Refusal;
+use crate::ledger::{Refusal, TokenRefusal};
 use crate::limits;
 use crate::net::AddPeerError;
 use crate::node::engine::Failure;
@@ -121,11 +121,23 @@ impl From<&Refusal> for Problem {
             Refusal::NoSuchParent(_) | Refusal::NoSuchClaim(_) => ProblemCode::NoSuchClaim,
             Refusal::AlreadyRetracted(_) => ProblemCode::AlreadyRetracted,
             Refusal::NotYourClaim(_) => ProblemCode::NotTheAuthor,
+            Refusal::Token(why) => of_tokens(why),
             Refusal::SameRole(..) | Refusal::Unsupported | Refusal::AlreadyFounded | Refusal::Equivocation(_) => {
                 ProblemCode::Refused
             }
         };
         split(code, &refusal.to_string(), "look at the group with `lbm ctl group show`")
+    }
+}
+
+const fn of_tokens(why: &TokenRefusal) -> ProblemCode {
+    match why {
+        TokenRefusal::Balance { .. } => ProblemCode::InsufficientBalance,
+        TokenRefusal::Treasury { .. } => ProblemCode::InsufficientTreasury,
+        TokenRefusal::SupplyCap { .. } => ProblemCode::SupplyCap,
+        TokenRefusal::AccountCap { .. } => ProblemCode::AccountCap,
+        TokenRefusal::ToOneself(_) => ProblemCode::TransferToOneself,
+        TokenRefusal::CapBelowSupply { .. } => ProblemCode::CapBelowSupply,
     }
 }
 
