@@ -107,7 +107,7 @@ pub fn judge(kv: &Overlay<'_>, block: BlockId, body: &Body) -> Result<(Kept, Out
 fn apply(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, transaction: &Transaction) -> Result<(), Refused> {
     match transaction {
         Transaction::Genesis(genesis) => membership::genesis(scratch, site, genesis),
-        Transaction::MemberAdd(add) => membership::add(scratch, site, add),
+        Transaction::MemberAdd(add) => membership::add(scratch, site, index, add),
         Transaction::MemberRemove(remove) => membership::remove(scratch, site, remove),
         Transaction::RoleSet(set) => membership::set_role(scratch, site, set),
         Transaction::Seal(seal) => notary::seal(scratch, site, seal),

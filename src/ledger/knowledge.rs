@@ -6,6 +6,7 @@ use super::fold::{Refused, Site, refuse};
 use super::membership::require;
 use super::outcome::Refusal;
 use super::state::{self, ClaimRow, ExperienceRow, Scratch};
+use super::token;
 use crate::chain::transaction::{Claim, Experience, Retract};
 use crate::chain::{ClaimId, Role};
 
@@ -22,6 +23,7 @@ pub(super) fn claim(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, clai
         author: site.author,
         created_ms: site.time_ms,
         object: claim.object,
+        rewarded: claim.rewarded,
         size: claim.size,
         parent: claim.parent,
         block: site.block,
@@ -30,7 +32,7 @@ pub(super) fn claim(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, clai
         retracted_by: None,
     };
     scratch.put(state::claim_key(&id), &row);
-    Ok(())
+    claim.rewarded.map_or(Ok(()), |text| token::reward(scratch, site, index, &text))
 }
 
 pub(super) fn retract(scratch: &mut Scratch<'_, '_>, site: &Site, retract: &Retract) -> Result<(), Refused> {

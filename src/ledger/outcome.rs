@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::task::TaskRefusal;
+use super::token::TokenRefusal;
 use crate::chain::{ClaimId, Role};
 use crate::identity::Identity;
 
@@ -67,6 +68,9 @@ pub enum Refusal {
     /// It is about a task.
     #[error(transparent)]
     Task(TaskRefusal),
+    /// The tokens do not move.
+    #[error(transparent)]
+    Token(TokenRefusal),
     /// This node does not know the rules of the transaction.
     #[error("this version of lbm does not know the rules of the transaction")]
     Unsupported,
@@ -98,6 +102,7 @@ impl Refusal {
             Self::AlreadyRetracted(_) => "already_retracted",
             Self::NotYourClaim(_) => "not_your_claim",
             Self::Task(refusal) => refusal.code(),
+            Self::Token(why) => why.code(),
             Self::Unsupported => "unsupported",
             Self::AlreadyFounded => "already_founded",
             Self::Equivocation(_) => "equivocation",

@@ -11,6 +11,12 @@
 //! | `k` ‖ parent claim id (32) ‖ claim id (32) | empty: the second answers the first |
 //! | `x` ‖ experience id (32) | [`ExperienceRow`] |
 //! | `j` `q` `l` `y` `w` ‖ … | tasks and their indexes: [`super::task::rows`] |
+//! | `t` | [`Totals`](super::account::Totals) |
+//! | `p` | [`Policy`](super::account::Policy) |
+//! | `b` ‖ identity (32) | [`Account`](super::account::Account) |
+//! | `h` ‖ identity (32) ‖ number (8, big-endian, from 0) | [`Move`](super::account::Move): a change of the account's balance |
+//! | `u` ‖ identity (32) | empty: the faucet has paid it |
+//! | `r` ‖ text hash (32) | empty: a claim with this text has been rewarded |
 //!
 //! **A block's changes reach the rows as a whole or not at all**, and with them comes the record that takes them back.
 
@@ -24,7 +30,7 @@ use serde_bytes::ByteBuf;
 use crate::cbor::{self, cbor_array};
 use crate::chain::rows::{parse_row, read_row};
 use crate::chain::transaction::Secret;
-use crate::chain::{BlockId, ClaimId, ObjectHash, Role, Tip};
+use crate::chain::{BlockId, ClaimId, ObjectHash, Role, TextHash, Tip};
 use crate::identity::Identity;
 use crate::kv::{KvError, Overlay, Read, Table};
 
@@ -67,6 +73,8 @@ cbor_array! {
         pub created_ms: u64,
         /// Its words.
         pub object: ObjectHash,
+        /// The text that it was to be rewarded for: what its words must say to be shown.
+        pub rewarded: Option<TextHash>,
         /// Their length in bytes.
         pub size: u32,
         /// The claim that it answers.
@@ -103,7 +111,7 @@ cbor_array! {
 /// Key of the group's row.
 pub const GROUP: &[u8] = b"g";
 
-fn keyed(prefix: u8, rest: &[u8]) -> Vec<u8> {
+pub(super) fn keyed(prefix: u8, rest: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + rest.len());
     key.push(prefix);
     key.extend_from_slice(rest);
@@ -201,6 +209,17 @@ impl<'a, 'b> Scratch<'a, 'b> {
         match self.changes.get(key) {
             Some(value) => value.as_ref().map(|value| parse_row(Table::State, key, value)).transpose(),
             None => read_row(self.base, Table::State, key),
+        }
+    }
+
+    /// Whether there is such a row.
+    ///
+    /// # Errors
+    /// [`KvError`] where the store fails.
+    pub fn has(&self, key: &[u8]) -> Result<bool, KvError> {
+        match self.changes.get(key) {
+            Some(value) => Ok(value.is_some()),
+            None => Ok(self.base.get(Table::State, key)?.is_some()),
         }
     }
 

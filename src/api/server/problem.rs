@@ -8,7 +8,7 @@ use crate::api::PROBLEM_MEDIA_TYPE;
 use crate::api::types::{Problem, ProblemCode};
 use crate::chain::{FormError, Invalid};
 use crate::kv::KvError;
-use crate::ledger::{Refusal, TaskRefusal};
+use crate::ledger::{Refusal, TaskRefusal, TokenRefusal};
 use crate::limits;
 use crate::net::AddPeerError;
 use crate::node::engine::Failure;
@@ -122,6 +122,7 @@ impl From<&Refusal> for Problem {
             Refusal::AlreadyRetracted(_) => ProblemCode::AlreadyRetracted,
             Refusal::NotYourClaim(_) => ProblemCode::NotTheAuthor,
             Refusal::Task(refusal) => of_task(refusal),
+            Refusal::Token(why) => of_tokens(why),
             Refusal::SameRole(..) | Refusal::Unsupported | Refusal::AlreadyFounded | Refusal::Equivocation(_) => {
                 ProblemCode::Refused
             }
@@ -144,6 +145,17 @@ const fn of_task(refusal: &TaskRefusal) -> ProblemCode {
         TaskRefusal::NoWorker(_) => ProblemCode::NoSuchMember,
         TaskRefusal::DependencyEnded(..) | TaskRefusal::NoSponsor(..) => ProblemCode::Refused,
         TaskRefusal::TooManyDependents(_) => ProblemCode::Full,
+    }
+}
+
+const fn of_tokens(why: &TokenRefusal) -> ProblemCode {
+    match why {
+        TokenRefusal::Balance { .. } => ProblemCode::InsufficientBalance,
+        TokenRefusal::Treasury { .. } => ProblemCode::InsufficientTreasury,
+        TokenRefusal::SupplyCap { .. } => ProblemCode::SupplyCap,
+        TokenRefusal::AccountCap { .. } => ProblemCode::AccountCap,
+        TokenRefusal::ToOneself(_) => ProblemCode::TransferToOneself,
+        TokenRefusal::CapBelowSupply { .. } => ProblemCode::CapBelowSupply,
     }
 }
 

@@ -109,6 +109,18 @@ problem_codes! {
     Refused = "refused", 422, "The ledger refuses this";
     /// A bound on the number of groups, members or peers is reached.
     Full = "full", 422, "A limit of the node or the group is reached";
+    /// An account has fewer tokens than are to be given.
+    InsufficientBalance = "insufficient_balance", 422, "Not enough tokens";
+    /// The treasury has fewer tokens than are to be paid.
+    InsufficientTreasury = "insufficient_treasury", 422, "Not enough tokens in the treasury";
+    /// There would be more tokens than the group may have.
+    SupplyCap = "supply_cap", 422, "The group may not have more tokens";
+    /// An account would have more tokens than one may have.
+    AccountCap = "account_cap", 422, "The account may not have more tokens";
+    /// A transfer to its author.
+    TransferToOneself = "transfer_to_oneself", 422, "Nobody transfers to itself";
+    /// The supply's cap cannot be set below what there is.
+    CapBelowSupply = "cap_below_supply", 422, "There are more tokens already";
     /// The daemon failed; its log says more.
     Internal = "internal", 500, "The daemon failed";
     /// The store cannot write.
