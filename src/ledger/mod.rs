@@ -6,7 +6,8 @@
 
 pub mod account;
 pub mod fold;
-mod knowledge;
+pub mod invariants;
+pub mod knowledge;
 mod membership;
 mod notary;
 mod outcome;

@@ -60,7 +60,7 @@ pub fn claim(kv: &dyn Read, id: &ClaimId) -> Result<Option<Claim>, KvError> {
 /// [`KvError`] where the store fails.
 pub fn words(kv: &dyn Read, row: &ClaimRow) -> Result<Option<ClaimBody>, KvError> {
     let line = LineKey::new(&row.author, row.seq, &row.block);
-    Ok(rows::object(kv, &line, row.index)?.and_then(|bytes| ClaimBody::decode(&bytes).ok()))
+    Ok(rows::object(kv, &line, row.index)?.and_then(|bytes| ClaimBody::of_claim(&bytes, row.rewarded.as_ref())))
 }
 
 /// The ids that start with a prefix of hexadecimal digits, at most two: enough to tell unique from ambiguous.

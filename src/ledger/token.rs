@@ -347,3 +347,6 @@ fn plus(sum: u64, more: u64) -> Result<u64, Refused> {
 fn broken() -> Refused {
     Refused::Failed(KvError::damaged(Table::State, account::TOTALS))
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ use crate::chain::{
 };
 use crate::identity::{Identity, SecretKey};
 use crate::kv::{Changes, KvError, Memory, Overlay, Read};
-use crate::ledger::{Change, Outcome, Refusal, fold, query, state};
+use crate::ledger::{Change, Outcome, Refusal, fold, knowledge, query, state};
 use crate::limits;
 
 /// The groups of a node as one consistent view.
@@ -359,10 +359,11 @@ impl Engine {
         outer: &mut GroupBatch<'_>,
         author: Identity,
         now_ms: u64,
-        transactions: Vec<Transaction>,
+        mut transactions: Vec<Transaction>,
         objects: Vec<Vec<u8>>,
     ) -> Result<Written, Failure> {
         let group = outer.news.group;
+        knowledge::drop_vain_asks(&outer.overlay, &mut transactions)?;
         let objects: BTreeMap<ObjectHash, Vec<u8>> =
             objects.into_iter().map(|object| (ObjectHash::of(&object), object)).collect();
         let mut written = Written::default();

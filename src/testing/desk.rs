@@ -8,6 +8,7 @@ use crate::chain::transaction::Transaction;
 use crate::chain::{BlockId, Body, Context, Draft, GroupId, ObjectHash, Payload, Unverified, Verified};
 use crate::identity::{Identity, SecretKey};
 use crate::kv::Memory;
+use crate::ledger::invariants;
 use crate::node::Engine;
 use crate::node::engine::{self, Failure, Ingested, News, Reply, Task, Written};
 
@@ -103,7 +104,9 @@ impl Desk {
     fn run(&mut self, task: Task) -> Result<Reply, Failure> {
         let mut done = self.engine.run(&View(&self.rows), self.now_ms, vec![((), task)]).unwrap();
         for (group, changes) in done.changes {
-            self.rows.entry(group).or_default().commit(changes);
+            let rows = self.rows.entry(group).or_default();
+            rows.commit(changes);
+            assert_eq!(invariants::check(rows).unwrap(), []);
         }
         self.news.extend(done.news);
         done.replies.pop().unwrap().1
