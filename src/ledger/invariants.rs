@@ -6,9 +6,10 @@
 use std::ops::{Bound, ControlFlow};
 
 use super::account::{self, Account, Move};
-use super::{query, state};
+use super::{query, state, task};
 use crate::chain::Role;
 use crate::chain::rows::parse_row;
+use crate::chain::transaction::TaskId;
 use crate::identity::Identity;
 use crate::kv::{Direction, KvError, Read, Table};
 use crate::limits;
@@ -59,9 +60,28 @@ pub enum Broken {
     /// A group without an admin.
     #[error("the group has no admin")]
     NoAdmin,
+    /// A task is in no state, or in two.
+    #[error("the task {task} {what}")]
+    Task {
+        /// Which.
+        task: TaskId,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// An index of tasks says something else than the tasks.
+    #[error("the index row {0} is not what the tasks say")]
+    TaskIndex(String),
+    /// The escrow is not what was set aside.
+    #[error("the escrow has {escrow} tokens, and {locked} are set aside")]
+    Escrow {
+        /// What the escrow has.
+        escrow: u64,
+        /// What is set aside.
+        locked: u128,
+    },
 }
 
-/// Checks a group's state; costs a walk through its accounts, their histories and its members.
+/// Checks a group's state; costs a walk through its accounts, their histories, its members and its tasks.
 ///
 /// # Errors
 /// [`KvError`] where the store fails, or a row cannot be read.
@@ -69,6 +89,7 @@ pub fn check(kv: &dyn Read) -> Result<Vec<Broken>, KvError> {
     let mut broken = Vec::new();
     members(kv, &mut broken)?;
     tokens(kv, &mut broken)?;
+    task::check(kv, &mut broken)?;
     Ok(broken)
 }
 

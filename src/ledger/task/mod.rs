@@ -10,7 +10,7 @@ mod refusal;
 mod reward;
 pub mod rows;
 
-pub use self::check::check;
+pub(super) use self::check::check;
 pub use self::refusal::TaskRefusal;
 pub use self::rows::{TaskPlan, TaskRow, TaskStatus};
 

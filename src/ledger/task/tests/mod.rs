@@ -1,25 +1,20 @@
-//! Each rule of tasks refuses what it should, rewards go to one place, and any arrival comes to the same rows.
+//! Each rule of tasks refuses what it should, lists show what there is, and a reward goes to one place.
 
-use std::ops::ControlFlow;
+mod apart;
 
-use proptest::prelude::*;
-
+use super::TaskRow;
 use super::query::{self, Filter};
 use super::rows::TaskStatus::{self, Assigned, Cancelled, Completed, Failed, InProgress, Pending};
-use super::{TaskRow, check};
-use crate::chain::link;
-use crate::chain::rows::{self, parse_row};
 use crate::chain::transaction::{
-    Claim, MemberAdd, MemberRemove, Mint, PolicyUpdate, RoleSet, TaskAssign, TaskCancel, TaskComplete, TaskCreate,
-    TaskFail, TaskId, TaskRelease, TaskStart, Transfer,
+    MemberAdd, MemberRemove, Mint, PolicyUpdate, RoleSet, TaskAssign, TaskCancel, TaskComplete, TaskCreate, TaskFail,
+    TaskId, TaskRelease, TaskStart,
 };
-use crate::chain::{ClaimId, Context, ObjectHash, Role, Transaction, Unverified, Verified};
-use crate::kv::{Direction, Memory, Overlay, Table};
-use crate::ledger::fold::OrderRow;
-use crate::ledger::{Refusal, account, state};
+use crate::chain::{ClaimId, Role, Transaction};
+use crate::kv::Memory;
+use crate::ledger::{Refusal, account, invariants};
 use crate::limits;
 use crate::node::engine::{Failure, Written};
-use crate::testing::desk::{Desk, NOW_MS, genesis, key, who};
+use crate::testing::desk::{Desk, NOW_MS, who};
 use Role::{Admin, Member, Viewer};
 
 const LEASE_MS: u64 = 60_000;
@@ -102,8 +97,7 @@ fn mint(to: u8, amount: u64) -> Transaction {
 /// What holds after every block.
 #[track_caller]
 fn sound(kv: &Memory) {
-    let escrow = account::totals(kv).unwrap().escrow;
-    assert_eq!(check(kv).unwrap(), Ok(escrow), "the escrow is what tasks have set aside");
+    assert_eq!(invariants::check(kv).unwrap(), []);
 }
 
 /// A group of the admins 0 and 4, the members 1 and 2 with 100 tokens each, and the viewer 3.
@@ -520,205 +514,4 @@ fn a_reward_that_does_not_fit_under_a_cap_is_not_paid_and_the_task_stays() {
     act(&mut desk, 0, cap(250)).unwrap();
     act(&mut desk, 1, complete("t", 1)).unwrap();
     assert_eq!(balance(&desk, 1), 150);
-}
-
-// ---- two who could not see each other -------------------------------------------------------------------------
-
-/// All blocks of a desk as it has stored them.
-fn blocks(desk: &Desk) -> Vec<Verified> {
-    let mut all: Vec<Unverified> = Vec::new();
-    rows::log(desk.rows(), 0, Direction::Up, &mut |_, line| {
-        all.push(rows::block(desk.rows(), &line).unwrap());
-        ControlFlow::Continue(())
-    })
-    .unwrap();
-    let context = Context { group: desk.group, now_ms: u64::MAX, max_drift_ms: 0 };
-    all.into_iter().map(|block| block.verify(&context).unwrap()).collect()
-}
-
-/// Each gets what the others have.
-fn meet(desks: &mut [Desk]) {
-    let all: Vec<Vec<Verified>> = desks.iter().map(blocks).collect();
-    for desk in &mut *desks {
-        for blocks in &all {
-            assert_eq!(desk.ingest(blocks).fault, None);
-            sound(desk.rows());
-        }
-    }
-    for desk in &desks[1..] {
-        compare(desks[0].rows(), desk.rows());
-    }
-}
-
-fn compare(expected: &Memory, got: &Memory) {
-    for table in [Table::State, Table::Order, Table::Line, Table::Id, Table::Meta] {
-        assert_eq!(expected.rows(table), got.rows(table), "table {table:?} differs");
-    }
-}
-
-#[test]
-fn of_two_who_claim_at_once_one_has_it_everywhere_and_the_other_is_told() {
-    let mut desk = team();
-    act(&mut desk, 0, new("t")).unwrap();
-    let mut desks = [desk.copy(), desk.copy()];
-    act(&mut desks[0], 1, assign("t", 1)).unwrap();
-    act(&mut desks[1], 2, assign("t", 2)).unwrap();
-    meet(&mut desks);
-    let winner = row(&desks[0], "t").assignee.unwrap();
-    assert_eq!(row(&desks[0], "t").attempt, 1, "the other's is no attempt");
-    let refused = crate::ledger::query::refused(desks[1].rows(), None, 10).unwrap();
-    assert_eq!(refused.len(), 1);
-    assert_ne!(refused[0].1.author, winner);
-    assert_eq!(refused[0].1.refusal.code(), "task_taken");
-    assert!(refused[0].1.refusal.to_string().contains(&winner.to_string()));
-    // Whoever lost hears that it cannot go on.
-    let (loser, at) = if winner == who(1) { (2, 1) } else { (1, 0) };
-    assert_eq!(act(&mut desks[at], loser, start("t", 1)).unwrap_err().code(), "task_taken_over");
-}
-
-#[test]
-fn a_removal_at_the_same_time_as_a_completion_has_one_outcome() {
-    let mut desk = team();
-    act(&mut desk, 1, paid("t", 40)).unwrap();
-    act(&mut desk, 2, assign("t", 2)).unwrap();
-    act(&mut desk, 2, start("t", 1)).unwrap();
-    let mut desks = [desk.copy(), desk.copy()];
-    act(&mut desks[0], 0, out(2)).unwrap();
-    act(&mut desks[1], 2, complete("t", 1)).unwrap();
-    meet(&mut desks);
-    let paid = row(&desks[0], "t").status == Completed;
-    assert_eq!(balance(&desks[0], 2), if paid { 140 } else { 100 });
-    assert_eq!(account::totals(desks[0].rows()).unwrap().supply, 200);
-}
-
-#[test]
-fn a_cancellation_at_the_same_time_as_a_completion_pays_once() {
-    let mut desk = team();
-    act(&mut desk, 1, paid("t", 40)).unwrap();
-    act(&mut desk, 2, assign("t", 2)).unwrap();
-    act(&mut desk, 2, start("t", 1)).unwrap();
-    let mut desks = [desk.copy(), desk.copy()];
-    act(&mut desks[0], 1, cancel("t")).unwrap();
-    act(&mut desks[1], 2, complete("t", 1)).unwrap();
-    meet(&mut desks);
-    let balances = (balance(&desks[0], 1), balance(&desks[0], 2));
-    match row(&desks[0], "t").status {
-        Completed => assert_eq!(balances, (60, 140)),
-        Cancelled => assert_eq!(balances, (100, 100)),
-        other => panic!("{other}"),
-    }
-    assert_eq!(account::totals(desks[0].rows()).unwrap().escrow, 0);
-}
-
-/// One step of a random story: where, by whom, what kind, of which task, with which attempt and other number; and how long after the
-/// one before. Each number picks among what there is.
-type Step = (u8, u8, u8, u8, u8, u8, u16);
-
-fn step() -> impl Strategy<Value = Step> {
-    (0..3u8, 0..6u8, 0..22u8, 0..6u8, 0..4u8, any::<u8>(), prop_oneof![Just(0), 0..30_000u16])
-}
-
-fn random(kind: u8, task: u8, attempt: u8, other: u8, author: u8) -> Transaction {
-    let name = ["a", "b", "c", "d", "e", "f"][usize::from(task)];
-    let attempt = u32::from(attempt);
-    let to = other % 6;
-    match kind {
-        0..=3 => Transaction::TaskCreate(TaskCreate {
-            priority: other % 10,
-            due_ms: (other % 3 == 0).then_some(NOW_MS + u64::from(other)),
-            depends_on: (0..task)
-                .filter(|low| other >> low & 1 == 1)
-                .map(|low| id(["a", "b", "c", "d", "e"][usize::from(low)]))
-                .collect(),
-            assignee: (other % 5 == 0).then(|| who(to)),
-            reward: u64::from(other % 4) * 20,
-            ..plain(name)
-        }),
-        4..=6 => assign(name, author),
-        7 => assign(name, to),
-        8..=11 => start(name, attempt),
-        12..=15 => complete(name, attempt),
-        16 => fail(name, attempt),
-        17 => release(name, attempt),
-        18 => cancel(name),
-        19 => set(to, [Viewer, Member, Admin][usize::from(other / 6) % 3]),
-        20 if other.is_multiple_of(2) => out(to),
-        20 => Transaction::MemberAdd(MemberAdd { identity: who(to), role: Member }),
-        _ if other.is_multiple_of(3) => {
-            Transaction::Claim(Claim { object: ObjectHash::of(&[other]), size: 1, parent: None, rewarded: None })
-        }
-        _ => Transaction::Transfer(Transfer { to: who(to), amount: u64::from(other) }),
-    }
-}
-
-/// Three nodes that write apart, now and then hear of one another, and also sign what their ledger refuses.
-fn apart(steps: &[Step]) -> Vec<Verified> {
-    let mut desks: Vec<Desk> = Vec::from([team().copy(), team().copy(), team().copy()]);
-    for (at, author, kind, task, attempt, other, later_ms) in steps {
-        let at = usize::from(*at);
-        let now_ms = desks[at].now_ms + u64::from(*later_ms);
-        desks.iter_mut().for_each(|desk| desk.now_ms = now_ms);
-        if other % 7 == 0 {
-            let heard = blocks(&desks[(at + 1) % 3]);
-            assert_eq!(desks[at].ingest(&heard).fault, None);
-        }
-        // A key is used at one desk, so that nobody equivocates.
-        let author = *author / 3 * 3 + at as u8;
-        let act = random(*kind, *task, *attempt, *other, author);
-        if desks[at].write(author, vec![act.clone()], vec![]).is_err() {
-            let prev = state::line_head(desks[at].rows(), &who(author)).unwrap();
-            let draft = link::draft(desks[at].rows(), desks[at].group, who(author), prev, now_ms, vec![act]);
-            let Ok(draft) = draft else { continue };
-            let forged = draft.sign(&key(author)).block().clone();
-            desks[at].ingest(&[forged]);
-        }
-        sound(desks[at].rows());
-    }
-    let mut all = blocks(&desks[0]);
-    for desk in &desks[1..] {
-        all.extend(
-            blocks(desk).into_iter().filter(|block| all.iter().all(|old| old.id() != block.id())).collect::<Vec<_>>(),
-        );
-    }
-    all
-}
-
-/// Takes back the whole order, last block first: nothing must be left.
-fn undo_all(rows: &Memory) {
-    let mut overlay = Overlay::new(rows);
-    for (key, value) in rows.rows(Table::Order).iter().rev() {
-        let row: OrderRow = parse_row(Table::Order, key, value).unwrap();
-        state::revert(&mut overlay, row.undo.unwrap());
-    }
-    let mut undone = rows.clone();
-    undone.commit(overlay.into_changes());
-    assert!(undone.rows(Table::State).is_empty());
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
-
-    #[test]
-    fn any_arrival_comes_to_the_same_rows(
-        (blocks, shuffled) in prop::collection::vec(step(), 10..60).prop_map(|steps| apart(&steps))
-            .prop_flat_map(|blocks| (Just(blocks.clone()), Just(blocks).prop_shuffle())),
-        size in 1usize..6,
-    ) {
-        let taken = |batches: Vec<&[Verified]>| {
-            let mut desk = Desk::empty();
-            for batch in batches {
-                assert_eq!(desk.ingest(batch).fault, None);
-                if desk.rows().rows(Table::State).len() > 1 {
-                    sound(desk.rows());
-                }
-            }
-            desk
-        };
-        prop_assert_eq!(blocks[0].id(), genesis().id());
-        let at_once = taken(vec![&blocks]);
-        prop_assert_eq!(rows::counters(at_once.rows()).unwrap().blocks, blocks.len() as u64);
-        compare(at_once.rows(), taken(blocks.chunks(1).collect()).rows());
-        compare(at_once.rows(), taken(shuffled.chunks(size).collect()).rows());
-        undo_all(at_once.rows());
-    }
 }
