@@ -71,6 +71,8 @@ pub const TASK_DESCRIPTION_BYTES: usize = 4 * 1024;
 pub const TASK_PRIORITY: u8 = 9;
 /// Tasks that one task may depend on.
 pub const TASK_DEPENDENCIES: usize = 32;
+/// Blocks with another outcome than before, or refused, of which one batch's events tell how their tasks stand: they are read again.
+pub const EVENT_TASK_BLOCKS: usize = 64;
 /// Tasks that wait for one task: completing it touches each of them.
 pub const TASK_DEPENDENTS: u32 = 1_000;
 /// Rows that one page of tasks looks at for those that were asked for: about ten milliseconds.

@@ -1,15 +1,20 @@
 //! What the writer made durable, as events for who watches.
 
+use std::collections::BTreeSet;
+
 use super::events::Events;
 use crate::api::types::EventKind;
 use crate::cbor;
-use crate::chain::{BlockId, Body, ClaimId, Transaction};
-use crate::ledger::Outcome;
+use crate::chain::transaction::TaskId;
+use crate::chain::{BlockId, Body, ClaimId, Transaction, rows};
+use crate::kv::KvError;
+use crate::ledger::{Change, Outcome, task};
 use crate::limits;
-use crate::node::engine::News;
+use crate::node::engine::{Groups, News};
+use crate::store::Store;
 
 /// Tells the last of what is new: no more than is kept of it anyway.
-pub fn tell(events: &Events, news: &News) {
+pub fn tell(events: &Events, store: &Store, news: &News) {
     let group_id = news.group.to_string();
     for author in &news.equivocators {
         events.tell(EventKind::ForkDetected { group_id: group_id.clone(), author: author.to_string() });
@@ -23,7 +28,12 @@ pub fn tell(events: &Events, news: &News) {
         .take(limits::EVENT_BACKLOG)
         .map(|(_, fresh)| (fresh.tip.id, fresh.block.body.as_slice()))
         .collect();
+    let mut tasks = BTreeSet::new();
+    let mut moved: Vec<&Change> = Vec::new();
     for change in changes {
+        if change.before.is_some() || !change.after.is_applied() {
+            moved.push(change);
+        }
         match (&change.before, &change.after) {
             (_, Outcome::Refused(_, refusal)) => events.tell(EventKind::BlockRejected {
                 group_id: group_id.clone(),
@@ -40,10 +50,45 @@ pub fn tell(events: &Events, news: &News) {
                 let body = bodies.get(&change.block);
                 if let Some(body) = body.and_then(|bytes| cbor::decode_lenient::<Body>(bytes, bytes.len()).ok()) {
                     tell_block(events, &group_id, change.block, &body);
+                    tasks.extend(body.transactions().iter().filter_map(Transaction::task).cloned());
                 }
             }
         }
     }
+    let moved = moved.get(moved.len().saturating_sub(limits::EVENT_TASK_BLOCKS)..).unwrap_or_default();
+    if let Err(error) = tell_tasks(events, store, news, tasks, moved) {
+        tracing::warn!(%error, "events of tasks are left out");
+    }
+}
+
+/// Tells how tasks stand now that a block has changed, or that a block concerned which counts no more or counts again.
+fn tell_tasks(
+    events: &Events,
+    store: &Store,
+    news: &News,
+    mut tasks: BTreeSet<TaskId>,
+    moved: &[&Change],
+) -> Result<(), KvError> {
+    if tasks.is_empty() && moved.is_empty() {
+        return Ok(());
+    }
+    let view = store.view()?;
+    let Some(kv) = view.group(&news.group)? else { return Ok(()) };
+    for change in moved {
+        let body = rows::body(kv.as_ref(), &change.line)?;
+        tasks.extend(body.transactions().iter().filter_map(Transaction::task).cloned());
+    }
+    for id in tasks {
+        let Some(row) = task::query::row(kv.as_ref(), &id)? else { continue };
+        events.tell(EventKind::TaskChanged {
+            group_id: news.group.to_string(),
+            task_id: id.0,
+            status: row.status,
+            assignee: row.assignee.map(|assignee| assignee.to_string()),
+            attempt: row.attempt,
+        });
+    }
+    Ok(())
 }
 
 fn tell_block(events: &Events, group_id: &str, block: BlockId, body: &Body) {

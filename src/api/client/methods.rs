@@ -3,16 +3,18 @@
 use super::{Client, ClientError, EventStream, NoBody};
 use crate::api::routes;
 use crate::api::types::{
-    AddMember, AddPeer, BulkPublished, Claim, ClaimList, Context, ContextQuery, CreateGroup, Event,
-    ExperienceSubmitted, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Health, JoinEvent, JoinGroup,
-    ListClaims, ListEvents, ListRejected, MemberChanged, MemberList, NewClaim, PeerAdded, PeerList, PeerRemoved,
-    PublishBulk, PublishedClaim, RecentClaims, RejectedList, RetractedClaim, SetRole, Status, SubmitExperience,
-    SyncNow, SyncReport, Thread, Verified,
+    AddMember, AddPeer, AssignTask, BulkPublished, Claim, ClaimList, CompleteTask, Context, ContextQuery, CreateGroup,
+    Event, ExperienceSubmitted, FailTask, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Health,
+    JoinEvent, JoinGroup, ListClaims, ListEvents, ListRejected, ListTasks, MemberChanged, MemberList, NewClaim,
+    NewTask, PeerAdded, PeerList, PeerRemoved, PublishBulk, PublishedClaim, ReadyTasks, RecentClaims, RejectedList,
+    ReleaseTask, RetractedClaim, SetRole, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged,
+    TaskDetail, TaskList, Thread, Verified,
 };
 use crate::identity::Identity;
 
 /// Each method's errors: [`ClientError`], as its variants say. `group` is an id, a unique prefix of one, or a unique name;
-/// `claim` a hash or a unique prefix of one.
+/// `claim` a hash or a unique prefix of one;
+/// `task` its name in the group.
 #[allow(clippy::missing_errors_doc)]
 impl Client {
     /// [`routes::STATUS`].
@@ -143,6 +145,61 @@ impl Client {
     /// [`routes::CLAIM_RETRACT`].
     pub async fn retract_claim(&self, group: &str, claim: &str) -> Result<RetractedClaim, ClientError> {
         self.ask(&routes::CLAIM_RETRACT, &[group, claim], &()).await
+    }
+
+    /// [`routes::TASK_CREATE`].
+    pub async fn create_task(&self, group: &str, task: &NewTask) -> Result<TaskChanged, ClientError> {
+        self.tell(&routes::TASK_CREATE, &[group], task).await
+    }
+
+    /// [`routes::TASK_LIST`].
+    pub async fn tasks(&self, group: &str, query: &ListTasks) -> Result<TaskList, ClientError> {
+        self.ask(&routes::TASK_LIST, &[group], query).await
+    }
+
+    /// [`routes::TASK_READY`].
+    pub async fn ready_tasks(&self, group: &str, query: &ReadyTasks) -> Result<TaskList, ClientError> {
+        self.ask(&routes::TASK_READY, &[group], query).await
+    }
+
+    /// [`routes::TASK_SHOW`].
+    pub async fn task(&self, group: &str, task: &str) -> Result<TaskDetail, ClientError> {
+        self.ask(&routes::TASK_SHOW, &[group, task], &()).await
+    }
+
+    /// [`routes::TASK_ASSIGN`].
+    pub async fn assign_task(&self, group: &str, task: &str, to: &AssignTask) -> Result<TaskChanged, ClientError> {
+        self.tell(&routes::TASK_ASSIGN, &[group, task], to).await
+    }
+
+    /// [`routes::TASK_START`].
+    pub async fn start_task(&self, group: &str, task: &str, how: &StartTask) -> Result<TaskChanged, ClientError> {
+        self.tell(&routes::TASK_START, &[group, task], how).await
+    }
+
+    /// [`routes::TASK_COMPLETE`].
+    pub async fn complete_task(
+        &self,
+        group: &str,
+        task: &str,
+        result: &CompleteTask,
+    ) -> Result<TaskChanged, ClientError> {
+        self.tell(&routes::TASK_COMPLETE, &[group, task], result).await
+    }
+
+    /// [`routes::TASK_FAIL`].
+    pub async fn fail_task(&self, group: &str, task: &str, why: &FailTask) -> Result<TaskChanged, ClientError> {
+        self.tell(&routes::TASK_FAIL, &[group, task], why).await
+    }
+
+    /// [`routes::TASK_RELEASE`].
+    pub async fn release_task(&self, group: &str, task: &str, which: &ReleaseTask) -> Result<TaskChanged, ClientError> {
+        self.tell(&routes::TASK_RELEASE, &[group, task], which).await
+    }
+
+    /// [`routes::TASK_CANCEL`].
+    pub async fn cancel_task(&self, group: &str, task: &str) -> Result<TaskChanged, ClientError> {
+        self.ask(&routes::TASK_CANCEL, &[group, task], &()).await
     }
 
     /// [`routes::CONTEXT`].

@@ -6,8 +6,9 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::api::types::{
-    AddMember, AddPeer, ContextQuery, CreateGroup, FieldError, JoinGroup, ListClaims, ListEvents, ListRejected,
-    NewClaim, Problem, PublishBulk, RecentClaims, SetRole, SubmitExperience, SyncNow,
+    AddMember, AddPeer, AssignTask, CompleteTask, ContextQuery, CreateGroup, FailTask, FieldError, JoinGroup,
+    ListClaims, ListEvents, ListRejected, ListTasks, NewClaim, NewTask, Problem, PublishBulk, ReadyTasks, RecentClaims,
+    ReleaseTask, SetRole, StartTask, SubmitExperience, SyncNow,
 };
 
 /// A request that knows its bounds.
@@ -38,6 +39,13 @@ macro_rules! bounded_by_type {
 
 checked!(
     AddPeer,
+    AssignTask,
+    CompleteTask,
+    FailTask,
+    ListTasks,
+    NewTask,
+    ReadyTasks,
+    StartTask,
     ContextQuery,
     CreateGroup,
     JoinGroup,
@@ -47,7 +55,7 @@ checked!(
     RecentClaims,
     SubmitExperience
 );
-bounded_by_type!(AddMember, ListEvents, SetRole, SyncNow);
+bounded_by_type!(AddMember, ListEvents, ReleaseTask, SetRole, SyncNow);
 
 impl Checked for PublishBulk {
     fn checked(&self) -> Result<(), Problem> {

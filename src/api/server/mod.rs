@@ -19,6 +19,8 @@ mod problem;
 mod resolve;
 mod router;
 mod sync;
+mod task;
+mod told;
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};

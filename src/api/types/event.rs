@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Problem, Role};
+use super::{Problem, Role, TaskStatus};
 
 /// Query of `GET /events`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +81,19 @@ pub enum EventKind {
         member_id: String,
         /// Its role now; `null` where it is no member any more.
         role: Option<Role>,
+    },
+    /// A task was created, or stands otherwise.
+    TaskChanged {
+        /// The group.
+        group_id: String,
+        /// The task's name in it.
+        task_id: String,
+        /// How it stands now.
+        status: TaskStatus,
+        /// Who has it, or had it when it ended.
+        assignee: Option<String>,
+        /// Which attempt counts.
+        attempt: u32,
     },
     /// The ledger refuses a block at its place in the order.
     BlockRejected {

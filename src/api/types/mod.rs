@@ -13,6 +13,7 @@ mod event;
 mod group;
 mod node;
 mod problem;
+mod task;
 
 pub use check::FieldError;
 pub use claim::{
@@ -30,6 +31,10 @@ pub use node::{
     SyncNow, SyncReport, SyncedGroup,
 };
 pub use problem::{Problem, ProblemCode};
+pub use task::{
+    AssignTask, BlockingTask, CompleteTask, FailTask, ListTasks, NewTask, ReadyTasks, ReleaseTask, StartTask, Task,
+    TaskChanged, TaskDetail, TaskList, TaskStatus,
+};
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ mod join;
 mod member;
 mod node;
 mod peer;
+mod task;
 
 use clap::{Args, Subcommand};
 
@@ -43,6 +44,9 @@ pub enum CtlCommand {
     /// Claims: pieces of knowledge
     #[command(subcommand)]
     Claim(claim::ClaimCommand),
+    /// Tasks: work that members hand one another
+    #[command(subcommand)]
+    Task(task::TaskCommand),
     /// Compile a context from a group's claims for a query
     Context(context::ContextArgs),
     /// Records of agents' runs
@@ -74,6 +78,7 @@ pub async fn run(args: &CtlArgs, session: &mut Session<'_>) -> Result<Outcome, C
         CtlCommand::Sync(args) => node::sync(args, session).await,
         CtlCommand::Group(command) => group::run(command, session).await,
         CtlCommand::Claim(command) => claim::run(command, session).await,
+        CtlCommand::Task(command) => task::run(command, session).await,
         CtlCommand::Context(args) => context::run(args, session).await,
         CtlCommand::Experience(command) => context::run_experience(command, session).await,
         CtlCommand::Peer(command) => peer::run(command, session).await,

@@ -134,10 +134,10 @@ impl Render for At<Health> {
 
 impl Render for At<RejectedList> {
     fn render(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut table = Table::new(&["GROUP", "BLOCK", "AUTHOR", "WHEN", "WHY"]);
+        let mut table = Table::new(&["GROUP", "BLOCK", "AUTHOR", "WHEN", "WHAT", "WHY"]);
         for row in &self.answer.rejected {
             let when = ago(row.created_ms, self.now_ms);
-            table.row([short(&row.group_id), short(&row.block_id), &tail(&row.author), &when, &row.reason]);
+            table.row([short(&row.group_id), short(&row.block_id), &tail(&row.author), &when, &row.what, &row.reason]);
         }
         if table.is_empty() {
             return writeln!(out, "No block is rejected.");
@@ -195,6 +195,10 @@ fn told(kind: &EventKind) -> String {
             Some(role) => format!("{} is {role} of {}", tail(member_id), short(group_id)),
             None => format!("{} is no member of {} any more", tail(member_id), short(group_id)),
         },
+        EventKind::TaskChanged { group_id, task_id, status, assignee, attempt } => {
+            let whose = assignee.as_deref().map(|it| format!(", {} (attempt {attempt})", tail(it))).unwrap_or_default();
+            format!("task {task_id} in {} is {status}{whose}", short(group_id))
+        }
         EventKind::BlockRejected { group_id, block_id, author, reason } => {
             format!("block {} in {} by {} rejected: {reason}", short(block_id), short(group_id), tail(author))
         }
