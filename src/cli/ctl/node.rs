@@ -134,15 +134,15 @@ impl Render for At<Health> {
 
 impl Render for At<RejectedList> {
     fn render(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut table = Table::new(&["GROUP", "BLOCK", "AUTHOR", "WHEN", "WHAT", "WHY"]);
-        for row in &self.answer.rejected {
-            let when = ago(row.created_ms, self.now_ms);
-            table.row([short(&row.group_id), short(&row.block_id), &tail(&row.author), &when, &row.what, &row.reason]);
-        }
-        if table.is_empty() {
+        if self.answer.rejected.is_empty() {
             return writeln!(out, "No block is rejected.");
         }
-        table.write(out)?;
+        for row in &self.answer.rejected {
+            let (who, when) = (tail(&row.author), ago(row.created_ms, self.now_ms));
+            let what = one_line(&row.what, 200);
+            writeln!(out, "{} in {}, {when}: {who} {what}", short(&row.block_id), short(&row.group_id))?;
+            writeln!(out, "    {}", one_line(&row.reason, 1_000))?;
+        }
         more(out, self.answer.next_cursor.as_deref())
     }
 }

@@ -4,6 +4,7 @@ mod refusals;
 mod rejected;
 mod routes;
 mod socket;
+mod tasks;
 mod two;
 
 use std::time::Duration;
