@@ -6,8 +6,9 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::api::types::{
-    AddMember, AddPeer, ContextQuery, CreateGroup, FieldError, JoinGroup, ListClaims, ListEvents, ListRejected,
-    NewClaim, Problem, PublishBulk, RecentClaims, SetRole, SubmitExperience, SyncNow,
+    AddMember, AddPeer, AskBalance, ContextQuery, CreateGroup, FieldError, JoinGroup, ListClaims, ListEvents,
+    ListMoves, ListRejected, NewClaim, Payment, PolicyUpdate, Problem, PublishBulk, RecentClaims, SetRole,
+    SubmitExperience, SyncNow,
 };
 
 /// A request that knows its bounds.
@@ -42,12 +43,15 @@ checked!(
     CreateGroup,
     JoinGroup,
     ListClaims,
+    ListMoves,
     ListRejected,
     NewClaim,
+    Payment,
+    PolicyUpdate,
     RecentClaims,
     SubmitExperience
 );
-bounded_by_type!(AddMember, ListEvents, SetRole, SyncNow);
+bounded_by_type!(AddMember, AskBalance, ListEvents, SetRole, SyncNow);
 
 impl Checked for PublishBulk {
     fn checked(&self) -> Result<(), Problem> {

@@ -218,7 +218,7 @@ fn refused_blocks(view: &View, request: &ListRejected) -> Result<RejectedList, P
     Ok(RejectedList { rejected, next_cursor: None })
 }
 
-fn bad_cursor() -> Problem {
+pub(super) fn bad_cursor() -> Problem {
     let detail = "the cursor is not one that this listing gave";
     Problem::new(ProblemCode::BadCursor, detail, "leave it out to start over, or give `next_cursor` as it came")
 }

@@ -19,6 +19,7 @@ mod problem;
 mod resolve;
 mod router;
 mod sync;
+mod token;
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};

@@ -13,6 +13,7 @@ mod event;
 mod group;
 mod node;
 mod problem;
+mod token;
 
 pub use check::FieldError;
 pub use claim::{
@@ -30,6 +31,10 @@ pub use node::{
     SyncNow, SyncReport, SyncedGroup,
 };
 pub use problem::{Problem, ProblemCode};
+pub use token::{
+    AskBalance, Balance, Direction, GroupPolicy, ListMoves, MoveList, Paid, Payment, Policy, PolicyChanged,
+    PolicyUpdate, TokenMove,
+};
 
 #[cfg(test)]
 mod tests;

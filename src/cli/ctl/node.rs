@@ -195,6 +195,14 @@ fn told(kind: &EventKind) -> String {
             Some(role) => format!("{} is {role} of {}", tail(member_id), short(group_id)),
             None => format!("{} is no member of {} any more", tail(member_id), short(group_id)),
         },
+        EventKind::TokensMoved { group_id, kind, author, to, amount, .. } => {
+            let (tokens, author, to) = (count(*amount, "token"), tail(author), tail(to));
+            format!("{kind} in {}: {tokens} to {to} by {author}", short(group_id))
+        }
+        EventKind::PolicyChanged { group_id, author, changed, .. } => {
+            let changed = serde_json::to_string(changed).unwrap_or_default();
+            format!("policy of {} changed by {}: {changed}", short(group_id), tail(author))
+        }
         EventKind::BlockRejected { group_id, block_id, author, reason } => {
             format!("block {} in {} by {} rejected: {reason}", short(block_id), short(group_id), tail(author))
         }

@@ -4,6 +4,7 @@ mod refusals;
 mod rejected;
 mod routes;
 mod socket;
+mod token;
 mod two;
 
 use std::time::Duration;
