@@ -50,6 +50,7 @@ const LAYERS: &[Layer] = &[
             "chain::IdError",
             "chain::ObjectHash",
             "chain::Role",
+            "chain::transaction::PolicyUpdate",
             "ledger",
             "node::engine",
         ],

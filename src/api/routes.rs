@@ -143,6 +143,13 @@ routes! {
     TASK_CANCEL = POST "/api/v1/groups/{group}/tasks/{task}/cancel" Write, "end a task that is not wanted any more";
     CONTEXT = POST "/api/v1/groups/{group}/context" Read, "compile a context for a query";
     EXPERIENCE_SUBMIT = POST "/api/v1/groups/{group}/experiences" Write, "submit the record of an agent's run";
+    GROUP_POLICY = GET "/api/v1/groups/{group}/policy" Read, "the rules of a group's tokens";
+    POLICY_UPDATE = PATCH "/api/v1/groups/{group}/policy" Admin, "change some of the rules";
+    TOKEN_BALANCE = GET "/api/v1/groups/{group}/balance" Read, "what an account has";
+    TOKEN_HISTORY = GET "/api/v1/groups/{group}/history" Read, "what moved an account's tokens, the last first";
+    TOKEN_MINT = POST "/api/v1/groups/{group}/mint" Admin, "make tokens";
+    TOKEN_TRANSFER = POST "/api/v1/groups/{group}/transfer" Write, "give tokens to another account";
+    TOKEN_PAY = POST "/api/v1/groups/{group}/pay" Admin, "pay out of the treasury";
 }
 
 #[cfg(test)]

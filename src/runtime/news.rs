@@ -6,8 +6,11 @@ use super::events::Events;
 use crate::api::types::EventKind;
 use crate::cbor;
 use crate::chain::transaction::TaskId;
+use crate::chain::transaction::{Mint, Transfer, TreasuryPay};
 use crate::chain::{BlockId, Body, ClaimId, Transaction, rows};
+use crate::identity::Identity;
 use crate::kv::KvError;
+use crate::ledger::account::Cause;
 use crate::ledger::{Change, Outcome, task};
 use crate::limits;
 use crate::node::engine::{Groups, News};
@@ -96,10 +99,18 @@ fn tell_block(events: &Events, group_id: &str, block: BlockId, body: &Body) {
     let author = || body.author.to_string();
     for (index, transaction) in (0..).zip(body.transactions()) {
         let published = || ClaimId::derive(block, index).to_string();
-        let changed = |member: &crate::identity::Identity, role: Option<crate::chain::Role>| EventKind::MemberChanged {
+        let changed = |member: &Identity, role: Option<crate::chain::Role>| EventKind::MemberChanged {
             group_id: group_id(),
             member_id: member.to_string(),
             role,
+        };
+        let moved = |cause: Cause, to: &Identity, amount: u64| EventKind::TokensMoved {
+            group_id: group_id(),
+            kind: cause.word().to_owned(),
+            author: author(),
+            to: to.to_string(),
+            amount,
+            block_id: block.to_string(),
         };
         events.tell(match transaction {
             Transaction::Genesis(genesis) => {
@@ -119,6 +130,15 @@ fn tell_block(events: &Events, group_id: &str, block: BlockId, body: &Body) {
             Transaction::Experience(_) => {
                 EventKind::ExperienceSubmitted { group_id: group_id(), experience_hash: published(), author: author() }
             }
+            Transaction::Mint(Mint { to, amount }) => moved(Cause::Mint, to, *amount),
+            Transaction::Transfer(Transfer { to, amount }) => moved(Cause::Transfer, to, *amount),
+            Transaction::TreasuryPay(TreasuryPay { to, amount }) => moved(Cause::TreasuryPay, to, *amount),
+            Transaction::PolicyUpdate(update) => EventKind::PolicyChanged {
+                group_id: group_id(),
+                author: author(),
+                changed: *update,
+                block_id: block.to_string(),
+            },
             _ => continue,
         });
     }

@@ -223,6 +223,28 @@ fn rules(forge: &mut Forge<'_>) {
     forge.acts("a member that is no point", "field", add(no_point()));
 }
 
+fn amounts(forge: &mut Forge<'_>) {
+    let rule = |name: &str, value: u64| map("policy_update", Cbor::Map(vec![(text(name), number(value))]));
+    let alice = || Cbor::Bytes(key("alice").identity().as_bytes().to_vec());
+    for word in ["mint", "transfer", "treasury_pay"] {
+        forge.acts("a payment of nothing", "field", vec![act(word, &[alice(), number(0)])]);
+        forge.acts("a payment of 2^63", "field", vec![act(word, &[alice(), number(1 << 63)])]);
+        forge.acts("a payment to no key", "field", vec![act(word, &[Cbor::Bytes(no_point().to_vec()), number(1)])]);
+    }
+    let negative = [alice(), Cbor::Integer((-1).into())];
+    forge.acts("a negative payment", "encoding", vec![act("transfer", &negative)]);
+    forge.acts("a policy that changes nothing", "field", vec![map("policy_update", Cbor::Map(vec![]))]);
+    forge.acts("an unknown rule", "encoding", vec![rule("price", 1)]);
+    forge.acts("a fee above half", "field", vec![rule("transfer_fee_bps", 5_001)]);
+    forge.acts("a cap of 2^63", "field", vec![rule("max_total_supply", 1 << 63)]);
+    let twice = vec![(text("faucet_amount"), number(1)); 2];
+    forge.acts("a rule twice", "encoding", vec![map("policy_update", Cbor::Map(twice))]);
+    let swapped = vec![(text("transfer_fee_bps"), number(1)), (text("faucet_amount"), number(1))];
+    forge.acts("rules in another order", "encoding", vec![map("policy_update", Cbor::Map(swapped))]);
+    let null = vec![(text("faucet_amount"), Cbor::Null)];
+    forge.acts("a rule without a value", "encoding", vec![map("policy_update", Cbor::Map(null))]);
+}
+
 /// Genesis blocks; their group is what their own body says.
 fn foundings(forge: &mut Forge<'_>) {
     let genesis = |name: &str, currency: &str| vec![act("genesis", &[text(name), text(currency), id(9)])];
@@ -291,6 +313,7 @@ fn all(story: &Story) -> Vec<Bad> {
     let mut woven = Forge { story, name: "woven", made: vec![] };
     encodings(&mut woven);
     rules(&mut woven);
+    amounts(&mut woven);
     signatures(&mut woven);
     woven.made
 }

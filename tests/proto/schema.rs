@@ -154,6 +154,18 @@ fn bodies_of_another_form_are_told_apart() {
         &[("an experience too long", &[8, 0, 2, 0, 1], number(1_048_577))],
     );
     let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("a rule for the fee past its bound", &[8, 0, 0, 0, 3], number(5_001)),
+        ("a negative rule", &[8, 0, 0, 0, 1], number(-1)),
+        ("a rule in words", &[8, 0, 0, 0, 2], chars(1)),
+        ("a number for listed", &[8, 0, 0, 0, 0], number(1)),
+        ("an unknown rule", &[8, 0, 0, 0], map("price", number(1))),
+        ("a payment of nothing", &[8, 0, 1, 0, 1], number(0)),
+        ("a payment past the bound", &[8, 0, 1, 0, 1], Value::Integer((1_u64 << 63).into())),
+        ("a payment to nobody", &[8, 0, 1, 0, 0], Value::Null),
+        ("a short text hash", &[8, 0, 3, 0, 3], bytes(31)),
+    ];
+    refuses("body", story.told("economy").block.bytes(), wrong);
+    let wrong: &[(&str, Place<'_>, Value)] = &[
         ("a group", &[1], bytes(32)),
         ("number 1", &[3], number(1)),
         ("a block before it", &[4], bytes(32)),
@@ -267,6 +279,9 @@ fn the_bounds_in_the_rules_are_the_limits() {
         format!("currency: tstr .regexp \"[A-Z0-9]{{1,{}}}\"", limits::CURRENCY_BYTES),
         format!("size: 1..{CLAIM_BODY_BYTES},"),
         format!("size: 1..{}]", limits::EXPERIENCE_BYTES),
+        format!("transfer_fee_bps: 0..{},", limits::TRANSFER_FEE_BPS),
+        format!("amount = 1..{}", limits::AMOUNT_MAX),
+        format!("amount-or-none = 0..{}", limits::AMOUNT_MAX),
         format!("title = tstr .size (1..{})", limits::TITLE_BYTES),
         format!("words = tstr .size (1..{})", limits::CLAIM_TEXT_BYTES),
         format!("tags: [*{tags} tag]"),

@@ -2,10 +2,13 @@
 //!
 //! Shared by the protocol's vectors and by the tests of the decoders.
 
-use lbm::chain::transaction::{Claim, Experience, Genesis, MemberAdd, MemberRemove, Retract, RoleSet, Secret};
+use lbm::chain::transaction::{
+    Claim, Experience, Genesis, MemberAdd, MemberRemove, Mint, PolicyUpdate, Retract, RoleSet, Secret, Transfer,
+    TreasuryPay,
+};
 use lbm::chain::{
-    BlockId, Body, ClaimBody, ClaimId, Draft, Frontier, GroupId, ObjectAt, ObjectHash, Payload, Role, Tip, Transaction,
-    Verified,
+    BlockId, Body, ClaimBody, ClaimId, Draft, Frontier, GroupId, ObjectAt, ObjectHash, Payload, Role, TextHash, Tip,
+    Transaction, Verified,
 };
 use lbm::identity::{Identity, SecretKey};
 use lbm::wire::{
@@ -64,8 +67,11 @@ pub fn key(name: &str) -> SecretKey {
     SecretKey::from_seed(&seed(name))
 }
 
+/// The text of the claim that earns a reward.
+const WORTH: &str = "Measure\ttwice,\n  CUT once";
+
 /// The words of the claims.
-pub fn claim_bodies() -> [ClaimBody; 3] {
+pub fn claim_bodies() -> [ClaimBody; 4] {
     let tags = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
     let body = |title: Option<&str>, text: &str, words: &[&str]| {
         ClaimBody::new(title.map(str::to_owned), text.to_owned(), &tags(words)).unwrap()
@@ -74,6 +80,7 @@ pub fn claim_bodies() -> [ClaimBody; 3] {
         body(Some("Input validation"), "Always validate inputs", &["validation", "security"]),
         body(None, "At the edge, and again where it is stored", &[]),
         body(None, "入力を検証する\n\tзначит проверять", &["日本"]),
+        body(None, WORTH, &[]),
     ]
 }
 
@@ -123,10 +130,39 @@ fn claim(object: &[u8], parent: Option<ClaimId>) -> Transaction {
     })
 }
 
+/// Rules for tokens, and each way in which they move: 510 are made in all, of which Alice comes to have 108, Bob 400, Carol 1, and 1
+/// is left in the treasury.
+fn economy(bob: &SecretKey, carol: &SecretKey, worth: &[u8]) -> Vec<Transaction> {
+    let policy = PolicyUpdate {
+        listed: Some(true),
+        faucet_amount: Some(50),
+        max_total_supply: Some(1_000_000),
+        transfer_fee_bps: Some(250),
+        claim_reward_amount: Some(10),
+        max_account_balance: Some(0),
+    };
+    let rewarded = Claim {
+        object: ObjectHash::of(worth),
+        size: u32::try_from(worth.len()).unwrap(),
+        parent: None,
+        rewarded: Some(TextHash::of(WORTH)),
+    };
+    let (bob, carol) = (bob.identity(), carol.identity());
+    vec![
+        Transaction::PolicyUpdate(policy),
+        Transaction::Mint(Mint { to: key("alice").identity(), amount: 200 }),
+        Transaction::Mint(Mint { to: bob, amount: 300 }),
+        Transaction::Claim(rewarded),
+        Transaction::Transfer(Transfer { to: bob, amount: 100 }),
+        Transaction::PolicyUpdate(PolicyUpdate { faucet_amount: Some(0), ..PolicyUpdate::default() }),
+        Transaction::TreasuryPay(TreasuryPay { to: carol, amount: 1 }),
+    ]
+}
+
 /// Tells the history.
 pub fn story() -> Story {
     let (alice, bob, carol) = (key("alice"), key("bob"), key("carol"));
-    let [validate, edge, script] = claim_bodies().map(|body| body.encode());
+    let [validate, edge, script, worth] = claim_bodies().map(|body| body.encode());
     let run = b"{\"steps\":[\"read\",\"write\"],\"result\":\"done\"}".to_vec();
     let author = |key| Author { key, last: None, blocks: 0 };
     let (mut by_alice, mut by_bob, mut by_carol) = (author(&alice), author(&bob), author(&carol));
@@ -160,9 +196,10 @@ pub fn story() -> Story {
     );
     let leave = Transaction::MemberRemove(MemberRemove { identity: carol.identity() });
     let left = by_carol.write("left", group, &[&woven], vec![leave], vec![]);
+    let economy = by_alice.write("economy", group, &[&left], economy(&bob, &carol, &worth), vec![worth]);
 
     let group = GroupId::from(founding.block.id());
-    Story { alice, bob, carol, group, blocks: vec![founding, members, knowledge, refused, woven, left] }
+    Story { alice, bob, carol, group, blocks: vec![founding, members, knowledge, refused, woven, left, economy] }
 }
 
 impl Story {

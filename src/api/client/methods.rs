@@ -3,12 +3,13 @@
 use super::{Client, ClientError, EventStream, NoBody};
 use crate::api::routes;
 use crate::api::types::{
-    AddMember, AddPeer, AssignTask, BulkPublished, Claim, ClaimList, CompleteTask, Context, ContextQuery, CreateGroup,
-    Event, ExperienceSubmitted, FailTask, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Health,
-    JoinEvent, JoinGroup, ListClaims, ListEvents, ListRejected, ListTasks, MemberChanged, MemberList, NewClaim,
-    NewTask, PeerAdded, PeerList, PeerRemoved, PublishBulk, PublishedClaim, ReadyTasks, RecentClaims, RejectedList,
-    ReleaseTask, RetractedClaim, SetRole, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged,
-    TaskDetail, TaskList, Thread, Verified,
+    AddMember, AddPeer, AskBalance, AssignTask, Balance, BulkPublished, Claim, ClaimList, CompleteTask, Context,
+    ContextQuery, CreateGroup, Event, ExperienceSubmitted, FailTask, GroupCreated, GroupDetail, GroupLeft, GroupList,
+    GroupPolicy, GroupStats, Health, JoinEvent, JoinGroup, ListClaims, ListEvents, ListMoves, ListRejected, ListTasks,
+    MemberChanged, MemberList, MoveList, NewClaim, NewTask, Paid, Payment, PeerAdded, PeerList, PeerRemoved,
+    PolicyChanged, PolicyUpdate, PublishBulk, PublishedClaim, ReadyTasks, RecentClaims, RejectedList, ReleaseTask,
+    RetractedClaim, SetRole, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged, TaskDetail,
+    TaskList, Thread, Verified,
 };
 use crate::identity::Identity;
 
@@ -214,5 +215,40 @@ impl Client {
         experience: &SubmitExperience,
     ) -> Result<ExperienceSubmitted, ClientError> {
         self.tell(&routes::EXPERIENCE_SUBMIT, &[group], experience).await
+    }
+
+    /// [`routes::GROUP_POLICY`].
+    pub async fn policy(&self, group: &str) -> Result<GroupPolicy, ClientError> {
+        self.ask(&routes::GROUP_POLICY, &[group], &()).await
+    }
+
+    /// [`routes::POLICY_UPDATE`].
+    pub async fn update_policy(&self, group: &str, update: &PolicyUpdate) -> Result<PolicyChanged, ClientError> {
+        self.tell(&routes::POLICY_UPDATE, &[group], update).await
+    }
+
+    /// [`routes::TOKEN_BALANCE`].
+    pub async fn balance(&self, group: &str, query: &AskBalance) -> Result<Balance, ClientError> {
+        self.ask(&routes::TOKEN_BALANCE, &[group], query).await
+    }
+
+    /// [`routes::TOKEN_HISTORY`].
+    pub async fn token_history(&self, group: &str, query: &ListMoves) -> Result<MoveList, ClientError> {
+        self.ask(&routes::TOKEN_HISTORY, &[group], query).await
+    }
+
+    /// [`routes::TOKEN_MINT`].
+    pub async fn mint(&self, group: &str, payment: &Payment) -> Result<Paid, ClientError> {
+        self.tell(&routes::TOKEN_MINT, &[group], payment).await
+    }
+
+    /// [`routes::TOKEN_TRANSFER`].
+    pub async fn transfer(&self, group: &str, payment: &Payment) -> Result<Paid, ClientError> {
+        self.tell(&routes::TOKEN_TRANSFER, &[group], payment).await
+    }
+
+    /// [`routes::TOKEN_PAY`].
+    pub async fn pay(&self, group: &str, payment: &Payment) -> Result<Paid, ClientError> {
+        self.tell(&routes::TOKEN_PAY, &[group], payment).await
     }
 }

@@ -6,9 +6,9 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::api::types::{
-    AddMember, AddPeer, AssignTask, CompleteTask, ContextQuery, CreateGroup, FailTask, FieldError, JoinGroup,
-    ListClaims, ListEvents, ListRejected, ListTasks, NewClaim, NewTask, Problem, PublishBulk, ReadyTasks, RecentClaims,
-    ReleaseTask, SetRole, StartTask, SubmitExperience, SyncNow,
+    AddMember, AddPeer, AskBalance, AssignTask, CompleteTask, ContextQuery, CreateGroup, FailTask, FieldError,
+    JoinGroup, ListClaims, ListEvents, ListMoves, ListRejected, ListTasks, NewClaim, NewTask, Payment, PolicyUpdate,
+    Problem, PublishBulk, ReadyTasks, RecentClaims, ReleaseTask, SetRole, StartTask, SubmitExperience, SyncNow,
 };
 
 /// A request that knows its bounds.
@@ -50,12 +50,15 @@ checked!(
     CreateGroup,
     JoinGroup,
     ListClaims,
+    ListMoves,
     ListRejected,
     NewClaim,
+    Payment,
+    PolicyUpdate,
     RecentClaims,
     SubmitExperience
 );
-bounded_by_type!(AddMember, ListEvents, ReleaseTask, SetRole, SyncNow);
+bounded_by_type!(AddMember, AskBalance, ListEvents, ReleaseTask, SetRole, SyncNow);
 
 impl Checked for PublishBulk {
     fn checked(&self) -> Result<(), Problem> {

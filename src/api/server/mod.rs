@@ -20,6 +20,7 @@ mod resolve;
 mod router;
 mod sync;
 mod task;
+mod token;
 mod told;
 
 use std::io;

@@ -163,8 +163,8 @@ impl From<&FormError> for Problem {
     fn from(error: &FormError) -> Self {
         let too_large = match error {
             FormError::Length { got, max, .. } | FormError::Count { got, max, .. } => got > max,
-            FormError::Range { got, max, .. } => got > max,
-            FormError::Characters { .. }
+            FormError::Range { .. }
+            | FormError::Characters { .. }
             | FormError::Key(_)
             | FormError::TagTwice(_)
             | FormError::Unsorted(_)

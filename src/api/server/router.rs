@@ -13,7 +13,7 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, on};
 
 use super::resolve::shown;
-use super::{Api, claim, context, events, group, join, listing, member, node, peer, sync, task};
+use super::{Api, claim, context, events, group, join, listing, member, node, peer, sync, task, token};
 use crate::api::routes::{self, Permission, Route};
 use crate::api::types::{Problem, ProblemCode};
 use crate::limits;
@@ -96,6 +96,13 @@ fn table() -> Table {
         .route(&routes::TASK_CANCEL, task::cancel)
         .route(&routes::CONTEXT, context::context)
         .route(&routes::EXPERIENCE_SUBMIT, claim::experience)
+        .route(&routes::GROUP_POLICY, token::policy)
+        .route(&routes::POLICY_UPDATE, token::update_policy)
+        .route(&routes::TOKEN_BALANCE, token::balance)
+        .route(&routes::TOKEN_HISTORY, token::history)
+        .route(&routes::TOKEN_MINT, token::mint)
+        .route(&routes::TOKEN_TRANSFER, token::transfer)
+        .route(&routes::TOKEN_PAY, token::pay)
 }
 
 pub(super) fn router(api: Arc<Api>) -> Router {

@@ -14,6 +14,7 @@ mod group;
 mod node;
 mod problem;
 mod task;
+mod token;
 
 pub use check::FieldError;
 pub use claim::{
@@ -34,6 +35,10 @@ pub use problem::{Problem, ProblemCode};
 pub use task::{
     AssignTask, BlockingTask, CompleteTask, FailTask, ListTasks, NewTask, ReadyTasks, ReleaseTask, StartTask, Task,
     TaskChanged, TaskDetail, TaskList, TaskStatus,
+};
+pub use token::{
+    AskBalance, Balance, Direction, GroupPolicy, ListMoves, MoveList, Paid, Payment, Policy, PolicyChanged,
+    PolicyUpdate, TokenMove,
 };
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod member;
 mod node;
 mod peer;
 mod task;
+mod token;
 
 use clap::{Args, Subcommand};
 
@@ -52,6 +53,9 @@ pub enum CtlCommand {
     /// Records of agents' runs
     #[command(subcommand)]
     Experience(context::ExperienceCommand),
+    /// Tokens: balances, payments and what moved them
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Other nodes that this one knows
     #[command(subcommand)]
     Peer(peer::PeerCommand),
@@ -81,6 +85,7 @@ pub async fn run(args: &CtlArgs, session: &mut Session<'_>) -> Result<Outcome, C
         CtlCommand::Task(command) => task::run(command, session).await,
         CtlCommand::Context(args) => context::run(args, session).await,
         CtlCommand::Experience(command) => context::run_experience(command, session).await,
+        CtlCommand::Token(command) => token::run(command, session).await,
         CtlCommand::Peer(command) => peer::run(command, session).await,
     };
     if let Some(theirs) = session.client.other_version() {

@@ -199,6 +199,14 @@ fn told(kind: &EventKind) -> String {
             let whose = assignee.as_deref().map(|it| format!(", {} (attempt {attempt})", tail(it))).unwrap_or_default();
             format!("task {task_id} in {} is {status}{whose}", short(group_id))
         }
+        EventKind::TokensMoved { group_id, kind, author, to, amount, .. } => {
+            let (tokens, author, to) = (count(*amount, "token"), tail(author), tail(to));
+            format!("{kind} in {}: {tokens} to {to} by {author}", short(group_id))
+        }
+        EventKind::PolicyChanged { group_id, author, changed, .. } => {
+            let changed = serde_json::to_string(changed).unwrap_or_default();
+            format!("policy of {} changed by {}: {changed}", short(group_id), tail(author))
+        }
         EventKind::BlockRejected { group_id, block_id, author, reason } => {
             format!("block {} in {} by {} rejected: {reason}", short(block_id), short(group_id), tail(author))
         }

@@ -5,6 +5,7 @@ mod rejected;
 mod routes;
 mod socket;
 mod tasks;
+mod token;
 mod two;
 
 use std::time::Duration;
