@@ -34,7 +34,7 @@ pub enum TaskCommand {
     Complete(CompleteArgs),
     /// End a task as not done
     Fail(FailArgs),
-    /// Give a task back for others to take; when its lease is over, anyone can
+    /// Give a task back for others to take; who created it, admins, and when its lease is over anyone can as well
     Release(HeldTask),
     /// End a task that is not wanted any more: who created it and admins can
     Cancel(OneTask),

@@ -93,16 +93,18 @@ pub(super) fn assign(scratch: &mut Scratch<'_, '_>, site: &Site, it: &TaskAssign
     let role = require(scratch, site, Role::Member)?;
     let before = open(scratch, &it.task)?;
     let may_give = role == Role::Admin || before.creator == site.author;
-    if !may_give {
-        if it.assignee != site.author {
-            return no(TaskRefusal::NotYourTask(it.task.clone(), before.creator));
-        }
-        if !before.is_free(site.time_ms) {
-            return no(match before.assignee {
-                Some(holder) if holder == site.author => TaskRefusal::TakenByYou(it.task.clone(), before.attempt),
-                Some(holder) => TaskRefusal::Taken(it.task.clone(), holder, before.attempt),
-                None => TaskRefusal::Blocked(it.task.clone(), before.blocked),
-            });
+    if it.assignee != site.author && !may_give {
+        return no(TaskRefusal::NotYourTask(it.task.clone(), before.creator));
+    }
+    // Who takes a task for itself takes it from nobody, whatever its rights: of two who claim it at once the first has it.
+    if it.assignee == site.author && !before.is_free(site.time_ms) {
+        match before.assignee {
+            Some(holder) if holder == site.author => {
+                return no(TaskRefusal::TakenByYou(it.task.clone(), before.attempt));
+            }
+            Some(holder) => return no(TaskRefusal::Taken(it.task.clone(), holder, before.attempt)),
+            None if !may_give => return no(TaskRefusal::Blocked(it.task.clone(), before.blocked)),
+            None => {}
         }
     }
     require_worker(scratch, &it.assignee)?;
@@ -171,13 +173,14 @@ pub(super) fn fail(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, it: &
 }
 
 pub(super) fn release(scratch: &mut Scratch<'_, '_>, site: &Site, it: &TaskRelease) -> Result<(), Refused> {
-    require(scratch, site, Role::Member)?;
+    let role = require(scratch, site, Role::Member)?;
     let before = open(scratch, &it.task)?;
+    let may_take_back = role == Role::Admin || before.creator == site.author;
     let Some(holder) = before.assignee else { return no(TaskRefusal::NotAssigned(it.task.clone())) };
     if it.attempt != before.attempt {
         return no(other_attempt(site, &it.task, it.attempt, holder, &before));
     }
-    if holder != site.author && !before.is_free(site.time_ms) {
+    if holder != site.author && !may_take_back && !before.is_free(site.time_ms) {
         return no(TaskRefusal::Taken(it.task.clone(), holder, before.attempt));
     }
     let after = TaskRow { status: TaskStatus::Pending, assignee: None, lease_until_ms: None, ..touched(&before, site) };

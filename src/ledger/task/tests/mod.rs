@@ -210,6 +210,9 @@ fn each_rule_refuses_what_it_should_and_no_more() {
         (vec![By(0, new("t")), By(1, assign("t", 1)), over(), By(1, assign("t", 1))], Ok((Assigned, Some(1), 2))),
         (vec![By(0, new("u")), By(0, after("t", &["u"])), By(1, assign("t", 1))], Err("task_blocked")),
         (vec![By(0, new("u")), By(0, after("t", &["u"])), By(0, assign("t", 1))], Ok((Assigned, Some(1), 1))),
+        (vec![By(0, new("t")), By(1, assign("t", 1)), By(0, assign("t", 0))], Err("task_taken")),
+        (vec![By(0, new("t")), By(0, assign("t", 0)), By(0, assign("t", 0))], Err("task_taken_by_you")),
+        (vec![By(0, new("u")), By(0, after("t", &["u"])), By(0, assign("t", 0))], Ok((Assigned, Some(0), 1))),
         // Starting, and keeping.
         (vec![By(0, given("t", 1)), By(1, start("t", 1))], Ok((InProgress, Some(1), 1))),
         (vec![By(0, given("t", 1)), By(2, start("t", 1))], Err("task_taken_over")),
@@ -293,6 +296,9 @@ fn each_rule_refuses_what_it_should_and_no_more() {
         (vec![By(0, given("t", 1)), By(1, release("t", 2))], Err("other_attempt")),
         (vec![By(0, new("t")), By(1, release("t", 0))], Err("task_not_assigned")),
         (vec![By(0, given("t", 1)), By(1, release("t", 1)), By(2, assign("t", 2))], Ok((Assigned, Some(2), 2))),
+        (vec![By(0, given("t", 1)), By(0, release("t", 1))], Ok((Pending, None, 1))),
+        (vec![By(2, given("t", 1)), By(4, release("t", 1))], Ok((Pending, None, 1))),
+        (vec![By(0, given("t", 1)), By(0, assign("t", 2)), By(0, release("t", 1))], Err("task_taken_over")),
         // Cancelling.
         (vec![By(1, new("t")), By(1, cancel("t"))], Ok((Cancelled, None, 0))),
         (vec![By(1, new("t")), By(0, cancel("t"))], Ok((Cancelled, None, 0))),
