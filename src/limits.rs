@@ -111,6 +111,8 @@ pub const CONTEXT_BUDGET_TOKENS: usize = 128;
 pub const BLOCK_BYTES: usize = 1024 * 1024;
 /// Transactions of one block.
 pub const BLOCK_TRANSACTIONS: usize = 100;
+/// How long what nobody waits for stays open before the notary seals it, milliseconds: one seal for all that comes meanwhile.
+pub const SEAL_INTERVAL_MS: u64 = 2_000;
 /// The greatest number of a seal: one a millisecond for as long as there are clocks.
 pub const EPOCH_MAX: u64 = 1 << 53;
 /// Parents of one block besides its author's previous one. Heads beyond it are woven in by the next block.

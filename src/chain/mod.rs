@@ -20,7 +20,7 @@ pub use body::{ClaimBody, ClaimBodyError};
 pub use frontier::Frontier;
 pub use ids::{BlockId, ClaimId, GroupId, IdError, ObjectHash, TextHash};
 pub use link::{Link, LinkError, LinkFailure, Linked};
-pub use order::{OPEN_EPOCH, OrderKey};
+pub use order::{FOUNDING_EPOCH, OPEN_EPOCH, OrderKey};
 pub use rows::{LineKey, ObjectAt, Tip};
 pub use transaction::{FormError, Role, Transaction};
 pub use waiting::{Held, Waiting};

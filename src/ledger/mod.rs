@@ -5,6 +5,7 @@
 //! function of the set of blocks alone.**
 
 pub mod account;
+pub mod arrange;
 pub mod fold;
 pub mod invariants;
 pub mod knowledge;

@@ -213,7 +213,7 @@ fn issue_once(
     amount: u64,
     cause: Cause,
 ) -> Result<(), Refused> {
-    if amount == 0 || scratch.has(&mark)? {
+    if amount == 0 || scratch.is_marked(&mark)? {
         return Ok(());
     }
     match issue(scratch, site, index, to, amount, cause) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{Rng, RngExt};
 
-use super::engine::Fresh;
+use super::engine::{Fresh, ToSeal};
 use crate::chain::{BlockId, Frontier, GroupId, ObjectAt, Tip};
 use crate::identity::Identity;
 use crate::limits;
@@ -101,6 +101,8 @@ pub(super) struct GroupSync {
     outgoing: Vec<std::sync::Arc<Fresh>>,
     announcement: BTreeMap<Identity, Tip>,
     announce_at_ms: Option<u64>,
+    /// When to seal what is open.
+    seal_at_ms: Option<u64>,
 }
 
 impl GroupSync {
@@ -114,7 +116,26 @@ impl GroupSync {
             outgoing: Vec::new(),
             announcement: BTreeMap::new(),
             announce_at_ms: None,
+            seal_at_ms: None,
         }
+    }
+
+    /// Takes in what waits to be sealed: at once where somebody waits for it, else before long and together with what comes meanwhile.
+    pub(super) fn to_seal(&mut self, now_ms: u64, waits: Option<ToSeal>) {
+        self.seal_at_ms = match waits {
+            None | Some(ToSeal { blocks: 0, .. }) => None,
+            Some(ToSeal { urgent: true, .. }) => Some(now_ms),
+            Some(_) => self.seal_at_ms.or(Some(now_ms + limits::SEAL_INTERVAL_MS)),
+        };
+    }
+
+    /// Whether a seal is due. If it comes to nothing, it is tried again.
+    pub(super) fn take_seal(&mut self, now_ms: u64) -> bool {
+        let is_due = self.seal_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        if is_due {
+            self.seal_at_ms = Some(now_ms + limits::SEAL_INTERVAL_MS);
+        }
+        is_due
     }
 
     pub(super) fn is_founded(&self) -> bool {
@@ -216,7 +237,7 @@ impl GroupSync {
             .min();
         let tell = self.peers.iter().filter(|(peer, _)| is_connected(peer) && self.has_member(peer));
         let tell = tell.filter_map(|(_, sync)| sync.tell_at_ms).min();
-        pull.into_iter().chain(tell).chain(self.announce_at_ms).min()
+        pull.into_iter().chain(tell).chain(self.announce_at_ms).chain(self.seal_at_ms).min()
     }
 
     /// A pull has brought everything: the next is due in an interval.

@@ -181,7 +181,7 @@ impl Daemon {
         let sync_interval_ms = settings.sync_interval_s.value.saturating_mul(1_000);
         let mut machine = Machine::new(MachineSettings { sync_interval_ms, auto: settings.sync_auto_start.value });
         for kept in store.view()?.groups()? {
-            machine.open_at_start(commit::opened(&store, kept.id)?);
+            machine.open_at_start(commit::opened(&store, kept.id, |author| *author == identity)?);
         }
         let driver = Driver {
             network,

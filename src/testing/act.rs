@@ -2,7 +2,7 @@
 
 use super::node::{Name, Token};
 use super::world::World;
-use crate::chain::transaction::{Claim, Experience, MemberAdd, MemberRemove, Retract, RoleSet};
+use crate::chain::transaction::{Claim, Experience, MemberAdd, MemberRemove, NotarySet, Retract, RoleSet};
 use crate::chain::{ClaimBody, ClaimId, GroupId, ObjectHash, Role, TextHash, Transaction};
 use crate::node::engine::{self, Failure, Reply, Task, Written};
 
@@ -97,6 +97,11 @@ impl World {
     pub(super) fn set_role(&mut self, name: Name, group: GroupId, who: Name, role: Role) -> Result<Written, Failure> {
         let set = RoleSet { identity: self.nodes[who].id, role };
         self.write(name, group, vec![Transaction::RoleSet(set)], vec![])
+    }
+
+    pub(super) fn hand_over(&mut self, name: Name, group: GroupId, who: Name) -> Result<Written, Failure> {
+        let set = NotarySet { identity: self.nodes[who].id };
+        self.write(name, group, vec![Transaction::NotarySet(set)], vec![])
     }
 
     pub(super) fn retract(&mut self, name: Name, group: GroupId, claim: ClaimId) -> Result<Written, Failure> {

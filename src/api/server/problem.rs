@@ -123,9 +123,16 @@ impl From<&Refusal> for Problem {
             Refusal::NotYourClaim(_) => ProblemCode::NotTheAuthor,
             Refusal::Task(refusal) => of_task(refusal),
             Refusal::Token(why) => of_tokens(why),
-            Refusal::SameRole(..) | Refusal::Unsupported | Refusal::AlreadyFounded | Refusal::Equivocation(_) => {
-                ProblemCode::Refused
-            }
+            Refusal::SameRole(..)
+            | Refusal::Frozen(_)
+            | Refusal::NotFrozen(_)
+            | Refusal::NotTheSeal(_)
+            | Refusal::NotTheNotary { .. }
+            | Refusal::SameNotary(_)
+            | Refusal::IsNotary(_)
+            | Refusal::Unsupported
+            | Refusal::AlreadyFounded
+            | Refusal::Equivocation(_) => ProblemCode::Refused,
         };
         split(code, &refusal.to_string(), "look at the group with `lbm ctl group show`")
     }
