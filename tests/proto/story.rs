@@ -3,8 +3,8 @@
 //! Shared by the protocol's vectors and by the tests of the decoders.
 
 use lbm::chain::transaction::{
-    Claim, Experience, Genesis, MemberAdd, MemberRemove, Mint, PolicyUpdate, Retract, RoleSet, Secret, Transfer,
-    TreasuryPay,
+    Claim, Experience, Genesis, MemberAdd, MemberRemove, Mint, PolicyUpdate, Retract, RoleSet, Secret, TaskAssign,
+    TaskCancel, TaskComplete, TaskCreate, TaskFail, TaskId, TaskRelease, TaskStart, Transfer, TreasuryPay,
 };
 use lbm::chain::{
     BlockId, Body, ClaimBody, ClaimId, Draft, Frontier, GroupId, ObjectAt, ObjectHash, Payload, Role, TextHash, Tip,
@@ -159,6 +159,52 @@ fn economy(bob: &SecretKey, carol: &SecretKey, worth: &[u8]) -> Vec<Transaction>
     ]
 }
 
+/// Three tasks: one with all that a task can have, one that waits for it and is given to Bob, and one with the least.
+fn tasks(bob: &SecretKey) -> Vec<Transaction> {
+    let least = |id: &str, title: &str| TaskCreate {
+        task: TaskId(id.into()),
+        title: title.into(),
+        description: None,
+        due_ms: None,
+        priority: 0,
+        depends_on: vec![],
+        assignee: None,
+        reward: 0,
+    };
+    let parse = TaskCreate {
+        description: Some("All of them,\n\talso those of last year".into()),
+        due_ms: Some(START_MS + 86_400_000),
+        priority: 9,
+        reward: 20,
+        ..least("logs:parse-1", "Parse the logs")
+    };
+    let report = TaskCreate {
+        depends_on: vec![parse.task.clone()],
+        assignee: Some(bob.identity()),
+        ..least("report", "Write it up")
+    };
+    [parse, report, least("Spare_1.x", "If there is time")].map(Transaction::TaskCreate).into()
+}
+
+/// Bob completes the first, for which he is paid, cannot do the second, and gives the third back before he cancels it.
+fn work(bob: &SecretKey, result: ClaimId) -> Vec<Transaction> {
+    let id = |id: &str| TaskId(id.into());
+    let take = |task| Transaction::TaskAssign(TaskAssign { task, assignee: bob.identity(), lease_ms: 600_000 });
+    let start = |task| Transaction::TaskStart(TaskStart { task, attempt: 1, lease_ms: 1_000 });
+    let (parse, report, spare) = (id("logs:parse-1"), id("report"), id("Spare_1.x"));
+    let result_hash = Some(ObjectHash::of(b"parsed"));
+    vec![
+        take(parse.clone()),
+        start(parse.clone()),
+        Transaction::TaskComplete(TaskComplete { task: parse, attempt: 1, result: Some(result), result_hash }),
+        start(report.clone()),
+        Transaction::TaskFail(TaskFail { task: report, attempt: 1, error_message: Some("no model reads that".into()) }),
+        take(spare.clone()),
+        Transaction::TaskRelease(TaskRelease { task: spare.clone(), attempt: 1 }),
+        Transaction::TaskCancel(TaskCancel { task: spare }),
+    ]
+}
+
 /// Tells the history.
 pub fn story() -> Story {
     let (alice, bob, carol) = (key("alice"), key("bob"), key("carol"));
@@ -197,9 +243,12 @@ pub fn story() -> Story {
     let leave = Transaction::MemberRemove(MemberRemove { identity: carol.identity() });
     let left = by_carol.write("left", group, &[&woven], vec![leave], vec![]);
     let economy = by_alice.write("economy", group, &[&left], economy(&bob, &carol, &worth), vec![worth]);
+    let tasks = by_alice.write("tasks", group, &[], tasks(&bob), vec![]);
+    let work = by_bob.write("work", group, &[&tasks], work(&bob, validated), vec![]);
 
     let group = GroupId::from(founding.block.id());
-    Story { alice, bob, carol, group, blocks: vec![founding, members, knowledge, refused, woven, left, economy] }
+    let blocks = vec![founding, members, knowledge, refused, woven, left, economy, tasks, work];
+    Story { alice, bob, carol, group, blocks }
 }
 
 impl Story {

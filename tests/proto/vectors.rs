@@ -4,12 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use lbm::chain::transaction::{
-    Claim, Experience, Genesis, MemberAdd, MemberRemove, Mint, Retract, RoleSet, Transfer, TreasuryPay,
+    Claim, Experience, Genesis, MemberAdd, MemberRemove, Mint, Retract, RoleSet, TaskAssign, TaskCancel, TaskComplete,
+    TaskCreate, TaskFail, TaskRelease, TaskStart, Transfer, TreasuryPay,
 };
 use lbm::chain::{Body, ClaimBody, Context, GroupId, ObjectHash, OrderKey, Payload, TextHash, Transaction, Unverified};
 use lbm::kv::{Direction, Table};
 use lbm::ledger::account::{self, Totals};
-use lbm::ledger::{Outcome, query};
+use lbm::ledger::{Outcome, query, task};
 use lbm::wire::{Request, Response};
 use serde_json::{Value, json};
 
@@ -62,6 +63,35 @@ fn transaction_json(transaction: &Transaction) -> Value {
         Transaction::Mint(Mint { to, amount }) => json!({"mint": {"to": to, "amount": amount}}),
         Transaction::Transfer(Transfer { to, amount }) => json!({"transfer": {"to": to, "amount": amount}}),
         Transaction::TreasuryPay(TreasuryPay { to, amount }) => json!({"treasury_pay": {"to": to, "amount": amount}}),
+        Transaction::TaskCreate(TaskCreate {
+            task,
+            title,
+            description,
+            due_ms,
+            priority,
+            depends_on,
+            assignee,
+            reward,
+        }) => json!({"task_create": {
+            "task": task, "title": title, "description": description, "due_ms": due_ms, "priority": priority,
+            "depends_on": depends_on, "assignee": assignee, "reward": reward,
+        }}),
+        Transaction::TaskAssign(TaskAssign { task, assignee, lease_ms }) => {
+            json!({"task_assign": {"task": task, "assignee": assignee, "lease_ms": lease_ms}})
+        }
+        Transaction::TaskStart(TaskStart { task, attempt, lease_ms }) => {
+            json!({"task_start": {"task": task, "attempt": attempt, "lease_ms": lease_ms}})
+        }
+        Transaction::TaskComplete(TaskComplete { task, attempt, result, result_hash }) => json!({"task_complete": {
+            "task": task, "attempt": attempt, "result": result, "result_hash": result_hash,
+        }}),
+        Transaction::TaskFail(TaskFail { task, attempt, error_message }) => {
+            json!({"task_fail": {"task": task, "attempt": attempt, "error_message": error_message}})
+        }
+        Transaction::TaskRelease(TaskRelease { task, attempt }) => {
+            json!({"task_release": {"task": task, "attempt": attempt}})
+        }
+        Transaction::TaskCancel(TaskCancel { task }) => json!({"task_cancel": {"task": task}}),
         other => panic!("the history has no {other:?}"),
     }
 }
@@ -215,12 +245,21 @@ fn order_outcomes_and_state() {
     let balances: Vec<_> = [&story.alice, &story.bob, &story.carol]
         .map(|key| json!({"account": key.identity(), "balance": account::account(rows, &key.identity()).unwrap().balance}))
         .into();
+    let tasks = task::query::page(rows, &task::query::Filter::default(), None, 100).unwrap().tasks;
+    let tasks: Vec<_> = tasks
+        .iter()
+        .map(|task| {
+            let (row, id) = (&task.row, &task.id);
+            json!({"task": id, "status": row.status, "assignee": row.assignee, "attempt": row.attempt})
+        })
+        .collect();
     let Totals { supply, treasury, escrow, .. } = account::totals(rows).unwrap();
     let totals = json!({"supply": supply, "treasury": treasury, "escrow": escrow});
     pin(
         "order.json",
         &json!({
             "order": order, "members": members, "balances": balances, "totals": totals,
+            "tasks": tasks,
             "state_hash": hex::encode(state_hash),
         }),
     );

@@ -15,8 +15,9 @@ use crate::api::types::{
 use crate::chain::transaction::{
     TaskAssign, TaskCancel, TaskComplete, TaskCreate, TaskFail, TaskId, TaskRelease, TaskStart,
 };
-use crate::chain::{BlockId, GroupId, Transaction};
-use crate::kv::{KvError, Read};
+use crate::chain::{GroupId, Transaction};
+use crate::kv::Read;
+use crate::ledger::arrange::is_final;
 use crate::ledger::task::query::{self, Filter};
 use crate::ledger::{Refusal, TaskRefusal};
 use crate::limits;
@@ -166,10 +167,6 @@ async fn change(api: &Arc<Api>, group: GroupId, id: TaskId, transaction: Transac
         })
     };
     api.read(read).await.map(Json)
-}
-
-fn is_final(_kv: &dyn Read, _block: &BlockId) -> Result<bool, KvError> {
-    Ok(false)
 }
 
 pub(super) async fn list(

@@ -9,7 +9,7 @@ use crate::chain::transaction::{Claim, Transfer};
 use crate::chain::{Context, ObjectHash, Unverified, Verified, link, rows};
 use crate::kv::{Direction, Table};
 use crate::ledger::state;
-use crate::ledger::tests::{compare, undo_all};
+use crate::ledger::tests::{compare, undo_what_is_open};
 use crate::testing::desk::{genesis, key};
 
 /// All blocks of a desk as it has stored them.
@@ -146,6 +146,10 @@ fn apart(steps: &[Step]) -> Vec<Verified> {
             let heard = blocks(&desks[(at + 1) % 3]);
             assert_eq!(desks[at].ingest(&heard).fault, None);
         }
+        if at == 0 && *kind > 18 {
+            // The founder's desk seals what it has; where that is nothing new, it does not.
+            let _nothing_new = desks[at].seal();
+        }
         // A key is used at one desk, so that nobody equivocates.
         let known = query::row(desks[at].rows(), &id(NAMES[usize::from(*task)])).unwrap();
         let local = [at as u8, at as u8 + 3];
@@ -199,6 +203,6 @@ proptest! {
         prop_assert_eq!(rows::counters(at_once.rows()).unwrap().blocks, blocks.len() as u64);
         compare(at_once.rows(), taken(blocks.chunks(1).collect()).rows());
         compare(at_once.rows(), taken(shuffled.chunks(size).collect()).rows());
-        undo_all(at_once.rows());
+        undo_what_is_open(&blocks, at_once.rows());
     }
 }
