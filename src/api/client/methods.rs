@@ -3,12 +3,12 @@
 use super::{Client, ClientError, EventStream, NoBody};
 use crate::api::routes;
 use crate::api::types::{
-    AddMember, AddPeer, AskBalance, Balance, BulkPublished, Claim, ClaimList, Context, ContextQuery, CreateGroup,
-    Event, ExperienceSubmitted, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupPolicy, GroupStats, Health,
-    JoinEvent, JoinGroup, ListClaims, ListEvents, ListMoves, ListRejected, MemberChanged, MemberList, MoveList,
-    NewClaim, Paid, Payment, PeerAdded, PeerList, PeerRemoved, PolicyChanged, PolicyUpdate, PublishBulk,
-    PublishedClaim, RecentClaims, RejectedList, RetractedClaim, SetRole, Status, SubmitExperience, SyncNow, SyncReport,
-    Thread, Verified,
+    AddMember, AddPeer, AskBalance, Balance, Block, BulkPublished, Claim, ClaimList, Context, ContextQuery,
+    CreateGroup, Event, ExperienceSubmitted, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupPolicy, GroupStats,
+    Health, JoinEvent, JoinGroup, ListClaims, ListEvents, ListMoves, ListRejected, MemberChanged, MemberList, MoveList,
+    NewClaim, NotaryChanged, Paid, Payment, PeerAdded, PeerList, PeerRemoved, PolicyChanged, PolicyUpdate, PublishBulk,
+    PublishedClaim, RecentClaims, RejectedList, RetractedClaim, SetNotary, SetRole, ShowBlock, Status,
+    SubmitExperience, SyncNow, SyncReport, Thread, Unfrozen, Verified,
 };
 use crate::identity::Identity;
 
@@ -109,6 +109,21 @@ impl Client {
     /// [`routes::MEMBER_REMOVE`].
     pub async fn remove_member(&self, group: &str, member: Identity) -> Result<MemberChanged, ClientError> {
         self.ask(&routes::MEMBER_REMOVE, &[group, &member.to_string()], &()).await
+    }
+
+    /// [`routes::MEMBER_UNFREEZE`].
+    pub async fn unfreeze(&self, group: &str, member: Identity) -> Result<Unfrozen, ClientError> {
+        self.ask(&routes::MEMBER_UNFREEZE, &[group, &member.to_string()], &()).await
+    }
+
+    /// [`routes::NOTARY_SET`].
+    pub async fn set_notary(&self, group: &str, to: &SetNotary) -> Result<NotaryChanged, ClientError> {
+        self.tell(&routes::NOTARY_SET, &[group], to).await
+    }
+
+    /// [`routes::BLOCK_SHOW`].
+    pub async fn block(&self, group: &str, block: &str, query: &ShowBlock) -> Result<Block, ClientError> {
+        self.ask(&routes::BLOCK_SHOW, &[group, block], query).await
     }
 
     /// [`routes::CLAIM_PUBLISH`].

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::api::types::{
     AddMember, AddPeer, AskBalance, ContextQuery, CreateGroup, FieldError, JoinGroup, ListClaims, ListEvents,
-    ListMoves, ListRejected, NewClaim, Payment, PolicyUpdate, Problem, PublishBulk, RecentClaims, SetRole,
-    SubmitExperience, SyncNow,
+    ListMoves, ListRejected, NewClaim, Payment, PolicyUpdate, Problem, PublishBulk, RecentClaims, SetNotary, SetRole,
+    ShowBlock, SubmitExperience, SyncNow,
 };
 
 /// A request that knows its bounds.
@@ -49,9 +49,10 @@ checked!(
     Payment,
     PolicyUpdate,
     RecentClaims,
+    ShowBlock,
     SubmitExperience
 );
-bounded_by_type!(AddMember, AskBalance, ListEvents, SetRole, SyncNow);
+bounded_by_type!(AddMember, AskBalance, ListEvents, SetNotary, SetRole, SyncNow);
 
 impl Checked for PublishBulk {
     fn checked(&self) -> Result<(), Problem> {
