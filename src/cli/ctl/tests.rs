@@ -269,11 +269,11 @@ async fn each_command_asks_its_route() {
 
 #[tokio::test]
 async fn each_command_about_tokens_asks_its_route() {
-    let paid = json!({"group_id": HASH, "block_id": HASH, "to": ID, "amount": 5, "fee": 0, "final": false});
+    let paid = json!({"group_id": HASH, "block_id": HASH, "to": ID, "amount": 5, "fee": 0});
     for (line, answer, request, body) in [
         (
             vec!["group", "policy", "--group", "g", "--set", "claim_reward_amount=10", "--set", "listed=false"],
-            with_policy(&json!({"group_id": HASH, "block_id": HASH, "final": false})),
+            with_policy(&json!({"group_id": HASH, "block_id": HASH})),
             "PATCH /api/v1/groups/g/policy",
             json!({"claim_reward_amount": 10, "listed": false}),
         ),
