@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::{Rng, RngExt};
 
 use super::engine::Fresh;
+use super::presence::Presences;
 use crate::chain::{BlockId, Frontier, GroupId, ObjectAt, Tip};
 use crate::identity::Identity;
 use crate::limits;
@@ -101,6 +102,7 @@ pub(super) struct GroupSync {
     outgoing: Vec<std::sync::Arc<Fresh>>,
     announcement: BTreeMap<Identity, Tip>,
     announce_at_ms: Option<u64>,
+    pub(super) presences: Presences,
 }
 
 impl GroupSync {
@@ -114,6 +116,7 @@ impl GroupSync {
             outgoing: Vec::new(),
             announcement: BTreeMap::new(),
             announce_at_ms: None,
+            presences: Presences::default(),
         }
     }
 
@@ -129,7 +132,16 @@ impl GroupSync {
     pub(super) fn set_members(&mut self, members: &[Identity]) -> (BTreeSet<Identity>, BTreeSet<Identity>) {
         let members: BTreeSet<Identity> = members.iter().copied().collect();
         let before = std::mem::replace(&mut self.members, members);
-        (&self.members - &before, &before - &self.members)
+        let gone = &before - &self.members;
+        self.presences.forget(&gone);
+        (&self.members - &before, gone)
+    }
+
+    /// Has a connected peer sent all presence records that are here, if it is a member.
+    pub(super) fn offer_presences(&mut self, peer: Identity, at_ms: u64) {
+        if self.has_member(&peer) {
+            self.presences.owe_all(peer, at_ms);
+        }
     }
 
     /// Whom to ask: members, and anybody while we know none.
@@ -139,10 +151,12 @@ impl GroupSync {
 
     pub(super) fn reset_peer(&mut self, peer: &Identity) {
         self.peers.insert(*peer, PeerSync::default());
+        self.presences.drop_peer(peer);
     }
 
     pub(super) fn drop_peer(&mut self, peer: &Identity) {
         self.peers.remove(peer);
+        self.presences.drop_peer(peer);
         self.abort_session(peer);
     }
 
@@ -216,7 +230,7 @@ impl GroupSync {
             .min();
         let tell = self.peers.iter().filter(|(peer, _)| is_connected(peer) && self.has_member(peer));
         let tell = tell.filter_map(|(_, sync)| sync.tell_at_ms).min();
-        pull.into_iter().chain(tell).chain(self.announce_at_ms).min()
+        pull.into_iter().chain(tell).chain(self.announce_at_ms).chain(self.presences.next_due_ms()).min()
     }
 
     /// A pull has brought everything: the next is due in an interval.

@@ -5,9 +5,9 @@ use crate::api::routes;
 use crate::api::types::{
     AddMember, AddPeer, BulkPublished, Claim, ClaimList, Context, ContextQuery, CreateGroup, Event,
     ExperienceSubmitted, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Health, JoinEvent, JoinGroup,
-    ListClaims, ListEvents, ListRejected, MemberChanged, MemberList, NewClaim, PeerAdded, PeerList, PeerRemoved,
-    PublishBulk, PublishedClaim, RecentClaims, RejectedList, RetractedClaim, SetRole, Status, SubmitExperience,
-    SyncNow, SyncReport, Thread, Verified,
+    ListClaims, ListEvents, ListPresence, ListRejected, MemberChanged, MemberList, NewClaim, PeerAdded, PeerList,
+    PeerRemoved, PresenceList, PresenceSet, PublishBulk, PublishedClaim, RecentClaims, RejectedList, RetractedClaim,
+    SetPresence, SetRole, Status, SubmitExperience, SyncNow, SyncReport, Thread, Verified,
 };
 use crate::identity::Identity;
 
@@ -108,6 +108,16 @@ impl Client {
     /// [`routes::MEMBER_REMOVE`].
     pub async fn remove_member(&self, group: &str, member: Identity) -> Result<MemberChanged, ClientError> {
         self.ask(&routes::MEMBER_REMOVE, &[group, &member.to_string()], &()).await
+    }
+
+    /// [`routes::PRESENCE_SET`].
+    pub async fn set_presence(&self, group: &str, presence: &SetPresence) -> Result<PresenceSet, ClientError> {
+        self.tell(&routes::PRESENCE_SET, &[group], presence).await
+    }
+
+    /// [`routes::PRESENCE_LIST`].
+    pub async fn presence(&self, group: &str, query: &ListPresence) -> Result<PresenceList, ClientError> {
+        self.ask(&routes::PRESENCE_LIST, &[group], query).await
     }
 
     /// [`routes::CLAIM_PUBLISH`].

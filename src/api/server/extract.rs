@@ -6,8 +6,8 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::api::types::{
-    AddMember, AddPeer, ContextQuery, CreateGroup, FieldError, JoinGroup, ListClaims, ListEvents, ListRejected,
-    NewClaim, Problem, PublishBulk, RecentClaims, SetRole, SubmitExperience, SyncNow,
+    AddMember, AddPeer, ContextQuery, CreateGroup, FieldError, JoinGroup, ListClaims, ListEvents, ListPresence,
+    ListRejected, NewClaim, Problem, PublishBulk, RecentClaims, SetPresence, SetRole, SubmitExperience, SyncNow,
 };
 
 /// A request that knows its bounds.
@@ -45,9 +45,10 @@ checked!(
     ListRejected,
     NewClaim,
     RecentClaims,
+    SetPresence,
     SubmitExperience
 );
-bounded_by_type!(AddMember, ListEvents, SetRole, SyncNow);
+bounded_by_type!(AddMember, ListEvents, ListPresence, SetRole, SyncNow);
 
 impl Checked for PublishBulk {
     fn checked(&self) -> Result<(), Problem> {

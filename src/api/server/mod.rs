@@ -15,6 +15,7 @@ mod listing;
 mod member;
 mod node;
 mod peer;
+mod presence;
 mod problem;
 mod resolve;
 mod router;

@@ -12,6 +12,7 @@ mod context;
 mod event;
 mod group;
 mod node;
+mod presence;
 mod problem;
 
 pub use check::FieldError;
@@ -29,6 +30,7 @@ pub use node::{
     AddPeer, Health, HealthCheck, ListRejected, Peer, PeerAdded, PeerList, PeerRemoved, Rejected, RejectedList, Status,
     SyncNow, SyncReport, SyncedGroup,
 };
+pub use presence::{ListPresence, MemberPresence, PresenceList, PresenceSet, PresenceStatus, SetPresence};
 pub use problem::{Problem, ProblemCode};
 
 #[cfg(test)]

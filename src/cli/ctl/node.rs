@@ -195,6 +195,9 @@ fn told(kind: &EventKind) -> String {
             Some(role) => format!("{} is {role} of {}", tail(member_id), short(group_id)),
             None => format!("{} is no member of {} any more", tail(member_id), short(group_id)),
         },
+        EventKind::Presence { group_id, member_id, status, .. } => {
+            format!("{} is {status} in {}", tail(member_id), short(group_id))
+        }
         EventKind::BlockRejected { group_id, block_id, author, reason } => {
             format!("block {} in {} by {} rejected: {reason}", short(block_id), short(group_id), tail(author))
         }
