@@ -180,7 +180,6 @@ impl Machine {
         let mut group = GroupSync::new(opened.frontier, opened.members, self.settings.auto);
         for peer in self.peers.keys() {
             group.pull_at(*peer, now_ms);
-            group.offer_presences(*peer, now_ms);
         }
         self.groups.insert(opened.group, group);
     }
