@@ -11,6 +11,7 @@ pub(crate) mod desk;
 mod evil;
 mod malice;
 mod node;
+mod presence;
 mod random;
 mod stories;
 mod world;
