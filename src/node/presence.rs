@@ -357,3 +357,106 @@ fn notice(record: Verified, before: Option<&Verified>, out: &mut Vec<Output>) {
         out.push(Output::Notice(Notice::Presence(record)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::SecretKey;
+    use crate::presence::{Presence, Status};
+
+    const GROUP: GroupId = GroupId::from_bytes([7; 32]);
+
+    fn key(number: u16) -> SecretKey {
+        let mut seed = [3; 32];
+        seed[..2].copy_from_slice(&number.to_be_bytes());
+        SecretKey::from_seed(&seed)
+    }
+
+    fn record(number: u16, time_ms: u64, filler: usize) -> Verified {
+        let metadata = Some(format!("{{\"a\":\"{}\"}}", "x".repeat(filler)));
+        let presence =
+            Presence { group: GROUP, member: key(number).identity(), status: Status::Idle, metadata, time_ms };
+        presence.sign(&key(number)).unwrap()
+    }
+
+    fn counted(presences: &Presences) -> usize {
+        presences.held.values().map(|held| held.record.bytes().len() + OVERHEAD_BYTES).sum()
+    }
+
+    #[test]
+    fn past_its_bytes_a_group_keeps_its_own_and_the_latest() {
+        let filler = limits::PRESENCE_METADATA_BYTES - 8;
+        let fit = (limits::PRESENCE_GROUP_BYTES / (limits::PRESENCE_METADATA_BYTES + OVERHEAD_BYTES)) as u16;
+        let mut presences = Presences::default();
+        presences.hold(record(0, 1, filler), true);
+        for number in 1..fit + 50 {
+            presences.hold(record(number, 1_000 + u64::from(number), filler), false);
+            assert!(presences.bytes <= limits::PRESENCE_GROUP_BYTES);
+        }
+        assert_eq!(presences.bytes, counted(&presences));
+        let is_held = |presences: &Presences, number: u16| presences.held.contains_key(&key(number).identity());
+        assert!(is_held(&presences, 0) && is_held(&presences, fit + 49) && !is_held(&presences, 1));
+        // One that is older than all there are finds no room, and the reader says so.
+        let mut last = None;
+        let sent = record(fit + 60, 2, filler).to_unverified();
+        let came = presences.receive(&GROUP, sent, |_| true, u64::MAX, &mut last);
+        assert!(matches!(came, Ok((_, Came::NoRoom))) && !is_held(&presences, fit + 60));
+        // What is replaced or forgotten gives its bytes back.
+        presences.hold(record(fit + 49, 9_000, 1), false);
+        assert_eq!(presences.bytes, counted(&presences));
+        let all = presences.held.keys().copied().collect();
+        presences.forget(&all);
+        assert_eq!((presences.bytes, presences.held.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_owed_goes_out_in_bounded_messages_and_the_newest_of_it() {
+        let mut presences = Presences::default();
+        let peer = key(999).identity();
+        for number in 0..600 {
+            presences.hold(record(number, 1, 10), false);
+        }
+        presences.owe_all(peer, 5);
+        assert_eq!(presences.next_due_ms(), Some(5));
+        assert!(presences.take_due(4).is_empty());
+        presences.hold(record(0, 2, 20), false);
+        let (mut now_ms, mut sent, mut messages) = (5, BTreeMap::new(), 0);
+        while let Some(due_ms) = presences.next_due_ms() {
+            assert!(messages == 0 || due_ms == now_ms + limits::PRESENCE_PAUSE_MS);
+            now_ms = due_ms;
+            for (to, members, records) in presences.take_due(now_ms) {
+                assert!(to == peer && members.is_sorted() && members.len() == records.len());
+                assert!(records.len() <= limits::PRESENCE_RECORDS);
+                sent.extend(members.into_iter().zip(records));
+                messages += 1;
+            }
+        }
+        assert_eq!((messages, sent.len()), (3, 600));
+        assert_eq!(sent[&key(0).identity()], record(0, 2, 20).to_unverified());
+    }
+
+    #[test]
+    fn records_are_dated_by_the_clock_and_after_the_last() {
+        use super::super::io::Opened;
+        use super::super::machine::Settings;
+        let mut machine = Machine::new(Settings { sync_interval_ms: 1_000, auto: true, max_drift_ms: 100 });
+        let me = key(1).identity();
+        machine.open_at_start(Opened { group: GROUP, frontier: crate::chain::Frontier::default(), members: vec![me] });
+        let date = |machine: &mut Machine, held_ms: u64, is_ours: bool| {
+            let presences = &mut machine.groups.get_mut(&GROUP).unwrap().presences;
+            presences.hold(record(1, held_ms, 1), is_ours);
+            machine.presence_time_ms(&GROUP, &me, 1_000)
+        };
+        for (held_ms, is_ours, dated) in [
+            (999, true, 1_000),
+            (1_000, true, 1_001),
+            (1_100, true, 1_101),
+            // Nobody has taken this one: the clock was wrong, and is right now.
+            (1_101, true, 1_000),
+            // This one was taken: the clock is wrong now.
+            (9_000, false, 9_001),
+        ] {
+            assert_eq!(date(&mut machine, held_ms, is_ours), dated, "{held_ms} {is_ours}");
+        }
+    }
+}
