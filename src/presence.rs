@@ -1,6 +1,6 @@
 //! Presence: what a member says of itself right now, signed by it and kept outside the chain.
 //!
-//! Owns the record's form, signature and age order. Pure. **Only [`Unverified::verify`] and [`Presence::sign`] make a [`Verified`]
+//! Owns the record's form, signature and age order. Pure. **Only [`Opened::verify`] and [`Presence::sign`] make a [`Verified`]
 //! record**, and what is verified and passed on are the bytes as received. Of two records of one member in one group the newer
 //! one counts: the later `time_ms`, and of equal ones that whose bytes are greater, so that all nodes choose alike.
 

@@ -153,7 +153,7 @@ fn damaged_presences_are_refused_or_the_one_encoding() {
     storm("presences", &good, 60_000, |body| {
         let sent = lbm::presence::Unverified { body: body.to_vec(), signature: [0; 64] };
         let Ok(opened) = sent.open(&story.group) else { return false };
-        assert_eq!(lbm::cbor::encode(opened.claimed()), body, "one value, one encoding");
+        assert_eq!(cbor::encode(opened.claimed()), body, "one value, one encoding");
         let metadata = opened.claimed().metadata.as_deref();
         assert!(metadata.is_none_or(|text| text.len() <= limits::PRESENCE_METADATA_BYTES));
         true

@@ -16,7 +16,7 @@ use super::machine::{Errand, Machine};
 use crate::chain::GroupId;
 use crate::identity::Identity;
 use crate::limits;
-use crate::presence::{Invalid, Unverified, Verified};
+use crate::presence::{Invalid, Presence, Unverified, Verified};
 use crate::wire::{self, Refused, Request, Response};
 
 /// What a record takes in memory besides its bytes: signature, keys, and what holds them.
@@ -75,8 +75,8 @@ pub(super) struct Presences {
 
 /// What a peer's record came to.
 enum Came {
-    /// It is held now.
-    New(Verified, Option<Verified>),
+    /// It is held now; whether it says something else than the one before.
+    New(bool),
     /// It is held already.
     Same,
     /// A newer one is held.
@@ -119,9 +119,13 @@ impl Presences {
         }
     }
 
-    /// Holds a record, and makes room for it at the cost of those dated earliest; gives the one before it.
-    fn hold(&mut self, record: Verified, is_ours: bool) -> Option<Verified> {
-        let member = record.presence().member;
+    /// Holds a record, and makes room for it at the cost of those dated earliest; tells whether it says something else than the one
+    /// before, and is no mere sign of life.
+    fn hold(&mut self, record: Verified, is_ours: bool) -> bool {
+        let Presence { member, status, metadata, .. } = record.presence();
+        let member = *member;
+        let before = self.held.get(&member).map(|held| held.record.presence());
+        let is_change = before.is_none_or(|before| (before.status, &before.metadata) != (*status, metadata));
         self.bytes += record.bytes().len() + OVERHEAD_BYTES;
         let before = self.held.insert(member, Held { record, is_ours });
         if let Some(before) = &before {
@@ -133,7 +137,7 @@ impl Presences {
             let Some(earliest) = earliest else { break };
             self.remove(&earliest);
         }
-        before.map(|held| held.record)
+        is_change
     }
 
     /// Judges a record that a peer has sent.
@@ -161,9 +165,8 @@ impl Presences {
         if time_ms > latest_ms && !self.own.contains(&member) {
             return Ok((member, Came::Early(time_ms - latest_ms)));
         }
-        let record = opened.verify()?;
-        let before = self.hold(record.clone(), false);
-        Ok((member, if self.held.contains_key(&member) { Came::New(record, before) } else { Came::NoRoom }))
+        let is_change = self.hold(opened.verify()?, false);
+        Ok((member, if self.held.contains_key(&member) { Came::New(is_change) } else { Came::NoRoom }))
     }
 
     /// What is to be sent now: to whom, whose records, and these.
@@ -237,12 +240,13 @@ impl Machine {
         let (group, member) = (record.presence().group, record.presence().member);
         let Some(sync) = self.groups.get_mut(&group).filter(|group| group.has_member(&member)) else { return };
         sync.presences.own.insert(member);
-        let before = sync.presences.hold(record.clone(), true);
+        if sync.presences.hold(record.clone(), true) {
+            out.push(Output::Notice(Notice::Presence(record)));
+        }
         let members: Vec<Identity> = self.peers.keys().filter(|peer| sync.has_member(peer)).copied().collect();
         for peer in members {
             sync.presences.links.entry(peer).or_default().owe(member, now_ms);
         }
-        notice(record, before.as_ref(), out);
     }
 
     /// A member sends records. `now_ms` is the machine's clock, `clock_ms` the world's.
@@ -261,12 +265,13 @@ impl Machine {
         let (mut last, mut strangers, mut fault) = (None, false, false);
         for sent in sent.records {
             match presences.receive(&group, sent, |member| sync.has_member(member), latest_ms, &mut last) {
-                Ok((member, Came::New(record, before))) => {
+                Ok((member, Came::New(is_change))) => {
                     let lacks = |other: &&Identity| sync.has_member(other) && **other != peer && **other != member;
                     let others = self.peers.keys().filter(lacks).copied().collect();
                     relay(&mut presences, now_ms, rng, member, others);
                     presences.links.entry(peer).or_default().owed.remove(&member);
-                    notice(record, before.as_ref(), out);
+                    let held = presences.held.get(&member).filter(|_| is_change);
+                    out.extend(held.map(|held| Output::Notice(Notice::Presence(held.record.clone()))));
                 }
                 Ok((member, Came::Same)) => {
                     presences.links.entry(peer).or_default().owed.remove(&member);
@@ -350,19 +355,11 @@ fn relay(presences: &mut Presences, now_ms: u64, rng: &mut impl Rng, member: Ide
     }
 }
 
-/// Tells who watches, unless it is only a sign of life.
-fn notice(record: Verified, before: Option<&Verified>, out: &mut Vec<Output>) {
-    let says = |record: &Verified| (record.presence().status, record.presence().metadata.clone());
-    if before.is_none_or(|before| says(before) != says(&record)) {
-        out.push(Output::Notice(Notice::Presence(record)));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::identity::SecretKey;
-    use crate::presence::{Presence, Status};
+    use crate::presence::Status;
 
     const GROUP: GroupId = GroupId::from_bytes([7; 32]);
 
