@@ -145,6 +145,12 @@ impl<'a> Overlay<'a> {
         Self { base, changes: Changes::default() }
     }
 
+    /// The rows beneath the changes.
+    #[must_use]
+    pub const fn base(&self) -> &'a dyn Read {
+        self.base
+    }
+
     /// Sets a row.
     pub fn put(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
         self.changes.table_mut(table).insert(key, Some(value));

@@ -63,6 +63,23 @@ pub const BULK_FILE_BYTES: u64 = 512 * 1024 * 1024;
 /// One line of a bulk file, bytes: the largest claim with each byte escaped.
 pub const BULK_LINE_BYTES: usize = 6 * (CLAIM_TEXT_BYTES + TITLE_BYTES + TAGS * (TAG_BYTES + 4)) + 1024;
 
+/// Id of a task, of `[A-Za-z0-9._:-]`, bytes: people type it.
+pub const TASK_ID_BYTES: usize = 64;
+/// Description of a task, UTF-8 bytes. What is longer is a claim.
+pub const TASK_DESCRIPTION_BYTES: usize = 4 * 1024;
+/// The greatest priority of a task.
+pub const TASK_PRIORITY: u8 = 9;
+/// Tasks that one task may depend on.
+pub const TASK_DEPENDENCIES: usize = 32;
+/// A lease of a task, milliseconds: the shortest that survives a pause of a machine, and the longest that a lost worker may block.
+pub const TASK_LEASE_MS: core::ops::RangeInclusive<u64> = 1_000..=30 * 24 * 3_600_000;
+/// Why a task failed, UTF-8 bytes.
+pub const ERROR_MESSAGE_BYTES: usize = 1024;
+/// The most tokens of anything: amounts fit a signed 64-bit integer of whoever reads them.
+pub const AMOUNT_MAX: u64 = i64::MAX as u64;
+/// The greatest fee of a transfer, basis points: half of what arrives.
+pub const TRANSFER_FEE_BPS: u64 = 5_000;
+
 // ---- retrieval ------------------------------------------------------------------------------------------------
 
 /// One term of the index, UTF-8 bytes. Longer words and identifiers are known by their first bytes.
@@ -84,6 +101,10 @@ pub const CONTEXT_BUDGET_TOKENS: usize = 128;
 pub const BLOCK_BYTES: usize = 1024 * 1024;
 /// Transactions of one block.
 pub const BLOCK_TRANSACTIONS: usize = 100;
+/// How long what nobody waits for stays open before the notary seals it, milliseconds: one seal for all that comes meanwhile.
+pub const SEAL_INTERVAL_MS: u64 = 2_000;
+/// The greatest number of a seal: one a millisecond for as long as there are clocks.
+pub const EPOCH_MAX: u64 = 1 << 53;
 /// Parents of one block besides its author's previous one. Heads beyond it are woven in by the next block.
 pub const BLOCK_PARENTS: usize = 64;
 /// One object (claim body, experience), bytes: the largest of them and its envelope.

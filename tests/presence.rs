@@ -173,7 +173,10 @@ fn what_is_wrong_is_refused_with_what_to_do() {
 async fn a_thousand_heartbeats_are_no_block_and_no_byte() {
     let (alice, bob, group) = pair("heartbeats");
     alice.publish(&group, "something");
-    wait_until(PATIENCE, "bob has it", || bob.blocks(&group) == alice.blocks(&group));
+    wait_until(PATIENCE, "all is sealed, and bob has it", || {
+        let shown = bob.ctl(&["group", "show", &group]).done();
+        shown["blocks"] == shown["final_blocks"] && bob.blocks(&group) == alice.blocks(&group)
+    });
     let stored = |daemon: &Daemon| std::fs::metadata(daemon.data.join("lbm.redb")).unwrap().len();
     let before = (alice.blocks(&group), stored(&alice), stored(&bob));
     let (client, other) = (Client::new(&alice.data), Client::new(&bob.data));

@@ -397,7 +397,7 @@ async fn members_who_break_the_rules_are_sent_away_and_change_nothing() {
     })
     .await;
     misbehaves(next(), &alice, &name, group, "a claim of a size that none has", |author| {
-        let claim = Claim { object: ObjectHash::of(b"x"), size: u32::MAX, parent: None };
+        let claim = Claim { object: ObjectHash::of(b"x"), size: u32::MAX, parent: None, rewarded: None };
         one(author.sign(&Body { payload: Payload::Plain(vec![Transaction::Claim(claim)]), ..author.body() }))
     })
     .await;
@@ -464,7 +464,12 @@ async fn what_the_ledger_refuses_is_kept_listed_and_nobodys_fault() {
     assert!(!is_sent_away(&alice, &id));
     // And a proper claim of hers is one.
     let words = ClaimBody::new(None, "honest after all".into(), &[]).unwrap().encode();
-    let claim = Claim { object: ObjectHash::of(&words), size: u32::try_from(words.len()).unwrap(), parent: None };
+    let claim = Claim {
+        object: ObjectHash::of(&words),
+        size: u32::try_from(words.len()).unwrap(),
+        parent: None,
+        rewarded: None,
+    };
     let draft = Draft::new(Body { payload: Payload::Plain(vec![Transaction::Claim(claim)]), ..author.body() }).unwrap();
     let block = draft.sign(&eve.key).to_unverified();
     let push = Push { group, blocks: vec![block], objects: vec![ByteBuf::from(words)] };

@@ -94,6 +94,10 @@ impl Body {
         if transactions.iter().skip(1).any(|transaction| matches!(transaction, Transaction::Genesis(_))) {
             return Err(Invalid::Genesis);
         }
+        if transactions.len() > 1 && transactions.iter().any(|transaction| matches!(transaction, Transaction::Seal(_)))
+        {
+            return Err(Invalid::SealInCompany);
+        }
         if (self.seq == 0) != self.prev.is_none() || (!founds && self.height == 0) {
             return Err(Invalid::Line);
         }
@@ -129,6 +133,9 @@ pub enum Invalid {
     /// A genesis that is not alone at the start, or a first block without one.
     #[error("only a group's first block founds it, and it has no group, no parent, and number and height 0")]
     Genesis,
+    /// A seal beside other transactions.
+    #[error("a seal stands in its block alone")]
+    SealInCompany,
     /// Number, previous block and height that contradict one another.
     #[error("the block's number, previous block and height contradict one another")]
     Line,

@@ -1,6 +1,6 @@
 //! The words of a claim: the object that a claim transaction names.
 
-use super::transaction::{CLAIM_BODY_BYTES, FormError};
+use super::transaction::{CLAIM_BODY_BYTES, FormError, text};
 use crate::cbor::{self, DecodeError, cbor_array};
 use crate::limits;
 
@@ -81,17 +81,6 @@ impl ClaimBody {
         body.check()?;
         Ok(body)
     }
-}
-
-/// Text for people: not empty, within its limit, and without control characters that could play tricks on a terminal.
-fn text(field: &'static str, text: &str, max: usize) -> Result<(), FormError> {
-    if text.trim().is_empty() || text.len() > max {
-        return Err(FormError::Length { field, got: if text.len() > max { text.len() } else { 0 }, max });
-    }
-    if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t' | '\r')) {
-        return Err(FormError::Characters { field, allowed: "of printable text, line breaks and tabs" });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -119,6 +119,12 @@ hash_id!(
     "claim hash"
 );
 
+hash_id!(
+    /// A text: alike for texts that differ in white space and capitals only.
+    TextHash,
+    "text hash"
+);
+
 impl BlockId {
     /// The id of a block's body.
     #[must_use]
@@ -139,6 +145,19 @@ impl ObjectHash {
     #[must_use]
     pub fn of(object: &[u8]) -> Self {
         Self(*blake3::hash(object).as_bytes())
+    }
+}
+
+impl TextHash {
+    /// The hash of a text.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("lbm text hash 1");
+        for word in text.split_whitespace() {
+            hasher.update(word.to_lowercase().as_bytes());
+            hasher.update(b" ");
+        }
+        Self(*hasher.finalize().as_bytes())
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::block::{Draft, Invalid, Payload, Verified};
 use super::ids::{BlockId, GroupId};
-use super::order::OrderKey;
+use super::order::{FOUNDING_EPOCH, OPEN_EPOCH, OrderKey};
 use super::rows::{self, Head, LineKey, Placed, Tip};
 use super::{Body, Transaction};
 use crate::identity::Identity;
@@ -37,9 +37,10 @@ pub trait Block {
         LineKey::new(&self.body().author, self.body().seq, &self.id())
     }
 
-    /// Its place in the order while no seal covers it.
+    /// Its place in the order while no seal covers it: a group's founding is sealed by itself.
     fn order_key(&self) -> OrderKey {
-        OrderKey::open(self.body().height, self.id())
+        let epoch = if self.body().group.is_none() { FOUNDING_EPOCH } else { OPEN_EPOCH };
+        OrderKey { epoch, height: self.body().height, id: self.id() }
     }
 }
 

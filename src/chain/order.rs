@@ -5,6 +5,8 @@
 
 use super::ids::BlockId;
 
+/// The epoch of a group's founding block, which is final from the beginning.
+pub const FOUNDING_EPOCH: u64 = 0;
 /// The epoch of what no seal covers: behind all sealed ones.
 pub const OPEN_EPOCH: u64 = u64::MAX;
 
@@ -27,6 +29,12 @@ impl OrderKey {
     #[must_use]
     pub const fn open(height: u64, id: BlockId) -> Self {
         Self { epoch: OPEN_EPOCH, height, id }
+    }
+
+    /// Its place once the seal with this number covers it.
+    #[must_use]
+    pub const fn sealed(self, epoch: u64) -> Self {
+        Self { epoch, ..self }
     }
 
     /// Big-endian, so that they sort as the keys do.

@@ -48,6 +48,8 @@ cbor_array! {
         pub bytes: u64,
         /// The greatest height.
         pub height: u64,
+        /// Blocks that a seal covers.
+        pub sealed: u64,
     }
 
     /// A block that nothing builds on yet.
@@ -117,6 +119,14 @@ impl Wanted {
     }
 }
 
+impl Counters {
+    /// Blocks that no seal covers.
+    #[must_use]
+    pub const fn open(&self) -> u64 {
+        self.blocks.saturating_sub(self.sealed)
+    }
+}
+
 /// What linking needs to know of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placed {
@@ -128,6 +138,14 @@ pub struct Placed {
     pub height: u64,
     /// Its time, milliseconds since 1970 UTC.
     pub time_ms: u64,
+}
+
+impl Placed {
+    /// Where the block with this id lies in `Line`.
+    #[must_use]
+    pub fn line_key(&self, id: &BlockId) -> LineKey {
+        LineKey::new(&self.author, self.seq, id)
+    }
 }
 
 /// Where a block lies in `Line`.

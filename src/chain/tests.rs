@@ -15,7 +15,7 @@ use crate::limits;
 use crate::testing::desk::{Desk, NOW_MS, block, genesis, key, who, words};
 
 fn claim(number: u8) -> Transaction {
-    Transaction::Claim(Claim { object: ObjectHash::of(&[number]), size: 1, parent: None })
+    Transaction::Claim(Claim { object: ObjectHash::of(&[number]), size: 1, parent: None, rewarded: None })
 }
 
 fn context() -> Context {

@@ -1,20 +1,19 @@
-//! The fold: blocks in order become state, and where one lands early, those behind it are undone and applied again.
+//! The fold: one block at its place in the order becomes changed state, or is refused with a reason.
 //!
-//! Table `Order`: key [`OrderKey`] (48 bytes), value [`OrderRow`]. **The state is a function of the set of blocks**: in whatever
-//! sequence they came, the rows of `State` are the same to the byte. Every block stays, applied or refused, and is tried
-//! again whenever the order before it changes.
+//! Table `Order`: key [`OrderKey`] (48 bytes), value [`OrderRow`]. Where blocks stand, and when they are tried again, is decided in
+//! [`super::arrange`].
 
 use std::ops::{Bound, ControlFlow};
 
 use serde_bytes::ByteBuf;
 
 use super::outcome::{Outcome, Refusal};
-use super::state::{self, Kept, Scratch, Undo};
-use super::{knowledge, membership};
+use super::state::{self, Frozen, Kept, Scratch, Undo};
+use super::{knowledge, membership, notary, task, token};
 use crate::cbor::cbor_array;
 use crate::chain::link::Block;
-use crate::chain::rows::{self, parse_row, write_row};
-use crate::chain::{BlockId, Body, LineKey, Linked, OrderKey, Tip, Transaction};
+use crate::chain::rows::{self, write_row};
+use crate::chain::{BlockId, Body, LineKey, OPEN_EPOCH, OrderKey, Tip, Transaction};
 use crate::identity::Identity;
 use crate::kv::{Direction, KvError, Overlay, Read, Table};
 
@@ -39,8 +38,12 @@ pub struct Site {
     pub block: BlockId,
     /// The block's number in the author's line.
     pub seq: u64,
+    /// The block's height.
+    pub height: u64,
     /// The block's time, milliseconds since 1970 UTC.
     pub time_ms: u64,
+    /// The number of the seal that the block is, where it is the one that counts.
+    pub seals: Option<u64>,
 }
 
 /// A transaction does not apply, or the store failed while it was tried.
@@ -74,20 +77,27 @@ pub struct Change {
     pub after: Outcome,
     /// Whether it changes who is a member.
     pub membership: bool,
+    /// Whether somebody waits for it to be final.
+    pub urgent: bool,
 }
 
 /// Tries a block on the state as it is: what it would change, and what would become of it. Nothing is written.
 ///
+/// `seals` is the number of the seal that the block is, where it is the one that counts.
+///
 /// # Errors
 /// [`KvError`] where the store fails.
-pub fn judge(kv: &Overlay<'_>, block: BlockId, body: &Body) -> Result<(Kept, Outcome), KvError> {
-    let site = Site { author: body.author, block, seq: body.seq, time_ms: body.time_ms };
-    let line = state::line_key(&body.author);
+pub fn judge(kv: &Overlay<'_>, block: BlockId, body: &Body, seals: Option<u64>) -> Result<(Kept, Outcome), KvError> {
+    let Body { author, seq, height, time_ms, prev, .. } = *body;
+    let site = Site { author, block, seq, height, time_ms, seals };
+    let line = state::line_key(&author);
     let head: Option<Tip> = rows::read_row(kv, Table::State, &line)?;
-    if head.map(|head| head.id) != body.prev {
-        return Ok((Scratch::new(kv).keep(), Outcome::Refused(0, Refusal::Equivocation(body.author))));
-    }
     let mut scratch = Scratch::new(kv);
+    // A seal counts on whatever branch of its author's line it stands: the line goes on from there.
+    if head.map(|head| head.id) != prev && seals.is_none() {
+        disown(&mut scratch, &site, prev)?;
+        return Ok((scratch.keep(), Outcome::Refused(0, Refusal::Equivocation(author))));
+    }
     let mut outcome = Outcome::Applied;
     for (index, transaction) in (0..).zip(body.transactions()) {
         match apply(&mut scratch, &site, index, transaction) {
@@ -100,8 +110,22 @@ pub fn judge(kv: &Overlay<'_>, block: BlockId, body: &Body) -> Result<(Kept, Out
             }
         }
     }
-    scratch.put(line, &Tip { seq: body.seq, id: block });
+    scratch.put(line, &Tip { seq, id: block });
     Ok((scratch.keep(), outcome))
+}
+
+/// Notes a block on a branch that does not count. The first of such a branch is proof against its author, who may not spend from
+/// here on; those that follow it prove nothing new.
+fn disown(scratch: &mut Scratch<'_, '_>, site: &Site, prev: Option<BlockId>) -> Result<(), KvError> {
+    let goes_on = match prev {
+        Some(prev) => scratch.is_marked(&state::dead_key(&prev))?,
+        None => false,
+    };
+    if !goes_on {
+        scratch.put(state::frozen_key(&site.author), &Frozen { block: site.block, seq: site.seq });
+    }
+    scratch.mark(state::dead_key(&site.block));
+    Ok(())
 }
 
 fn apply(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, transaction: &Transaction) -> Result<(), Refused> {
@@ -110,6 +134,20 @@ fn apply(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, transaction: &T
         Transaction::MemberAdd(add) => membership::add(scratch, site, add),
         Transaction::MemberRemove(remove) => membership::remove(scratch, site, remove),
         Transaction::RoleSet(set) => membership::set_role(scratch, site, set),
+        Transaction::Seal(seal) => notary::seal(scratch, site, seal),
+        Transaction::NotarySet(set) => notary::set(scratch, site, set),
+        Transaction::Unfreeze(unfreeze) => notary::unfreeze(scratch, site, unfreeze),
+        Transaction::PolicyUpdate(update) => token::update_policy(scratch, site, update),
+        Transaction::Mint(mint) => token::mint(scratch, site, index, mint),
+        Transaction::Transfer(transfer) => token::transfer(scratch, site, index, transfer),
+        Transaction::TreasuryPay(pay) => token::pay(scratch, site, index, pay),
+        Transaction::TaskCreate(create) => task::create(scratch, site, index, create),
+        Transaction::TaskAssign(assign) => task::assign(scratch, site, assign),
+        Transaction::TaskStart(start) => task::start(scratch, site, start),
+        Transaction::TaskComplete(complete) => task::complete(scratch, site, index, complete),
+        Transaction::TaskFail(fail) => task::fail(scratch, site, index, fail),
+        Transaction::TaskRelease(release) => task::release(scratch, site, release),
+        Transaction::TaskCancel(cancel) => task::cancel(scratch, site, index, cancel),
         Transaction::Claim(claim) => knowledge::claim(scratch, site, index, claim),
         Transaction::Retract(retract) => knowledge::retract(scratch, site, retract),
         Transaction::Experience(experience) => knowledge::experience(scratch, site, index, experience),
@@ -129,7 +167,7 @@ pub fn last(kv: &dyn Read) -> Result<Option<OrderKey>, KvError> {
     Ok(last)
 }
 
-/// Writes a block that was judged on the present state at the end of the order.
+/// Writes a block that was judged on the present state at the end of the order, which no seal covers.
 ///
 /// # Errors
 /// [`KvError`] where the store fails.
@@ -138,62 +176,41 @@ pub fn append<B: Block>(kv: &mut Overlay<'_>, block: &B, judged: (Kept, Outcome)
     place.write(kv, block.body(), judged)
 }
 
-/// Inserts linked blocks, already stored, at their places: undoes what stands behind the first of them, and applies all again.
-///
-/// Costs one undo and one application for each block behind the earliest new one, whatever the number of new ones.
-///
-/// # Errors
-/// [`KvError`] where the store fails.
-pub fn insert<B: Block>(kv: &mut Overlay<'_>, blocks: &[Linked<B>]) -> Result<Vec<Change>, KvError> {
-    let mut places: Vec<(Place, Option<&Body>)> = blocks
-        .iter()
-        .map(Linked::block)
-        .map(|block| (Place { key: block.order_key(), line: block.line_key(), before: None }, Some(block.body())))
-        .collect();
-    let Some(first) = places.iter().map(|(place, _)| place.key).min() else { return Ok(Vec::new()) };
-    places.extend(undo_behind(kv, first)?.into_iter().map(|place| (place, None)));
-    places.sort_by_key(|(place, _)| place.key);
-    let mut changes = Vec::with_capacity(places.len());
-    for (place, body) in places {
-        let stored;
-        let body = match body {
-            Some(body) => body,
-            None => {
-                stored = rows::body(kv, &place.line)?;
-                &stored
-            }
-        };
-        let judged = judge(kv, place.key.id, body)?;
-        changes.push(place.write(kv, body, judged)?);
-    }
-    changes.retain(|change| change.before.as_ref() != Some(&change.after));
-    Ok(changes)
-}
-
 /// A block's place in the order, and what had become of it there.
-struct Place {
-    key: OrderKey,
-    line: LineKey,
-    before: Option<Outcome>,
+pub(super) struct Place {
+    pub(super) key: OrderKey,
+    pub(super) line: LineKey,
+    pub(super) before: Option<Outcome>,
 }
 
 impl Place {
-    fn write(self, kv: &mut Overlay<'_>, body: &Body, (kept, after): (Kept, Outcome)) -> Result<Change, KvError> {
-        let undo = kept.apply(kv)?;
-        let row =
-            OrderRow { line: ByteBuf::from(self.line.as_bytes().to_vec()), outcome: after.clone(), undo: Some(undo) };
+    /// Writes a judged block there: with what takes it back, where no seal covers it.
+    pub(super) fn write(
+        self,
+        kv: &mut Overlay<'_>,
+        body: &Body,
+        (kept, after): (Kept, Outcome),
+    ) -> Result<Change, KvError> {
+        let undo = if self.key.epoch == OPEN_EPOCH {
+            Some(kept.apply(kv)?)
+        } else {
+            kept.write(kv);
+            None
+        };
+        let row = OrderRow { line: ByteBuf::from(self.line.as_bytes().to_vec()), outcome: after.clone(), undo };
         write_row(kv, Table::Order, self.key.to_bytes(), &row);
         count(kv, body, self.before.as_ref(), &after)?;
-        let membership = body.transactions().iter().any(|transaction| {
-            matches!(
-                transaction,
-                Transaction::Genesis(_)
-                    | Transaction::MemberAdd(_)
-                    | Transaction::MemberRemove(_)
-                    | Transaction::RoleSet(_)
-            )
-        });
-        Ok(Change { block: self.key.id, line: self.line, author: body.author, before: self.before, after, membership })
+        let membership = body.transactions().iter().any(Transaction::is_of_membership);
+        let urgent = body.transactions().iter().any(Transaction::is_urgent);
+        Ok(Change {
+            block: self.key.id,
+            line: self.line,
+            author: body.author,
+            before: self.before,
+            after,
+            membership,
+            urgent,
+        })
     }
 }
 
@@ -226,31 +243,4 @@ fn count(kv: &mut Overlay<'_>, body: &Body, before: Option<&Outcome>, after: &Ou
     }
     rows::set_counters(kv, &counters);
     Ok(())
-}
-
-/// Takes back, last first, what stands behind `first`.
-fn undo_behind(kv: &mut Overlay<'_>, first: OrderKey) -> Result<Vec<Place>, KvError> {
-    let mut behind = Vec::new();
-    let mut failed = Ok(());
-    let from = first.to_bytes();
-    let range = (Bound::Excluded(from.as_slice()), Bound::Unbounded);
-    kv.scan(Table::Order, range, Direction::Down, &mut |key, value| {
-        match (OrderKey::from_bytes(key), parse_row::<OrderRow>(Table::Order, key, value)) {
-            (Some(key), Ok(row)) => behind.push((key, row)),
-            _ => {
-                failed = Err(KvError::damaged(Table::Order, key));
-                return ControlFlow::Break(());
-            }
-        }
-        ControlFlow::Continue(())
-    })?;
-    failed?;
-    let mut places = Vec::with_capacity(behind.len());
-    for (key, row) in behind {
-        let damaged = || KvError::damaged(Table::Order, &key.to_bytes());
-        state::revert(kv, row.undo.ok_or_else(damaged)?);
-        let line = LineKey::from_bytes(&row.line).ok_or_else(damaged)?;
-        places.push(Place { key, line, before: Some(row.outcome) });
-    }
-    Ok(places)
 }

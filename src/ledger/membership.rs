@@ -3,10 +3,11 @@
 //! **A group always has an admin**, and a viewer never writes.
 
 use super::fold::{Refused, Site, refuse};
+use super::notary;
 use super::outcome::Refusal;
 use super::state::{self, Group, Member, Scratch};
-use crate::chain::Role;
 use crate::chain::transaction::{Genesis, MemberAdd, MemberRemove, RoleSet};
+use crate::chain::{FOUNDING_EPOCH, Role};
 use crate::identity::Identity;
 use crate::limits;
 
@@ -39,6 +40,7 @@ pub(super) fn genesis(scratch: &mut Scratch<'_, '_>, site: &Site, genesis: &Gene
     scratch.put(state::GROUP.to_vec(), &group);
     let creator = Member { role: Role::Admin, since_ms: site.time_ms, added_by: site.author };
     scratch.put(state::member_key(&site.author), &creator);
+    notary::mark_sealed(scratch, site, FOUNDING_EPOCH, site.author);
     Ok(())
 }
 
@@ -65,6 +67,7 @@ pub(super) fn remove(scratch: &mut Scratch<'_, '_>, site: &Site, remove: &Member
     let (key, member) = existing(scratch, &remove.identity)?;
     let mut group: Group = scratch.expect(state::GROUP)?;
     leave_an_admin(&mut group, &remove.identity, member.role, None)?;
+    notary::require_not_notary(scratch, &group, &remove.identity)?;
     group.members -= 1;
     scratch.put(state::GROUP.to_vec(), &group);
     scratch.remove(key);
@@ -79,6 +82,7 @@ pub(super) fn set_role(scratch: &mut Scratch<'_, '_>, site: &Site, set: &RoleSet
     }
     let mut group: Group = scratch.expect(state::GROUP)?;
     leave_an_admin(&mut group, &set.identity, member.role, Some(set.role))?;
+    notary::require_not_notary(scratch, &group, &set.identity)?;
     scratch.put(state::GROUP.to_vec(), &group);
     scratch.put(key, &Member { role: set.role, ..member });
     Ok(())

@@ -4,12 +4,16 @@
 //! kept, what is not allowed at its place. Pure over [`crate::kv`]. **A block applies as a whole or not at all; the state is a
 //! function of the set of blocks alone.**
 
+pub mod arrange;
 pub mod fold;
 mod knowledge;
 mod membership;
+mod notary;
 mod outcome;
 pub mod query;
 pub mod state;
+pub mod task;
+pub mod token;
 pub mod verify;
 
 pub use fold::{Change, OrderRow};

@@ -63,6 +63,38 @@ pub enum Refusal {
     /// The claim is somebody else's.
     #[error("the claim {0} is not yours: only its author or an admin may retract it")]
     NotYourClaim(ClaimId),
+    /// The identity has signed two blocks with one number, and may not spend until an admin lifts it.
+    #[error(
+        "{0} has signed two different blocks with one number and may not spend: another admin may lift it \
+         (`lbm ctl group unfreeze`)"
+    )]
+    Frozen(Identity),
+    /// There is nothing to lift.
+    #[error("{0} is not frozen: there is nothing to lift")]
+    NotFrozen(Identity),
+    /// A seal that does not count: of another than the notary, or not on the seal before it.
+    #[error("the seal with number {0} does not count: only the notary seals, and only on the seal before")]
+    NotTheSeal(u64),
+    /// Only the notary hands the right to seal over.
+    #[error("{author} is not the notary of the group: {notary} is, and only it can hand over")]
+    NotTheNotary {
+        /// Who tried.
+        author: Identity,
+        /// Who could.
+        notary: Identity,
+    },
+    /// It is the notary already.
+    #[error("{0} is the notary already")]
+    SameNotary(Identity),
+    /// The member seals, and the group would never be final again without it.
+    #[error(
+        "{0} is the group's notary, without whom nothing becomes final: let it hand over first \
+         (`lbm ctl group set-notary`), and wait for the seal"
+    )]
+    IsNotary(Identity),
+    /// This node does not know the rules of the transaction.
+    #[error("this version of lbm does not know the rules of the transaction")]
+    Unsupported,
     /// A group is founded once.
     #[error("the group is already founded")]
     AlreadyFounded,
@@ -90,6 +122,13 @@ impl Refusal {
             Self::NoSuchClaim(_) => "no_such_claim",
             Self::AlreadyRetracted(_) => "already_retracted",
             Self::NotYourClaim(_) => "not_your_claim",
+            Self::Frozen(_) => "frozen",
+            Self::NotFrozen(_) => "not_frozen",
+            Self::NotTheSeal(_) => "not_the_seal",
+            Self::NotTheNotary { .. } => "not_the_notary",
+            Self::SameNotary(_) => "same_notary",
+            Self::IsNotary(_) => "is_notary",
+            Self::Unsupported => "unsupported",
             Self::AlreadyFounded => "already_founded",
             Self::Equivocation(_) => "equivocation",
         }

@@ -8,7 +8,7 @@ use super::fold::OrderRow;
 use super::outcome::{Outcome, Refusal};
 use super::state::{self, ClaimRow, Member};
 use crate::chain::rows::{self, parse_row};
-use crate::chain::{BlockId, ClaimBody, ClaimId, LineKey, OPEN_EPOCH, OrderKey, Transaction};
+use crate::chain::{BlockId, ClaimBody, ClaimId, LineKey, OrderKey, Transaction};
 use crate::identity::Identity;
 use crate::kv::{Direction, KvError, Range, Read, Table};
 
@@ -235,20 +235,6 @@ pub fn last_claims(kv: &dyn Read, at_most: usize) -> Result<Vec<(ClaimId, ClaimR
 
 fn line_of(place: &OrderKey, line: &[u8]) -> Result<LineKey, KvError> {
     LineKey::from_bytes(line).ok_or_else(|| KvError::damaged(Table::Order, &place.to_bytes()))
-}
-
-/// How many blocks a seal covers.
-///
-/// # Errors
-/// [`KvError`] where the store fails.
-pub fn final_blocks(kv: &dyn Read) -> Result<u64, KvError> {
-    let open = OPEN_EPOCH.to_be_bytes();
-    let mut count = 0;
-    kv.scan(Table::Order, (Bound::Unbounded, Bound::Excluded(&open[..])), Direction::Up, &mut |_, _| {
-        count += 1;
-        ControlFlow::Continue(())
-    })?;
-    Ok(count)
 }
 
 /// Visits the whole order.

@@ -10,6 +10,10 @@
 //! | `c` ‖ claim id (32) | [`ClaimRow`] |
 //! | `k` ‖ parent claim id (32) ‖ claim id (32) | empty: the second answers the first |
 //! | `x` ‖ experience id (32) | [`ExperienceRow`] |
+//! | `s` | [`Sealing`] |
+//! | `e` ‖ number of a seal (8) | [`SealRow`] |
+//! | `f` ‖ identity (32) | [`Frozen`]: it has signed two blocks with one number, and may not spend |
+//! | `d` ‖ block id (32) | empty: the block lies on a branch that does not count |
 //!
 //! **A block's changes reach the rows as a whole or not at all**, and with them comes the record that takes them back.
 
@@ -37,7 +41,7 @@ cbor_array! {
         pub creator: Identity,
         /// When, milliseconds since 1970 UTC.
         pub created_ms: u64,
-        /// Who seals.
+        /// Who seals from the next seal on.
         pub notary: Identity,
         /// Known to members and tickets only.
         pub discovery_secret: Secret,
@@ -45,6 +49,35 @@ cbor_array! {
         pub members: u32,
         /// Number of admins among them.
         pub admins: u32,
+    }
+
+    /// How far the order is final.
+    #[derive(Copy)]
+    pub struct Sealing {
+        /// The number of the last seal that counts.
+        pub epoch: u64,
+        /// That seal.
+        pub seal: BlockId,
+        /// Who makes the next one: the notary as that seal found it.
+        pub sealer: Identity,
+    }
+
+    /// A seal that counts.
+    #[derive(Copy)]
+    pub struct SealRow {
+        /// Its block.
+        pub block: BlockId,
+        /// The block's height.
+        pub height: u64,
+    }
+
+    /// The proof that an identity has signed two blocks with one number.
+    #[derive(Copy)]
+    pub struct Frozen {
+        /// The block that does not count.
+        pub block: BlockId,
+        /// Its number, which one that counts has as well.
+        pub seq: u64,
     }
 
     /// A member.
@@ -101,6 +134,9 @@ cbor_array! {
 /// Key of the group's row.
 pub const GROUP: &[u8] = b"g";
 
+/// Key of the row that says how far the order is final.
+pub const SEALING: &[u8] = b"s";
+
 fn keyed(prefix: u8, rest: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + rest.len());
     key.push(prefix);
@@ -138,6 +174,32 @@ pub fn answer_key(parent: &ClaimId, child: &ClaimId) -> Vec<u8> {
 #[must_use]
 pub fn experience_key(experience: &ClaimId) -> Vec<u8> {
     keyed(b'x', experience.as_bytes())
+}
+
+/// Key of a seal.
+#[must_use]
+pub fn seal_key(epoch: u64) -> Vec<u8> {
+    keyed(b'e', &epoch.to_be_bytes())
+}
+
+/// Key of the fact that an identity may not spend.
+#[must_use]
+pub fn frozen_key(identity: &Identity) -> Vec<u8> {
+    keyed(b'f', identity.as_bytes())
+}
+
+/// Key of the fact that a block lies on a branch that does not count.
+#[must_use]
+pub fn dead_key(block: &BlockId) -> Vec<u8> {
+    keyed(b'd', block.as_bytes())
+}
+
+/// How far the order is final; none while nothing of the group is here.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn sealing(kv: &dyn Read) -> Result<Option<Sealing>, KvError> {
+    read_row(kv, Table::State, SEALING)
 }
 
 /// The group's row; none while nothing of the group is here.
@@ -202,6 +264,17 @@ impl<'a, 'b> Scratch<'a, 'b> {
         }
     }
 
+    /// Whether there is a row.
+    ///
+    /// # Errors
+    /// [`KvError`] where the store fails.
+    pub fn is_marked(&self, key: &[u8]) -> Result<bool, KvError> {
+        match self.changes.get(key) {
+            Some(value) => Ok(value.is_some()),
+            None => Ok(self.base.get(Table::State, key)?.is_some()),
+        }
+    }
+
     /// Reads a row that must be there.
     ///
     /// # Errors
@@ -245,6 +318,13 @@ impl Kept {
             kv.set(Table::State, key, value);
         }
         Ok(undo)
+    }
+
+    /// Makes the changes part of the state for good.
+    pub fn write(self, kv: &mut Overlay<'_>) {
+        for (key, value) in self.0 {
+            kv.set(Table::State, key, value);
+        }
     }
 }
 

@@ -1,12 +1,16 @@
 //! Any arrival comes to the same state, and each rule refuses what it should.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use proptest::prelude::*;
 
 use super::fold::OrderRow;
 use super::{query, state};
 use crate::chain::rows::{self, parse_row};
-use crate::chain::transaction::{Claim, Experience, MemberAdd, MemberRemove, Retract, RoleSet};
-use crate::chain::{ClaimId, ObjectHash, Role, Transaction, Verified};
+use crate::chain::transaction::{
+    Claim, Experience, MemberAdd, MemberRemove, NotarySet, Retract, RoleSet, Seal, Unfreeze,
+};
+use crate::chain::{BlockId, ClaimId, OPEN_EPOCH, ObjectHash, OrderKey, Role, Transaction, Verified};
 use crate::kv::{Memory, Overlay, Table};
 use crate::node::engine::Failure;
 use crate::testing::desk::{Desk, block, genesis, who};
@@ -17,10 +21,10 @@ const ROLES: [Role; 3] = [Viewer, Member, Admin];
 type Recipe = (u8, u8, [u8; 3], u8, u8);
 
 fn recipe() -> impl Strategy<Value = Recipe> {
-    (0..4u8, any::<u8>(), any::<[u8; 3]>(), 0..20u8, any::<u8>())
+    (0..4u8, any::<u8>(), any::<[u8; 3]>(), 0..24u8, any::<u8>())
 }
 
-fn act(kind: u8, pick: u8, claims: &[ClaimId]) -> Transaction {
+fn act(kind: u8, pick: u8, claims: &[ClaimId], epoch: u64) -> Transaction {
     let identity = who(pick % 4);
     let role = ROLES[usize::from(pick / 4) % 3];
     let some = |index: u8| (!claims.is_empty()).then(|| claims[usize::from(index) % claims.len()]);
@@ -29,10 +33,15 @@ fn act(kind: u8, pick: u8, claims: &[ClaimId]) -> Transaction {
         1 => Transaction::MemberRemove(MemberRemove { identity }),
         2 => Transaction::RoleSet(RoleSet { identity, role }),
         3..=5 => Transaction::Retract(Retract { claim: some(pick).unwrap_or(ClaimId::from_bytes([1; 32])) }),
+        18 | 19 => Transaction::Seal(Seal { epoch: epoch + 1 }),
+        // Mostly a number that cannot count.
+        17 => Transaction::Seal(Seal { epoch: u64::from(pick % 4) + 1 }),
+        16 => Transaction::NotarySet(NotarySet { identity }),
+        15 => Transaction::Unfreeze(Unfreeze { identity }),
         6 => Transaction::Experience(Experience { object: ObjectHash::of(&[pick]), size: 1 }),
         _ => {
             let parent = some(pick / 2).filter(|_| pick.is_multiple_of(2));
-            Transaction::Claim(Claim { object: ObjectHash::of(&[pick]), size: 1, parent })
+            Transaction::Claim(Claim { object: ObjectHash::of(&[pick]), size: 1, parent, rewarded: None })
         }
     }
 }
@@ -45,6 +54,8 @@ fn history(recipes: &[Recipe]) -> Vec<Verified> {
     let mut blocks = vec![genesis()];
     blocks.push(block(0, Some((0, blocks[0].id())), vec![], 1, adds));
     let mut claims = Vec::new();
+    // For each block the greatest number of a seal in its past.
+    let mut epochs = vec![0, 0];
     for (author, branch, parents, kind, pick) in recipes {
         let own: Vec<usize> = (0..blocks.len()).filter(|at| blocks[*at].body().author == who(*author)).collect();
         // Mostly the last of the author's blocks, else any: a fork.
@@ -62,10 +73,14 @@ fn history(recipes: &[Recipe]) -> Vec<Verified> {
         let above = chosen.iter().chain(&prev).map(|at| blocks[*at].body().height).max().unwrap();
         let line = prev.map(|at| (blocks[at].body().seq, blocks[at].id()));
         let ids = chosen.iter().map(|at| blocks[*at].id()).collect();
-        let new = block(*author, line, ids, above + 1, vec![act(*kind, *pick, &claims)]);
+        let epoch = chosen.iter().chain(&prev).map(|at| epochs[*at]).max().unwrap();
+        let act = act(*kind, *pick, &claims, epoch);
+        let seal = if let Transaction::Seal(seal) = &act { seal.epoch } else { 0 };
+        let new = block(*author, line, ids, above + 1, vec![act]);
         if blocks.iter().all(|old| old.id() != new.id()) {
             claims.push(ClaimId::derive(new.id(), 0));
             blocks.push(new);
+            epochs.push(epoch.max(seal));
         }
     }
     blocks
@@ -86,16 +101,65 @@ fn taken_in<'a>(batches: impl IntoIterator<Item = &'a [Verified]>) -> Desk {
     desk
 }
 
-/// Takes back the whole order, last block first: nothing must be left.
-fn undo_all(rows: &Memory) {
+/// The part of the order that seals cover.
+fn sealed(rows: &Memory) -> Vec<(OrderKey, Vec<u8>)> {
+    let keys = rows.rows(Table::Order).iter().map(|(key, row)| (OrderKey::from_bytes(key).unwrap(), row.clone()));
+    keys.take_while(|(key, _)| key.epoch < OPEN_EPOCH).collect()
+}
+
+/// Takes back what no seal covers, last block first: what is left must be what the sealed blocks alone come to.
+fn undo_what_is_open(blocks: &[Verified], rows: &Memory) {
     let mut overlay = Overlay::new(rows);
     for (key, value) in rows.rows(Table::Order).iter().rev() {
+        if OrderKey::from_bytes(key).unwrap().epoch < OPEN_EPOCH {
+            break;
+        }
         let row: OrderRow = parse_row(Table::Order, key, value).unwrap();
         state::revert(&mut overlay, row.undo.unwrap());
     }
     let mut undone = rows.clone();
     undone.commit(overlay.into_changes());
-    assert!(undone.rows(Table::State).is_empty());
+    let order = sealed(rows);
+    let is_sealed = |block: &&Verified| order.iter().any(|(key, _)| key.id == block.id());
+    let blocks: Vec<Verified> = blocks.iter().filter(is_sealed).cloned().collect();
+    let alone = taken_in([blocks.as_slice()]);
+    assert_eq!(undone.rows(Table::State), alone.rows().rows(Table::State));
+    assert_eq!(order, sealed(alone.rows()));
+    assert_eq!(rows::counters(rows).unwrap().sealed, order.len() as u64);
+}
+
+/// The order as its definition says, by walking through all of it: the numbers of the epochs, and which block closes each.
+fn defined(blocks: &[Verified]) -> BTreeMap<BlockId, u64> {
+    let past = |of: &Verified| {
+        let (mut past, mut queue) = (BTreeSet::new(), vec![of.id()]);
+        while let Some(id) = queue.pop() {
+            if past.insert(id) {
+                let body = blocks.iter().find(|block| block.id() == id).unwrap().body();
+                queue.extend(body.prev.iter().chain(&body.parents));
+            }
+        }
+        past
+    };
+    let mut epochs = BTreeMap::from([(blocks[0].id(), 0)]);
+    let (mut last, mut sealer) = (blocks[0].id(), blocks[0].body().author);
+    for epoch in 1.. {
+        let says_so = |block: &&Verified| block.body().transactions() == [Transaction::Seal(Seal { epoch })];
+        let candidates = blocks.iter().filter(says_so).filter(|block| block.body().author == sealer);
+        let next = candidates
+            .filter(|block| past(block).contains(&last))
+            .min_by_key(|block| (block.body().height, block.id()));
+        let Some(seal) = next else { break };
+        let past = past(seal);
+        for id in &past {
+            epochs.entry(*id).or_insert(epoch);
+        }
+        last = seal.id();
+        // Whom the sealed blocks alone make the next sealer.
+        let sealed: Vec<Verified> = blocks.iter().filter(|block| epochs.contains_key(&block.id())).cloned().collect();
+        let desk = taken_in([sealed.as_slice()]);
+        sealer = state::group(desk.rows()).unwrap().unwrap().notary;
+    }
+    epochs
 }
 
 proptest! {
@@ -115,9 +179,33 @@ proptest! {
         let mut in_order = blocks;
         in_order.sort_by_key(|block| (block.body().height, block.id()));
         compare(at_once.rows(), taken_in([in_order.as_slice()]).rows());
-        undo_all(at_once.rows());
+        undo_what_is_open(&in_order, at_once.rows());
+        let epochs: BTreeMap<BlockId, u64> =
+            sealed(at_once.rows()).into_iter().map(|(key, _)| (key.id, key.epoch)).collect();
+        prop_assert_eq!(epochs, defined(&in_order));
         let refused = query::refused(at_once.rows(), None, 1_000).unwrap().len() as u64;
         prop_assert_eq!(rows::counters(at_once.rows()).unwrap().refused, refused);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_sealed_stays_where_it_is(
+        blocks in prop::collection::vec(recipe(), 4..40).prop_map(|recipes| history(&recipes)).prop_shuffle(),
+        size in 1usize..4,
+    ) {
+        let mut desk = Desk::empty();
+        let mut before = Vec::new();
+        for batch in blocks.chunks(size) {
+            desk.ingest(batch);
+            let after = sealed(desk.rows());
+            // But for a notary that has signed two blocks with one number.
+            let forks = desk.news.iter().any(|news| !news.equivocators.is_empty());
+            prop_assert!(forks || after.starts_with(&before));
+            before = after;
+        }
     }
 }
 
@@ -135,13 +223,22 @@ fn permutations(blocks: &mut [Verified], from: usize, visit: &mut dyn FnMut(&[Ve
 
 #[test]
 fn every_permutation_of_a_small_history_comes_to_the_same_rows() {
-    let recipes: [&[Recipe]; 4] = [
+    let recipes: [&[Recipe]; 9] = [
         // The admin Bob is removed by one branch of Alice's line, and writes meanwhile.
         &[(1, 0, [0; 3], 8, 1), (0, 0, [0; 3], 1, 1), (0, 221, [0; 3], 8, 2), (1, 0, [0; 3], 2, 10)],
         // Two admins remove each other, and both go on.
         &[(1, 0, [0; 3], 1, 0), (0, 0, [0; 3], 1, 1), (1, 0, [0; 3], 8, 5), (0, 0, [254, 0, 0], 8, 7)],
         // A fork of three.
         &[(0, 0, [0; 3], 8, 1), (0, 221, [0; 3], 8, 3), (0, 223, [0; 3], 8, 5), (0, 0, [0; 3], 8, 9)],
+        // A seal beside a claim that it has not seen.
+        &[(1, 0, [0; 3], 8, 1), (0, 0, [0; 3], 18, 0), (1, 0, [0; 3], 8, 2), (0, 0, [254, 0, 0], 18, 0)],
+        // A notary that signs two seals with one number, and goes on with either.
+        &[(1, 0, [0; 3], 8, 1), (0, 0, [254, 0, 0], 18, 0), (0, 220, [0; 3], 18, 0), (0, 0, [0; 3], 18, 1)],
+        &[(1, 0, [0; 3], 8, 1), (0, 0, [254, 0, 0], 18, 0), (0, 220, [0; 3], 18, 0), (0, 222, [0; 3], 18, 1)],
+        // And one whose second seal has not seen the first.
+        &[(1, 0, [0; 3], 8, 1), (0, 0, [254, 0, 0], 18, 0), (0, 220, [0; 3], 17, 1), (0, 0, [254, 0, 0], 17, 1)],
+        // Bob is made the notary, which is sealed, and seals; the old one goes on.
+        &[(0, 0, [0; 3], 16, 1), (0, 0, [0; 3], 18, 0), (1, 0, [254, 0, 0], 18, 0), (0, 0, [0; 3], 18, 1)],
         // A claim, an answer, and two who take the claim back at once.
         &[(2, 0, [0; 3], 8, 1), (1, 0, [254; 3], 8, 0), (2, 0, [0; 3], 3, 0), (0, 0, [254, 255, 0], 3, 0)],
     ];
@@ -165,9 +262,13 @@ enum Act {
     Answer(u8, usize),
     Retract(u8, usize),
     Run(u8),
+    HandOver(u8, u8),
+    Lift(u8, u8),
+    /// A seal, by whoever makes the next one.
+    Close,
 }
 
-use Act::{Add, Answer, Remove, Retract as TakeBack, Run, Say, Set};
+use Act::{Add, Answer, Close, HandOver, Lift, Remove, Retract as TakeBack, Run, Say, Set};
 use Role::{Admin, Member, Viewer};
 
 /// Does acts at one desk; gives the code of the first refusal.
@@ -178,8 +279,15 @@ fn play(acts: &[Act]) -> Result<(), &'static str> {
     for (number, act) in acts.iter().enumerate() {
         let claim = |number: usize| claims.get(number).copied().unwrap_or(none);
         let (object, size) = (ObjectHash::of(&number.to_be_bytes()), 8);
-        let say = |parent| Transaction::Claim(Claim { object, size, parent });
+        let say = |parent| Transaction::Claim(Claim { object, size, parent, rewarded: None });
         let (author, transaction) = match *act {
+            Close => {
+                assert_eq!(desk.seal().unwrap().blocks.len(), 1, "{acts:?}: nothing to seal");
+                assert_eq!(rows::counters(desk.rows()).unwrap().open(), 0);
+                continue;
+            }
+            HandOver(author, other) => (author, Transaction::NotarySet(NotarySet { identity: who(other) })),
+            Lift(author, other) => (author, Transaction::Unfreeze(Unfreeze { identity: who(other) })),
             Add(author, other, role) => (author, Transaction::MemberAdd(MemberAdd { identity: who(other), role })),
             Remove(author, other) => (author, Transaction::MemberRemove(MemberRemove { identity: who(other) })),
             Set(author, other, role) => (author, Transaction::RoleSet(RoleSet { identity: who(other), role })),
@@ -221,13 +329,33 @@ fn each_rule_refuses_what_it_should_and_no_more() {
         (&[Add(0, 1, Viewer), Remove(1, 1)], Ok(())),
         (&[Remove(1, 1)], Err("not_a_member")),
         (&[Remove(0, 0)], Err("last_admin")),
-        (&[Add(0, 1, Admin), Remove(0, 0), Say(1)], Ok(())),
-        (&[Add(0, 1, Admin), Remove(0, 0), Remove(1, 1)], Err("last_admin")),
-        (&[Add(0, 1, Admin), Remove(1, 0), Say(0)], Err("not_a_member")),
+        (&[Add(0, 1, Admin), Remove(1, 1), Say(1)], Err("not_a_member")),
+        (&[Add(0, 1, Admin), Add(0, 2, Admin), Remove(1, 2), Say(2)], Err("not_a_member")),
         (&[Set(0, 0, Member)], Err("last_admin")),
         (&[Set(0, 0, Admin)], Err("same_role")),
-        (&[Add(0, 1, Admin), Set(0, 0, Viewer), Set(1, 1, Member)], Err("last_admin")),
-        (&[Add(0, 1, Admin), Set(0, 0, Viewer), Set(1, 0, Admin), Set(1, 1, Member)], Ok(())),
+        // The notary.
+        (&[Add(0, 1, Admin), Remove(0, 0)], Err("is_notary")),
+        (&[Add(0, 1, Admin), Remove(1, 0)], Err("is_notary")),
+        (&[Add(0, 1, Admin), Set(1, 0, Viewer)], Err("is_notary")),
+        (&[Add(0, 1, Member), HandOver(0, 1)], Err("not_an_admin")),
+        (&[HandOver(0, 1)], Err("no_such_member")),
+        (&[HandOver(0, 0)], Err("same_notary")),
+        (&[Add(0, 1, Admin), HandOver(1, 1)], Err("not_the_notary")),
+        (&[Add(0, 1, Admin), HandOver(0, 1), HandOver(0, 1)], Err("not_the_notary")),
+        (&[Add(0, 1, Admin), HandOver(0, 1), HandOver(1, 0), Close, Remove(1, 1)], Ok(())),
+        // It hands over when a seal says so, and not before.
+        (&[Add(0, 1, Admin), HandOver(0, 1), Remove(0, 0)], Err("is_notary")),
+        (&[Add(0, 1, Admin), HandOver(0, 1), Remove(0, 1)], Err("is_notary")),
+        (&[Add(0, 1, Admin), HandOver(0, 1), Close, Remove(0, 0), Close, Say(1)], Ok(())),
+        (&[Add(0, 1, Admin), HandOver(0, 1), Close, Remove(0, 0), Remove(1, 1)], Err("last_admin")),
+        (&[Add(0, 1, Admin), HandOver(0, 1), Close, Set(0, 0, Viewer), Set(1, 1, Member)], Err("last_admin")),
+        (
+            &[Add(0, 1, Admin), HandOver(0, 1), Close, Set(0, 0, Viewer), Set(1, 0, Admin), Set(0, 1, Member)],
+            Err("is_notary"),
+        ),
+        // Nobody is frozen, and only an admin says so.
+        (&[Lift(0, 1)], Err("not_frozen")),
+        (&[Add(0, 1, Member), Lift(1, 0)], Err("not_an_admin")),
         (&[Set(0, 1, Member)], Err("no_such_member")),
         (&[Add(0, 1, Member), Set(1, 1, Admin)], Err("not_an_admin")),
         (&[Add(0, 1, Member), Set(0, 1, Member)], Err("same_role")),
@@ -282,7 +410,8 @@ fn a_block_applies_as_a_whole_or_not_at_all() {
 fn a_write_of_several_blocks_is_done_as_a_whole() {
     let mut desk = Desk::founded();
     let before = desk.rows().clone();
-    let one = |number: u32| Claim { object: ObjectHash::of(&number.to_be_bytes()), size: 4, parent: None };
+    let one =
+        |number: u32| Claim { object: ObjectHash::of(&number.to_be_bytes()), size: 4, parent: None, rewarded: None };
     let mut acts: Vec<_> = (0..250).map(|number| Transaction::Claim(one(number))).collect();
     acts.push(Transaction::Retract(Retract { claim: ClaimId::from_bytes([3; 32]) }));
     assert!(desk.write(0, acts.clone(), vec![]).is_err());

@@ -9,16 +9,18 @@ use std::ops::ControlFlow;
 
 use rayon::prelude::*;
 
-use super::fold::{self, OrderRow};
+use super::arrange;
+use super::fold::OrderRow;
 use super::outcome::Outcome;
 use super::query;
 use crate::chain::link::{self, Block};
+use crate::chain::rows::Counters;
 use crate::chain::{
     BlockId, Context, GroupId, Invalid, LineKey, Link, LinkError, LinkFailure, Linked, ObjectHash, OrderKey,
     Transaction, Unverified, Verified, rows,
 };
 use crate::identity::Identity;
-use crate::kv::{Direction, KvError, Memory, Overlay, Read, Table};
+use crate::kv::{Direction, KvError, Memory, Overlay, Range, Read, Table, Visit};
 use crate::limits;
 
 /// What a check has come to.
@@ -51,7 +53,7 @@ pub enum Fault {
         /// Why.
         why: Invalid,
     },
-    /// A block does not stand where its height puts it.
+    /// A block does not stand where its height and the seals put it.
     #[error("the block {0} does not stand at its place of the order")]
     Place(BlockId),
     /// A block builds on what does not stand before it.
@@ -130,7 +132,7 @@ pub fn verify(kv: &dyn Read, group: GroupId) -> Result<Report, KvError> {
         let line = LineKey::from_bytes(&row.line).ok_or_else(damaged)?;
         let block = rows::block(kv, &line)?;
         bytes += block.body.len();
-        batch.push((place, row, block));
+        batch.push((place, block));
         if batch.len() == limits::VERIFY_BLOCKS || bytes >= limits::VERIFY_BYTES {
             check.batch(std::mem::take(&mut batch))?;
             bytes = 0;
@@ -153,6 +155,28 @@ struct Check<'a> {
     faults: Vec<Fault>,
 }
 
+/// What is folded anew, over the bytes of the blocks as they are stored.
+struct Rebuilt<'a> {
+    memory: &'a Memory,
+    stored: &'a dyn Read,
+}
+
+impl Rebuilt<'_> {
+    fn of(&self, table: Table) -> &dyn Read {
+        if table == Table::Line { self.stored } else { self.memory }
+    }
+}
+
+impl Read for Rebuilt<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        self.of(table).get(table, key)
+    }
+
+    fn scan(&self, table: Table, range: Range<'_>, direction: Direction, visit: &mut Visit<'_>) -> Result<(), KvError> {
+        self.of(table).scan(table, range, direction, visit)
+    }
+}
+
 impl Check<'_> {
     fn fault(&mut self, fault: Fault) {
         if self.faults.len() < limits::VERIFY_FAULTS {
@@ -160,55 +184,41 @@ impl Check<'_> {
         }
     }
 
-    fn batch(&mut self, batch: Vec<(OrderKey, OrderRow, Unverified)>) -> Result<(), KvError> {
+    fn batch(&mut self, batch: Vec<(OrderKey, Unverified)>) -> Result<(), KvError> {
         self.blocks += batch.len() as u64;
         let context = self.context;
         let verified: Vec<_> = batch
             .into_par_iter()
-            .map(|(place, row, block)| {
-                let found = BlockId::of(&block.body);
-                (place, row, found, block.verify(&context))
-            })
+            .map(|(place, block)| (place, BlockId::of(&block.body), block.verify(&context)))
             .collect();
         let memory = std::mem::take(&mut self.memory);
-        let mut overlay = Overlay::new(&memory);
-        for (place, row, found, result) in verified {
+        let base = Rebuilt { memory: &memory, stored: self.stored };
+        let mut overlay = Overlay::new(&base);
+        let mut linked = Vec::new();
+        for (place, found, result) in verified {
             if found != place.id {
                 self.fault(Fault::OtherBlock { block: place.id, found });
             }
             match result {
-                Ok(block) => self.block(&mut overlay, place, &row.outcome, block)?,
+                Ok(block) => linked.extend(self.block(&mut overlay, block)?),
                 Err(why) => self.fault(Fault::Invalid { block: place.id, why }),
             }
         }
+        arrange::insert(&mut overlay, &linked)?;
         let changes = overlay.into_changes();
         self.memory = memory;
         self.memory.commit(changes);
         Ok(())
     }
 
-    fn block(
-        &mut self,
-        overlay: &mut Overlay<'_>,
-        place: OrderKey,
-        stored: &Outcome,
-        block: Verified,
-    ) -> Result<(), KvError> {
-        let id = block.id();
+    fn block(&mut self, overlay: &mut Overlay<'_>, block: Verified) -> Result<Option<Linked<Verified>>, KvError> {
         self.objects(&block)?;
         self.named.extend(block.body().transactions().iter().filter_map(Transaction::names_member));
-        if block.order_key() != place {
-            self.fault(Fault::Place(id));
+        let linked = self.link(overlay, block)?;
+        if let Some(linked) = &linked {
+            link::store(overlay, linked)?;
         }
-        let Some(linked) = self.link(overlay, block)? else { return Ok(()) };
-        link::store(overlay, &linked)?;
-        let block = linked.block();
-        let judged = fold::judge(overlay, id, block.body())?;
-        let folded = fold::append(overlay, block, judged)?.after;
-        if folded != *stored {
-            self.fault(Fault::Outcome { block: id, stored: stored.clone(), folded });
-        }
-        Ok(())
+        Ok(linked)
     }
 
     fn link(&mut self, overlay: &mut Overlay<'_>, block: Verified) -> Result<Option<Linked<Verified>>, KvError> {
@@ -247,8 +257,20 @@ impl Check<'_> {
             self.fault(Fault::Unnamed(author));
         }
         let memory = std::mem::take(&mut self.memory);
+        query::each_in_order(self.stored, Direction::Up, &mut |place, row| {
+            match rows::read_row::<OrderRow>(&memory, Table::Order, &place.to_bytes())? {
+                None => self.fault(Fault::Place(place.id)),
+                Some(folded) if folded.outcome != row.outcome => {
+                    let (stored, folded) = (row.outcome, folded.outcome);
+                    self.fault(Fault::Outcome { block: place.id, stored, folded });
+                }
+                Some(_) => {}
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
         let (stored, folded) = (rows::counters(self.stored)?, rows::counters(&memory)?);
-        if (stored.blocks, stored.refused) != (folded.blocks, folded.refused) || stored.blocks != self.blocks {
+        let told = |counters: &Counters| (counters.blocks, counters.refused, counters.sealed);
+        if told(&stored) != told(&folded) || stored.blocks != self.blocks {
             self.fault(Fault::Rows("counters"));
         }
         if rows::heads(self.stored)? != rows::heads(&memory)? {

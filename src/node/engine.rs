@@ -14,14 +14,15 @@ use super::intake::{Intake, named};
 use crate::chain::block::Invalid;
 use crate::chain::link::{self, Block, DraftError};
 use crate::chain::rows::Wanted;
-use crate::chain::transaction::{Genesis, Secret};
+use crate::chain::transaction::{Genesis, Seal, Secret};
 use crate::chain::{
     BlockId, Body, ClaimId, Draft, GroupId, Link, LinkError, LinkFailure, Linked, ObjectAt, ObjectHash, Payload, Tip,
     Transaction, Unverified, Verified, Waiting, rows,
 };
 use crate::identity::{Identity, SecretKey};
 use crate::kv::{Changes, KvError, Memory, Overlay, Read};
-use crate::ledger::{Change, Outcome, Refusal, fold, query, state};
+use crate::ledger::state::{Kept, Sealing};
+use crate::ledger::{Change, Outcome, Refusal, arrange, fold, query, state};
 use crate::limits;
 
 /// The groups of a node as one consistent view.
@@ -53,6 +54,11 @@ pub enum Task {
         transactions: Vec<Transaction>,
         /// The objects that they name.
         objects: Vec<Vec<u8>>,
+    },
+    /// Make a seal, where the node's identities include the group's sealer and there is something to seal.
+    Seal {
+        /// Where.
+        group: GroupId,
     },
     /// Take in what a peer sent.
     Ingest {
@@ -159,6 +165,19 @@ pub struct News {
     pub members: Option<Vec<Identity>>,
     /// Authors that have signed two blocks with one number.
     pub equivocators: Vec<Identity>,
+    /// What waits to be sealed by this node; none where another seals the group.
+    pub to_seal: Option<ToSeal>,
+    /// The number of the last seal, where it is a new one.
+    pub sealed: Option<u64>,
+}
+
+/// What waits for a seal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToSeal {
+    /// Blocks that no seal covers.
+    pub blocks: u64,
+    /// Whether somebody waits for it.
+    pub urgent: bool,
 }
 
 /// What a batch comes to.
@@ -191,7 +210,15 @@ pub(super) struct GroupBatch<'a> {
 
 impl<'a> GroupBatch<'a> {
     fn new(group: GroupId, base: &'a dyn Read) -> Self {
-        let news = News { group, blocks: vec![], changes: vec![], members: None, equivocators: vec![] };
+        let news = News {
+            group,
+            blocks: vec![],
+            changes: vec![],
+            members: None,
+            equivocators: vec![],
+            to_seal: None,
+            sealed: None,
+        };
         Self { overlay: Overlay::new(base), drafts: vec![], news }
     }
 
@@ -200,6 +227,67 @@ impl<'a> GroupBatch<'a> {
             self.news.members = Some(Vec::new());
         }
         self.news.changes.push(change);
+    }
+
+    /// Judges and stores a block of our own. Where the ledger refuses it, nothing is kept.
+    fn write(&mut self, linked: Linked<Draft>, objects: Vec<ByteBuf>) -> Result<(), Failure> {
+        let draft = linked.block();
+        let judged = fold::judge(&self.overlay, draft.id(), draft.body(), None)?;
+        if let Outcome::Refused(_, refusal) = judged.1 {
+            return Err(refusal.into());
+        }
+        // A branch of its author's own line may stand behind it.
+        let is_last = fold::last(&self.overlay)?.is_none_or(|last| last < draft.order_key());
+        self.keep(linked, objects, is_last.then_some(judged))
+    }
+
+    /// Stores a block of our own: at the end of the order where it was judged there, else at its place.
+    fn keep(
+        &mut self,
+        linked: Linked<Draft>,
+        objects: Vec<ByteBuf>,
+        judged: Option<(Kept, Outcome)>,
+    ) -> Result<(), Failure> {
+        let draft = linked.block();
+        link::store(&mut self.overlay, &linked)?;
+        // Signed with the others of the batch. Until then it can be read, where what stands before it changes.
+        rows::set_block(&mut self.overlay, &draft.line_key(), &[0; 64], draft.bytes());
+        let changes = match judged {
+            Some(judged) => vec![fold::append(&mut self.overlay, draft, judged)?],
+            None => arrange::insert(&mut self.overlay, std::slice::from_ref(&linked))?,
+        };
+        for change in changes {
+            self.took(change);
+        }
+        self.drafts.push((linked, objects));
+        Ok(())
+    }
+}
+
+/// The next block of an author.
+fn draft(
+    kv: &dyn Read,
+    group: GroupId,
+    author: Identity,
+    now_ms: u64,
+    transactions: Vec<Transaction>,
+) -> Result<Linked<Draft>, Failure> {
+    let prev = state::line_head(kv, &author)?;
+    link::draft(kv, group, author, prev, now_ms, transactions).map_err(|error| match error {
+        DraftError::NoGroup => Failure::NotHereYet(group),
+        DraftError::Invalid(invalid) => invalid.into(),
+        DraftError::Store(error) => error.into(),
+    })
+}
+
+/// What waits for a seal, where one of `ours` makes it.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn to_seal(kv: &dyn Read, urgent: bool, ours: impl Fn(&Identity) -> bool) -> Result<Option<ToSeal>, KvError> {
+    match state::sealing(kv)? {
+        Some(sealing) if ours(&sealing.sealer) => Ok(Some(ToSeal { blocks: rows::counters(kv)?.open(), urgent })),
+        _ => Ok(None),
     }
 }
 
@@ -223,7 +311,7 @@ impl Engine {
         let nothing = Memory::default();
         let mut bases: BTreeMap<GroupId, Box<dyn Read + '_>> = BTreeMap::new();
         for (_, task) in &tasks {
-            if let Task::Write { group, .. } | Task::Ingest { group, .. } = task
+            if let Task::Write { group, .. } | Task::Ingest { group, .. } | Task::Seal { group } = task
                 && !bases.contains_key(group)
                 && let Some(base) = view.group(group)?
             {
@@ -232,8 +320,10 @@ impl Engine {
         }
         let mut groups: BTreeMap<GroupId, GroupBatch<'_>> =
             bases.iter().map(|(id, base)| (*id, GroupBatch::new(*id, base.as_ref()))).collect();
-        let (ingests, writes): (Vec<_>, Vec<_>) =
+        let (ingests, mut writes): (Vec<_>, Vec<_>) =
             tasks.into_iter().partition(|(_, task)| matches!(task, Task::Ingest { .. }));
+        // So that a seal covers what was written beside it.
+        writes.sort_by_key(|(_, task)| matches!(task, Task::Seal { .. }));
         let mut replies = Vec::new();
         self.ingest_all(&mut groups, ingests, &mut replies)?;
         for (token, task) in writes {
@@ -250,6 +340,11 @@ impl Engine {
                 let members = query::members(&batch.overlay)?;
                 batch.news.members = Some(members.into_iter().map(|(identity, _)| identity).collect());
             }
+            let urgent = batch.news.changes.iter().any(|change| change.urgent);
+            batch.news.to_seal = to_seal(&batch.overlay, urgent, |identity| self.keys.contains_key(identity))?;
+            let sealed = |kv| Ok::<_, KvError>(state::sealing(kv)?.map(|sealing| sealing.epoch));
+            let (before, after) = (sealed(batch.overlay.base())?, sealed(&batch.overlay)?);
+            batch.news.sealed = after.filter(|_| after != before);
             let changed = batch.overlay.into_changes();
             if !changed.is_empty() {
                 changes.push((id, changed));
@@ -301,13 +396,16 @@ impl Engine {
                 let mut batch = GroupBatch::new(group, nothing);
                 let linked = match link::link(&batch.overlay, draft) {
                     Ok(Link::Linked(linked)) => linked,
-                    Ok(_) => return Err(Refusal::AlreadyFounded.into()),
                     Err(LinkFailure::Store(error)) => return Err(error.into()),
-                    Err(LinkFailure::Block(_)) => return Err(Refusal::AlreadyFounded.into()),
+                    Ok(_) | Err(LinkFailure::Block(_)) => return Err(Refusal::AlreadyFounded.into()),
                 };
-                self.write_draft(&mut batch, linked, vec![])?;
+                batch.keep(linked, vec![], None)?;
                 groups.insert(group, batch);
                 Ok(Reply::Founded(group))
+            }
+            Task::Seal { group } => {
+                let batch = groups.get_mut(&group).ok_or(Failure::NoSuchGroup(group))?;
+                self.seal(batch, now_ms).map(Reply::Written)
             }
             Task::Write { group, author, transactions, objects } => {
                 self.require_key(&author)?;
@@ -318,35 +416,21 @@ impl Engine {
         }
     }
 
-    /// Judges and stores a block of our own. Where the ledger refuses it, nothing is kept.
-    fn write_draft(
-        &self,
-        batch: &mut GroupBatch<'_>,
-        linked: Linked<Draft>,
-        objects: Vec<ByteBuf>,
-    ) -> Result<(), Failure> {
-        let draft = linked.block();
-        let judged = fold::judge(&batch.overlay, draft.id(), draft.body())?;
-        if let Outcome::Refused(_, refusal) = judged.1 {
-            return Err(refusal.into());
+    /// Makes the group's next seal, unless nothing is open.
+    fn seal(&self, batch: &mut GroupBatch<'_>, now_ms: u64) -> Result<Written, Failure> {
+        let group = batch.news.group;
+        let Some(Sealing { epoch, sealer, .. }) = state::sealing(&batch.overlay)? else {
+            return Err(Failure::NotHereYet(group));
+        };
+        self.require_key(&sealer)?;
+        if rows::counters(&batch.overlay)?.open() == 0 {
+            return Ok(Written::default());
         }
-        link::store(&mut batch.overlay, &linked)?;
-        if fold::last(&batch.overlay)?.is_none_or(|last| last < draft.order_key()) {
-            let change = fold::append(&mut batch.overlay, draft, judged)?;
-            batch.took(change);
-            batch.drafts.push((linked, objects));
-            return Ok(());
-        }
-        // Only behind a branch of our own line: the rare case is signed at once and goes the way of a peer's block.
-        let key = self.keys.get(&draft.body().author).ok_or(Failure::NoKey(draft.body().author))?;
-        let signed = linked.sign(key);
-        let block = signed.block();
-        rows::set_block(&mut batch.overlay, &block.line_key(), block.signature(), block.bytes());
-        batch.news.blocks.push((None, Arc::new(fresh(block, objects))));
-        for change in fold::insert(&mut batch.overlay, &[signed])? {
-            batch.took(change);
-        }
-        Ok(())
+        let seal = Transaction::Seal(Seal { epoch: epoch + 1 });
+        let linked = draft(&batch.overlay, group, sealer, now_ms, vec![seal])?;
+        let (id, time_ms) = (linked.block().id(), linked.block().body().time_ms);
+        batch.keep(linked, vec![], None)?;
+        Ok(Written { blocks: vec![id], claims: vec![], time_ms })
     }
 
     fn require_key(&self, author: &Identity) -> Result<(), Failure> {
@@ -370,13 +454,7 @@ impl Engine {
         let mut transactions = transactions.into_iter().peekable();
         while transactions.peek().is_some() {
             let chunk: Vec<_> = transactions.by_ref().take(limits::BLOCK_TRANSACTIONS).collect();
-            let prev = state::line_head(&inner.overlay, &author)?;
-            let linked = match link::draft(&inner.overlay, group, author, prev, now_ms, chunk) {
-                Ok(linked) => linked,
-                Err(DraftError::NoGroup) => return Err(Failure::NotHereYet(group)),
-                Err(DraftError::Invalid(invalid)) => return Err(invalid.into()),
-                Err(DraftError::Store(error)) => return Err(error.into()),
-            };
+            let linked = draft(&inner.overlay, group, author, now_ms, chunk)?;
             let body = linked.block().body();
             let line = linked.block().line_key();
             let mut sent = BTreeMap::new();
@@ -395,7 +473,7 @@ impl Engine {
                     .filter(|(_, transaction)| transaction.object().is_some())
                     .map(|(index, _)| ClaimId::derive(id, index)),
             );
-            self.write_draft(&mut inner, linked, sent.into_values().collect())?;
+            inner.write(linked, sent.into_values().collect())?;
         }
         let GroupBatch { overlay, drafts, news } = inner;
         let changes = overlay.into_changes();
@@ -432,7 +510,7 @@ impl Engine {
         }
         for (group, blocks) in linked {
             if let Some(batch) = groups.get_mut(&group) {
-                for change in fold::insert(&mut batch.overlay, &blocks)? {
+                for change in arrange::insert(&mut batch.overlay, &blocks)? {
                     batch.took(change);
                 }
             }

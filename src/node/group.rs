@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{Rng, RngExt};
 
-use super::engine::Fresh;
+use super::engine::{Fresh, ToSeal};
 use super::presence::Presences;
 use crate::chain::{BlockId, Frontier, GroupId, ObjectAt, Tip};
 use crate::identity::Identity;
@@ -103,6 +103,8 @@ pub(super) struct GroupSync {
     announcement: BTreeMap<Identity, Tip>,
     announce_at_ms: Option<u64>,
     pub(super) presences: Presences,
+    /// When to seal what is open.
+    seal_at_ms: Option<u64>,
 }
 
 impl GroupSync {
@@ -117,7 +119,26 @@ impl GroupSync {
             announcement: BTreeMap::new(),
             announce_at_ms: None,
             presences: Presences::default(),
+            seal_at_ms: None,
         }
+    }
+
+    /// Takes in what waits to be sealed: at once where somebody waits for it, else before long and together with what comes meanwhile.
+    pub(super) fn to_seal(&mut self, now_ms: u64, waits: Option<ToSeal>) {
+        self.seal_at_ms = match waits {
+            None | Some(ToSeal { blocks: 0, .. }) => None,
+            Some(ToSeal { urgent: true, .. }) => Some(now_ms),
+            Some(_) => self.seal_at_ms.or(Some(now_ms + limits::SEAL_INTERVAL_MS)),
+        };
+    }
+
+    /// Whether a seal is due. If it comes to nothing, it is tried again.
+    pub(super) fn take_seal(&mut self, now_ms: u64) -> bool {
+        let is_due = self.seal_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        if is_due {
+            self.seal_at_ms = Some(now_ms + limits::SEAL_INTERVAL_MS);
+        }
+        is_due
     }
 
     pub(super) fn is_founded(&self) -> bool {
@@ -230,7 +251,8 @@ impl GroupSync {
             .min();
         let tell = self.peers.iter().filter(|(peer, _)| is_connected(peer) && self.has_member(peer));
         let tell = tell.filter_map(|(_, sync)| sync.tell_at_ms).min();
-        pull.into_iter().chain(tell).chain(self.announce_at_ms).chain(self.presences.next_due_ms()).min()
+        let seal_and_presence = self.seal_at_ms.into_iter().chain(self.presences.next_due_ms());
+        pull.into_iter().chain(tell).chain(self.announce_at_ms).chain(seal_and_presence).min()
     }
 
     /// A pull has brought everything: the next is due in an interval.

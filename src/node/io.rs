@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::engine::{Ingested, News};
+use super::engine::{Ingested, News, ToSeal};
 use crate::chain::{Frontier, GroupId, Unverified};
 use crate::identity::Identity;
 use crate::presence;
@@ -75,6 +75,8 @@ pub struct Opened {
     pub frontier: Frontier,
     /// Its members, as far as is known.
     pub members: Vec<Identity>,
+    /// What waits to be sealed by this node; none where another seals the group.
+    pub to_seal: Option<ToSeal>,
 }
 
 /// Why a request has no answer.
@@ -162,6 +164,8 @@ pub enum Output {
         /// The objects.
         objects: Vec<Vec<u8>>,
     },
+    /// Write a seal, and report nothing: it comes as news.
+    Seal(GroupId),
     /// Break with a peer for a while.
     Ban(Identity),
     /// Tell who watches.

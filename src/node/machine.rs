@@ -181,6 +181,7 @@ impl Machine {
         for peer in self.peers.keys() {
             group.pull_at(*peer, now_ms);
         }
+        group.to_seal(now_ms, opened.to_seal);
         self.groups.insert(opened.group, group);
     }
 
@@ -468,6 +469,7 @@ impl Machine {
                 None => sync.outgoing(fresh),
             }
         }
+        sync.to_seal(now_ms, news.to_seal);
         let mut removed = BTreeSet::new();
         if let Some(members) = &news.members {
             let (new, gone) = sync.set_members(members);
@@ -498,6 +500,9 @@ impl Machine {
             self.tell(now_ms, group, out);
             self.send_presences(now_ms, group, out);
             let Some(sync) = self.groups.get_mut(&group) else { continue };
+            if sync.take_seal(now_ms) {
+                out.push(Output::Seal(group));
+            }
             if sync.start_session(now_ms, self.next_session, |peer| self.peers.contains_key(peer)) {
                 self.next_session += 1;
                 self.go_on(group, out);

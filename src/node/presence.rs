@@ -438,7 +438,12 @@ mod tests {
         use super::super::machine::Settings;
         let mut machine = Machine::new(Settings { sync_interval_ms: 1_000, auto: true, max_drift_ms: 100 });
         let me = key(1).identity();
-        machine.open_at_start(Opened { group: GROUP, frontier: crate::chain::Frontier::default(), members: vec![me] });
+        machine.open_at_start(Opened {
+            group: GROUP,
+            frontier: crate::chain::Frontier::default(),
+            members: vec![me],
+            to_seal: None,
+        });
         let date = |machine: &mut Machine, held_ms: u64, is_ours: bool| {
             let presences = &mut machine.groups.get_mut(&GROUP).unwrap().presences;
             presences.hold(record(1, held_ms, 1), is_ours);

@@ -229,7 +229,9 @@ fn an_object_longer_than_its_claim_says_fits_every_answer() {
     let mut desk = Desk::founded();
     let huge = vec![1; 6 * 1024 * 1024];
     let long = vec![2; limits::OBJECT_BYTES];
-    let lie = |object: &[u8]| Transaction::Claim(Claim { object: ObjectHash::of(object), size: 1, parent: None });
+    let lie = |object: &[u8]| {
+        Transaction::Claim(Claim { object: ObjectHash::of(object), size: 1, parent: None, rewarded: None })
+    };
     let bad = block(0, Some((0, genesis().id())), vec![], 1, vec![lie(&huge), lie(&long)]);
     let bad_id = bad.id();
     let report = desk.ingest_from(0, &[bad], vec![huge, long.clone()]);
@@ -334,7 +336,7 @@ fn hundreds_of_branches_at_one_place_arrive() {
     let mut left = Desk::founded();
     let act = |number: u32| {
         let object = ObjectHash::of(&number.to_be_bytes());
-        vec![Transaction::Claim(Claim { object, size: 4, parent: None })]
+        vec![Transaction::Claim(Claim { object, size: 4, parent: None, rewarded: None })]
     };
     let branches: Vec<_> = (0..600).map(|number| block(0, Some((0, genesis().id())), vec![], 1, act(number))).collect();
     let mut right = left.copy();

@@ -12,9 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::writer::WriteError;
 use crate::chain::{Frontier, GroupId, rows};
+use crate::identity::Identity;
 use crate::kv::{Changes, KvError};
 use crate::ledger::query;
-use crate::node::engine::{Failure, Groups, Ingested, News, Reply};
+use crate::node::engine::{self, Failure, Groups, Ingested, News, Reply};
 use crate::node::io::{NotIngested, Opened, Ticket};
 use crate::store::{Registry, Store};
 
@@ -161,7 +162,7 @@ impl Worker {
         }
         for (_, result) in &replies {
             if let Ok(Reply::Founded(group)) = result {
-                let opened = Opened { group: *group, frontier: Frontier::default(), members: vec![] };
+                let opened = Opened { group: *group, frontier: Frontier::default(), members: vec![], to_seal: None };
                 tell(&self.told, Told::Opened(opened));
             }
         }
@@ -194,7 +195,7 @@ impl Worker {
         }
         for group in &registry.join {
             // It is durable, whatever happens now: a start would open it.
-            match opened(&self.store, *group) {
+            match opened(&self.store, *group, |_| false) {
                 Ok(opened) => tell(&self.told, Told::Opened(opened)),
                 Err(error) => tracing::error!(%error, %group, "a joined group is opened at the next start only"),
             }
@@ -242,12 +243,13 @@ fn reply(told: &mpsc::Sender<Told>, to: ReplyTo, result: Result<Reply, WriteErro
 ///
 /// # Errors
 /// [`KvError`] where the store fails.
-pub fn opened(store: &Store, group: GroupId) -> Result<Opened, KvError> {
+pub fn opened(store: &Store, group: GroupId, ours: impl Fn(&Identity) -> bool) -> Result<Opened, KvError> {
     let view = store.view()?;
     let Some(rows) = view.group(&group)? else {
-        return Ok(Opened { group, frontier: Frontier::default(), members: vec![] });
+        return Ok(Opened { group, frontier: Frontier::default(), members: vec![], to_seal: None });
     };
     let frontier = Frontier::new(rows::all_tips(rows.as_ref())?);
     let members = query::members(rows.as_ref())?.into_iter().map(|(identity, _)| identity).collect();
-    Ok(Opened { group, frontier, members })
+    let to_seal = engine::to_seal(rows.as_ref(), true, ours)?;
+    Ok(Opened { group, frontier, members, to_seal })
 }

@@ -27,7 +27,7 @@ use crate::identity::{Identity, SecretKey};
 use crate::limits;
 use crate::net::{self, AddPeerError, Malformed, NetEvent, Network, PeerInfo, RequestError};
 use crate::node::Machine;
-use crate::node::engine::Groups;
+use crate::node::engine::{Groups, Task};
 use crate::node::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Output, Severity, Ticket};
 use crate::node::serve::serve;
 use crate::presence::{Invalid, Presence, Status, Verified};
@@ -308,12 +308,23 @@ impl Work {
                     self.step(Input::Ingested { ticket: batch.ticket, result: Err(NotIngested::Failed) });
                 }
             }
+            Output::Seal(group) => self.seal(group),
             Output::Ban(peer) => {
                 tracing::warn!(%peer, minutes = limits::BAN_MS / 60_000, "sent a peer away for its faults");
                 self.parts.network.ban(peer, Duration::from_millis(limits::BAN_MS));
             }
             Output::Notice(notice) => self.notice(&notice),
         }
+    }
+
+    /// Has the writer make a seal. The machine asks again where it comes to nothing.
+    fn seal(&self, group: GroupId) {
+        let writer = self.parts.writer.clone();
+        tokio::spawn(async move {
+            if let Err(error) = writer.write(Task::Seal { group }).await {
+                tracing::warn!(%group, %error, "could not seal");
+            }
+        });
     }
 
     fn notice(&self, notice: &Notice) {

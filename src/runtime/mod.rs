@@ -204,7 +204,7 @@ impl Daemon {
         let auto = settings.sync_auto_start.value;
         let mut machine = Machine::new(MachineSettings { sync_interval_ms, auto, max_drift_ms: drift_ms });
         for kept in store.view()?.groups()? {
-            machine.open_at_start(commit::opened(&store, kept.id)?);
+            machine.open_at_start(commit::opened(&store, kept.id, |author| *author == identity)?);
         }
         let driver = Driver {
             key,

@@ -74,6 +74,7 @@ fn tell_block(events: &Events, group_id: &str, block: BlockId, body: &Body) {
             Transaction::Experience(_) => {
                 EventKind::ExperienceSubmitted { group_id: group_id(), experience_hash: published(), author: author() }
             }
+            _ => continue,
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use super::node::{Name, Node, Token};
 use super::world::World;
-use crate::chain::transaction::{Claim, Experience, MemberAdd, MemberRemove, Retract, RoleSet};
+use crate::chain::transaction::{Claim, Experience, MemberAdd, MemberRemove, NotarySet, Retract, RoleSet};
 use crate::chain::{ClaimBody, ClaimId, GroupId, ObjectHash, Role, Transaction};
 use crate::node::engine::{self, Failure, Reply, Task, Written};
 use crate::node::io::Input;
@@ -11,7 +11,7 @@ use crate::presence::{Presence, Status};
 /// A claim and its words.
 pub(super) fn claim(text: &str, parent: Option<ClaimId>) -> (Transaction, Vec<u8>) {
     let object = ClaimBody::new(None, text.into(), &[]).unwrap().encode();
-    let claim = Claim { object: ObjectHash::of(&object), size: object.len() as u32, parent };
+    let claim = Claim { object: ObjectHash::of(&object), size: object.len() as u32, parent, rewarded: None };
     (Transaction::Claim(claim), object)
 }
 
@@ -98,6 +98,11 @@ impl World {
     pub(super) fn set_role(&mut self, name: Name, group: GroupId, who: Name, role: Role) -> Result<Written, Failure> {
         let set = RoleSet { identity: self.nodes[who].id, role };
         self.write(name, group, vec![Transaction::RoleSet(set)], vec![])
+    }
+
+    pub(super) fn hand_over(&mut self, name: Name, group: GroupId, who: Name) -> Result<Written, Failure> {
+        let set = NotarySet { identity: self.nodes[who].id };
+        self.write(name, group, vec![Transaction::NotarySet(set)], vec![])
     }
 
     pub(super) fn retract(&mut self, name: Name, group: GroupId, claim: ClaimId) -> Result<Written, Failure> {

@@ -119,6 +119,14 @@ impl Desk {
         }
     }
 
+    /// Seals what is open, as whoever is the sealer.
+    pub(crate) fn seal(&mut self) -> Result<Written, Failure> {
+        match self.run(Task::Seal { group: self.group })? {
+            Reply::Written(written) => Ok(written),
+            other => panic!("a seal came to {other:?}"),
+        }
+    }
+
     pub(crate) fn publish(&mut self, author: u8, text: &str) -> Written {
         let (transaction, object) = words(text);
         self.write(author, vec![transaction], vec![object]).unwrap()

@@ -8,7 +8,7 @@ use crate::chain::{BlockId, Frontier, GroupId};
 use crate::identity::{Identity, SecretKey};
 use crate::kv::{KvError, Memory, Read};
 use crate::ledger::query;
-use crate::node::engine::{Failure, Groups, Reply, Task};
+use crate::node::engine::{self, Failure, Groups, Reply, Task};
 use crate::node::io::{InboundId, Notice, Opened, Ticket};
 use crate::node::machine::Settings;
 use crate::node::{Engine, Machine};
@@ -119,6 +119,7 @@ impl Node {
             group,
             frontier: Frontier::new(rows::all_tips(rows).unwrap()),
             members: query::members(rows).unwrap().into_iter().map(|(identity, _)| identity).collect(),
+            to_seal: engine::to_seal(rows, true, |identity| *identity == self.id).unwrap(),
         }
     }
 

@@ -115,6 +115,8 @@ fn an_hour_of_heartbeats_leaves_nothing_behind() {
         let mut world = World::new(seed, 3);
         let group = world.found_with_all();
         world.settle();
+        // What waited for a seal has it.
+        world.run_for(2 * limits::SEAL_INTERVAL_MS);
         let before: Vec<_> = world.nodes.iter().map(|node| rows::counters(&node.rows[&group]).unwrap()).collect();
         let sent = world.presence_messages();
         let events = world.nodes[BOB].notices.iter().filter(|notice| matches!(notice, Notice::Presence(_))).count();

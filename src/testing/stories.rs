@@ -211,6 +211,11 @@ fn roles_change_and_claims_are_taken_back() {
         world.set_role(ALICE, group, CAROL, Role::Admin).unwrap();
         world.settle();
         world.retract(CAROL, group, wrong).unwrap();
+        // Who seals is not removed before it has handed over.
+        let refused = world.remove(CAROL, group, ALICE).unwrap_err();
+        assert!(matches!(refused, Failure::Refused(refusal) if refusal.code() == "is_notary"));
+        world.hand_over(ALICE, group, CAROL).unwrap();
+        world.settle();
         world.remove(CAROL, group, ALICE).unwrap();
         world.settle();
         assert!(world.pairs_are(&group, &[(BOB, CAROL)]), "alice is out");

@@ -374,6 +374,7 @@ impl World {
                 };
                 self.enqueue(name, Token::Machine(ticket), task);
             }
+            Output::Seal(group) => self.enqueue(name, Token::Nobody, Task::Seal { group }),
             Output::Ban(peer) => {
                 self.nodes[name].banned.insert(peer);
                 self.hang_up(pair(name, self.name_of(&peer)));

@@ -21,6 +21,7 @@ fn word(invalid: &Invalid) -> &'static str {
         Invalid::Transactions(_) => "transactions",
         Invalid::Parents => "parents",
         Invalid::Genesis => "genesis",
+        Invalid::SealInCompany => "seal",
         Invalid::Line => "line",
         Invalid::Form(_) => "field",
         Invalid::Future { .. } => "future",
@@ -183,10 +184,10 @@ fn encodings(forge: &mut Forge<'_>) {
     forge.with("an unknown payload", "encoding", &[(8, map("other", Cbor::Array(vec![retract()])))]);
     let twice = Cbor::Map(vec![(text("plain"), Cbor::Array(vec![retract()])); 2]);
     forge.with("a payload twice", "encoding", &[(8, twice)]);
-    forge.acts("an unknown act", "encoding", vec![act("mint", &[id(7)])]);
+    forge.acts("an unknown act", "encoding", vec![act("print", &[id(7)])]);
     forge.acts("an act with a field too many", "encoding", vec![act("retract", &[id(7), id(7)])]);
     forge.acts("an unknown role", "encoding", vec![act("role_set", &[id(7), text("owner")])]);
-    let claim = [id(7), number(1 << 32), Cbor::Null];
+    let claim = [id(7), number(1 << 32), Cbor::Null, Cbor::Null];
     forge.acts("a length of 2^32", "encoding", vec![act("claim", &claim)]);
 }
 
@@ -214,8 +215,8 @@ fn rules(forge: &mut Forge<'_>) {
         "genesis",
         vec![retract(), act("genesis", &[text("a"), text("KAT"), id(9)])],
     );
-    forge.acts("a claim without a byte", "field", vec![act("claim", &[id(7), number(0), Cbor::Null])]);
-    forge.acts("a claim too long", "field", vec![act("claim", &[id(7), number(67_129), Cbor::Null])]);
+    forge.acts("a claim without a byte", "field", vec![act("claim", &[id(7), number(0), Cbor::Null, Cbor::Null])]);
+    forge.acts("a claim too long", "field", vec![act("claim", &[id(7), number(67_129), Cbor::Null, Cbor::Null])]);
     forge.acts("an experience too long", "field", vec![act("experience", &[id(7), number(1_048_577)])]);
     let add = |identity: [u8; 32]| vec![act("member_add", &[Cbor::Bytes(identity.to_vec()), text("member")])];
     forge.acts("a member of small order", "field", add(small_order()));

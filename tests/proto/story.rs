@@ -116,7 +116,12 @@ impl Author<'_> {
 }
 
 fn claim(object: &[u8], parent: Option<ClaimId>) -> Transaction {
-    Transaction::Claim(Claim { object: ObjectHash::of(object), size: u32::try_from(object.len()).unwrap(), parent })
+    Transaction::Claim(Claim {
+        object: ObjectHash::of(object),
+        size: u32::try_from(object.len()).unwrap(),
+        parent,
+        rewarded: None,
+    })
 }
 
 /// Tells the history.

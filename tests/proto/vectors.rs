@@ -49,13 +49,14 @@ fn transaction_json(transaction: &Transaction) -> Value {
         }
         Transaction::MemberRemove(MemberRemove { identity }) => json!({"member_remove": {"identity": identity}}),
         Transaction::RoleSet(RoleSet { identity, role }) => json!({"role_set": {"identity": identity, "role": role}}),
-        Transaction::Claim(Claim { object, size, parent }) => {
-            json!({"claim": {"object": object, "size": size, "parent": parent}})
+        Transaction::Claim(Claim { object, size, parent, rewarded }) => {
+            json!({"claim": {"object": object, "size": size, "parent": parent, "rewarded": rewarded}})
         }
         Transaction::Retract(Retract { claim }) => json!({"retract": {"claim": claim}}),
         Transaction::Experience(Experience { object, size }) => {
             json!({"experience": {"object": object, "size": size}})
         }
+        other => panic!("the history has no {other:?}"),
     }
 }
 

@@ -90,7 +90,7 @@ fn draft_in(found: &Found<'_>, claim: NewClaim) -> Result<(Transaction, Vec<u8>)
 
 fn draft(claim: NewClaim, parent: Option<ClaimId>) -> Result<(Transaction, Vec<u8>), Problem> {
     let object = ClaimBody::new(claim.title, claim.text, &claim.tags)?.encode();
-    let claim = Claim { object: ObjectHash::of(&object), size: length(&object), parent };
+    let claim = Claim { object: ObjectHash::of(&object), size: length(&object), parent, rewarded: None };
     Ok((Transaction::Claim(claim), object))
 }
 

@@ -13,7 +13,7 @@ use crate::api::types::{
 };
 use crate::chain::{GroupId, rows};
 use crate::kv::Read;
-use crate::ledger::{query, state, verify};
+use crate::ledger::{state, verify};
 use crate::limits;
 use crate::node::engine::{self, Task};
 use crate::store::{Registry, View};
@@ -80,7 +80,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Segments(name): Segments<S
             creator: group.creator.to_string(),
             created_ms: group.created_ms,
             notary: group.notary.to_string(),
-            final_blocks: query::final_blocks(kv)?,
+            final_blocks: rows::counters(kv)?.sealed,
             rejected_blocks: rows::counters(kv)?.refused,
             heads: rows::heads(kv)?.iter().map(|head| head.id.to_string()).collect(),
         })
@@ -100,7 +100,7 @@ pub(super) async fn stats(State(api): State<Arc<Api>>, Segments(name): Segments<
             retracted_claims: counters.retracted,
             experiences: counters.experiences,
             blocks: counters.blocks,
-            final_blocks: query::final_blocks(kv)?,
+            final_blocks: rows::counters(kv)?.sealed,
             rejected_blocks: counters.refused,
         })
     };
@@ -127,7 +127,7 @@ pub(super) async fn verify(State(api): State<Arc<Api>>, Segments(name): Segments
             ok: report.faults.is_empty(),
             state_hash: hex::encode(report.state_hash),
             blocks: report.blocks,
-            final_blocks: query::final_blocks(found.kv.as_ref())?,
+            final_blocks: rows::counters(found.kv.as_ref())?.sealed,
             faults: report.faults.iter().map(ToString::to_string).collect(),
         })
     };

@@ -121,7 +121,16 @@ impl From<&Refusal> for Problem {
             Refusal::NoSuchParent(_) | Refusal::NoSuchClaim(_) => ProblemCode::NoSuchClaim,
             Refusal::AlreadyRetracted(_) => ProblemCode::AlreadyRetracted,
             Refusal::NotYourClaim(_) => ProblemCode::NotTheAuthor,
-            Refusal::SameRole(..) | Refusal::AlreadyFounded | Refusal::Equivocation(_) => ProblemCode::Refused,
+            Refusal::SameRole(..)
+            | Refusal::Frozen(_)
+            | Refusal::NotFrozen(_)
+            | Refusal::NotTheSeal(_)
+            | Refusal::NotTheNotary { .. }
+            | Refusal::SameNotary(_)
+            | Refusal::IsNotary(_)
+            | Refusal::Unsupported
+            | Refusal::AlreadyFounded
+            | Refusal::Equivocation(_) => ProblemCode::Refused,
         };
         split(code, &refusal.to_string(), "look at the group with `lbm ctl group show`")
     }
@@ -131,7 +140,12 @@ impl From<&FormError> for Problem {
     fn from(error: &FormError) -> Self {
         let too_large = match error {
             FormError::Length { got, max, .. } | FormError::Count { got, max, .. } => got > max,
-            FormError::Characters { .. } | FormError::Key(_) | FormError::TagTwice(_) => false,
+            FormError::Range { got, max, .. } => got > max,
+            FormError::Characters { .. }
+            | FormError::Key(_)
+            | FormError::TagTwice(_)
+            | FormError::Unsorted(_)
+            | FormError::NoChange => false,
         };
         let code = if too_large { ProblemCode::TooLarge } else { ProblemCode::BadField };
         Self::new(code, error.to_string(), "correct the field and send it again")

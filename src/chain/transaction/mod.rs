@@ -1,0 +1,224 @@
+//! What can be written: the transactions, and the rules that each obeys by its form alone. One file per family.
+//!
+//! Whether a transaction is *allowed* is the ledger's to say, at its place in the order. What is refused here can never be
+//! allowed anywhere, so a block that holds it is invalid and whoever sends it is at fault.
+
+mod knowledge;
+mod membership;
+mod task;
+mod token;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::knowledge::{CLAIM_BODY_BYTES, Claim, Experience, Retract};
+pub use self::membership::{Genesis, MemberAdd, MemberRemove, NotarySet, Role, RoleSet, Seal, Secret, Unfreeze};
+pub use self::task::{TaskAssign, TaskCancel, TaskComplete, TaskCreate, TaskFail, TaskId, TaskRelease, TaskStart};
+pub use self::token::{Mint, PolicyUpdate, Transfer, TreasuryPay};
+use super::ids::ObjectHash;
+use crate::identity::Identity;
+use crate::limits;
+
+/// One act. In CBOR a map with one entry: the act's word and its array of fields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "each variant's struct is documented")]
+pub enum Transaction {
+    Genesis(Genesis),
+    MemberAdd(MemberAdd),
+    MemberRemove(MemberRemove),
+    RoleSet(RoleSet),
+    Seal(Seal),
+    NotarySet(NotarySet),
+    Unfreeze(Unfreeze),
+    Claim(Claim),
+    Retract(Retract),
+    Experience(Experience),
+    PolicyUpdate(PolicyUpdate),
+    Mint(Mint),
+    Transfer(Transfer),
+    TreasuryPay(TreasuryPay),
+    TaskCreate(TaskCreate),
+    TaskAssign(TaskAssign),
+    TaskStart(TaskStart),
+    TaskComplete(TaskComplete),
+    TaskFail(TaskFail),
+    TaskRelease(TaskRelease),
+    TaskCancel(TaskCancel),
+}
+
+/// A field of a transaction is not of the allowed form.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FormError {
+    /// Too long, or empty.
+    #[error("{field} must have 1 to {max} bytes, and has {got}")]
+    Length {
+        /// Which field.
+        field: &'static str,
+        /// Bytes it has.
+        got: usize,
+        /// Bytes it may have.
+        max: usize,
+    },
+    /// A character that is not allowed there.
+    #[error("{field} may only have the characters {allowed}")]
+    Characters {
+        /// Which field.
+        field: &'static str,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// Too many of something.
+    #[error("at most {max} {field} are allowed, and there are {got}")]
+    Count {
+        /// Of what.
+        field: &'static str,
+        /// How many there are.
+        got: usize,
+        /// How many there may be.
+        max: usize,
+    },
+    /// 32 bytes that are no public key.
+    #[error("{0} is not a usable public key")]
+    Key(Identity),
+    /// A number outside its bounds.
+    #[error("{field} must be {min} to {max}, and is {got}")]
+    Range {
+        /// Which field.
+        field: &'static str,
+        /// The number.
+        got: u64,
+        /// The least that is allowed.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// A list that has to be ascending and distinct.
+    #[error("{0} must be sorted, each once")]
+    Unsorted(&'static str),
+    /// A policy update without a change.
+    #[error("no rule is named: a change of the policy needs at least one")]
+    NoChange,
+    /// The same tag twice.
+    #[error("the tag {0:?} stands there twice")]
+    TagTwice(String),
+}
+
+impl Transaction {
+    /// Objects that the transaction names, with their lengths in bytes.
+    #[must_use]
+    pub const fn object(&self) -> Option<(ObjectHash, u32)> {
+        match self {
+            Self::Claim(Claim { object, size, .. }) | Self::Experience(Experience { object, size }) => {
+                Some((*object, *size))
+            }
+            _ => None,
+        }
+    }
+
+    /// Who becomes a member by it, were it allowed.
+    #[must_use]
+    pub const fn names_member(&self) -> Option<Identity> {
+        match self {
+            Self::MemberAdd(add) => Some(add.identity),
+            _ => None,
+        }
+    }
+
+    /// Whether somebody waits for it to be final: it moves value, decides who does what, or who may.
+    #[must_use]
+    pub const fn is_urgent(&self) -> bool {
+        match self {
+            Self::Mint(_)
+            | Self::Transfer(_)
+            | Self::TreasuryPay(_)
+            | Self::PolicyUpdate(_)
+            | Self::NotarySet(_)
+            | Self::Unfreeze(_)
+            | Self::MemberRemove(_)
+            | Self::RoleSet(_)
+            | Self::TaskAssign(_)
+            | Self::TaskComplete(_) => true,
+            Self::TaskCreate(create) => create.reward > 0 || create.assignee.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether it may change who is a member, and as what.
+    #[must_use]
+    pub const fn is_of_membership(&self) -> bool {
+        matches!(self, Self::Genesis(_) | Self::MemberAdd(_) | Self::MemberRemove(_) | Self::RoleSet(_))
+    }
+
+    /// Checks what can be checked without a ledger.
+    ///
+    /// # Errors
+    /// [`FormError`] names the field and the rule.
+    pub fn check(&self) -> Result<(), FormError> {
+        match self {
+            Self::Genesis(genesis) => genesis.check(),
+            Self::MemberAdd(MemberAdd { identity, .. }) => key(identity),
+            Self::Seal(Seal { epoch }) => amount("the seal's number", *epoch, 1, limits::EPOCH_MAX),
+            Self::Claim(claim) => size("claim object", claim.size, CLAIM_BODY_BYTES),
+            Self::Experience(experience) => size("experience", experience.size, limits::EXPERIENCE_BYTES),
+            Self::PolicyUpdate(update) => update.check(),
+            Self::Mint(Mint { to, amount })
+            | Self::Transfer(Transfer { to, amount })
+            | Self::TreasuryPay(TreasuryPay { to, amount }) => payment(to, *amount),
+            Self::TaskCreate(create) => create.check(),
+            Self::TaskAssign(TaskAssign { task, assignee, lease_ms }) => {
+                task.check().and_then(|()| key(assignee)).and_then(|()| task::lease(*lease_ms))
+            }
+            Self::TaskStart(TaskStart { task, lease_ms, .. }) => task.check().and_then(|()| task::lease(*lease_ms)),
+            Self::TaskFail(fail) => fail.check(),
+            Self::TaskComplete(TaskComplete { task, .. })
+            | Self::TaskRelease(TaskRelease { task, .. })
+            | Self::TaskCancel(TaskCancel { task }) => task.check(),
+            Self::MemberRemove(_) | Self::RoleSet(_) | Self::NotarySet(_) | Self::Unfreeze(_) | Self::Retract(_) => {
+                Ok(())
+            }
+        }
+    }
+}
+
+fn key(identity: &Identity) -> Result<(), FormError> {
+    if identity.is_usable() { Ok(()) } else { Err(FormError::Key(*identity)) }
+}
+
+fn payment(to: &Identity, tokens: u64) -> Result<(), FormError> {
+    amount("the amount", tokens, 1, limits::AMOUNT_MAX).and_then(|()| key(to))
+}
+
+/// Checks a number's bounds.
+fn amount(field: &'static str, got: u64, min: u64, max: u64) -> Result<(), FormError> {
+    if (min..=max).contains(&got) { Ok(()) } else { Err(FormError::Range { field, got, min, max }) }
+}
+
+fn size(field: &'static str, got: u32, max: usize) -> Result<(), FormError> {
+    let got = got as usize;
+    if (1..=max).contains(&got) { Ok(()) } else { Err(FormError::Length { field, got, max }) }
+}
+
+/// Checks a short word: its length and its alphabet.
+pub(crate) fn word(
+    field: &'static str,
+    text: &str,
+    max: usize,
+    allowed: &'static str,
+    is_allowed: fn(char) -> bool,
+) -> Result<(), FormError> {
+    if text.is_empty() || text.len() > max {
+        return Err(FormError::Length { field, got: text.len(), max });
+    }
+    if text.chars().all(is_allowed) { Ok(()) } else { Err(FormError::Characters { field, allowed }) }
+}
+
+/// Checks text for people: not empty, within its limit, and without control characters that could play tricks on a terminal.
+pub(crate) fn text(field: &'static str, text: &str, max: usize) -> Result<(), FormError> {
+    if text.trim().is_empty() || text.len() > max {
+        return Err(FormError::Length { field, got: if text.len() > max { text.len() } else { 0 }, max });
+    }
+    if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t' | '\r')) {
+        return Err(FormError::Characters { field, allowed: "of printable text, line breaks and tabs" });
+    }
+    Ok(())
+}

@@ -1,0 +1,337 @@
+//! Where blocks stand: new ones find their places, seals close epochs, and what stands behind a change is undone and applied again.
+//!
+//! Blocks sort by `(epoch, height, id)`. Seal number `n + 1` is a block that says so, by whom seal `n` made the sealer, with seal `n`
+//! in its past; of several the lowest by `(height, id)` counts. Its epoch is what it has in its past and no seal before it had.
+//! **The state is a function of the set of blocks**: in whatever sequence they came, the rows of `State` and `Order` are the same
+//! to the byte. **What is sealed stays where it is**, but for one case: a notary that signs two seals at one place of its line.
+//! Then the lower counts on every node, and the group is folded anew.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::{Bound, ControlFlow};
+
+use super::fold::{self, Change, OrderRow, Place};
+use super::outcome::Outcome;
+use super::state::{self, SealRow};
+use crate::chain::link::Block;
+use crate::chain::rows::{self, parse_row, write_row};
+use crate::chain::{BlockId, Body, FOUNDING_EPOCH, LineKey, Linked, OPEN_EPOCH, OrderKey, Transaction};
+use crate::identity::Identity;
+use crate::kv::{Direction, KvError, Overlay, Read, Table};
+
+/// Inserts linked blocks, already stored, at their places.
+///
+/// Costs one undo and one application for each block behind the earliest change, whatever the number of new ones; a seal costs a
+/// few rows for each block that it covers.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn insert<B: Block>(kv: &mut Overlay<'_>, blocks: &[Linked<B>]) -> Result<Vec<Change>, KvError> {
+    let mut arranging = Arranging { kv, unplaced: BTreeMap::new(), changes: Vec::with_capacity(blocks.len()) };
+    let mut seals = Vec::new();
+    for block in blocks.iter().map(Linked::block) {
+        let key = OrderKey::open(block.body().height, block.id());
+        seals.extend(Candidate::of(key, block.body()));
+        let unplaced = Unplaced { line: block.line_key(), body: Some(block.body()), before: None };
+        arranging.unplaced.insert(key, unplaced);
+    }
+    for seal in &seals {
+        if arranging.displaces(seal)? {
+            seals = arranging.take_all_back()?;
+            break;
+        }
+    }
+    arranging.found()?;
+    while let Some((epoch, past)) = arranging.next_seal(&seals)? {
+        arranging.close(epoch, past)?;
+    }
+    arranging.place_open()?;
+    let mut changes = arranging.changes;
+    changes.retain(|change| change.before.as_ref() != Some(&change.after));
+    Ok(changes)
+}
+
+/// Whether a block is final: a seal covers it. One that is not stored is not.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn is_final(kv: &dyn Read, block: &BlockId) -> Result<bool, KvError> {
+    let Some(placed) = rows::placed(kv, block)? else { return Ok(false) };
+    Ok(kv.get(Table::Order, &OrderKey::open(placed.height, *block).to_bytes())?.is_none())
+}
+
+/// A block that says that it is a seal.
+#[derive(Clone, Copy)]
+struct Candidate {
+    key: OrderKey,
+    author: Identity,
+    epoch: u64,
+}
+
+impl Candidate {
+    fn of(key: OrderKey, body: &Body) -> Option<Self> {
+        match body.transactions() {
+            [Transaction::Seal(seal)] => Some(Self { key, author: body.author, epoch: seal.epoch }),
+            _ => None,
+        }
+    }
+}
+
+/// A block that has no place: a new one, or one that was taken back.
+struct Unplaced<'b> {
+    line: LineKey,
+    /// Of a new one.
+    body: Option<&'b Body>,
+    /// What had become of it.
+    before: Option<Outcome>,
+}
+
+/// The keys of blocks that a seal covers, as they are while they are open.
+type Past = BTreeSet<OrderKey>;
+
+struct Arranging<'k, 'o, 'b> {
+    kv: &'k mut Overlay<'o>,
+    /// By the places that they would have in the open epoch.
+    unplaced: BTreeMap<OrderKey, Unplaced<'b>>,
+    changes: Vec<Change>,
+}
+
+impl Arranging<'_, '_, '_> {
+    /// Applies a group's founding block, where it is new.
+    fn found(&mut self) -> Result<(), KvError> {
+        if state::sealing(self.kv)?.is_some() {
+            return Ok(());
+        }
+        let Some((key, unplaced)) = self.unplaced.pop_first() else { return Ok(()) };
+        self.place(key.sealed(FOUNDING_EPOCH), unplaced, None)?;
+        self.count_sealed(1)
+    }
+
+    /// Applies a block at its place.
+    fn place(&mut self, key: OrderKey, unplaced: Unplaced<'_>, seals: Option<u64>) -> Result<(), KvError> {
+        let Unplaced { line, body, before } = unplaced;
+        let stored;
+        let body = match body {
+            Some(body) => body,
+            None => {
+                stored = rows::body(self.kv, &line)?;
+                &stored
+            }
+        };
+        let judged = fold::judge(self.kv, key.id, body, seals)?;
+        let change = Place { key, line, before }.write(self.kv, body, judged)?;
+        self.changes.push(change);
+        Ok(())
+    }
+
+    fn count_sealed(&mut self, blocks: usize) -> Result<(), KvError> {
+        let mut counters = rows::counters(self.kv)?;
+        counters.sealed += blocks as u64;
+        rows::set_counters(self.kv, &counters);
+        Ok(())
+    }
+
+    /// The next seal that counts, and what it covers: in the open epoch's order, itself last.
+    fn next_seal(&self, seals: &[Candidate]) -> Result<Option<(u64, Past)>, KvError> {
+        let Some(last) = state::sealing(self.kv)? else { return Ok(None) };
+        let epoch = last.epoch + 1;
+        let mut candidates: Vec<OrderKey> = seals
+            .iter()
+            .filter(|seal| seal.epoch == epoch && seal.author == last.sealer && self.unplaced.contains_key(&seal.key))
+            .map(|seal| seal.key)
+            .collect();
+        candidates.sort_unstable();
+        for seal in candidates {
+            let (past, reached) = self.open_past(seal)?;
+            if reached.contains(&last.seal) {
+                return Ok(Some((epoch, past)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The blocks of the open epoch in a block's past, with itself, and those of sealed epochs that they build on.
+    fn open_past(&self, block: OrderKey) -> Result<(Past, BTreeSet<BlockId>), KvError> {
+        let (mut past, mut reached) = (Past::new(), BTreeSet::new());
+        let mut seen = BTreeSet::from([block.id]);
+        let mut queue = VecDeque::from([block.id]);
+        while let Some(id) = queue.pop_front() {
+            let placed = rows::placed(self.kv, &id)?.ok_or_else(|| KvError::damaged(Table::Id, id.as_bytes()))?;
+            let key = OrderKey::open(placed.height, id);
+            let mut follow = |body: &Body| queue.extend(builds_on(body).filter(|id| seen.insert(*id)));
+            match self.unplaced.get(&key) {
+                Some(Unplaced { body: Some(body), .. }) => follow(body),
+                Some(Unplaced { line, .. }) => follow(&rows::body(self.kv, line)?),
+                None if self.kv.get(Table::Order, &key.to_bytes())?.is_some() => {
+                    follow(&rows::body(self.kv, &placed.line_key(&id))?);
+                }
+                None => {
+                    reached.insert(id);
+                    continue;
+                }
+            }
+            past.insert(key);
+        }
+        Ok((past, reached))
+    }
+
+    /// Closes an epoch: what a seal covers is moved to its final place. What stands there in this order already keeps its outcome.
+    fn close(&mut self, epoch: u64, mut past: Past) -> Result<(), KvError> {
+        let covered = past.len();
+        let seal = past.last().copied();
+        let mut stays = Vec::new();
+        let mut failed = Ok(());
+        self.kv.scan(Table::Order, open_epoch(None), Direction::Up, &mut |key, value| match (
+            OrderKey::from_bytes(key),
+            parse_row::<OrderRow>(Table::Order, key, value),
+        ) {
+            (Some(key), Ok(row)) if past.first() == Some(&key) => {
+                past.pop_first();
+                stays.push((key, row));
+                ControlFlow::Continue(())
+            }
+            (Some(_), Ok(_)) => ControlFlow::Break(()),
+            _ => {
+                failed = Err(KvError::damaged(Table::Order, key));
+                ControlFlow::Break(())
+            }
+        })?;
+        failed?;
+        self.take_back_behind(stays.last().map(|(key, _)| *key))?;
+        for (key, row) in stays {
+            self.kv.delete(Table::Order, key.to_bytes());
+            write_row(self.kv, Table::Order, key.sealed(epoch).to_bytes(), &OrderRow { undo: None, ..row });
+        }
+        for key in past {
+            let damaged = || KvError::damaged(Table::Order, &key.to_bytes());
+            let unplaced = self.unplaced.remove(&key).ok_or_else(damaged)?;
+            self.place(key.sealed(epoch), unplaced, (Some(key) == seal).then_some(epoch))?;
+        }
+        self.count_sealed(covered)
+    }
+
+    /// Gives all that is left a place in the open epoch.
+    fn place_open(&mut self) -> Result<(), KvError> {
+        let Some(first) = self.unplaced.keys().next().copied() else { return Ok(()) };
+        self.take_back_behind(Some(first))?;
+        for (key, unplaced) in std::mem::take(&mut self.unplaced) {
+            self.place(key, unplaced, None)?;
+        }
+        Ok(())
+    }
+
+    /// Undoes, last first, what stands in the open epoch behind `first`; all of it where there is none.
+    fn take_back_behind(&mut self, first: Option<OrderKey>) -> Result<(), KvError> {
+        let mut behind = Vec::new();
+        let mut failed = Ok(());
+        let from = first.map(OrderKey::to_bytes);
+        self.kv.scan(Table::Order, open_epoch(from.as_deref()), Direction::Down, &mut |key, value| {
+            match (OrderKey::from_bytes(key), parse_row::<OrderRow>(Table::Order, key, value)) {
+                (Some(key), Ok(row)) => behind.push((key, row)),
+                _ => {
+                    failed = Err(KvError::damaged(Table::Order, key));
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        failed?;
+        for (key, row) in behind {
+            let damaged = || KvError::damaged(Table::Order, &key.to_bytes());
+            state::revert(self.kv, row.undo.ok_or_else(damaged)?);
+            let line = LineKey::from_bytes(&row.line).ok_or_else(damaged)?;
+            self.kv.delete(Table::Order, key.to_bytes());
+            self.unplaced.insert(key, Unplaced { line, body: None, before: Some(row.outcome) });
+        }
+        Ok(())
+    }
+
+    /// Whether a seal takes the place of one that counts: by the same notary, with the seal before it in its past, and lower.
+    fn displaces(&self, seal: &Candidate) -> Result<bool, KvError> {
+        let Some(last) = state::sealing(self.kv)? else { return Ok(false) };
+        if seal.epoch > last.epoch {
+            return Ok(false);
+        }
+        let counts = self.seal_row(seal.epoch)?;
+        let author = rows::placed(self.kv, &counts.block)?.map(|placed| placed.author);
+        if author != Some(seal.author) || seal.key >= OrderKey::open(counts.height, counts.block) {
+            return Ok(false);
+        }
+        let before = self.seal_row(seal.epoch.saturating_sub(1))?;
+        let mut seen = BTreeSet::from([seal.key.id]);
+        let mut queue = VecDeque::from([seal.key.id]);
+        while let Some(id) = queue.pop_front() {
+            if id == before.block {
+                return Ok(true);
+            }
+            let placed = rows::placed(self.kv, &id)?.ok_or_else(|| KvError::damaged(Table::Id, id.as_bytes()))?;
+            if placed.height > before.height {
+                let key = OrderKey::open(placed.height, id);
+                let mut follow = |body: &Body| queue.extend(builds_on(body).filter(|id| seen.insert(*id)));
+                match self.unplaced.get(&key) {
+                    Some(Unplaced { body: Some(body), .. }) => follow(body),
+                    _ => follow(&rows::body(self.kv, &placed.line_key(&id))?),
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn seal_row(&self, epoch: u64) -> Result<SealRow, KvError> {
+        let key = state::seal_key(epoch);
+        rows::read_row(self.kv, Table::State, &key)?.ok_or_else(|| KvError::damaged(Table::State, &key))
+    }
+
+    /// Takes every block of the group from its place, and gives all that say that they are seals.
+    fn take_all_back(&mut self) -> Result<Vec<Candidate>, KvError> {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let mut keys = Vec::new();
+        self.kv.scan(Table::State, all, Direction::Up, &mut |key, _| {
+            keys.push(key.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        for key in keys {
+            self.kv.delete(Table::State, key);
+        }
+        let mut placed = Vec::new();
+        let mut failed = Ok(());
+        self.kv.scan(Table::Order, all, Direction::Up, &mut |key, value| {
+            let line = |row: OrderRow| Some((LineKey::from_bytes(&row.line)?, row.outcome));
+            match (OrderKey::from_bytes(key), parse_row(Table::Order, key, value).map(line)) {
+                (Some(key), Ok(Some((line, outcome)))) => placed.push((key, line, outcome)),
+                _ => {
+                    failed = Err(KvError::damaged(Table::Order, key));
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        failed?;
+        for (key, line, outcome) in placed {
+            self.kv.delete(Table::Order, key.to_bytes());
+            let unplaced = Unplaced { line, body: None, before: Some(outcome) };
+            self.unplaced.insert(key.sealed(OPEN_EPOCH), unplaced);
+        }
+        let mut counters = rows::counters(self.kv)?;
+        counters.sealed = 0;
+        rows::set_counters(self.kv, &counters);
+        let mut seals = Vec::new();
+        for (key, unplaced) in &self.unplaced {
+            seals.extend(match unplaced.body {
+                Some(body) => Candidate::of(*key, body),
+                None => Candidate::of(*key, &rows::body(self.kv, &unplaced.line)?),
+            });
+        }
+        Ok(seals)
+    }
+}
+
+/// What a block builds on.
+fn builds_on(body: &Body) -> impl Iterator<Item = BlockId> {
+    body.prev.into_iter().chain(body.parents.iter().copied())
+}
+
+/// The open epoch's part of `Order`, behind a place of it.
+fn open_epoch(behind: Option<&[u8]>) -> crate::kv::Range<'_> {
+    const START: [u8; 8] = OPEN_EPOCH.to_be_bytes();
+    (behind.map_or(Bound::Included(&START[..]), Bound::Excluded), Bound::Unbounded)
+}
