@@ -154,6 +154,26 @@ fn a_heartbeat_that_runs_wild_does_not_flood() {
 }
 
 #[test]
+fn in_a_mesh_what_all_say_travels_together() {
+    let nodes = 12;
+    let mut world = World::new(1, nodes);
+    let group = world.found_with_all();
+    world.settle();
+    let before = world.presence_messages();
+    for _ in 0..20 {
+        for name in 0..nodes {
+            world.say(name, group, Status::Active);
+        }
+        world.run_for(SECOND_MS);
+    }
+    // Everybody tells everybody, and hands on at once what came from the others meanwhile: about twice a second.
+    let a_second = (world.presence_messages() - before) / 20;
+    let links = nodes * (nodes - 1);
+    assert!((links..=3 * links).contains(&a_second), "{a_second} messages a second over {links} links");
+    world.assert_no_faults();
+}
+
+#[test]
 fn what_was_said_apart_is_exchanged_when_they_meet() {
     super::each_seed(20, |seed| {
         let mut world = World::new(seed, 4);
