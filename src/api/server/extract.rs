@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::api::types::{
     AddMember, AddPeer, ContextQuery, CreateGroup, FieldError, JoinGroup, ListClaims, ListEvents, ListPresence,
-    ListRejected, NewClaim, Problem, PublishBulk, RecentClaims, SetPresence, SetRole, SubmitExperience, SyncNow,
+    ListRejected, NewClaim, Problem, PublishBulk, RecentClaims, SetNotary, SetPresence, SetRole, ShowBlock,
+    SubmitExperience, SyncNow,
 };
 
 /// A request that knows its bounds.
@@ -46,9 +47,10 @@ checked!(
     NewClaim,
     RecentClaims,
     SetPresence,
+    ShowBlock,
     SubmitExperience
 );
-bounded_by_type!(AddMember, ListEvents, ListPresence, SetRole, SyncNow);
+bounded_by_type!(AddMember, ListEvents, ListPresence, SetNotary, SetRole, SyncNow);
 
 impl Checked for PublishBulk {
     fn checked(&self) -> Result<(), Problem> {
