@@ -557,19 +557,18 @@ async fn members_who_forge_presence_are_sent_away_and_nothing_is_shown() {
     let mut forged = says(&victim, group, now_ms());
     forged.signature[3] ^= 1;
     let too_long = Some(format!("{{\"a\":\"{}\"}}", "x".repeat(limits::PRESENCE_METADATA_BYTES)));
-    let mut seed = 60;
-    for (what, records) in [
+    let cases = [
         ("a forged signature", vec![forged]),
         ("signed by another", vec![signed(&SecretKey::from_seed(&[60; 32]), &of_victim(None))]),
         ("of another group", vec![says(&victim, other_group, now_ms())]),
         ("metadata too long", vec![signed(&victim, &of_victim(too_long))]),
         ("metadata that is no object", vec![signed(&victim, &of_victim(Some("[1]".to_owned())))]),
         ("a body of nothing", vec![presence::Unverified { body: vec![0xff; 4_000], signature: [1; 64] }]),
-    ] {
+    ];
+    for (seed, (what, records)) in (60..).zip(cases) {
         let id = SecretKey::from_seed(&[seed; 32]).identity();
         alice.add(&name, &id.to_string(), "member");
         let mut eve = Peer::of(seed, &alice).await;
-        seed += 1;
         let request = Request::Presences(Presences { group, records });
         assert_eq!(eve.ask(&request).await, Ok(Response::Refused(Refused::Malformed)), "{what}");
         assert!(!is_sent_away(&alice, &id), "{what}: once may be a fault of its own");

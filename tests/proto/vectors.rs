@@ -185,8 +185,8 @@ fn presences() {
 
 /// A record changed in one place: signed again as it is then, or not.
 fn refused_presences(good: &presence::Verified) -> Vec<Value> {
-    let by = ["alice", "bob", "carol"].map(key).into_iter();
-    let key = by.clone().find(|key| key.identity() == good.presence().member).unwrap();
+    let mut people = ["alice", "bob", "carol"].map(key).into_iter();
+    let key = people.find(|key| key.identity() == good.presence().member).unwrap();
     let mut refused = Vec::new();
     let mut signed = |why: &str, body: Vec<u8>| {
         let signature = hex::encode(key.sign(presence::SIGNATURE_DOMAIN, &body));
