@@ -12,6 +12,7 @@ use crate::identity::Identity;
 use crate::kv::Table;
 use crate::ledger::{OrderRow, Refusal, fold};
 use crate::limits;
+use crate::presence::{Status, Verified};
 
 /// What may happen in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,10 @@ impl World {
         let Some(group) = self.some_group(name) else { return };
         let identity = self.nodes[other].id;
         let role = *[Role::Viewer, Role::Member, Role::Admin].choose(&mut self.rng).unwrap();
+        if self.rng.random_bool(0.1) {
+            let status = *[Status::Active, Status::Idle, Status::Busy].choose(&mut self.rng).unwrap();
+            return self.say(name, group, status);
+        }
         let claims = self.claims(name, &group);
         let parent = claims.choose(&mut self.rng).copied();
         let number = self.next();
@@ -106,6 +111,15 @@ impl World {
         }
     }
 
+    /// Whether nodes that are connected hold the same of everybody's presence.
+    fn presence_is_alike(&self, group: &GroupId) -> bool {
+        let held = |name: Name| self.nodes[name].machine.presences(group).map(Verified::bytes).collect::<Vec<_>>();
+        let is_in = |name: Name| self.is_founded(name, group);
+        let pairs = (0..self.nodes.len()).flat_map(|a| (0..a).map(move |b| (a, b)));
+        let mut pairs = pairs.filter(|(a, b)| is_in(*a) && is_in(*b));
+        pairs.all(|(a, b)| self.connected(a, b) && held(a) == held(b))
+    }
+
     /// Every acknowledged claim stands on every node, where nobody was removed or became less.
     fn all_claims_stand(&self, group: &GroupId) {
         for (name, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.rows.contains_key(group)) {
@@ -156,6 +170,8 @@ fn run(seed: u64, politics: Politics, acts: usize) {
     for group in &groups {
         if politics == Politics::Stable {
             world.all_claims_stand(group);
+            let deadline = world.now + limits::REQUEST_TIMEOUT_MS + 2 * limits::PULL_RETRY_MOST_MS;
+            assert!(world.run_until(deadline, |world| world.presence_is_alike(group)), "presence differs for ever");
         }
         for node in world.nodes.iter().filter_map(|node| node.rows.get(group)) {
             assert_eq!(fold::last(node).unwrap().is_some(), !node.rows(Table::Id).is_empty());
