@@ -20,4 +20,6 @@ pub use fold::{Change, OrderRow};
 pub use outcome::{Outcome, Refusal};
 
 #[cfg(test)]
+mod exhaustive;
+#[cfg(test)]
 mod tests;
