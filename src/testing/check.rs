@@ -2,7 +2,7 @@
 
 use super::node::Name;
 use super::world::{INTERVAL_MS, Weather, World};
-use crate::chain::{ClaimId, Frontier, GroupId, rows};
+use crate::chain::{ClaimId, Frontier, GroupId, OPEN_EPOCH, OrderKey, rows};
 use crate::kv::{Memory, Table};
 use crate::ledger::{query, state};
 use crate::limits;
@@ -27,6 +27,35 @@ fn difference(a: &Memory, b: &Memory) -> Option<String> {
 }
 
 impl World {
+    /// What is final on an honest node stays as it is, and is the same on all.
+    pub(super) fn check_finals(&mut self, name: Name, group: GroupId) {
+        let node = &mut self.nodes[name];
+        let rows = &node.rows[&group];
+        let count = rows::counters(rows).unwrap().sealed;
+        let before = node.final_blocks.insert(group, count).unwrap_or(0);
+        if count == before || self.notary_forks || node.evil.is_some() {
+            return;
+        }
+        assert!(count > before, "node {name} has {count} final blocks and had {before}");
+        let is_final = |key: &[u8]| OrderKey::from_bytes(key).unwrap().epoch < OPEN_EPOCH;
+        let finals = self.finals.entry(group).or_default();
+        let mut ours = rows.rows(Table::Order).iter().take_while(|(key, _)| is_final(key));
+        for (key, row) in finals.iter().take(count as usize) {
+            assert_eq!(ours.next(), Some((key, row)), "node {name} has something else that is final");
+        }
+        finals.extend(ours.map(|(key, row)| (key.clone(), row.clone())));
+        assert!(finals.len() as u64 >= count);
+    }
+
+    /// Blocks that wait for a seal on a node, though the group's notary is honest, and there, and takes the node for a member.
+    fn open_in_vain(&self, group: &GroupId, name: Name) -> Option<u64> {
+        let rows = &self.nodes[name].rows[group];
+        let sealer = self.name_of(&state::sealing(rows).unwrap()?.sealer);
+        let is_there = sealer == name || self.pairs(group).contains(&super::world::pair(sealer, name));
+        let open = rows::counters(rows).unwrap().open();
+        (is_there && open > 0 && !self.notary_forks).then_some(open)
+    }
+
     /// Pairs of honest nodes that take each other for members.
     fn pairs(&self, group: &GroupId) -> Vec<(Name, Name)> {
         let knows = |a: Name, b: Name| self.nodes[a].is_member(group, &self.nodes[b].id);
@@ -55,6 +84,9 @@ impl World {
                 let wanted = rows::wanted(rows, limits::WANT_IDS).unwrap();
                 if !wanted.is_empty() {
                     return Some(format!("node {name} lacks {} objects", wanted.len()));
+                }
+                if let Some(open) = self.open_in_vain(group, name) {
+                    return Some(format!("{open} blocks of node {name} wait for a seal"));
                 }
             }
         }
