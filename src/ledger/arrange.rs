@@ -157,7 +157,7 @@ impl Arranging<'_, '_, '_> {
         while let Some(id) = queue.pop_front() {
             let placed = rows::placed(self.kv, &id)?.ok_or_else(|| KvError::damaged(Table::Id, id.as_bytes()))?;
             let key = OrderKey::open(placed.height, id);
-            let mut follow = |body: &Body| queue.extend(builds_on(body).filter(|id| seen.insert(*id)));
+            let mut follow = |body: &Body| queue.extend(body.builds_on().filter(|id| seen.insert(*id)));
             match self.unplaced.get(&key) {
                 Some(Unplaced { body: Some(body), .. }) => follow(body),
                 Some(Unplaced { line, .. }) => follow(&rows::body(self.kv, line)?),
@@ -266,7 +266,7 @@ impl Arranging<'_, '_, '_> {
             let placed = rows::placed(self.kv, &id)?.ok_or_else(|| KvError::damaged(Table::Id, id.as_bytes()))?;
             if placed.height > before.height {
                 let key = OrderKey::open(placed.height, id);
-                let mut follow = |body: &Body| queue.extend(builds_on(body).filter(|id| seen.insert(*id)));
+                let mut follow = |body: &Body| queue.extend(body.builds_on().filter(|id| seen.insert(*id)));
                 match self.unplaced.get(&key) {
                     Some(Unplaced { body: Some(body), .. }) => follow(body),
                     _ => follow(&rows::body(self.kv, &placed.line_key(&id))?),
@@ -323,11 +323,6 @@ impl Arranging<'_, '_, '_> {
         }
         Ok(seals)
     }
-}
-
-/// What a block builds on.
-fn builds_on(body: &Body) -> impl Iterator<Item = BlockId> {
-    body.prev.into_iter().chain(body.parents.iter().copied())
 }
 
 /// The open epoch's part of `Order`, behind a place of it.

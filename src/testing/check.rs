@@ -51,15 +51,22 @@ impl World {
     fn open_in_vain(&self, group: &GroupId, name: Name) -> Option<u64> {
         let rows = &self.nodes[name].rows[group];
         let sealer = self.name_of(&state::sealing(rows).unwrap()?.sealer);
+        // What it has signed on another branch of its own line it can cover only once somebody else has built on that.
+        let forks = rows::tips(rows, &self.nodes[sealer].id).unwrap().len() > 1;
         let is_there = sealer == name || self.pairs(group).contains(&super::world::pair(sealer, name));
         let open = rows::counters(rows).unwrap().open();
-        (is_there && open > 0 && !self.notary_forks).then_some(open)
+        (is_there && open > 0 && !forks).then_some(open)
+    }
+
+    /// Whether an honest node keeps a group.
+    fn keeps(&self, name: Name, group: &GroupId) -> bool {
+        self.nodes[name].evil.is_none() && self.nodes[name].rows.contains_key(group)
     }
 
     /// Pairs of honest nodes that take each other for members.
     fn pairs(&self, group: &GroupId) -> Vec<(Name, Name)> {
         let knows = |a: Name, b: Name| self.nodes[a].is_member(group, &self.nodes[b].id);
-        let honest = |name: Name| self.nodes[name].evil.is_none() && self.nodes[name].rows.contains_key(group);
+        let honest = |name: Name| self.keeps(name, group);
         let mut pairs = Vec::new();
         for a in 0..self.nodes.len() {
             for b in a + 1..self.nodes.len() {
@@ -75,6 +82,11 @@ impl World {
     }
 
     pub(super) fn unlike(&self, group: &GroupId) -> Option<String> {
+        for name in (0..self.nodes.len()).filter(|name| self.keeps(*name, group)) {
+            if let Some(open) = self.open_in_vain(group, name) {
+                return Some(format!("{open} blocks of node {name} wait for a seal"));
+            }
+        }
         for (a, b) in self.pairs(group) {
             let (ours, theirs) = (&self.nodes[a].rows[group], &self.nodes[b].rows[group]);
             if let Some(what) = difference(ours, theirs) {
@@ -84,9 +96,6 @@ impl World {
                 let wanted = rows::wanted(rows, limits::WANT_IDS).unwrap();
                 if !wanted.is_empty() {
                     return Some(format!("node {name} lacks {} objects", wanted.len()));
-                }
-                if let Some(open) = self.open_in_vain(group, name) {
-                    return Some(format!("{open} blocks of node {name} wait for a seal"));
                 }
             }
         }
@@ -114,6 +123,14 @@ impl World {
         }
         let deadline = self.now + limits::REQUEST_TIMEOUT_MS + INTERVAL_MS;
         assert!(self.run_until(deadline, Self::is_quiet), "something is never answered: {}", self.open());
+        let written = |world: &Self| -> Vec<u64> {
+            let all = world.nodes.iter().flat_map(|node| node.rows.values());
+            all.map(|rows| rows::counters(rows).unwrap().blocks).collect()
+        };
+        let before = written(self);
+        self.run_for(3 * limits::SEAL_INTERVAL_MS);
+        assert_eq!(written(self), before, "something is written for ever");
+        assert!(self.run_until(self.now + limits::REQUEST_TIMEOUT_MS, Self::is_quiet));
         for (name, node) in self.nodes.iter().enumerate() {
             assert_eq!(node.machine.unreported(), 0, "node {name} waits for a ticket");
             assert!(node.keeps_its_word(), "node {name} lost what it had acknowledged");
