@@ -127,9 +127,13 @@ impl World {
             let all = world.nodes.iter().flat_map(|node| node.rows.values());
             all.map(|rows| rows::counters(rows).unwrap().blocks).collect()
         };
-        let before = written(self);
-        self.run_for(3 * limits::SEAL_INTERVAL_MS);
-        assert_eq!(written(self), before, "something is written for ever");
+        let stays = |world: &mut Self| {
+            let before = written(world);
+            world.run_for(3 * limits::SEAL_INTERVAL_MS);
+            written(world) == before
+        };
+        // One seal may be to come where the notary cannot cover all.
+        assert!(stays(self) || stays(self), "something is written for ever");
         assert!(self.run_until(self.now + limits::REQUEST_TIMEOUT_MS, Self::is_quiet));
         for (name, node) in self.nodes.iter().enumerate() {
             assert_eq!(node.machine.unreported(), 0, "node {name} waits for a ticket");

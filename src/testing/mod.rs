@@ -12,6 +12,7 @@ mod evil;
 mod malice;
 mod node;
 mod random;
+mod seals;
 mod stories;
 mod world;
 

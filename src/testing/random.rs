@@ -89,10 +89,11 @@ impl World {
             && self.rng.random_bool(0.3)
         {
             let (group, author) = (*group, self.nodes[liar].id);
-            let mut tasks = Vec::new();
+            let (mut tasks, mut objects) = (vec![], vec![]);
             for place in 0..self.rng.random_range(1..4) {
-                let (transaction, _) = claim(&format!("a lie {} {place}", self.now), None);
-                tasks.push(Task::Write { group, author, transactions: vec![transaction], objects: vec![] });
+                let (transaction, object) = claim(&format!("a lie {} {place}", self.now), None);
+                objects.push(object.clone());
+                tasks.push(Task::Write { group, author, transactions: vec![transaction], objects: vec![object] });
             }
             if politics == Politics::FalseNotary && self.rng.random_bool(0.7) {
                 tasks.truncate(self.rng.random_range(0..2));
@@ -100,7 +101,7 @@ impl World {
             }
             let clock = self.clock(liar) - self.rng.random_range(0..2 * limits::MAX_CLOCK_DRIFT_MS);
             let blocks = evil::twin(&self.nodes[liar], group, rows, clock, tasks);
-            self.slip_in(to, group, author, blocks, vec![]);
+            self.slip_in(to, group, author, blocks, objects);
         }
     }
 
