@@ -115,7 +115,7 @@ fn undo_what_is_open(blocks: &[Verified], rows: &Memory) {
             break;
         }
         let row: OrderRow = parse_row(Table::Order, key, value).unwrap();
-        state::revert(&mut overlay, row.undo.unwrap());
+        state::revert(&mut overlay, parse_row(Table::Order, key, &row.undo.unwrap()).unwrap());
     }
     let mut undone = rows.clone();
     undone.commit(overlay.into_changes());
