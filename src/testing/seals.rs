@@ -110,7 +110,7 @@ fn while_the_notary_is_away_the_group_works_and_says_that_it_waits() {
 
 #[test]
 fn the_notary_hands_over_in_the_middle_of_a_partition() {
-    super::each_seed(20, |seed| {
+    super::each_seed(10, |seed| {
         let mut world = World::new(seed, 4);
         let group = world.found_with_all();
         world.set_role(ALICE, group, BOB, Role::Admin).unwrap();
@@ -142,7 +142,7 @@ fn the_notary_hands_over_in_the_middle_of_a_partition() {
 
 #[test]
 fn of_two_seals_with_one_number_every_node_takes_the_same() {
-    super::each_seed(30, |seed| {
+    super::each_seed(10, |seed| {
         let mut world = World::new(seed, 4);
         let group = world.found_with_all();
         world.settle();
@@ -179,7 +179,7 @@ fn of_two_seals_with_one_number_every_node_takes_the_same() {
 
 #[test]
 fn two_admins_remove_each_other_and_one_is_out_on_every_node() {
-    super::each_seed(30, |seed| {
+    super::each_seed(10, |seed| {
         let mut world = World::new(seed, 4);
         let group = world.found_with_all();
         world.set_role(ALICE, group, BOB, Role::Admin).unwrap();
@@ -210,7 +210,7 @@ fn two_admins_remove_each_other_and_one_is_out_on_every_node() {
 
 #[test]
 fn what_a_removed_member_dates_back_lands_behind_the_seal() {
-    super::each_seed(20, |seed| {
+    super::each_seed(10, |seed| {
         let mut world = World::new(seed, 4);
         let group = world.found_with_all();
         world.settle();
@@ -243,7 +243,7 @@ fn what_a_removed_member_dates_back_lands_behind_the_seal() {
 
 #[test]
 fn what_an_admin_does_while_it_is_made_less_has_one_outcome() {
-    super::each_seed(20, |seed| {
+    super::each_seed(10, |seed| {
         let mut world = World::new(seed, 4);
         let group = world.found(ALICE, "roles");
         for (other, role) in [(BOB, Role::Admin), (CAROL, Role::Member)] {
@@ -272,7 +272,7 @@ fn what_an_admin_does_while_it_is_made_less_has_one_outcome() {
 
 #[test]
 fn who_signs_twice_is_frozen_everywhere_until_an_admin_lifts_it() {
-    super::each_seed(20, |seed| {
+    super::each_seed(10, |seed| {
         let mut world = World::new(seed, 3);
         let group = world.found_with_all();
         world.settle();
