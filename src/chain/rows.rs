@@ -375,7 +375,11 @@ pub fn block(kv: &dyn Read, key: &LineKey) -> Result<Unverified, KvError> {
 /// # Errors
 /// [`KvError`] where the store fails or the block is not there.
 pub fn body(kv: &dyn Read, key: &LineKey) -> Result<Body, KvError> {
-    body_and_id(kv, key).map(|(_, body)| body)
+    read_body(key, &block(kv, key)?)
+}
+
+fn read_body(key: &LineKey, block: &Unverified) -> Result<Body, KvError> {
+    cbor::decode_lenient(&block.body, limits::BLOCK_BYTES).map_err(|_| KvError::damaged(Table::Line, key.as_bytes()))
 }
 
 /// A stored block's id and body, read.
@@ -384,9 +388,7 @@ pub fn body(kv: &dyn Read, key: &LineKey) -> Result<Body, KvError> {
 /// [`KvError`] where the store fails or the block is not there.
 pub fn body_and_id(kv: &dyn Read, key: &LineKey) -> Result<(BlockId, Body), KvError> {
     let block = block(kv, key)?;
-    let damaged = |_| KvError::damaged(Table::Line, key.as_bytes());
-    let body = cbor::decode_lenient(&block.body, limits::BLOCK_BYTES).map_err(damaged)?;
-    Ok((BlockId::of(&block.body), body))
+    Ok((BlockId::of(&block.body), read_body(key, &block)?))
 }
 
 /// Visits an author's blocks from `seq` on, ascending: their keys, and themselves as received.

@@ -463,7 +463,7 @@ impl Engine {
         }
     }
 
-    /// Makes the group's next seal, unless nothing is open.
+    /// Makes the group's next seal, unless it would cover nothing: what is open may be another branch of the sealer's own line.
     fn seal(&self, batch: &mut GroupBatch<'_>, now_ms: u64) -> Result<Written, Failure> {
         let group = batch.news.group;
         let Some(Sealing { epoch, sealer, .. }) = state::sealing(&batch.overlay)? else {
@@ -476,6 +476,13 @@ impl Engine {
         }
         let seal = Transaction::Seal(Seal { epoch: epoch + 1 });
         let linked = draft(&batch.overlay, group, sealer, now_ms, vec![seal])?;
+        let mut covers = false;
+        for below in linked.block().body().builds_on() {
+            covers |= !arrange::is_final(&batch.overlay, &below)?;
+        }
+        if !covers {
+            return Ok(Written::default());
+        }
         let (id, time_ms) = (linked.block().id(), linked.block().body().time_ms);
         batch.keep(linked, vec![], None)?;
         Ok(Written { blocks: vec![id], claims: vec![], time_ms })

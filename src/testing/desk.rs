@@ -155,6 +155,12 @@ impl Desk {
         }
     }
 
+    /// The blocks that were written here.
+    pub(crate) fn own_blocks(&self) -> Vec<Unverified> {
+        let blocks = self.news.iter().flat_map(|news| &news.blocks);
+        blocks.filter(|(from, _)| from.is_none()).map(|(_, fresh)| fresh.block.clone()).collect()
+    }
+
     pub(crate) fn verify(&self, blocks: Vec<Unverified>) -> Vec<Verified> {
         let context = Context { group: self.group, now_ms: NOW_MS, max_drift_ms: 0 };
         blocks.into_iter().map(|block| block.verify(&context).unwrap()).collect()

@@ -14,6 +14,7 @@ mod malice;
 mod node;
 mod presence;
 mod random;
+mod seals;
 mod stories;
 mod world;
 

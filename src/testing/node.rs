@@ -46,6 +46,8 @@ pub(super) struct Node {
     pub(super) wake_at: Option<u64>,
     /// Blocks of which a caller was told that they are written.
     pub(super) acknowledged: Vec<(GroupId, BlockId)>,
+    /// Blocks that were final when it was last looked.
+    pub(super) final_blocks: BTreeMap<GroupId, u64>,
     pub(super) replies: BTreeMap<u64, Result<Reply, Failure>>,
     pub(super) notices: Vec<Notice>,
     pub(super) banned: BTreeSet<Identity>,
@@ -97,6 +99,7 @@ impl Node {
             next_question: 0,
             wake_at: None,
             acknowledged: vec![],
+            final_blocks: BTreeMap::new(),
             replies: BTreeMap::new(),
             notices: vec![],
             banned: BTreeSet::new(),

@@ -1,7 +1,7 @@
 //! The world: a clock, a network, and the nodes in it.
 //!
-//! Asserted after each step: a question is answered at most once, a machine does not ask to be woken in the past, and what was
-//! acknowledged is in the rows.
+//! Asserted after each step: a question is answered at most once, a machine does not ask to be woken in the past, what was
+//! acknowledged is in the rows, and what is final on an honest node stays as it is and is the same on all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,7 @@ pub(super) struct Weather {
     pub(super) loss: f64,
     /// Share of requests that arrive twice.
     pub(super) doubling: f64,
-    /// Share of batches after which the node dies before the commit.
+    /// Share of batches at which the node dies: before the commit, or after it and before anybody hears of it.
     pub(super) crash: f64,
 }
 
@@ -48,6 +48,9 @@ impl Weather {
         Self { delay_ms: 1..2_000, loss: 0.05, doubling: 0.05, crash: 0.01 }
     }
 }
+
+/// A sealed place of the order, and what became of the block there.
+pub(super) type FinalRow = (Vec<u8>, Vec<u8>);
 
 /// A request under way.
 struct Ask {
@@ -83,6 +86,10 @@ pub(super) struct World {
     counter: u64,
     /// Whether replies reach the machine before the news of their batch.
     replies_first: bool,
+    /// What is final in each group: the longest part of the order that seals cover on an honest node, rows as they are.
+    pub(super) finals: BTreeMap<GroupId, Vec<FinalRow>>,
+    /// Whether the notary is one that signs two seals with one number: then what is final may change.
+    pub(super) notary_forks: bool,
     /// Faults that honest nodes found.
     pub(super) faults: Vec<(Name, Identity, Severity, &'static str)>,
     /// Messages sent, by kind: what a story compares.
@@ -123,6 +130,8 @@ impl World {
             connections: BTreeMap::new(),
             asks: BTreeMap::new(),
             counter: 0,
+            finals: BTreeMap::new(),
+            notary_forks: false,
             faults: vec![],
             sent: BTreeMap::new(),
             trace: std::env::var_os("LBM_TRACE").is_some(),
@@ -422,14 +431,19 @@ impl World {
         let node = &mut self.nodes[name];
         let tasks = std::mem::take(&mut node.jobs);
         let done = node.engine.run(&View(&node.rows), clock, tasks).unwrap();
-        if crashes {
+        if crashes && self.rng.random_bool(0.5) {
             return self.restart(name);
         }
         for (group, changes) in done.changes {
-            let rows = node.rows.entry(group).or_default();
+            let rows = self.nodes[name].rows.entry(group).or_default();
             rows.commit(changes);
             assert_eq!(invariants::check(rows).unwrap(), [], "on node {name}");
+            self.check_finals(name, group);
         }
+        if crashes {
+            return self.restart(name);
+        }
+        let node = &mut self.nodes[name];
         let mut inputs = Vec::new();
         let news = done.news.into_iter().map(Input::News);
         if !self.replies_first {
