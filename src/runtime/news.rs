@@ -3,7 +3,7 @@
 use super::events::Events;
 use crate::api::types::EventKind;
 use crate::cbor;
-use crate::chain::{BlockId, Body, ClaimId, Transaction};
+use crate::chain::{BlockId, Body, ClaimId, FOUNDING_EPOCH, Transaction};
 use crate::ledger::Outcome;
 use crate::limits;
 use crate::node::engine::News;
@@ -22,6 +22,13 @@ pub fn tell(events: &Events, news: &News) {
         Some(false) => events.tell(EventKind::OwnLineSettled { group_id: group_id.clone() }),
         None => {}
     }
+    tell_changes(events, news, &group_id);
+    if let Some(epoch) = news.sealed.filter(|epoch| *epoch > FOUNDING_EPOCH) {
+        events.tell(EventKind::Sealed { group_id, epoch });
+    }
+}
+
+fn tell_changes(events: &Events, news: &News, group_id: &str) {
     let from = news.changes.len().saturating_sub(limits::EVENT_BACKLOG);
     let changes = news.changes.get(from..).unwrap_or_default();
     let bodies: std::collections::BTreeMap<BlockId, &[u8]> = news
@@ -34,20 +41,20 @@ pub fn tell(events: &Events, news: &News) {
     for change in changes {
         match (&change.before, &change.after) {
             (_, Outcome::Refused(_, refusal)) => events.tell(EventKind::BlockRejected {
-                group_id: group_id.clone(),
+                group_id: group_id.to_owned(),
                 block_id: change.block.to_string(),
                 author: change.author.to_string(),
                 reason: refusal.to_string(),
             }),
             (Some(_), Outcome::Applied) => events.tell(EventKind::BlockReinstated {
-                group_id: group_id.clone(),
+                group_id: group_id.to_owned(),
                 block_id: change.block.to_string(),
                 author: change.author.to_string(),
             }),
             (None, Outcome::Applied) => {
                 let body = bodies.get(&change.block);
                 if let Some(body) = body.and_then(|bytes| cbor::decode_lenient::<Body>(bytes, bytes.len()).ok()) {
-                    tell_block(events, &group_id, change.block, &body);
+                    tell_block(events, group_id, change.block, &body);
                 }
             }
         }
@@ -71,6 +78,12 @@ fn tell_block(events: &Events, group_id: &str, block: BlockId, body: &Body) {
             Transaction::MemberAdd(add) => changed(&add.identity, Some(add.role)),
             Transaction::MemberRemove(remove) => changed(&remove.identity, None),
             Transaction::RoleSet(set) => changed(&set.identity, Some(set.role)),
+            Transaction::NotarySet(set) => {
+                EventKind::NotaryChanged { group_id: group_id(), notary: set.identity.to_string() }
+            }
+            Transaction::Unfreeze(unfreeze) => {
+                EventKind::Unfrozen { group_id: group_id(), member_id: unfreeze.identity.to_string() }
+            }
             Transaction::Claim(_) => {
                 EventKind::ClaimPublished { group_id: group_id(), claim_hash: published(), author: author() }
             }

@@ -2,7 +2,9 @@
 //!
 //! Shared by the protocol's vectors and by the tests of the decoders.
 
-use lbm::chain::transaction::{Claim, Experience, Genesis, MemberAdd, MemberRemove, Retract, RoleSet, Secret};
+use lbm::chain::transaction::{
+    Claim, Experience, Genesis, MemberAdd, MemberRemove, NotarySet, Retract, RoleSet, Seal, Secret, Unfreeze,
+};
 use lbm::chain::{
     BlockId, Body, ClaimBody, ClaimId, Draft, Frontier, GroupId, ObjectAt, ObjectHash, Payload, Role, Tip, Transaction,
     Verified,
@@ -161,8 +163,18 @@ pub fn story() -> Story {
     let leave = Transaction::MemberRemove(MemberRemove { identity: carol.identity() });
     let left = by_carol.write("left", group, &[&woven], vec![leave], vec![]);
 
+    // Alice seals what she has seen, and hands over; Bob seals from there on.
+    let hand_over = Transaction::NotarySet(NotarySet { identity: bob.identity() });
+    let handed_over = by_alice.write("handed over", group, &[&left], vec![hand_over], vec![]);
+    let sealed = by_alice.write("sealed", group, &[], vec![Transaction::Seal(Seal { epoch: 1 })], vec![]);
+    // Refused: Carol is not frozen.
+    let lifted = Transaction::Unfreeze(Unfreeze { identity: carol.identity() });
+    let lifted = by_bob.write("lifted", group, &[&sealed], vec![lifted], vec![]);
+    let sealed_again = by_bob.write("sealed again", group, &[], vec![Transaction::Seal(Seal { epoch: 2 })], vec![]);
+
     let group = GroupId::from(founding.block.id());
-    Story { alice, bob, carol, group, blocks: vec![founding, members, knowledge, refused, woven, left] }
+    let blocks = vec![founding, members, knowledge, refused, woven, left, handed_over, sealed, lifted, sealed_again];
+    Story { alice, bob, carol, group, blocks }
 }
 
 impl Story {

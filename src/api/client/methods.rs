@@ -3,11 +3,11 @@
 use super::{Client, ClientError, Download, EventStream, NoBody};
 use crate::api::routes;
 use crate::api::types::{
-    AddMember, AddPeer, BulkPublished, Claim, ClaimList, Context, ContextQuery, CreateGroup, Event,
+    AddMember, AddPeer, Block, BulkPublished, Claim, ClaimList, Context, ContextQuery, CreateGroup, Event,
     ExperienceSubmitted, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Health, JoinEvent,
-    JoinGroup, ListClaims, ListEvents, ListRejected, MemberChanged, MemberList, NewClaim, PeerAdded, PeerList,
-    PeerRemoved, PublishBulk, PublishedClaim, RecentClaims, RejectedList, RetractedClaim, SetRole, Status,
-    SubmitExperience, SyncNow, SyncReport, Thread, Verified,
+    JoinGroup, ListClaims, ListEvents, ListRejected, MemberChanged, MemberList, NewClaim, NotaryChanged, PeerAdded,
+    PeerList, PeerRemoved, PublishBulk, PublishedClaim, RecentClaims, RejectedList, RetractedClaim, SetNotary, SetRole,
+    ShowBlock, Status, SubmitExperience, SyncNow, SyncReport, Thread, Unfrozen, Verified,
 };
 use crate::identity::Identity;
 
@@ -118,6 +118,21 @@ impl Client {
     /// [`routes::MEMBER_REMOVE`].
     pub async fn remove_member(&self, group: &str, member: Identity) -> Result<MemberChanged, ClientError> {
         self.ask(&routes::MEMBER_REMOVE, &[group, &member.to_string()], &()).await
+    }
+
+    /// [`routes::MEMBER_UNFREEZE`].
+    pub async fn unfreeze(&self, group: &str, member: Identity) -> Result<Unfrozen, ClientError> {
+        self.ask(&routes::MEMBER_UNFREEZE, &[group, &member.to_string()], &()).await
+    }
+
+    /// [`routes::NOTARY_SET`].
+    pub async fn set_notary(&self, group: &str, to: &SetNotary) -> Result<NotaryChanged, ClientError> {
+        self.tell(&routes::NOTARY_SET, &[group], to).await
+    }
+
+    /// [`routes::BLOCK_SHOW`].
+    pub async fn block(&self, group: &str, block: &str, query: &ShowBlock) -> Result<Block, ClientError> {
+        self.ask(&routes::BLOCK_SHOW, &[group, block], query).await
     }
 
     /// [`routes::CLAIM_PUBLISH`].

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::api::types::{
     AddMember, AddPeer, ContextQuery, CreateGroup, FieldError, JoinGroup, ListClaims, ListEvents, ListRejected,
-    NewClaim, Problem, PublishBulk, RecentClaims, SetRole, SubmitExperience, SyncNow,
+    NewClaim, Problem, PublishBulk, RecentClaims, SetNotary, SetRole, ShowBlock, SubmitExperience, SyncNow,
 };
 
 /// A request that knows its bounds.
@@ -45,9 +45,10 @@ checked!(
     ListRejected,
     NewClaim,
     RecentClaims,
+    ShowBlock,
     SubmitExperience
 );
-bounded_by_type!(AddMember, ListEvents, SetRole, SyncNow);
+bounded_by_type!(AddMember, ListEvents, SetNotary, SetRole, SyncNow);
 
 impl Checked for PublishBulk {
     fn checked(&self) -> Result<(), Problem> {

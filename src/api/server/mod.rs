@@ -6,6 +6,7 @@
 //! serves connections, and every answer names the daemon's version.
 
 mod backup;
+mod block;
 mod claim;
 mod context;
 mod events;

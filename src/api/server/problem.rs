@@ -126,17 +126,17 @@ impl From<&Refusal> for Problem {
             Refusal::AlreadyAMember(_) => ProblemCode::AlreadyAMember,
             Refusal::NoSuchMember(_) => ProblemCode::NoSuchMember,
             Refusal::LastAdmin(_) => ProblemCode::LastAdmin,
+            Refusal::IsNotary(_) => ProblemCode::IsNotary,
+            Refusal::Frozen(_) => ProblemCode::Frozen,
             Refusal::GroupFull => ProblemCode::Full,
             Refusal::NoSuchParent(_) | Refusal::NoSuchClaim(_) => ProblemCode::NoSuchClaim,
             Refusal::AlreadyRetracted(_) => ProblemCode::AlreadyRetracted,
             Refusal::NotYourClaim(_) => ProblemCode::NotTheAuthor,
             Refusal::SameRole(..)
-            | Refusal::Frozen(_)
             | Refusal::NotFrozen(_)
             | Refusal::NotTheSeal(_)
             | Refusal::NotTheNotary { .. }
             | Refusal::SameNotary(_)
-            | Refusal::IsNotary(_)
             | Refusal::Unsupported
             | Refusal::AlreadyFounded
             | Refusal::Equivocation(_) => ProblemCode::Refused,

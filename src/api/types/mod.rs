@@ -6,6 +6,7 @@
 //! all its keys: what is unknown is `null`. Requests check their own bounds (`check`), so that a face can refuse a line
 //! of a file with its number and the server the same request with the same sentence.
 
+mod block;
 mod check;
 mod claim;
 mod context;
@@ -14,6 +15,7 @@ mod group;
 mod node;
 mod problem;
 
+pub use block::{Block, ShowBlock, Wrote};
 pub use check::FieldError;
 pub use claim::{
     BulkPublished, Claim, ClaimList, ExperienceSubmitted, ListClaims, NewClaim, PublishBulk, PublishedClaim,
@@ -23,7 +25,7 @@ pub use context::{Context, ContextItem, ContextQuery};
 pub use event::{Event, EventKind, JoinEvent, ListEvents};
 pub use group::{
     AddMember, CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, JoinGroup,
-    Member, MemberChanged, MemberList, Role, SetRole, Verified,
+    Member, MemberChanged, MemberList, NotaryChanged, Role, SetNotary, SetRole, Unfrozen, Verified,
 };
 pub use node::{
     AddPeer, Health, HealthCheck, ListRejected, Peer, PeerAdded, PeerList, PeerRemoved, Rejected, RejectedList, Status,

@@ -214,6 +214,13 @@ fn told(kind: &EventKind) -> String {
             )
         }
         EventKind::OwnLineSettled { group_id } => format!("this node writes in {} again", short(group_id)),
+        EventKind::Sealed { group_id, epoch } => format!("seal {epoch} of {}", short(group_id)),
+        EventKind::NotaryChanged { group_id, notary } => {
+            format!("{} seals {} from the next seal on", tail(notary), short(group_id))
+        }
+        EventKind::Unfrozen { group_id, member_id } => {
+            format!("{} may spend in {} again", tail(member_id), short(group_id))
+        }
         EventKind::NotShared { group_id, peer_id } => {
             format!("{} does not share {} with this node", tail(peer_id), short(group_id))
         }
