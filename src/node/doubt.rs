@@ -11,7 +11,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::chain::link::Block;
 use crate::chain::{Verified, rows};
 use crate::identity::Identity;
 use crate::kv::{KvError, Read};
