@@ -73,6 +73,16 @@ pub const TASK_DESCRIPTION_BYTES: usize = 4 * 1024;
 pub const TASK_PRIORITY: u8 = 9;
 /// Tasks that one task may depend on.
 pub const TASK_DEPENDENCIES: usize = 32;
+/// Blocks with another outcome than before, or refused, of which one batch's events tell how their tasks stand: they are read again.
+pub const EVENT_TASK_BLOCKS: usize = 64;
+/// Tasks that wait for one task: completing it touches each of them.
+pub const TASK_DEPENDENTS: u32 = 1_000;
+/// Rows that one page of tasks looks at for those that were asked for: about ten milliseconds.
+pub const TASK_SCAN: usize = 10_000;
+/// Tasks whose lease is over that a list of what can be taken looks at, those that were over first.
+pub const TASK_EXPIRED: usize = 1_000;
+/// Lease of a task that names none, milliseconds: longer than most of what an agent does between two words about it.
+pub const TASK_DEFAULT_LEASE_MS: u64 = 30 * 60_000;
 /// A lease of a task, milliseconds: the shortest that survives a pause of a machine, and the longest that a lost worker may block.
 pub const TASK_LEASE_MS: core::ops::RangeInclusive<u64> = 1_000..=30 * 24 * 3_600_000;
 /// Why a task failed, UTF-8 bytes.

@@ -127,7 +127,7 @@ fn assert_nothing_lost(daemons: [&Daemon; 2], group: &str, acknowledged: &[Strin
     }
     let [one, other] = daemons;
     // What was stored and never acknowledged may still be on its way.
-    agree(&[&one, &other], group);
+    agree(&[one, other], group);
     for daemon in daemons {
         assert_bulks_are_whole(daemon, group);
         // Who loses power is not at fault.

@@ -51,6 +51,7 @@ const LAYERS: &[Layer] = &[
             "chain::IdError",
             "chain::ObjectHash",
             "chain::Role",
+            "chain::transaction::PolicyUpdate",
             "ledger",
             "node::engine",
         ],

@@ -293,6 +293,113 @@ fn blocks_that_the_ledger_refuses_are_kept_listed_and_told_to_their_author() {
     b.ctl(&["claim", "publish", "--group", &group, "--text", "not allowed"]).refused(1, &["viewer"]);
 }
 
+#[test]
+#[allow(clippy::too_many_lines, reason = "one story, told in its sequence")]
+fn two_machines_have_an_economy() {
+    let (a, b, group) = common::pair("economy");
+    let token = |one: &Daemon, words: &str| {
+        let line: Vec<String> = words.split(' ').map(str::to_owned).collect();
+        let line: Vec<&str> = ["token"].into_iter().chain(line.iter().map(String::as_str)).collect();
+        one.ctl(&[line, vec!["--group", &group]].concat())
+    };
+    let balance = |one: &Daemon, account: &str| token(one, &format!("balance --account {account}")).done();
+
+    // Rules: none at first, then some; unknown and empty ones are refused with the list.
+    let shown = a.ctl(&["group", "policy", "--group", &group]).done();
+    assert_eq!((&shown["claim_reward_amount"], &shown["listed"]), (&json!(0), &json!(false)));
+    let set = |one: &Daemon, rules: &[&str]| {
+        let rules = rules.iter().flat_map(|rule| ["--set", rule]);
+        one.ctl(&["group", "policy", "--group", &group].into_iter().chain(rules).collect::<Vec<_>>())
+    };
+    for bad in ["reward=5", "claim_reward_amount=", "=5", "claim_reward_amount=ten"] {
+        let refused = set(&a, &[bad]);
+        assert_eq!(refused.code, Some(2), "{bad}: {refused:#?}");
+    }
+    assert!(set(&a, &["reward=5"]).stderr.contains("the rules are faucet_amount, claim_reward_amount"));
+    set(&a, &["transfer_fee_bps=5001"]).refused(1, &["transfer_fee_bps", "5000"]);
+    let rules = ["faucet_amount=100", "claim_reward_amount=10", "transfer_fee_bps=1000", "max_total_supply=1000"];
+    let changed = set(&a, &[&rules[..], &["max_account_balance=900"]].concat()).done();
+    assert_eq!(changed["claim_reward_amount"], 10, "{changed}");
+    assert_eq!(changed["block_id"].as_str().unwrap().len(), 64);
+
+    // The faucet pays whoever is added from now on; Bob was here before it.
+    let carol = Daemon::start("carol");
+    let add = |one: &str| a.ctl(&["group", "add-member", "--group", &group, "--member", one, "--role", "viewer"]);
+    add(&carol.id).ok();
+    a.ctl(&["group", "remove-member", "--group", &group, "--member", &carol.id]).ok();
+    add(&carol.id).ok();
+    assert_eq!(balance(&a, &carol.id), json!({"account": carol.id, "balance": 100}), "once, ever");
+    assert_eq!(balance(&a, &b.id)["balance"], 0);
+
+    // Claims earn, once for a text. Bob's node learns the rules before he writes.
+    let rules_of =
+        |one: &Daemon| one.ctl(&["group", "policy", "--group", &group]).done()["claim_reward_amount"].clone();
+    wait_until(PATIENCE, "the rules arrive", || rules_of(&b) == 10);
+    for text in ["Always validate inputs", "always  VALIDATE inputs", "A queue needs a bound"] {
+        b.publish(&group, text);
+    }
+    let bobs = balance(&b, &b.id);
+    assert_eq!((keys(&bobs), &bobs["balance"]), (vec!["account", "balance"], &json!(20)));
+
+    // A transfer costs 10 %; the caps and an empty account refuse, with the numbers.
+    let paid = token(&b, &format!("transfer --to {} --amount 15", carol.id)).done();
+    assert_eq!(keys(&paid), ["amount", "block_id", "fee", "group_id", "to"]);
+    assert_eq!(paid["fee"], 1);
+    let refused = token(&b, &format!("transfer --to {} --amount 15", a.id));
+    refused.refused(1, &["has 4 tokens", "15 with a fee of 1 are 16", "give less"]);
+    token(&b, &format!("transfer --to {} --amount 1", b.id)).refused(1, &["to itself"]);
+    token(&b, &format!("transfer --to {} --amount 0", a.id)).refused(1, &["from 1 to"]);
+    token(&b, &format!("mint --to {} --amount 5", b.id)).refused(1, &["is not an admin"]);
+    wait_until(PATIENCE, "the transfer arrives", || balance(&a, &carol.id)["balance"] == 115);
+    token(&a, &format!("mint --to {} --amount 881", a.id)).refused(1, &["at most 1000", "make at most 880"]);
+    set(&a, &["max_total_supply=119"]).refused(1, &["has 120 tokens already"]);
+    token(&a, &format!("mint --to {} --amount 786", carol.id)).refused(1, &["may come to 900", "give at most 785"]);
+    token(&a, &format!("mint --to {} --amount 880", a.id)).done();
+
+    // The fee is the treasury's, and an admin pays it out.
+    token(&a, &format!("pay --to {} --amount 2", b.id)).refused(1, &["the treasury has 1 tokens"]);
+    let paid = token(&a, &format!("pay --to {} --amount 1 --wait-final", b.id)).done();
+    assert_eq!((&paid["amount"], &paid["final"]), (&json!(1), &json!(true)));
+    wait_until(PATIENCE, "the payment arrives", || balance(&b, &b.id)["balance"] == 5);
+    let history = token(&b, "history").done();
+    let moves = history["moves"].as_array().unwrap();
+    let kinds: Vec<_> =
+        moves.iter().map(|row| (row["kind"].as_str().unwrap(), row["balance"].as_u64().unwrap())).collect();
+    assert_eq!(kinds, [("treasury_pay", 5), ("transfer", 4), ("claim_reward", 20), ("claim_reward", 10)]);
+    let move_keys = [
+        "amount",
+        "balance",
+        "block_id",
+        "counterpart",
+        "created_ms",
+        "direction",
+        "fee",
+        "final",
+        "kind",
+        "task_id",
+        "transaction",
+    ];
+    assert_eq!(keys(&moves[0]), move_keys);
+    assert_eq!(token(&a, &format!("history --account {}", b.id)).done()["moves"][0]["final"], true);
+    let first = token(&b, "history --limit 3").done();
+    let rest = token(&b, &format!("history --cursor {}", first["next_cursor"].as_str().unwrap())).done();
+    assert_eq!((&rest["moves"][0], &rest["next_cursor"]), (&moves[3], &Value::Null));
+
+    // Every token is accounted for, alike on both.
+    agree(&[&a, &b], &group);
+    for one in [&a, &b] {
+        let stats = one.ctl(&["group", "stats", &group]).done();
+        let of = |key: &str| stats[key].as_u64().unwrap();
+        assert_eq!((of("total_supply"), of("max_total_supply"), of("treasury_balance")), (1_000, 1_000, 0), "{stats}");
+        assert_eq!((of("escrow_balance"), of("accounts"), of("transfer_fee_bps")), (0, 3, 1_000), "{stats}");
+        let held: u64 = [&a.id, &b.id, &carol.id].map(|id| balance(one, id)["balance"].as_u64().unwrap()).iter().sum();
+        assert_eq!(held, 1_000);
+    }
+    let told: Vec<_> = events(&a, "tokens_moved").iter().map(|event| event["kind"].clone()).collect();
+    assert_eq!(told, ["transfer", "mint", "treasury_pay"]);
+    assert_eq!(events(&b, "policy_changed").len(), 1);
+}
+
 /// What a daemon has told of one kind.
 fn events(daemon: &Daemon, kind: &str) -> Vec<Value> {
     let events = daemon.ctl(&["events"]).done()["events"].as_array().unwrap().clone();

@@ -136,8 +136,25 @@ routes! {
     CLAIM_SHOW = GET "/api/v1/groups/{group}/claims/{claim}" Read, "one claim";
     CLAIM_THREAD = GET "/api/v1/groups/{group}/claims/{claim}/thread" Read, "the thread that a claim stands in";
     CLAIM_RETRACT = POST "/api/v1/groups/{group}/claims/{claim}/retract" Write, "take a claim back";
+    TASK_CREATE = POST "/api/v1/groups/{group}/tasks" Write, "create a task";
+    TASK_LIST = GET "/api/v1/groups/{group}/tasks" Read, "a page of the tasks that fit a filter";
+    TASK_READY = GET "/api/v1/groups/{group}/ready-tasks" Read, "the tasks that anyone may take now, the best first";
+    TASK_SHOW = GET "/api/v1/groups/{group}/tasks/{task}" Read, "one task";
+    TASK_ASSIGN = POST "/api/v1/groups/{group}/tasks/{task}/assign" Write, "give a task to a member, or take it";
+    TASK_START = POST "/api/v1/groups/{group}/tasks/{task}/start" Write, "begin a task, or keep it for another lease";
+    TASK_COMPLETE = POST "/api/v1/groups/{group}/tasks/{task}/complete" Write, "end a task as done";
+    TASK_FAIL = POST "/api/v1/groups/{group}/tasks/{task}/fail" Write, "end a task as not done";
+    TASK_RELEASE = POST "/api/v1/groups/{group}/tasks/{task}/release" Write, "give a task back";
+    TASK_CANCEL = POST "/api/v1/groups/{group}/tasks/{task}/cancel" Write, "end a task that is not wanted any more";
     CONTEXT = POST "/api/v1/groups/{group}/context" Read, "compile a context for a query";
     EXPERIENCE_SUBMIT = POST "/api/v1/groups/{group}/experiences" Write, "submit the record of an agent's run";
+    GROUP_POLICY = GET "/api/v1/groups/{group}/policy" Read, "the rules of a group's tokens";
+    POLICY_UPDATE = PATCH "/api/v1/groups/{group}/policy" Admin, "change some of the rules";
+    TOKEN_BALANCE = GET "/api/v1/groups/{group}/balance" Read, "what an account has";
+    TOKEN_HISTORY = GET "/api/v1/groups/{group}/history" Read, "what moved an account's tokens, the last first";
+    TOKEN_MINT = POST "/api/v1/groups/{group}/mint" Admin, "make tokens";
+    TOKEN_TRANSFER = POST "/api/v1/groups/{group}/transfer" Write, "give tokens to another account";
+    TOKEN_PAY = POST "/api/v1/groups/{group}/pay" Admin, "pay out of the treasury";
 }
 
 #[cfg(test)]

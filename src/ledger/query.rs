@@ -60,7 +60,7 @@ pub fn claim(kv: &dyn Read, id: &ClaimId) -> Result<Option<Claim>, KvError> {
 /// [`KvError`] where the store fails.
 pub fn words(kv: &dyn Read, row: &ClaimRow) -> Result<Option<ClaimBody>, KvError> {
     let line = LineKey::new(&row.author, row.seq, &row.block);
-    Ok(rows::object(kv, &line, row.index)?.and_then(|bytes| ClaimBody::decode(&bytes).ok()))
+    Ok(rows::object(kv, &line, row.index)?.and_then(|bytes| ClaimBody::of_claim(&bytes, row.rewarded.as_ref())))
 }
 
 /// The ids that start with a prefix of hexadecimal digits, at most two: enough to tell unique from ambiguous.
@@ -222,6 +222,8 @@ pub struct RefusedBlock {
     pub time_ms: u64,
     /// The first transaction that is refused.
     pub index: u32,
+    /// That transaction.
+    pub transaction: Option<Transaction>,
     /// Why.
     pub refusal: Refusal,
 }
@@ -246,7 +248,9 @@ pub fn refused(
     in_order(kv, (Bound::Unbounded, upper), Direction::Down, &mut |key, row| {
         if let Outcome::Refused(index, refusal) = row.outcome {
             let body = rows::body(kv, &line_of(&key, &row.line)?)?;
-            let block = RefusedBlock { block: key.id, author: body.author, time_ms: body.time_ms, index, refusal };
+            let transaction = body.transactions().get(index as usize).cloned();
+            let (author, time_ms) = (body.author, body.time_ms);
+            let block = RefusedBlock { block: key.id, author, time_ms, index, transaction, refusal };
             found.push((key, block));
         }
         Ok(if found.len() == at_most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })

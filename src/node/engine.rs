@@ -23,7 +23,7 @@ use crate::chain::{
 use crate::identity::{Identity, SecretKey};
 use crate::kv::{Changes, KvError, Memory, Overlay, Read};
 use crate::ledger::state::{Kept, Sealing};
-use crate::ledger::{Change, Outcome, Refusal, arrange, fold, query, state};
+use crate::ledger::{Change, Outcome, Refusal, arrange, fold, knowledge, query, state};
 use crate::limits;
 
 /// The groups of a node as one consistent view.
@@ -492,10 +492,11 @@ impl Engine {
         outer: &mut GroupBatch<'_>,
         author: Identity,
         now_ms: u64,
-        transactions: Vec<Transaction>,
+        mut transactions: Vec<Transaction>,
         objects: Vec<Vec<u8>>,
     ) -> Result<Written, Failure> {
         let group = outer.news.group;
+        knowledge::drop_vain_asks(&outer.overlay, &mut transactions)?;
         let objects: BTreeMap<ObjectHash, Vec<u8>> =
             objects.into_iter().map(|object| (ObjectHash::of(&object), object)).collect();
         let mut written = Written::default();

@@ -202,7 +202,7 @@ impl Work {
                 self.step(Input::Closed(group));
             }
             Told::News(news) => {
-                news::tell(&self.parts.events, &news);
+                news::tell(&self.parts.events, &self.parts.store, &news);
                 self.step(Input::News(news));
             }
             Told::Ingested(ticket, result) => self.step(Input::Ingested { ticket, result }),

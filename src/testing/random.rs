@@ -6,10 +6,12 @@ use rand::seq::IndexedRandom;
 use super::act::claim;
 use super::node::Name;
 use super::world::{Weather, World};
-use crate::chain::transaction::{MemberAdd, MemberRemove, Retract, RoleSet};
+use crate::chain::transaction::{MemberAdd, MemberRemove, Mint, PolicyUpdate, Retract, RoleSet, Transfer, TreasuryPay};
 use crate::chain::{GroupId, Role, Transaction};
+use crate::identity::Identity;
 use crate::kv::Table;
 use crate::ledger::{OrderRow, Refusal, fold};
+use crate::limits;
 
 /// What may happen in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +52,7 @@ impl World {
                 let count = self.rng.random_range(90..220);
                 (0..count).map(|place| claim(&format!("{number} {place}"), None)).unzip()
             }
+            7 => (vec![self.random_payment(identity)], vec![]),
             // The same words as others': one object, several claims.
             6 => {
                 let (transaction, object) = claim("the same", parent);
@@ -62,6 +65,23 @@ impl World {
         };
         let task = self.write_task(name, group, transactions, objects);
         self.start(name, Some(group), task);
+    }
+
+    /// Tokens made, given or paid out, or another rule for them: allowed or not.
+    fn random_payment(&mut self, to: Identity) -> Transaction {
+        let amount = *[1, 60, 1_000, limits::AMOUNT_MAX].choose(&mut self.rng).unwrap();
+        match self.rng.random_range(0..8) {
+            0..3 => Transaction::Mint(Mint { to, amount }),
+            3..6 => Transaction::Transfer(Transfer { to, amount }),
+            6 => Transaction::TreasuryPay(TreasuryPay { to, amount }),
+            _ => Transaction::PolicyUpdate(PolicyUpdate {
+                claim_reward_amount: Some(amount),
+                faucet_amount: Some(amount),
+                transfer_fee_bps: Some(self.rng.random_range(0..=limits::TRANSFER_FEE_BPS)),
+                max_total_supply: Some(amount),
+                ..PolicyUpdate::default()
+            }),
+        }
     }
 
     fn random_weather(&mut self) {
@@ -93,7 +113,8 @@ impl World {
             for (key, value) in rows.rows(Table::Order) {
                 let row: OrderRow = crate::chain::rows::parse_row(Table::Order, key, value).unwrap();
                 let crate::ledger::Outcome::Refused(_, refusal) = row.outcome else { continue };
-                let expected = matches!(refusal, Refusal::AlreadyAMember(_) | Refusal::AlreadyRetracted(_));
+                let expected =
+                    matches!(refusal, Refusal::AlreadyAMember(_) | Refusal::AlreadyRetracted(_) | Refusal::Token(_));
                 assert!(expected, "node {name} refuses: {refusal}");
             }
         }

@@ -14,6 +14,7 @@ use crate::chain::rows::placed;
 use crate::chain::{GroupId, ObjectHash, Unverified, Verified};
 use crate::identity::Identity;
 use crate::kv::{Memory, Overlay};
+use crate::ledger::invariants;
 use crate::limits;
 use crate::node::engine::{Reply, Task};
 use crate::node::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Output, Severity, Ticket};
@@ -423,7 +424,9 @@ impl World {
             return self.restart(name);
         }
         for (group, changes) in done.changes {
-            node.rows.entry(group).or_default().commit(changes);
+            let rows = node.rows.entry(group).or_default();
+            rows.commit(changes);
+            assert_eq!(invariants::check(rows).unwrap(), [], "on node {name}");
         }
         let mut inputs = Vec::new();
         let news = done.news.into_iter().map(Input::News);

@@ -15,7 +15,7 @@ use crate::api::types::{
     SubmitExperience,
 };
 use crate::chain::transaction::{Claim, Experience, Retract};
-use crate::chain::{ClaimBody, ClaimId, GroupId, ObjectHash, Transaction};
+use crate::chain::{ClaimBody, ClaimId, GroupId, ObjectHash, TextHash, Transaction};
 use crate::node::engine::{Task, Written};
 
 type Answer<T> = Result<Json<T>, Problem>;
@@ -90,8 +90,10 @@ fn draft_in(found: &Found<'_>, claim: NewClaim) -> Result<(Transaction, Vec<u8>)
 }
 
 fn draft(claim: NewClaim, parent: Option<ClaimId>) -> Result<(Transaction, Vec<u8>), Problem> {
-    let object = ClaimBody::new(claim.title, claim.text, &claim.tags)?.encode();
-    let claim = Claim { object: ObjectHash::of(&object), size: length(&object), parent, rewarded: None };
+    let body = ClaimBody::new(claim.title, claim.text, &claim.tags)?;
+    let rewarded = Some(TextHash::of(&body.text));
+    let object = body.encode();
+    let claim = Claim { object: ObjectHash::of(&object), size: length(&object), parent, rewarded };
     Ok((Transaction::Claim(claim), object))
 }
 

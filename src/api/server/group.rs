@@ -8,12 +8,14 @@ use axum::extract::State;
 use super::Api;
 use super::extract::{Body, Segments};
 use super::resolve::{Found, find};
+use super::token;
 use crate::api::types::{
     CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Problem, ProblemCode,
     Verified,
 };
 use crate::chain::{GroupId, rows};
 use crate::kv::Read;
+use crate::ledger::account::{self, Totals};
 use crate::ledger::{query, state, verify};
 use crate::limits;
 use crate::node::engine::{self, Task};
@@ -98,6 +100,7 @@ pub(super) async fn stats(State(api): State<Arc<Api>>, Segments(name): Segments<
     let read = |_: &Api, found: &Found<'_>, group: state::Group| {
         let kv = found.kv.as_ref();
         let counters = rows::counters(kv)?;
+        let Totals { supply, treasury, escrow, accounts } = account::totals(kv)?;
         Ok(GroupStats {
             group_id: found.id.to_string(),
             name: group.name,
@@ -108,6 +111,11 @@ pub(super) async fn stats(State(api): State<Arc<Api>>, Segments(name): Segments<
             blocks: counters.blocks,
             final_blocks: rows::counters(kv)?.sealed,
             rejected_blocks: counters.refused,
+            total_supply: supply,
+            treasury_balance: treasury,
+            escrow_balance: escrow,
+            accounts,
+            policy: token::rules(kv)?,
         })
     };
     api.read_group(name, read).await.map(Json)

@@ -12,6 +12,7 @@ use axum::extract::State;
 use super::Api;
 use super::extract::{Params, Segments};
 use super::resolve::{self, Found, find, no_such_claim};
+use super::told::told;
 use crate::api::types::{
     Claim, ClaimList, ListClaims, ListRejected, Problem, ProblemCode, RecentClaims, Rejected, RejectedList, Thread,
     ThreadClaim,
@@ -211,6 +212,7 @@ fn refused_blocks(view: &View, request: &ListRejected) -> Result<RejectedList, P
                 author: refused.author.to_string(),
                 created_ms: refused.time_ms,
                 transaction: refused.index as usize,
+                what: refused.transaction.map_or_else(String::new, |act| told(&refused.author, &act)),
                 code: refused.refusal.code().to_owned(),
                 reason: refused.refusal.to_string(),
             });
@@ -219,7 +221,7 @@ fn refused_blocks(view: &View, request: &ListRejected) -> Result<RejectedList, P
     Ok(RejectedList { rejected, next_cursor: None })
 }
 
-fn bad_cursor() -> Problem {
+pub(super) fn bad_cursor() -> Problem {
     let detail = "the cursor is not one that this listing gave";
     Problem::new(ProblemCode::BadCursor, detail, "leave it out to start over, or give `next_cursor` as it came")
 }

@@ -21,6 +21,9 @@ mod problem;
 mod resolve;
 mod router;
 mod sync;
+mod task;
+mod token;
+mod told;
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Wrote;
 use super::check::{self, FieldError};
+use super::token::Policy;
 pub use crate::chain::Role;
 use crate::identity::Identity;
 use crate::limits;
@@ -206,7 +207,7 @@ impl Wrote for Unfrozen {
     }
 }
 
-/// Answer of `GET …/stats`: sizes. The ledger's amounts join them with the token transactions.
+/// Answer of `GET …/stats`: sizes, the tokens that there are, and the rules for them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupStats {
     /// Its id.
@@ -227,6 +228,17 @@ pub struct GroupStats {
     pub final_blocks: u64,
     /// Blocks that the ledger refuses.
     pub rejected_blocks: u64,
+    /// Tokens that there are: those of all accounts, the treasury's, and those set aside.
+    pub total_supply: u64,
+    /// Tokens of the treasury: what transfers have cost.
+    pub treasury_balance: u64,
+    /// Tokens that are set aside until something is decided.
+    pub escrow_balance: u64,
+    /// Accounts that have ever held any.
+    pub accounts: u64,
+    /// The rules.
+    #[serde(flatten)]
+    pub policy: Policy,
 }
 
 /// Answer of `POST …/verify`: every signature was checked again and the whole order folded again from nothing.

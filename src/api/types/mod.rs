@@ -14,6 +14,8 @@ mod event;
 mod group;
 mod node;
 mod problem;
+mod task;
+mod token;
 
 pub use block::{Block, ShowBlock, Wrote};
 pub use check::FieldError;
@@ -32,6 +34,14 @@ pub use node::{
     SyncNow, SyncReport, SyncedGroup,
 };
 pub use problem::{Problem, ProblemCode};
+pub use task::{
+    AssignTask, BlockingTask, CompleteTask, FailTask, ListTasks, NewTask, ReadyTasks, ReleaseTask, StartTask, Task,
+    TaskChanged, TaskDetail, TaskList, TaskStatus,
+};
+pub use token::{
+    AskBalance, Balance, Direction, GroupPolicy, ListMoves, MoveList, Paid, Payment, Policy, PolicyChanged,
+    PolicyUpdate, TokenMove,
+};
 
 #[cfg(test)]
 mod tests;

@@ -186,9 +186,11 @@ pub struct Rejected {
     pub created_ms: u64,
     /// Which of its transactions, from 0.
     pub transaction: usize,
-    /// Why, as a word that scripts may compare.
+    /// What the author did with it, in a few words.
+    pub what: String,
+    /// Why not, as a word that scripts may compare.
     pub code: String,
-    /// Why, as a sentence.
+    /// Why not, as a sentence.
     pub reason: String,
 }
 

@@ -1,4 +1,4 @@
-//! `lbm ctl group create|list|show|join|leave|verify|stats`; members have a file of their own.
+//! `lbm ctl group create|list|show|join|leave|verify|stats|policy`; members have a file of their own.
 
 use std::io::{self, Write};
 
@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::join::{self, JoinArgs};
 use super::member::{self, AddMemberArgs, OneMemberArgs, SetRoleArgs};
+use super::token::{self, PolicyArgs};
 use crate::api::types::{
     CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Verified,
 };
@@ -44,8 +45,10 @@ pub enum GroupCommand {
     Unfreeze(OneMemberArgs),
     /// Check every signature and fold everything again; exit code 1 where something does not hold
     Verify(OneGroup),
-    /// A group's sizes
+    /// A group's sizes, its tokens and the rules for them
     Stats(OneGroup),
+    /// The rules of a group's tokens: show or change them
+    Policy(PolicyArgs),
 }
 
 /// Arguments of `lbm ctl group create`.
@@ -102,6 +105,7 @@ pub(super) async fn run(command: &GroupCommand, session: &mut Session<'_>) -> Re
             return Ok(outcome);
         }
         GroupCommand::Join(args) => return join::run(args, session).await,
+        GroupCommand::Policy(args) => return token::policy(args, session).await,
         GroupCommand::Members(OneGroup { group }) => return member::list(group, session).await,
         GroupCommand::AddMember(args) => return member::add(args, session).await,
         GroupCommand::RemoveMember(args) => return member::remove(args, session).await,
@@ -199,16 +203,19 @@ impl Render for At<GroupStats> {
         let stats = &self.answer;
         let claims = format!("{} ({} retracted)", stats.claims, stats.retracted_claims);
         let blocks = format!("{} ({} final, {} rejected)", stats.blocks, stats.final_blocks, stats.rejected_blocks);
-        fields(
-            out,
-            &[
-                ("group", format!("{} ({})", stats.name, short(&stats.group_id))),
-                ("members", stats.members.to_string()),
-                ("claims", claims),
-                ("experiences", stats.experiences.to_string()),
-                ("blocks", blocks),
-            ],
-        )
+        let mut rows = vec![
+            ("group", format!("{} ({})", stats.name, short(&stats.group_id))),
+            ("members", stats.members.to_string()),
+            ("claims", claims),
+            ("experiences", stats.experiences.to_string()),
+            ("blocks", blocks),
+            ("total_supply", stats.total_supply.to_string()),
+            ("treasury_balance", stats.treasury_balance.to_string()),
+            ("escrow_balance", stats.escrow_balance.to_string()),
+            ("accounts", stats.accounts.to_string()),
+        ];
+        rows.extend(token::rules(&stats.policy));
+        fields(out, &rows)
     }
 }
 

@@ -8,6 +8,8 @@ mod join;
 mod member;
 mod node;
 mod peer;
+mod task;
+mod token;
 
 use std::time::Duration;
 
@@ -57,11 +59,17 @@ pub enum CtlCommand {
     /// Claims: pieces of knowledge
     #[command(subcommand)]
     Claim(claim::ClaimCommand),
+    /// Tasks: work that members hand one another
+    #[command(subcommand)]
+    Task(task::TaskCommand),
     /// Compile a context from a group's claims for a query
     Context(context::ContextArgs),
     /// Records of agents' runs
     #[command(subcommand)]
     Experience(context::ExperienceCommand),
+    /// Tokens: balances, payments and what moved them
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Other nodes that this one knows
     #[command(subcommand)]
     Peer(peer::PeerCommand),
@@ -89,8 +97,10 @@ pub async fn run(args: &CtlArgs, session: &mut Session<'_>) -> Result<Outcome, C
         CtlCommand::Sync(args) => node::sync(args, session).await,
         CtlCommand::Group(command) => group::run(command, session).await,
         CtlCommand::Claim(command) => claim::run(command, session).await,
+        CtlCommand::Task(command) => task::run(command, session).await,
         CtlCommand::Context(args) => context::run(args, session).await,
         CtlCommand::Experience(command) => context::run_experience(command, session).await,
+        CtlCommand::Token(command) => token::run(command, session).await,
         CtlCommand::Peer(command) => peer::run(command, session).await,
     };
     if let Some(theirs) = session.client.other_version() {

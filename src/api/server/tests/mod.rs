@@ -4,6 +4,8 @@ mod refusals;
 mod rejected;
 mod routes;
 mod socket;
+mod tasks;
+mod token;
 mod two;
 
 use std::time::Duration;
