@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde_bytes::ByteBuf;
 
+use super::doubt;
 use super::intake::{Intake, named};
 use crate::chain::block::Invalid;
 use crate::chain::link::{self, Block, DraftError};
@@ -488,16 +489,6 @@ impl Engine {
         Ok(Written { blocks: vec![id], claims: vec![], time_ms })
     }
 
-    /// Whether blocks of our own are among those of a peer that are not here: nobody else can sign them.
-    fn is_behind(&self, kv: &dyn Read, blocks: &[Verified]) -> Result<bool, KvError> {
-        for block in blocks.iter().filter(|block| self.keys.contains_key(&block.body().author)) {
-            if rows::placed(kv, &block.id())?.is_none() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     fn require_key(&self, author: &Identity) -> Result<(), Failure> {
         if self.keys.contains_key(author) { Ok(()) } else { Err(Failure::NoKey(*author)) }
     }
@@ -568,7 +559,8 @@ impl Engine {
             };
             // A longer one would fit no answer of ours, and who asked for it would blame us.
             let objects = objects.into_iter().filter(|(_, object)| object.len() <= limits::OBJECT_BYTES).collect();
-            if self.is_behind(&batch.overlay, &blocks)? && !rows::in_doubt(&batch.overlay)? {
+            let is_ours = |author: &Identity| self.keys.contains_key(author);
+            if doubt::is_behind(&batch.overlay, is_ours, &blocks)? && !rows::in_doubt(&batch.overlay)? {
                 batch.doubt(true);
             }
             let waiting = self.waiting.entry(group).or_default();
