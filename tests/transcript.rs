@@ -281,7 +281,10 @@ fn blocks_that_the_ledger_refuses_are_kept_listed_and_told_to_their_author() {
     // The first of them has the height of what Alice wrote: its place is before or behind.
     assert!((3..=4).contains(&rows.len()), "{at_bob}");
     for row in rows {
-        assert_eq!(keys(row), ["author", "block_id", "code", "created_ms", "group_id", "reason", "transaction"]);
+        assert_eq!(
+            keys(row),
+            ["author", "block_id", "code", "created_ms", "group_id", "reason", "transaction", "what"]
+        );
         assert_eq!((&row["code"], &row["author"]), (&json!("viewer_cannot_write"), &json!(b.id)));
     }
     let told = events(&b, "block_rejected");
