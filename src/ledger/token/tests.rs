@@ -300,6 +300,40 @@ fn the_same_tokens_are_not_given_twice() {
     assert_eq!(balance(&desk, 1), balance(&other, 1));
 }
 
+/// Who has signed two blocks with one number spends nothing, makes nothing and pays nothing out, until another admin lifts it. It may
+/// still be given something.
+#[test]
+fn who_has_forked_moves_no_tokens_until_that_is_lifted() {
+    let mut desk = Desk::founded();
+    let setup = vec![
+        Transaction::MemberAdd(MemberAdd { identity: who(1), role: Admin }),
+        Transaction::PolicyUpdate(fee(5_000)),
+        Transaction::Mint(Mint { to: who(0), amount: 150 }),
+        Transaction::Mint(Mint { to: who(1), amount: 100 }),
+        Transaction::Transfer(Transfer { to: who(2), amount: 100 }),
+    ];
+    let setup = block(0, Some((0, genesis().id())), vec![], 1, setup);
+    let claim = |text| block(1, None, vec![setup.id()], 2, vec![say(text, None).0]);
+    desk.ingest(&[setup.clone(), claim("one"), claim("other")]);
+    let mut tried = |act| match desk.write(1, vec![act], vec![]) {
+        Ok(_) => "done",
+        Err(Failure::Refused(refusal)) => refusal.code(),
+        Err(other) => panic!("{other}"),
+    };
+    let transfer = || Transaction::Transfer(Transfer { to: who(2), amount: 1 });
+    assert_eq!(tried(transfer()), "frozen");
+    assert_eq!(tried(Transaction::Mint(Mint { to: who(2), amount: 1 })), "frozen");
+    assert_eq!(tried(Transaction::TreasuryPay(TreasuryPay { to: who(2), amount: 1 })), "frozen");
+    assert_eq!(tried(Transaction::PolicyUpdate(fee(0))), "done");
+    desk.write(0, vec![Transaction::Mint(Mint { to: who(1), amount: 5 })], vec![]).unwrap();
+    let overlay = Overlay::new(desk.rows());
+    let locked = lock(&mut Scratch::new(&overlay), &site(), 0, &who(1), 1, Cause::TaskLock(TaskId("t".into())));
+    assert!(matches!(locked, Err(Refused::Refused(Refusal::Frozen(_)))));
+    desk.write(0, vec![Transaction::Unfreeze(Unfreeze { identity: who(1) })], vec![]).unwrap();
+    desk.write(1, vec![transfer()], vec![]).unwrap();
+    assert_eq!((balance(&desk, 1), balance(&desk, 2)), (104, 101));
+}
+
 /// Two admins who could not see each other make tokens up to the cap: the later in the order is refused, on every node.
 #[test]
 fn two_mints_apart_do_not_pass_the_cap_together() {
