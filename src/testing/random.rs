@@ -111,6 +111,7 @@ impl World {
         }
         let to = self.rng.random_range(0..self.nodes.len());
         if let Some((group, rows)) = copies.choose(&mut self.rng)
+            && to != liar
             && self.nodes[to].rows.contains_key(group)
             && self.rng.random_bool(0.3)
         {

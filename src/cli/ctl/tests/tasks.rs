@@ -118,7 +118,7 @@ async fn tasks_are_a_table_and_one_is_shown_in_full() {
 #[tokio::test]
 async fn a_rejected_block_is_told_with_what_it_was_and_why_not() {
     let row = json!({"group_id": HASH, "block_id": HASH, "author": ID, "created_ms": 1_795_348_680_000_u64,
-                     "transaction": 0, "what": "claimed the task t", "code": "task_taken", "reason": "the task t is another's: wait"});
+                     "transaction": 0, "final": false, "what": "claimed the task t", "code": "task_taken", "reason": "the task t is another's: wait"});
     let told = run(&["rejected"], json!({"rejected": [row], "next_cursor": null})).await.out;
     let (hash, whose) = (&HASH[..12], &ID[ID.len() - 8..]);
     assert_eq!(
