@@ -54,6 +54,8 @@ pub const API_SLOW_TIMEOUT_MS: u64 = 3_600_000;
 pub const API_IDLE_CONNECTIONS: usize = 8;
 /// How long a joining can be followed, milliseconds: then the connection is given back, and the node goes on alone.
 pub const JOIN_WAIT_MS: u64 = 3_600_000;
+/// How long a write can be waited for to be final, milliseconds.
+pub const FINAL_WAIT_MS: u64 = 3_600_000;
 /// How long a joining is followed when nobody says, milliseconds.
 pub const JOIN_DEFAULT_WAIT_MS: u64 = 60_000;
 /// Claims in one bulk file: it is checked whole, in memory, before the first is sent.

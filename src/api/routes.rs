@@ -121,9 +121,12 @@ routes! {
     GROUP_MEMBERS = GET "/api/v1/groups/{group}/members" Read, "a group's members";
     GROUP_STATS = GET "/api/v1/groups/{group}/stats" Read, "a group's sizes";
     GROUP_VERIFY = POST "/api/v1/groups/{group}/verify" Read slow, "check every signature and fold again from nothing";
+    BLOCK_SHOW = GET "/api/v1/groups/{group}/blocks/{block}" Read slow, "what became of a block; waits until it is final";
+    NOTARY_SET = PUT "/api/v1/groups/{group}/notary" Admin, "hand the right to seal over";
     MEMBER_ADD = POST "/api/v1/groups/{group}/members" Admin, "add a member";
     MEMBER_SET_ROLE = PUT "/api/v1/groups/{group}/members/{member}" Admin, "change a member's role";
     MEMBER_REMOVE = DELETE "/api/v1/groups/{group}/members/{member}" Admin, "remove a member";
+    MEMBER_UNFREEZE = POST "/api/v1/groups/{group}/members/{member}/unfreeze" Admin, "let a member spend again";
     CLAIM_PUBLISH = POST "/api/v1/groups/{group}/claims" Write, "publish a claim";
     CLAIM_BULK = POST "/api/v1/groups/{group}/claims/bulk" Write, "publish many claims, all or none";
     CLAIM_LIST = GET "/api/v1/groups/{group}/claims" Read, "a page of the claims, the last stored first";

@@ -107,6 +107,26 @@ pub enum CliError {
         /// What happened.
         source: ClientError,
     },
+    /// A write is durable, and not final in time.
+    #[error(
+        "it is written and on its way (block {block}), and not final after {}: the group's notary {sealer} seals it when it is \
+         reached; `lbm ctl rejected` would show it if it were refused then",
+        super::when::span(*waited_ms)
+    )]
+    Pending {
+        /// Its block.
+        block: String,
+        /// How long it was waited for, milliseconds.
+        waited_ms: u64,
+        /// Who seals.
+        sealer: String,
+    },
+    /// A write was durable, and the order that the seal has fixed does not allow it.
+    #[error("another write came first, and this one is refused: {reason}")]
+    Rejected {
+        /// Why.
+        reason: String,
+    },
     /// A joining is not done in time.
     #[error("{0}")]
     NotYet(Box<Problem>),
@@ -189,6 +209,8 @@ impl CliError {
             Self::Line { .. } => "bad_line",
             Self::NoClaims { .. } => "no_claims",
             Self::BulkStopped { .. } => "bulk_stopped",
+            Self::Pending { .. } => "pending",
+            Self::Rejected { .. } => "rejected",
             Self::NotYet(problem) => problem.code.as_str(),
             Self::JoinCut => "join_cut",
             Self::Output(_) => "cannot_write",

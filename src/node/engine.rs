@@ -95,6 +95,14 @@ pub struct Written {
     pub time_ms: u64,
 }
 
+impl Written {
+    /// The last block's id in hexadecimal digits; empty where there was nothing to write.
+    #[must_use]
+    pub fn last_block(&self) -> String {
+        self.blocks.last().map(ToString::to_string).unwrap_or_default()
+    }
+}
+
 /// What taking in blocks came to.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Ingested {

@@ -121,7 +121,7 @@ impl GroupSync {
     }
 
     /// Takes in what waits to be sealed: at once where somebody waits for it, else before long and together with what comes meanwhile.
-    pub(super) fn to_seal(&mut self, now_ms: u64, waits: Option<ToSeal>) {
+    pub(super) fn schedule_seal(&mut self, now_ms: u64, waits: Option<ToSeal>) {
         self.seal_at_ms = match waits {
             None | Some(ToSeal { blocks: 0, .. }) => None,
             Some(ToSeal { urgent: true, .. }) => Some(now_ms),

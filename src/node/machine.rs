@@ -167,7 +167,7 @@ impl Machine {
         for peer in self.peers.keys() {
             group.pull_at(*peer, now_ms);
         }
-        group.to_seal(now_ms, opened.to_seal);
+        group.schedule_seal(now_ms, opened.to_seal);
         self.groups.insert(opened.group, group);
     }
 
@@ -455,7 +455,7 @@ impl Machine {
                 None => sync.outgoing(fresh),
             }
         }
-        sync.to_seal(now_ms, news.to_seal);
+        sync.schedule_seal(now_ms, news.to_seal);
         let mut removed = BTreeSet::new();
         if let Some(members) = &news.members {
             let (new, gone) = sync.set_members(members);

@@ -7,7 +7,7 @@ use crate::api::types::EventKind;
 use crate::cbor;
 use crate::chain::transaction::TaskId;
 use crate::chain::transaction::{Mint, Transfer, TreasuryPay};
-use crate::chain::{BlockId, Body, ClaimId, Transaction, rows};
+use crate::chain::{BlockId, Body, ClaimId, FOUNDING_EPOCH, Transaction, rows};
 use crate::identity::Identity;
 use crate::kv::KvError;
 use crate::ledger::account::Cause;
@@ -22,6 +22,13 @@ pub fn tell(events: &Events, store: &Store, news: &News) {
     for author in &news.equivocators {
         events.tell(EventKind::ForkDetected { group_id: group_id.clone(), author: author.to_string() });
     }
+    tell_changes(events, store, news, &group_id);
+    if let Some(epoch) = news.sealed.filter(|epoch| *epoch > FOUNDING_EPOCH) {
+        events.tell(EventKind::Sealed { group_id, epoch });
+    }
+}
+
+fn tell_changes(events: &Events, store: &Store, news: &News, group_id: &str) {
     let from = news.changes.len().saturating_sub(limits::EVENT_BACKLOG);
     let changes = news.changes.get(from..).unwrap_or_default();
     let bodies: std::collections::BTreeMap<BlockId, &[u8]> = news
@@ -39,20 +46,20 @@ pub fn tell(events: &Events, store: &Store, news: &News) {
         }
         match (&change.before, &change.after) {
             (_, Outcome::Refused(_, refusal)) => events.tell(EventKind::BlockRejected {
-                group_id: group_id.clone(),
+                group_id: group_id.to_owned(),
                 block_id: change.block.to_string(),
                 author: change.author.to_string(),
                 reason: refusal.to_string(),
             }),
             (Some(_), Outcome::Applied) => events.tell(EventKind::BlockReinstated {
-                group_id: group_id.clone(),
+                group_id: group_id.to_owned(),
                 block_id: change.block.to_string(),
                 author: change.author.to_string(),
             }),
             (None, Outcome::Applied) => {
                 let body = bodies.get(&change.block);
                 if let Some(body) = body.and_then(|bytes| cbor::decode_lenient::<Body>(bytes, bytes.len()).ok()) {
-                    tell_block(events, &group_id, change.block, &body);
+                    tell_block(events, group_id, change.block, &body);
                     tasks.extend(body.transactions().iter().filter_map(Transaction::task).cloned());
                 }
             }
@@ -119,6 +126,12 @@ fn tell_block(events: &Events, group_id: &str, block: BlockId, body: &Body) {
             Transaction::MemberAdd(add) => changed(&add.identity, Some(add.role)),
             Transaction::MemberRemove(remove) => changed(&remove.identity, None),
             Transaction::RoleSet(set) => changed(&set.identity, Some(set.role)),
+            Transaction::NotarySet(set) => {
+                EventKind::NotaryChanged { group_id: group_id(), notary: set.identity.to_string() }
+            }
+            Transaction::Unfreeze(unfreeze) => {
+                EventKind::Unfrozen { group_id: group_id(), member_id: unfreeze.identity.to_string() }
+            }
             Transaction::Claim(_) => {
                 EventKind::ClaimPublished { group_id: group_id(), claim_hash: published(), author: author() }
             }

@@ -41,7 +41,7 @@ macro_rules! values {
 fn its_limits_are_the_limits() {
     let known = values![
         BLOCK_BYTES BLOCK_TRANSACTIONS BLOCK_PARENTS GROUP_NAME_BYTES CURRENCY_BYTES CLAIM_TEXT_BYTES TITLE_BYTES TAGS
-        TAG_BYTES EXPERIENCE_BYTES OBJECT_BYTES GROUP_MEMBERS AMOUNT_MAX TRANSFER_FEE_BPS TASK_DEPENDENTS TASK_DEFAULT_LEASE_MS TASK_LEASE_MS TIPS_PER_AUTHOR MAX_CLOCK_DRIFT_MS REQUEST_BYTES
+        TAG_BYTES EXPERIENCE_BYTES OBJECT_BYTES GROUP_MEMBERS AMOUNT_MAX TRANSFER_FEE_BPS TASK_DEPENDENTS TASK_DEFAULT_LEASE_MS TASK_LEASE_MS TIPS_PER_AUTHOR SEAL_INTERVAL_MS MAX_CLOCK_DRIFT_MS REQUEST_BYTES
         MESSAGE_BYTES MESSAGE_ITEMS BATCH_BLOCKS BATCH_BYTES BATCH_OBJECTS WANT_IDS WANTS_PER_PULL BATCHES_STORING
         PUSH_BYTES PROBE_AUTHORS SERVED_PER_PEER RELAY_FANOUT RELAY_PAUSE_MS PULL_RETRY_MS PULL_RETRY_MOST_MS
         REQUEST_TIMEOUT_MS SYNC_INTERVAL_S FRAME_HEADER_BYTES
@@ -90,6 +90,12 @@ fn its_codes_are_those_of_the_ledger() {
         Refusal::NoSuchClaim(claim),
         Refusal::AlreadyRetracted(claim),
         Refusal::NotYourClaim(claim),
+        Refusal::Frozen(who),
+        Refusal::NotFrozen(who),
+        Refusal::NotTheSeal(1),
+        Refusal::NotTheNotary { author: who, notary: who },
+        Refusal::SameNotary(who),
+        Refusal::IsNotary(who),
         Refusal::Token(TokenRefusal::Balance { account: who, balance: 1, amount: 2, fee: 3 }),
         Refusal::Token(TokenRefusal::Treasury { treasury: 1, amount: 2 }),
         Refusal::Token(TokenRefusal::SupplyCap { supply: 1, amount: 2, cap: 2 }),

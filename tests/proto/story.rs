@@ -3,8 +3,9 @@
 //! Shared by the protocol's vectors and by the tests of the decoders.
 
 use lbm::chain::transaction::{
-    Claim, Experience, Genesis, MemberAdd, MemberRemove, Mint, PolicyUpdate, Retract, RoleSet, Secret, TaskAssign,
-    TaskCancel, TaskComplete, TaskCreate, TaskFail, TaskId, TaskRelease, TaskStart, Transfer, TreasuryPay,
+    Claim, Experience, Genesis, MemberAdd, MemberRemove, Mint, NotarySet, PolicyUpdate, Retract, RoleSet, Seal, Secret,
+    TaskAssign, TaskCancel, TaskComplete, TaskCreate, TaskFail, TaskId, TaskRelease, TaskStart, Transfer, TreasuryPay,
+    Unfreeze,
 };
 use lbm::chain::{
     BlockId, Body, ClaimBody, ClaimId, Draft, Frontier, GroupId, ObjectAt, ObjectHash, Payload, Role, TextHash, Tip,
@@ -246,8 +247,31 @@ pub fn story() -> Story {
     let tasks = by_alice.write("tasks", group, &[], tasks(&bob), vec![]);
     let work = by_bob.write("work", group, &[&tasks], work(&bob, validated), vec![]);
 
+    // Alice seals what she has seen, and hands over; Bob seals from there on.
+    let hand_over = Transaction::NotarySet(NotarySet { identity: bob.identity() });
+    let handed_over = by_alice.write("handed over", group, &[&work], vec![hand_over], vec![]);
+    let sealed = by_alice.write("sealed", group, &[], vec![Transaction::Seal(Seal { epoch: 1 })], vec![]);
+    // Refused: Carol is not frozen.
+    let lifted = Transaction::Unfreeze(Unfreeze { identity: carol.identity() });
+    let lifted = by_bob.write("lifted", group, &[&sealed], vec![lifted], vec![]);
+    let sealed_again = by_bob.write("sealed again", group, &[], vec![Transaction::Seal(Seal { epoch: 2 })], vec![]);
+
     let group = GroupId::from(founding.block.id());
-    let blocks = vec![founding, members, knowledge, refused, woven, left, economy, tasks, work];
+    let blocks = vec![
+        founding,
+        members,
+        knowledge,
+        refused,
+        woven,
+        left,
+        economy,
+        tasks,
+        work,
+        handed_over,
+        sealed,
+        lifted,
+        sealed_again,
+    ];
     Story { alice, bob, carol, group, blocks }
 }
 

@@ -3,13 +3,13 @@
 use super::{Client, ClientError, EventStream, NoBody};
 use crate::api::routes;
 use crate::api::types::{
-    AddMember, AddPeer, AskBalance, AssignTask, Balance, BulkPublished, Claim, ClaimList, CompleteTask, Context,
+    AddMember, AddPeer, AskBalance, AssignTask, Balance, Block, BulkPublished, Claim, ClaimList, CompleteTask, Context,
     ContextQuery, CreateGroup, Event, ExperienceSubmitted, FailTask, GroupCreated, GroupDetail, GroupLeft, GroupList,
     GroupPolicy, GroupStats, Health, JoinEvent, JoinGroup, ListClaims, ListEvents, ListMoves, ListRejected, ListTasks,
-    MemberChanged, MemberList, MoveList, NewClaim, NewTask, Paid, Payment, PeerAdded, PeerList, PeerRemoved,
-    PolicyChanged, PolicyUpdate, PublishBulk, PublishedClaim, ReadyTasks, RecentClaims, RejectedList, ReleaseTask,
-    RetractedClaim, SetRole, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged, TaskDetail,
-    TaskList, Thread, Verified,
+    MemberChanged, MemberList, MoveList, NewClaim, NewTask, NotaryChanged, Paid, Payment, PeerAdded, PeerList,
+    PeerRemoved, PolicyChanged, PolicyUpdate, PublishBulk, PublishedClaim, ReadyTasks, RecentClaims, RejectedList,
+    ReleaseTask, RetractedClaim, SetNotary, SetRole, ShowBlock, StartTask, Status, SubmitExperience, SyncNow,
+    SyncReport, TaskChanged, TaskDetail, TaskList, Thread, Unfrozen, Verified,
 };
 use crate::identity::Identity;
 
@@ -111,6 +111,21 @@ impl Client {
     /// [`routes::MEMBER_REMOVE`].
     pub async fn remove_member(&self, group: &str, member: Identity) -> Result<MemberChanged, ClientError> {
         self.ask(&routes::MEMBER_REMOVE, &[group, &member.to_string()], &()).await
+    }
+
+    /// [`routes::MEMBER_UNFREEZE`].
+    pub async fn unfreeze(&self, group: &str, member: Identity) -> Result<Unfrozen, ClientError> {
+        self.ask(&routes::MEMBER_UNFREEZE, &[group, &member.to_string()], &()).await
+    }
+
+    /// [`routes::NOTARY_SET`].
+    pub async fn set_notary(&self, group: &str, to: &SetNotary) -> Result<NotaryChanged, ClientError> {
+        self.tell(&routes::NOTARY_SET, &[group], to).await
+    }
+
+    /// [`routes::BLOCK_SHOW`].
+    pub async fn block(&self, group: &str, block: &str, query: &ShowBlock) -> Result<Block, ClientError> {
+        self.ask(&routes::BLOCK_SHOW, &[group, block], query).await
     }
 
     /// [`routes::CLAIM_PUBLISH`].

@@ -98,7 +98,7 @@ async fn parameters_queries_and_bodies_arrive() {
             routes::CLAIM_BULK.path,
             post(async |Json(bulk): Json<PublishBulk>| {
                 let claim_hashes = bulk.claims.into_iter().map(|claim| claim.text).collect();
-                Json(BulkPublished { published: 1, claim_hashes, blocks: 1 })
+                Json(BulkPublished { published: 1, claim_hashes, blocks: 1, block_id: "b".into() })
             }),
         );
     let (_data, client) = serve(router);

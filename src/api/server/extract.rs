@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use crate::api::types::{
     AddMember, AddPeer, AskBalance, AssignTask, CompleteTask, ContextQuery, CreateGroup, FailTask, FieldError,
     JoinGroup, ListClaims, ListEvents, ListMoves, ListRejected, ListTasks, NewClaim, NewTask, Payment, PolicyUpdate,
-    Problem, PublishBulk, ReadyTasks, RecentClaims, ReleaseTask, SetRole, StartTask, SubmitExperience, SyncNow,
+    Problem, PublishBulk, ReadyTasks, RecentClaims, ReleaseTask, SetNotary, SetRole, ShowBlock, StartTask,
+    SubmitExperience, SyncNow,
 };
 
 /// A request that knows its bounds.
@@ -56,9 +57,10 @@ checked!(
     Payment,
     PolicyUpdate,
     RecentClaims,
+    ShowBlock,
     SubmitExperience
 );
-bounded_by_type!(AddMember, AskBalance, ListEvents, ReleaseTask, SetRole, SyncNow);
+bounded_by_type!(AddMember, AskBalance, ListEvents, ReleaseTask, SetNotary, SetRole, SyncNow);
 
 impl Checked for PublishBulk {
     fn checked(&self) -> Result<(), Problem> {

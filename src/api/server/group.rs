@@ -15,7 +15,7 @@ use crate::api::types::{
 use crate::chain::{GroupId, rows};
 use crate::kv::Read;
 use crate::ledger::account::{self, Totals};
-use crate::ledger::{state, verify};
+use crate::ledger::{query, state, verify};
 use crate::limits;
 use crate::node::engine::{self, Task};
 use crate::store::{Registry, View};
@@ -76,12 +76,16 @@ fn summary(api: &Api, id: GroupId, kv: &dyn Read) -> Result<Group, Problem> {
 pub(super) async fn show(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<GroupDetail> {
     let read = |api: &Api, found: &Found<'_>, group: state::Group| {
         let kv = found.kv.as_ref();
+        let sealing = state::sealing(kv)?;
         Ok(GroupDetail {
             group: summary(api, found.id, kv)?,
             currency: group.currency,
             creator: group.creator.to_string(),
             created_ms: group.created_ms,
             notary: group.notary.to_string(),
+            sealer: sealing.map_or(group.notary, |sealing| sealing.sealer).to_string(),
+            epoch: sealing.map_or(0, |sealing| sealing.epoch),
+            frozen: query::frozen(kv)?.iter().map(ToString::to_string).collect(),
             final_blocks: rows::counters(kv)?.sealed,
             rejected_blocks: rows::counters(kv)?.refused,
             heads: rows::heads(kv)?.iter().map(|head| head.id.to_string()).collect(),

@@ -17,8 +17,9 @@ use crate::api::types::{
     Claim, ClaimList, ListClaims, ListRejected, Problem, ProblemCode, RecentClaims, Rejected, RejectedList, Thread,
     ThreadClaim,
 };
-use crate::chain::{ClaimId, GroupId, OrderKey};
+use crate::chain::{ClaimId, GroupId, OPEN_EPOCH, OrderKey};
 use crate::kv::{Direction, Read};
+use crate::ledger::arrange;
 use crate::ledger::query::{self, Place};
 use crate::ledger::state::{self, ClaimRow};
 use crate::limits;
@@ -70,8 +71,7 @@ fn with_words(kv: &dyn Read, id: ClaimId, row: &ClaimRow) -> Result<Claim, Probl
         created_ms: row.created_ms,
         parent_hash: row.parent.map(|parent| parent.to_string()),
         retracted: row.retracted_by.is_some(),
-        // No block is, before there are seals.
-        is_final: false,
+        is_final: arrange::is_final(kv, &row.block)?,
     })
 }
 
@@ -208,6 +208,7 @@ fn refused_blocks(view: &View, request: &ListRejected) -> Result<RejectedList, P
             rejected.push(Rejected {
                 group_id: id.to_string(),
                 block_id: refused.block.to_string(),
+                is_final: place.epoch != OPEN_EPOCH,
                 author: refused.author.to_string(),
                 created_ms: refused.time_ms,
                 transaction: refused.index as usize,

@@ -5,6 +5,7 @@
 //! [`Problem`](super::types::Problem). **What a handler acknowledges is durable**, reading the store never happens on a thread that
 //! serves connections, and every answer names the daemon's version.
 
+mod block;
 mod claim;
 mod context;
 mod events;

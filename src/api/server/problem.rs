@@ -117,6 +117,8 @@ impl From<&Refusal> for Problem {
             Refusal::AlreadyAMember(_) => ProblemCode::AlreadyAMember,
             Refusal::NoSuchMember(_) => ProblemCode::NoSuchMember,
             Refusal::LastAdmin(_) => ProblemCode::LastAdmin,
+            Refusal::IsNotary(_) => ProblemCode::IsNotary,
+            Refusal::Frozen(_) => ProblemCode::Frozen,
             Refusal::GroupFull => ProblemCode::Full,
             Refusal::NoSuchParent(_) | Refusal::NoSuchClaim(_) => ProblemCode::NoSuchClaim,
             Refusal::AlreadyRetracted(_) => ProblemCode::AlreadyRetracted,
@@ -124,12 +126,10 @@ impl From<&Refusal> for Problem {
             Refusal::Task(refusal) => of_task(refusal),
             Refusal::Token(why) => of_tokens(why),
             Refusal::SameRole(..)
-            | Refusal::Frozen(_)
             | Refusal::NotFrozen(_)
             | Refusal::NotTheSeal(_)
             | Refusal::NotTheNotary { .. }
             | Refusal::SameNotary(_)
-            | Refusal::IsNotary(_)
             | Refusal::Unsupported
             | Refusal::AlreadyFounded
             | Refusal::Equivocation(_) => ProblemCode::Refused,

@@ -13,7 +13,7 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, on};
 
 use super::resolve::shown;
-use super::{Api, claim, context, events, group, join, listing, member, node, peer, sync, task, token};
+use super::{Api, block, claim, context, events, group, join, listing, member, node, peer, sync, task, token};
 use crate::api::routes::{self, Permission, Route};
 use crate::api::types::{Problem, ProblemCode};
 use crate::limits;
@@ -74,9 +74,12 @@ fn table() -> Table {
         .route(&routes::GROUP_MEMBERS, member::list)
         .route(&routes::GROUP_STATS, group::stats)
         .route(&routes::GROUP_VERIFY, group::verify)
+        .route(&routes::BLOCK_SHOW, block::show)
+        .route(&routes::NOTARY_SET, member::set_notary)
         .route(&routes::MEMBER_ADD, member::add)
         .route(&routes::MEMBER_SET_ROLE, member::set_role)
         .route(&routes::MEMBER_REMOVE, member::remove)
+        .route(&routes::MEMBER_UNFREEZE, member::unfreeze)
         .route(&routes::CLAIM_PUBLISH, claim::publish)
         .route(&routes::CLAIM_BULK, claim::bulk)
         .route(&routes::CLAIM_LIST, listing::list)

@@ -18,6 +18,7 @@ use crate::chain::{BlockId, GroupId, Transaction};
 use crate::identity::Identity;
 use crate::kv::{KvError, Read};
 use crate::ledger::account::{self, Move};
+use crate::ledger::arrange::is_final;
 use crate::limits;
 use crate::node::engine::Task;
 
@@ -53,12 +54,7 @@ pub(super) async fn update_policy(
     let read = move |_: &Api, view: &crate::store::View| {
         let found = resolve::by_id(view, group)?;
         let kv = found.kv.as_ref();
-        Ok(PolicyChanged {
-            group_id: group.to_string(),
-            block_id: block.to_string(),
-            policy: rules(kv)?,
-            is_final: is_final(kv, &block)?,
-        })
+        Ok(PolicyChanged { group_id: group.to_string(), block_id: block.to_string(), policy: rules(kv)? })
     };
     api.read(read).await.map(Json)
 }
@@ -101,7 +97,6 @@ async fn pay_with(api: &Arc<Api>, group: String, by: Transaction, to: Identity, 
             to: to.to_string(),
             amount,
             fee: if has_fee { fee_of(kv, &api.node().identity, &block)? } else { 0 },
-            is_final: is_final(kv, &block)?,
         })
     };
     api.read(read).await.map(Json)
@@ -120,12 +115,6 @@ async fn write(api: &Api, group: GroupId, transaction: Transaction) -> Result<Bl
     written.blocks.last().copied().ok_or_else(|| {
         Problem::new(ProblemCode::Internal, "the writer named nothing that it wrote", "see the daemon's log")
     })
-}
-
-/// No block is final before there are seals.
-#[allow(clippy::unnecessary_wraps, reason = "the rule comes with the seals")]
-const fn is_final(_: &dyn Read, _: &BlockId) -> Result<bool, KvError> {
-    Ok(false)
 }
 
 pub(super) async fn balance(

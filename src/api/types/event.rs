@@ -149,6 +149,27 @@ pub enum EventKind {
         /// The author.
         author: String,
     },
+    /// A seal counts: what it covers is final.
+    Sealed {
+        /// The group.
+        group_id: String,
+        /// Its number.
+        epoch: u64,
+    },
+    /// A group's notary hands over, with the next seal.
+    NotaryChanged {
+        /// The group.
+        group_id: String,
+        /// To whom.
+        notary: String,
+    },
+    /// An admin lets a member spend again that had signed two blocks with one number.
+    Unfrozen {
+        /// The group.
+        group_id: String,
+        /// Whom.
+        member_id: String,
+    },
     /// A first connection to a peer stands.
     PeerConnected {
         /// The peer.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Wrote;
 use super::check::{self, FieldError};
 use super::token::Policy;
 pub use crate::chain::Role;
@@ -77,8 +78,14 @@ pub struct GroupDetail {
     pub creator: String,
     /// When, by the creator's clock.
     pub created_ms: u64,
-    /// Whose seals make blocks final: a peer id.
+    /// Who seals from the next seal on: a peer id.
     pub notary: String,
+    /// Who makes the next seal: another than the notary while a hand-over is pending.
+    pub sealer: String,
+    /// Number of the last seal.
+    pub epoch: u64,
+    /// Who has signed two blocks with one number and may not spend: peer ids.
+    pub frozen: Vec<String>,
     /// Blocks that a seal covers.
     pub final_blocks: u64,
     /// Blocks that the ledger refuses at their place in the order.
@@ -145,6 +152,56 @@ pub struct MemberChanged {
     pub member_id: String,
     /// Its role now; `null` where it is no member any more.
     pub role: Option<Role>,
+    /// The block that says so; `null` where it was so already.
+    pub block_id: Option<String>,
+}
+
+impl Wrote for MemberChanged {
+    fn block_id(&self) -> &str {
+        self.block_id.as_deref().unwrap_or_default()
+    }
+}
+
+/// Body of `PUT …/notary`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetNotary {
+    /// Who is to seal: an admin.
+    pub member: Identity,
+}
+
+/// Answer to a hand-over: it takes effect with the next seal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotaryChanged {
+    /// The group.
+    pub group_id: String,
+    /// Who seals after the next seal: a peer id.
+    pub notary: String,
+    /// The block that says so.
+    pub block_id: String,
+}
+
+impl Wrote for NotaryChanged {
+    fn block_id(&self) -> &str {
+        &self.block_id
+    }
+}
+
+/// Answer of `POST …/members/{member}/unfreeze`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfrozen {
+    /// The group.
+    pub group_id: String,
+    /// Who may spend again: a peer id.
+    pub member_id: String,
+    /// The block that says so.
+    pub block_id: String,
+}
+
+impl Wrote for Unfrozen {
+    fn block_id(&self) -> &str {
+        &self.block_id
+    }
 }
 
 /// Answer of `GET …/stats`: sizes, the tokens that there are, and the rules for them.

@@ -6,6 +6,7 @@
 //! all its keys: what is unknown is `null`. Requests check their own bounds (`check`), so that a face can refuse a line
 //! of a file with its number and the server the same request with the same sentence.
 
+mod block;
 mod check;
 mod claim;
 mod context;
@@ -16,6 +17,7 @@ mod problem;
 mod task;
 mod token;
 
+pub use block::{Block, ShowBlock, Wrote};
 pub use check::FieldError;
 pub use claim::{
     BulkPublished, Claim, ClaimList, ExperienceSubmitted, ListClaims, NewClaim, PublishBulk, PublishedClaim,
@@ -25,7 +27,7 @@ pub use context::{Context, ContextItem, ContextQuery};
 pub use event::{Event, EventKind, JoinEvent, ListEvents};
 pub use group::{
     AddMember, CreateGroup, Group, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, JoinGroup, Member,
-    MemberChanged, MemberList, Role, SetRole, Verified,
+    MemberChanged, MemberList, NotaryChanged, Role, SetNotary, SetRole, Unfrozen, Verified,
 };
 pub use node::{
     AddPeer, Health, HealthCheck, ListRejected, Peer, PeerAdded, PeerList, PeerRemoved, Rejected, RejectedList, Status,

@@ -175,6 +175,9 @@ pub struct Rejected {
     pub group_id: String,
     /// The block.
     pub block_id: String,
+    /// Whether that stays so; while it is pending, another order may reinstate it.
+    #[serde(rename = "final")]
+    pub is_final: bool,
     /// Who signed it: a peer id.
     pub author: String,
     /// The author's clock.

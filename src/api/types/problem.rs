@@ -71,6 +71,8 @@ problem_codes! {
     NoSuchClaim = "no_such_claim", 404, "No such claim";
     /// No task of that id in the group.
     NoSuchTask = "no_such_task", 404, "No such task";
+    /// No block of that id in the group.
+    UnknownBlock = "unknown_block", 404, "No such block";
     /// The identity is no member of the group.
     NoSuchMember = "no_such_member", 404, "No such member";
     /// No such peer in the address book.
@@ -101,6 +103,10 @@ problem_codes! {
     TaskEnded = "task_ended", 409, "The task has ended";
     /// The last admin cannot leave or be removed or made less.
     LastAdmin = "last_admin", 409, "A group needs an admin";
+    /// The member seals, and has to hand over first.
+    IsNotary = "is_notary", 409, "The notary cannot leave or be removed or made less";
+    /// The identity has signed two blocks with one number.
+    Frozen = "frozen", 403, "The identity may not spend";
     /// The group is still being joined.
     StillJoining = "still_joining", 409, "The group is still being joined";
     /// A body or a field is larger than its limit.

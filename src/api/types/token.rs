@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Wrote;
 use super::check::{self, FieldError};
 pub use crate::chain::transaction::PolicyUpdate;
 use crate::identity::Identity;
@@ -44,9 +45,12 @@ pub struct PolicyChanged {
     /// All of its rules now.
     #[serde(flatten)]
     pub policy: Policy,
-    /// Whether a seal fixes the block's place.
-    #[serde(rename = "final")]
-    pub is_final: bool,
+}
+
+impl Wrote for PolicyChanged {
+    fn block_id(&self) -> &str {
+        &self.block_id
+    }
 }
 
 /// Body of `POST …/mint`, `POST …/transfer` and `POST …/pay`.
@@ -86,9 +90,12 @@ pub struct Paid {
     pub amount: u64,
     /// What the transfer cost on top.
     pub fee: u64,
-    /// Whether a seal fixes the block's place: until then members who write apart may still come before it.
-    #[serde(rename = "final")]
-    pub is_final: bool,
+}
+
+impl Wrote for Paid {
+    fn block_id(&self) -> &str {
+        &self.block_id
+    }
 }
 
 /// Query of `GET …/balance`.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::{Args, Subcommand};
 
 use super::join::{self, JoinArgs};
-use super::member::{self, AddMemberArgs, RemoveMemberArgs, SetRoleArgs};
+use super::member::{self, AddMemberArgs, OneMemberArgs, SetRoleArgs};
 use super::token::{self, PolicyArgs};
 use crate::api::types::{CreateGroup, Group, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Verified};
 use crate::cli::error::{CliError, Outcome};
@@ -32,9 +32,13 @@ pub enum GroupCommand {
     /// Add a member
     AddMember(AddMemberArgs),
     /// Remove a member
-    RemoveMember(RemoveMemberArgs),
+    RemoveMember(OneMemberArgs),
     /// Change what a member may do
     SetRole(SetRoleArgs),
+    /// Hand the right to seal over to another admin, with the next seal
+    SetNotary(OneMemberArgs),
+    /// Let a member spend again that has signed two blocks with one number
+    Unfreeze(OneMemberArgs),
     /// Check every signature and fold everything again; exit code 1 where something does not hold
     Verify(OneGroup),
     /// A group's sizes, its tokens and the rules for them
@@ -97,6 +101,8 @@ pub(super) async fn run(command: &GroupCommand, session: &mut Session<'_>) -> Re
         GroupCommand::Members(OneGroup { group }) => return member::list(group, session).await,
         GroupCommand::AddMember(args) => return member::add(args, session).await,
         GroupCommand::RemoveMember(args) => return member::remove(args, session).await,
+        GroupCommand::SetNotary(args) => return member::set_notary(args, session).await,
+        GroupCommand::Unfreeze(args) => return member::unfreeze(args, session).await,
         GroupCommand::SetRole(args) => return member::set_role(args, session).await,
     }
     Ok(Outcome::Done)
@@ -147,6 +153,13 @@ impl Render for At<GroupDetail> {
         let created = format!("{} ({})", full(self.answer.created_ms), ago(self.answer.created_ms, self.now_ms));
         let blocks =
             format!("{} ({} final, {} rejected)", group.blocks, self.answer.final_blocks, self.answer.rejected_blocks);
+        let GroupDetail { notary, sealer, .. } = &self.answer;
+        let notary = if notary == sealer { notary.clone() } else { format!("{notary} from the next seal on") };
+        for frozen in &self.answer.frozen {
+            let frozen = one_line(frozen, 100);
+            writeln!(out, "FROZEN: {frozen} has signed two blocks with one number and may not spend.")?;
+            writeln!(out, "An admin may lift it: lbm ctl group unfreeze --group {} --member {frozen}", group.group_id)?;
+        }
         fields(
             out,
             &[
@@ -156,7 +169,7 @@ impl Render for At<GroupDetail> {
                 ("currency", self.answer.currency.clone()),
                 ("created", created),
                 ("creator", self.answer.creator.clone()),
-                ("notary", self.answer.notary.clone()),
+                ("notary", notary),
                 ("members", group.members.to_string()),
                 ("claims", group.claims.to_string()),
                 ("blocks", blocks),

@@ -11,16 +11,30 @@ mod peer;
 mod task;
 mod token;
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 
 use super::error::{CliError, Outcome};
 use super::session::Session;
 use super::text;
+use super::when::parse_span;
 use crate::api::VERSION;
 
 /// Arguments of `lbm ctl`.
 #[derive(Debug, Clone, Args)]
 pub struct CtlArgs {
+    /// Wait until what is written is final, at most so long [default: 30s where no time is given]
+    #[arg(
+        long,
+        global = true,
+        value_name = "SPAN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "30s",
+        value_parser = parse_span
+    )]
+    pub wait_final: Option<Duration>,
     /// What to ask.
     #[command(subcommand)]
     pub command: CtlCommand,
@@ -74,6 +88,7 @@ struct GroupFlag {
 /// # Errors
 /// [`CliError`].
 pub async fn run(args: &CtlArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
+    session.wait_final = args.wait_final;
     let ran = match &args.command {
         CtlCommand::Status => node::status(session).await,
         CtlCommand::Health => node::health(session).await,

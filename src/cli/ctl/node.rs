@@ -216,6 +216,13 @@ fn told(kind: &EventKind) -> String {
         EventKind::ForkDetected { group_id, author } => {
             format!("FORK: {author} signed two blocks with one number in {}", short(group_id))
         }
+        EventKind::Sealed { group_id, epoch } => format!("seal {epoch} of {}", short(group_id)),
+        EventKind::NotaryChanged { group_id, notary } => {
+            format!("{} seals {} from the next seal on", tail(notary), short(group_id))
+        }
+        EventKind::Unfrozen { group_id, member_id } => {
+            format!("{} may spend in {} again", tail(member_id), short(group_id))
+        }
         EventKind::NotShared { group_id, peer_id } => {
             format!("{} does not share {} with this node", tail(peer_id), short(group_id))
         }

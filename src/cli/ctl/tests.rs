@@ -121,7 +121,7 @@ async fn status_is_the_apis_answer() {
 
 #[tokio::test]
 async fn each_command_asks_its_route() {
-    let changed = json!({"group_id": HASH, "member_id": ID, "role": "viewer"});
+    let changed = json!({"group_id": HASH, "member_id": ID, "role": "viewer", "block_id": HASH});
     let add = "POST /api/v1/groups/domain:x/members";
     let one = format!("/api/v1/groups/domain:x/members/{ID}");
     for (line, answer, request, body) in [
@@ -145,19 +145,19 @@ async fn each_command_asks_its_route() {
         ),
         (
             vec!["group", "remove-member", "--group", "domain:x", "--member", ID],
-            json!({"group_id": HASH, "member_id": ID, "role": null}),
+            json!({"group_id": HASH, "member_id": ID, "role": null, "block_id": HASH}),
             &format!("DELETE {one}"),
             Value::Null,
         ),
         (
             vec!["claim", "publish", "--group", "g", "--text", "- a list", "--tags", "a, b,,c", "--parent", "ab"],
-            json!({"claim_hash": HASH}),
+            json!({"claim_hash": HASH, "block_id": HASH}),
             "POST /api/v1/groups/g/claims",
             json!({"text": "- a list", "tags": ["a", "b", "c"], "parent_hash": "ab"}),
         ),
         (
             vec!["claim", "retract", "ab", "--group", "g"],
-            json!({"claim_hash": HASH, "retracted": true}),
+            json!({"claim_hash": HASH, "retracted": true, "block_id": HASH}),
             "POST /api/v1/groups/g/claims/ab/retract",
             Value::Null,
         ),
@@ -205,11 +205,11 @@ async fn each_command_asks_its_route() {
 
 #[tokio::test]
 async fn each_command_about_tokens_asks_its_route() {
-    let paid = json!({"group_id": HASH, "block_id": HASH, "to": ID, "amount": 5, "fee": 0, "final": false});
+    let paid = json!({"group_id": HASH, "block_id": HASH, "to": ID, "amount": 5, "fee": 0});
     for (line, answer, request, body) in [
         (
             vec!["group", "policy", "--group", "g", "--set", "claim_reward_amount=10", "--set", "listed=false"],
-            with_policy(&json!({"group_id": HASH, "block_id": HASH, "final": false})),
+            with_policy(&json!({"group_id": HASH, "block_id": HASH})),
             "PATCH /api/v1/groups/g/policy",
             json!({"claim_reward_amount": 10, "listed": false}),
         ),
@@ -308,7 +308,7 @@ async fn a_list_longer_than_a_page_is_fetched_page_by_page() {
 
 #[tokio::test]
 async fn text_comes_from_standard_input() {
-    let answer = |_: &str, _: &Value| Json(json!({"claim_hash": HASH})).into_response();
+    let answer = |_: &str, _: &Value| Json(json!({"claim_hash": HASH, "block_id": HASH})).into_response();
     let publish = ["claim", "publish", "--group", "g", "--text", "-"];
     let ran = run_with(&publish, "two\nlines\r\n".as_bytes(), answer).await;
     assert_eq!((ran.code.as_str(), &ran.asked[0].1), ("0", &json!({"text": "two\nlines"})));
@@ -333,7 +333,7 @@ async fn a_bulk_is_sent_in_parts_and_summed_up() {
     let answer = |_: &str, body: &Value| {
         let claims = body["claims"].as_array().unwrap();
         let hashes: Vec<_> = claims.iter().map(|claim| claim["text"].clone()).collect();
-        Json(json!({"published": claims.len(), "claim_hashes": hashes, "blocks": 1})).into_response()
+        Json(json!({"published": claims.len(), "claim_hashes": hashes, "blocks": 1, "block_id": HASH})).into_response()
     };
     let lines: String = (0..1_500).map(|number| format!("{{\"text\":\"{number}\"}}\n")).collect();
     let bulk = ["claim", "publish", "--group", "g", "--file", "-", "--json"];

@@ -145,7 +145,7 @@ pub(super) async fn policy(args: &PolicyArgs, session: &mut Session<'_>) -> Resu
         session.answer(answer)?;
     } else {
         let answer = session.client.update_policy(group, &update(&args.rules)).await?;
-        session.answer(answer)?;
+        session.wrote(group, answer).await?;
     }
     Ok(Outcome::Done)
 }
@@ -159,17 +159,17 @@ pub(super) async fn run(command: &TokenCommand, session: &mut Session<'_>) -> Re
         TokenCommand::Mint(args) => {
             let payment = args.payment()?;
             let answer = session.client.mint(&args.group.group, &payment).await?;
-            session.answer(answer)?;
+            session.wrote(&args.group.group, answer).await?;
         }
         TokenCommand::Transfer(args) => {
             let payment = args.payment()?;
             let answer = session.client.transfer(&args.group.group, &payment).await?;
-            session.answer(answer)?;
+            session.wrote(&args.group.group, answer).await?;
         }
         TokenCommand::Pay(args) => {
             let payment = args.payment()?;
             let answer = session.client.pay(&args.group.group, &payment).await?;
-            session.answer(answer)?;
+            session.wrote(&args.group.group, answer).await?;
         }
         TokenCommand::History(HistoryArgs { of, limit, cursor }) => {
             let query = ListMoves { account: of.account, limit: Some(*limit), cursor: cursor.clone() };
@@ -189,8 +189,7 @@ impl PaymentArgs {
     }
 }
 
-/// Where something that is written stands.
-pub(super) const fn standing(is_final: bool) -> &'static str {
+const fn standing(is_final: bool) -> &'static str {
     if is_final { "final" } else { "pending" }
 }
 
@@ -202,10 +201,10 @@ impl Render for At<Balance> {
 
 impl Render for At<Paid> {
     fn render(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Paid { block_id, to, amount, fee, is_final, .. } = &self.answer;
+        let Paid { block_id, to, amount, fee, .. } = &self.answer;
         let fee = if *fee > 0 { format!(" for a fee of {fee}") } else { String::new() };
         let (tokens, to) = (count(*amount, "token"), one_line(to, 100));
-        writeln!(out, "{tokens} to {to}{fee}: block {}, {}.", short(block_id), standing(*is_final))
+        writeln!(out, "{tokens} to {to}{fee}: block {}.", short(block_id))
     }
 }
 
@@ -252,7 +251,7 @@ impl Render for At<GroupPolicy> {
 impl Render for At<PolicyChanged> {
     fn render(&self, out: &mut dyn Write) -> io::Result<()> {
         fields(out, &rules(&self.answer.policy))?;
-        writeln!(out, "Changed by block {}, {}.", short(&self.answer.block_id), standing(self.answer.is_final))
+        writeln!(out, "Changed by block {}.", short(&self.answer.block_id))
     }
 }
 
