@@ -1,4 +1,5 @@
-//! The parts that bound a node, one by one, on one core and in memory: signing, verifying, working out, answering, finding.
+//! The parts that bound a node, one by one, on one core, in memory and with redb beneath: signing, verifying, working out, sealing,
+//! answering, finding.
 //!
 //! ```text
 //! cargo bench --bench core
@@ -8,15 +9,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench may fail")]
 
+use std::ops::ControlFlow;
+
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use lbm::chain::transaction::Claim;
-use lbm::chain::transaction::MemberAdd;
-use lbm::chain::{ClaimBody, Context, Frontier, GroupId, ObjectHash, Role, Transaction, Unverified, Verified};
+use lbm::chain::link::{link, store};
+use lbm::chain::rows::{block, log, object};
+use lbm::chain::transaction::{Claim, MemberAdd};
+use lbm::chain::{ClaimBody, Context, Frontier, GroupId, Link, ObjectHash, Role, Transaction, Unverified, Verified};
 use lbm::identity::{Identity, SecretKey};
-use lbm::kv::{KvError, Memory, Overlay, Read};
+use lbm::kv::{Direction, KvError, Memory, Overlay, Read};
+use lbm::ledger::arrange;
 use lbm::node::engine::{Engine, Groups, Reply, Task, genesis};
 use lbm::node::serve::serve;
+use lbm::store::{Registry, Store};
 use lbm::wire::{Pull, Request, Response};
 
 fn main() {
@@ -115,6 +121,20 @@ fn verified(desk: &Desk) -> (Vec<Verified>, Vec<(ObjectHash, Vec<u8>)>) {
     (blocks, objects.into_iter().map(|object| (ObjectHash::of(&object), object)).collect())
 }
 
+/// All of a group, however many answers it takes.
+fn verified_all(desk: &Desk) -> (Vec<Verified>, Vec<(ObjectHash, Vec<u8>)>) {
+    let context = Context { group: desk.group, now_ms: NOW_MS, max_drift_ms: 0 };
+    let (mut blocks, mut objects) = (vec![], vec![]);
+    log(&desk.rows, 0, Direction::Up, &mut |_, line| {
+        let block = block(&desk.rows, &line).unwrap().verify(&context).unwrap();
+        objects.extend(object(&desk.rows, &line, 0).unwrap().map(|object| (ObjectHash::of(&object), object)));
+        blocks.push(block);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    (blocks, objects)
+}
+
 /// The limit of what one core can write: an Ed25519 signature a block.
 #[divan::bench]
 fn sign(bencher: Bencher<'_, '_>) {
@@ -160,9 +180,11 @@ fn fold_received(bencher: Bencher<'_, '_>) {
         .bench_values(|(mut engine, mut desk, task)| run(&mut engine, &mut desk, vec![task]).len());
 }
 
-/// One block that lands behind so many others: they are undone and applied again.
-#[divan::bench(args = [10, 1_000, 10_000], sample_count = 10)]
-fn insert_behind(bencher: Bencher<'_, '_>, behind: usize) {
+/// Blocks that come late, with their objects.
+type Late = (Vec<Verified>, Vec<(ObjectHash, Vec<u8>)>);
+
+/// A group of so many claims, and a block that lands behind them all.
+fn with_a_late_one(behind: usize) -> (Desk, Late) {
     // The other member writes on the founding alone, so its block stands at height 2, below all but two.
     let (mut engine, mut desk) = founded();
     let mut early = Desk { group: desk.group, rows: desk.rows.clone() };
@@ -174,13 +196,137 @@ fn insert_behind(bencher: Bencher<'_, '_>, behind: usize) {
     let late = blocks.split_off(2);
     let tasks = tasks(desk.group, 0, behind);
     run(&mut engine, &mut desk, tasks);
+    (desk, (late, objects))
+}
+
+/// One block that lands behind so many others: they are undone and applied again.
+#[divan::bench(args = [10, 1_000, 10_000], sample_count = 10)]
+fn insert_behind(bencher: Bencher<'_, '_>, behind: usize) {
+    let (desk, (late, objects)) = with_a_late_one(behind);
     bencher
         .with_inputs(|| {
-            let task =
-                Task::Ingest { group: desk.group, peer: member(), blocks: late.clone(), objects: objects.clone() };
+            let task = ingest(desk.group, late.clone(), objects.clone());
             (Engine::new([key(1)]), Desk { group: desk.group, rows: desk.rows.clone() }, task)
         })
         .bench_values(|(mut engine, mut desk, task)| run(&mut engine, &mut desk, vec![task]).len());
+}
+
+/// The fold alone: linked blocks of a hundred claims each find their places, and are applied.
+#[divan::bench(sample_count = 20)]
+fn fold_transactions(bencher: Bencher<'_, '_>) {
+    const TRANSACTIONS: usize = 100;
+    let (mut engine, mut desk) = founded();
+    let founding = desk.rows.clone();
+    let (transactions, objects) = (0..100 * TRANSACTIONS).map(claim).unzip();
+    let author = key(1).identity();
+    let task = Task::Write { group: desk.group, author, transactions, objects };
+    run(&mut engine, &mut desk, vec![task]);
+    let mut stored = Overlay::new(&founding);
+    let blocks = verified(&desk).0.into_iter().filter_map(|block| match link(&stored, block) {
+        Ok(Link::Linked(linked)) => {
+            store(&mut stored, &linked).unwrap();
+            Some(linked)
+        }
+        _ => None,
+    });
+    let blocks: Vec<_> = blocks.collect();
+    assert_eq!(blocks.len(), 100);
+    let changes = stored.into_changes();
+    let mut rows = founding.clone();
+    rows.commit(changes);
+    bencher.counter(ItemsCount::new(100 * TRANSACTIONS)).bench(|| {
+        let mut overlay = Overlay::new(&rows);
+        arrange::insert(&mut overlay, &blocks).unwrap();
+        overlay
+    });
+}
+
+/// A seal over so many open blocks, without its signature's announcement.
+#[divan::bench(args = [100, 1_000, 10_000], sample_count = 10)]
+fn seal(bencher: Bencher<'_, '_>, open: usize) {
+    let desk = filled(open);
+    bencher
+        .with_inputs(|| (Engine::new([key(1)]), Desk { group: desk.group, rows: desk.rows.clone() }))
+        .bench_values(|(mut engine, desk)| engine.run(&desk, NOW_MS, vec![((), Task::Seal { group: desk.group })]));
+}
+
+/// A desk whose rows lie in a file.
+struct Disk {
+    store: Store,
+    _folder: tempfile::TempDir,
+}
+
+impl Disk {
+    /// Has so many claims, each a block of its own.
+    fn filled(count: usize) -> (GroupId, Self) {
+        let desk = filled(count);
+        let disk = Self::empty(desk.group);
+        if count > 0 {
+            let (blocks, objects) = verified_all(&desk);
+            disk.run(&mut Engine::new([key(1)]), ingest(desk.group, blocks, objects));
+        }
+        (desk.group, disk)
+    }
+
+    fn empty(group: GroupId) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("bench.redb"), &key(1).identity()).unwrap();
+        store.commit(&[], &Registry { join: vec![group], ..Registry::default() }).unwrap();
+        Self { store, _folder: folder }
+    }
+
+    /// Works a task out, and commits it.
+    fn run(&self, engine: &mut Engine, task: Task) {
+        let view = self.store.view().unwrap();
+        let done = engine.run(&view, NOW_MS, vec![((), task)]).unwrap();
+        self.store.commit(&done.changes, &Registry::default()).unwrap();
+    }
+}
+
+fn ingest(group: GroupId, blocks: Vec<Verified>, objects: Vec<(ObjectHash, Vec<u8>)>) -> Task {
+    Task::Ingest { group, peer: member(), blocks, objects }
+}
+
+/// Linking and folding verified blocks of a peer, and the commit.
+#[divan::bench(sample_count = 10)]
+fn redb_fold_received(bencher: Bencher<'_, '_>) {
+    let source = filled(BLOCKS);
+    let (blocks, objects) = verified(&source);
+    bencher
+        .counter(ItemsCount::new(BLOCKS + 2))
+        .with_inputs(|| {
+            let task = ingest(source.group, blocks.clone(), objects.clone());
+            (Engine::new([key(2)]), Disk::empty(source.group), task)
+        })
+        .bench_refs(|(engine, disk, task)| {
+            let task = std::mem::replace(task, Task::Seal { group: source.group });
+            disk.run(engine, task);
+        });
+}
+
+/// A seal over so many open blocks, and the commit.
+#[divan::bench(args = [1_000, 10_000], sample_count = 5)]
+fn redb_seal(bencher: Bencher<'_, '_>, open: usize) {
+    bencher
+        .with_inputs(|| (Engine::new([key(1)]), Disk::filled(open)))
+        .bench_refs(|(engine, (group, disk))| disk.run(engine, Task::Seal { group: *group }));
+}
+
+/// One block that lands behind so many others, and the commit.
+#[divan::bench(args = [1_000], sample_count = 5)]
+fn redb_insert_behind(bencher: Bencher<'_, '_>, behind: usize) {
+    let (desk, (blocks, objects)) = with_a_late_one(behind);
+    bencher
+        .with_inputs(|| {
+            let disk = Disk::empty(desk.group);
+            let (all, words) = verified_all(&desk);
+            disk.run(&mut Engine::new([key(1)]), ingest(desk.group, all, words));
+            (Engine::new([key(1)]), disk, ingest(desk.group, blocks.clone(), objects.clone()))
+        })
+        .bench_refs(|(engine, disk, task)| {
+            let task = std::mem::replace(task, Task::Seal { group: desk.group });
+            disk.run(engine, task);
+        });
 }
 
 /// Gathering the answer to a pull from nothing, and writing it out.

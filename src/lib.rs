@@ -12,6 +12,7 @@
 //! | [`kv`] | rows: reading them, and changes that are yet to be committed |
 //! | [`identity`] | keys, signatures, the form in which a secret key rests |
 //! | [`chain`] | blocks and transactions, what makes one trusted, the DAG, the order, frontiers |
+//! | [`presence`] | what a member says of itself right now, outside the chain |
 //! | [`wire`] | what nodes say to each other |
 //! | [`ledger`] | the rules: blocks in order become members and claims |
 //! | [`node`] | the protocol: engine (writes), serve (answers), machine (who is asked what) |
@@ -23,6 +24,7 @@
 //! |---|---|
 //! | [`datadir`], [`config`], [`telemetry`] | the data folder and its lock, settings, logs |
 //! | [`store`] | the rows in redb |
+//! | [`backup`] | a node in one file: made while it runs, put back marked |
 //! | [`knowledge`] | retrieval: from a question to a context |
 //! | [`net`] | libp2p: connections, discovery, frames |
 //! | [`runtime`] | the wiring: threads, queues, the running [`runtime::Node`] |
@@ -40,6 +42,7 @@
 //! `docs/ARCHITECTURE.md` has the invariants and the tests that show them, `docs/PROTOCOL.md` the bytes.
 
 pub mod api;
+pub mod backup;
 pub mod cbor;
 pub mod chain;
 pub mod cli;
@@ -52,6 +55,7 @@ pub mod ledger;
 pub mod limits;
 pub mod net;
 pub mod node;
+pub mod presence;
 pub mod runtime;
 pub mod store;
 pub mod telemetry;

@@ -64,7 +64,7 @@ fn two_processes_share_what_their_agents_learned() {
 
     // Who and where.
     let status = typed(&format!("ctl --data {data_a} status --json")).done();
-    assert_eq!(keys(&status), ["groups", "listen", "name", "node_id", "peers", "uptime_s", "version"]);
+    assert_eq!(keys(&status), ["groups", "listen", "name", "node_id", "peers", "unsure_groups", "uptime_s", "version"]);
     assert_eq!((&status["name"], &status["node_id"]), (&json!("alice"), &json!(a.id)));
     assert_eq!((&status["version"], &status["groups"]), (&json!(env!("CARGO_PKG_VERSION")), &json!(0)));
     let listen: Vec<&str> = status["listen"].as_array().unwrap().iter().map(|at| at.as_str().unwrap()).collect();

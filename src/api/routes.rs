@@ -26,7 +26,7 @@ pub enum Pace {
     Quick,
     /// Up to `limits::API_SLOW_TIMEOUT_MS`: walks a history or asks peers.
     Slow,
-    /// A stream of server-sent events, for as long as both sides like.
+    /// A stream, mostly of server-sent events, for as long as both sides like.
     Stream,
 }
 
@@ -110,6 +110,7 @@ routes! {
     EVENTS = GET "/api/v1/events" Read stream, "what happens, as it happens";
     REJECTED = GET "/api/v1/rejected" Read, "blocks that the ledger refuses, and why";
     SYNC = POST "/api/v1/sync" Operate slow, "ask every connected member for what is missing, now";
+    BACKUP = POST "/api/v1/backup" Operate stream, "every row as of now, as the frames of a backup";
     PEER_LIST = GET "/api/v1/peers" Read, "the address book";
     PEER_ADD = POST "/api/v1/peers" Operate, "add a peer's address and dial it";
     PEER_REMOVE = DELETE "/api/v1/peers/{peer}" Operate, "forget a peer, by peer id or alias";
@@ -118,6 +119,7 @@ routes! {
     GROUP_JOIN = POST "/api/v1/join" Operate stream, "start to replicate a group, and follow how it goes";
     GROUP_SHOW = GET "/api/v1/groups/{group}" Read, "one group";
     GROUP_LEAVE = POST "/api/v1/groups/{group}/leave" Operate, "replicate a group no longer";
+    GROUP_ALONE = POST "/api/v1/groups/{group}/alone" Operate, "nobody else has blocks of this node: write without asking";
     GROUP_MEMBERS = GET "/api/v1/groups/{group}/members" Read, "a group's members";
     GROUP_STATS = GET "/api/v1/groups/{group}/stats" Read, "a group's sizes";
     GROUP_VERIFY = POST "/api/v1/groups/{group}/verify" Read slow, "check every signature and fold again from nothing";
@@ -127,6 +129,8 @@ routes! {
     MEMBER_SET_ROLE = PUT "/api/v1/groups/{group}/members/{member}" Admin, "change a member's role";
     MEMBER_REMOVE = DELETE "/api/v1/groups/{group}/members/{member}" Admin, "remove a member";
     MEMBER_UNFREEZE = POST "/api/v1/groups/{group}/members/{member}/unfreeze" Admin, "let a member spend again";
+    PRESENCE_SET = PUT "/api/v1/groups/{group}/presence" Write, "say what this node is up to";
+    PRESENCE_LIST = GET "/api/v1/groups/{group}/presence" Read, "what the members say of themselves";
     CLAIM_PUBLISH = POST "/api/v1/groups/{group}/claims" Write, "publish a claim";
     CLAIM_BULK = POST "/api/v1/groups/{group}/claims/bulk" Write, "publish many claims, all or none";
     CLAIM_LIST = GET "/api/v1/groups/{group}/claims" Read, "a page of the claims, the last stored first";

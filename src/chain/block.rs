@@ -78,6 +78,11 @@ impl Body {
         }
     }
 
+    /// The blocks that it builds on: the one before it, and its parents.
+    pub fn builds_on(&self) -> impl Iterator<Item = BlockId> {
+        self.prev.into_iter().chain(self.parents.iter().copied())
+    }
+
     fn check(&self) -> Result<(), Invalid> {
         let Payload::Plain(transactions) = &self.payload else { return Err(Invalid::Sealed) };
         if transactions.is_empty() || transactions.len() > limits::BLOCK_TRANSACTIONS {

@@ -41,6 +41,9 @@ pub enum CliError {
     /// The daemon does not start.
     #[error(transparent)]
     Daemon(#[from] super::daemon::StartFailure),
+    /// A backup cannot be made or put back.
+    #[error(transparent)]
+    Backup(#[from] crate::backup::BackupError),
     /// The demo.
     #[error(transparent)]
     Demo(#[from] super::demo::DemoError),
@@ -202,6 +205,7 @@ impl CliError {
             Self::Config(_) => "bad_settings",
             Self::Keys(_) => "key_refused",
             Self::Daemon(_) => "cannot_start",
+            Self::Backup(_) => "backup_failed",
             Self::Demo(_) => "demo_failed",
             Self::Read { .. } => "cannot_read",
             Self::TooLarge { .. } | Self::TooManyClaims { .. } => "too_large",

@@ -11,9 +11,9 @@ use std::ops::{Bound, ControlFlow};
 
 use super::fold::{self, Change, OrderRow, Place};
 use super::outcome::Outcome;
-use super::state::{self, SealRow};
+use super::state::{self, SealRow, Undo};
 use crate::chain::link::Block;
-use crate::chain::rows::{self, parse_row, write_row};
+use crate::chain::rows::{self, Counters, parse_row, write_row};
 use crate::chain::{BlockId, Body, FOUNDING_EPOCH, LineKey, Linked, OPEN_EPOCH, OrderKey, Transaction};
 use crate::identity::Identity;
 use crate::kv::{Direction, KvError, Overlay, Read, Table};
@@ -26,7 +26,12 @@ use crate::kv::{Direction, KvError, Overlay, Read, Table};
 /// # Errors
 /// [`KvError`] where the store fails.
 pub fn insert<B: Block>(kv: &mut Overlay<'_>, blocks: &[Linked<B>]) -> Result<Vec<Change>, KvError> {
-    let mut arranging = Arranging { kv, unplaced: BTreeMap::new(), changes: Vec::with_capacity(blocks.len()) };
+    if blocks.is_empty() {
+        return Ok(vec![]);
+    }
+    let counters = rows::counters(kv)?;
+    let mut arranging =
+        Arranging { kv, unplaced: BTreeMap::new(), changes: Vec::with_capacity(blocks.len()), counters };
     let mut seals = Vec::new();
     for block in blocks.iter().map(Linked::block) {
         let key = OrderKey::open(block.body().height, block.id());
@@ -45,7 +50,8 @@ pub fn insert<B: Block>(kv: &mut Overlay<'_>, blocks: &[Linked<B>]) -> Result<Ve
         arranging.close(epoch, past)?;
     }
     arranging.place_open()?;
-    let mut changes = arranging.changes;
+    let Arranging { kv, mut changes, counters, .. } = arranging;
+    rows::set_counters(kv, &counters);
     changes.retain(|change| change.before.as_ref() != Some(&change.after));
     Ok(changes)
 }
@@ -93,6 +99,8 @@ struct Arranging<'k, 'o, 'b> {
     /// By the places that they would have in the open epoch.
     unplaced: BTreeMap<OrderKey, Unplaced<'b>>,
     changes: Vec<Change>,
+    /// Written back at the end.
+    counters: Counters,
 }
 
 impl Arranging<'_, '_, '_> {
@@ -102,8 +110,8 @@ impl Arranging<'_, '_, '_> {
             return Ok(());
         }
         let Some((key, unplaced)) = self.unplaced.pop_first() else { return Ok(()) };
-        self.place(key.sealed(FOUNDING_EPOCH), unplaced, None)?;
-        self.count_sealed(1)
+        self.counters.sealed += 1;
+        self.place(key.sealed(FOUNDING_EPOCH), unplaced, None)
     }
 
     /// Applies a block at its place.
@@ -118,15 +126,8 @@ impl Arranging<'_, '_, '_> {
             }
         };
         let judged = fold::judge(self.kv, key.id, body, seals)?;
-        let change = Place { key, line, before }.write(self.kv, body, judged)?;
+        let change = Place { key, line, before }.write(self.kv, &mut self.counters, body, judged)?;
         self.changes.push(change);
-        Ok(())
-    }
-
-    fn count_sealed(&mut self, blocks: usize) -> Result<(), KvError> {
-        let mut counters = rows::counters(self.kv)?;
-        counters.sealed += blocks as u64;
-        rows::set_counters(self.kv, &counters);
         Ok(())
     }
 
@@ -141,12 +142,30 @@ impl Arranging<'_, '_, '_> {
             .collect();
         candidates.sort_unstable();
         for seal in candidates {
+            if self.covers_all(seal)? {
+                return Ok(Some((epoch, self.all_open()?)));
+            }
             let (past, reached) = self.open_past(seal)?;
             if reached.contains(&last.seal) {
                 return Ok(Some((epoch, past)));
             }
         }
         Ok(None)
+    }
+
+    /// Whether every block that is stored lies in a block's past: then nothing else is a head.
+    fn covers_all(&self, block: OrderKey) -> Result<bool, KvError> {
+        Ok(matches!(rows::heads(self.kv)?.as_slice(), [head] if head.id == block.id))
+    }
+
+    /// All blocks of the open epoch, placed or not.
+    fn all_open(&self) -> Result<Past, KvError> {
+        let mut past: Vec<OrderKey> = self.unplaced.keys().copied().collect();
+        self.kv.scan(Table::Order, open_epoch(None), Direction::Up, &mut |key, _| {
+            past.extend(OrderKey::from_bytes(key));
+            ControlFlow::Continue(())
+        })?;
+        Ok(past.into_iter().collect())
     }
 
     /// The blocks of the open epoch in a block's past, with itself, and those of sealed epochs that they build on.
@@ -157,7 +176,7 @@ impl Arranging<'_, '_, '_> {
         while let Some(id) = queue.pop_front() {
             let placed = rows::placed(self.kv, &id)?.ok_or_else(|| KvError::damaged(Table::Id, id.as_bytes()))?;
             let key = OrderKey::open(placed.height, id);
-            let mut follow = |body: &Body| queue.extend(builds_on(body).filter(|id| seen.insert(*id)));
+            let mut follow = |body: &Body| queue.extend(body.builds_on().filter(|id| seen.insert(*id)));
             match self.unplaced.get(&key) {
                 Some(Unplaced { body: Some(body), .. }) => follow(body),
                 Some(Unplaced { line, .. }) => follow(&rows::body(self.kv, line)?),
@@ -176,7 +195,7 @@ impl Arranging<'_, '_, '_> {
 
     /// Closes an epoch: what a seal covers is moved to its final place. What stands there in this order already keeps its outcome.
     fn close(&mut self, epoch: u64, mut past: Past) -> Result<(), KvError> {
-        let covered = past.len();
+        self.counters.sealed += past.len() as u64;
         let seal = past.last().copied();
         let mut stays = Vec::new();
         let mut failed = Ok(());
@@ -206,7 +225,7 @@ impl Arranging<'_, '_, '_> {
             let unplaced = self.unplaced.remove(&key).ok_or_else(damaged)?;
             self.place(key.sealed(epoch), unplaced, (Some(key) == seal).then_some(epoch))?;
         }
-        self.count_sealed(covered)
+        Ok(())
     }
 
     /// Gives all that is left a place in the open epoch.
@@ -237,7 +256,8 @@ impl Arranging<'_, '_, '_> {
         failed?;
         for (key, row) in behind {
             let damaged = || KvError::damaged(Table::Order, &key.to_bytes());
-            state::revert(self.kv, row.undo.ok_or_else(damaged)?);
+            let undo: Undo = parse_row(Table::Order, &key.to_bytes(), &row.undo.ok_or_else(damaged)?)?;
+            state::revert(self.kv, undo);
             let line = LineKey::from_bytes(&row.line).ok_or_else(damaged)?;
             self.kv.delete(Table::Order, key.to_bytes());
             self.unplaced.insert(key, Unplaced { line, body: None, before: Some(row.outcome) });
@@ -266,7 +286,7 @@ impl Arranging<'_, '_, '_> {
             let placed = rows::placed(self.kv, &id)?.ok_or_else(|| KvError::damaged(Table::Id, id.as_bytes()))?;
             if placed.height > before.height {
                 let key = OrderKey::open(placed.height, id);
-                let mut follow = |body: &Body| queue.extend(builds_on(body).filter(|id| seen.insert(*id)));
+                let mut follow = |body: &Body| queue.extend(body.builds_on().filter(|id| seen.insert(*id)));
                 match self.unplaced.get(&key) {
                     Some(Unplaced { body: Some(body), .. }) => follow(body),
                     _ => follow(&rows::body(self.kv, &placed.line_key(&id))?),
@@ -311,9 +331,7 @@ impl Arranging<'_, '_, '_> {
             let unplaced = Unplaced { line, body: None, before: Some(outcome) };
             self.unplaced.insert(key.sealed(OPEN_EPOCH), unplaced);
         }
-        let mut counters = rows::counters(self.kv)?;
-        counters.sealed = 0;
-        rows::set_counters(self.kv, &counters);
+        self.counters.sealed = 0;
         let mut seals = Vec::new();
         for (key, unplaced) in &self.unplaced {
             seals.extend(match unplaced.body {
@@ -323,11 +341,6 @@ impl Arranging<'_, '_, '_> {
         }
         Ok(seals)
     }
-}
-
-/// What a block builds on.
-fn builds_on(body: &Body) -> impl Iterator<Item = BlockId> {
-    body.prev.into_iter().chain(body.parents.iter().copied())
 }
 
 /// The open epoch's part of `Order`, behind a place of it.

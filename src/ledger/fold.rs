@@ -8,11 +8,11 @@ use std::ops::{Bound, ControlFlow};
 use serde_bytes::ByteBuf;
 
 use super::outcome::{Outcome, Refusal};
-use super::state::{self, Frozen, Kept, Scratch, Undo};
+use super::state::{self, Frozen, Kept, Scratch};
 use super::{knowledge, membership, notary, task, token};
-use crate::cbor::cbor_array;
+use crate::cbor::{self, cbor_array};
 use crate::chain::link::Block;
-use crate::chain::rows::{self, write_row};
+use crate::chain::rows::{self, Counters, write_row};
 use crate::chain::{BlockId, Body, LineKey, OPEN_EPOCH, OrderKey, Tip, Transaction};
 use crate::identity::Identity;
 use crate::kv::{Direction, KvError, Overlay, Read, Table};
@@ -24,8 +24,8 @@ cbor_array! {
         pub line: ByteBuf,
         /// What became of it.
         pub outcome: Outcome,
-        /// What takes its changes back; none once a seal covers the block.
-        pub undo: Option<Undo>,
+        /// What takes its changes back, an encoded [`Undo`](state::Undo) that is read only then; none once a seal covers the block.
+        pub undo: Option<ByteBuf>,
     }
 }
 
@@ -173,7 +173,10 @@ pub fn last(kv: &dyn Read) -> Result<Option<OrderKey>, KvError> {
 /// [`KvError`] where the store fails.
 pub fn append<B: Block>(kv: &mut Overlay<'_>, block: &B, judged: (Kept, Outcome)) -> Result<Change, KvError> {
     let place = Place { key: block.order_key(), line: block.line_key(), before: None };
-    place.write(kv, block.body(), judged)
+    let mut counters = rows::counters(kv)?;
+    let change = place.write(kv, &mut counters, block.body(), judged)?;
+    rows::set_counters(kv, &counters);
+    Ok(change)
 }
 
 /// A block's place in the order, and what had become of it there.
@@ -188,18 +191,19 @@ impl Place {
     pub(super) fn write(
         self,
         kv: &mut Overlay<'_>,
+        counters: &mut Counters,
         body: &Body,
         (kept, after): (Kept, Outcome),
     ) -> Result<Change, KvError> {
         let undo = if self.key.epoch == OPEN_EPOCH {
-            Some(kept.apply(kv)?)
+            Some(ByteBuf::from(cbor::encode(&kept.apply(kv)?)))
         } else {
             kept.write(kv);
             None
         };
         let row = OrderRow { line: ByteBuf::from(self.line.as_bytes().to_vec()), outcome: after.clone(), undo };
         write_row(kv, Table::Order, self.key.to_bytes(), &row);
-        count(kv, body, self.before.as_ref(), &after)?;
+        count(counters, body, self.before.as_ref(), &after);
         let membership = body.transactions().iter().any(Transaction::is_of_membership);
         let urgent = body.transactions().iter().any(Transaction::is_urgent);
         Ok(Change {
@@ -215,12 +219,11 @@ impl Place {
 }
 
 /// Keeps the counters of what is applied and refused, when a block's outcome is new or another.
-fn count(kv: &mut Overlay<'_>, body: &Body, before: Option<&Outcome>, after: &Outcome) -> Result<(), KvError> {
+fn count(counters: &mut Counters, body: &Body, before: Option<&Outcome>, after: &Outcome) {
     let was_applied = before.is_some_and(Outcome::is_applied);
     if before.is_some() && was_applied == after.is_applied() {
-        return Ok(());
+        return;
     }
-    let mut counters = rows::counters(kv)?;
     match (before.is_some(), after.is_applied()) {
         (_, false) => counters.refused += 1,
         (true, true) => counters.refused -= 1,
@@ -241,6 +244,4 @@ fn count(kv: &mut Overlay<'_>, body: &Body, before: Option<&Outcome>, after: &Ou
             _ => {}
         }
     }
-    rows::set_counters(kv, &counters);
-    Ok(())
 }

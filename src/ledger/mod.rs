@@ -24,4 +24,6 @@ pub use task::TaskRefusal;
 pub use token::TokenRefusal;
 
 #[cfg(test)]
+mod exhaustive;
+#[cfg(test)]
 mod tests;

@@ -125,7 +125,7 @@ pub(super) fn undo_what_is_open(blocks: &[Verified], rows: &Memory) {
             break;
         }
         let row: OrderRow = parse_row(Table::Order, key, value).unwrap();
-        state::revert(&mut overlay, row.undo.unwrap());
+        state::revert(&mut overlay, parse_row(Table::Order, key, &row.undo.unwrap()).unwrap());
     }
     let mut undone = rows.clone();
     undone.commit(overlay.into_changes());
@@ -429,4 +429,24 @@ fn a_write_of_several_blocks_is_done_as_a_whole() {
     acts.pop();
     let written = desk.write(0, acts, vec![]).unwrap();
     assert_eq!((written.blocks.len(), written.claims.len()), (3, 250));
+}
+
+#[test]
+fn a_notary_does_not_seal_for_ever_what_it_cannot_cover() {
+    let mut desk = Desk::founded();
+    let mut twin = desk.copy();
+    desk.publish(0, "one");
+    twin.publish(0, "other");
+    // Its own other branch: no block of its line may name it as a parent.
+    let other = desk.verify(twin.own_blocks());
+    assert_eq!(desk.ingest(&other).stored, 1);
+    assert_eq!(desk.seal().unwrap().blocks.len(), 1);
+    assert_eq!(rows::counters(desk.rows()).unwrap().open(), 1);
+    assert_eq!(desk.seal().unwrap().blocks, []);
+    // Until somebody else has built on it.
+    desk.write(0, vec![Transaction::MemberAdd(MemberAdd { identity: who(1), role: Member })], vec![]).unwrap();
+    desk.publish(1, "having seen all");
+    assert_eq!(desk.seal().unwrap().blocks.len(), 1);
+    assert_eq!(rows::counters(desk.rows()).unwrap().open(), 0);
+    assert_eq!(desk.seal().unwrap().blocks, []);
 }

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use super::events::Events;
 use crate::api::types::EventKind;
 use crate::cbor;
-use crate::chain::transaction::TaskId;
-use crate::chain::transaction::{Mint, Transfer, TreasuryPay};
+use crate::chain::transaction::{Mint, TaskId, Transfer, TreasuryPay};
 use crate::chain::{BlockId, Body, ClaimId, FOUNDING_EPOCH, Transaction, rows};
 use crate::identity::Identity;
 use crate::kv::KvError;
@@ -21,6 +20,14 @@ pub fn tell(events: &Events, store: &Store, news: &News) {
     let group_id = news.group.to_string();
     for author in &news.equivocators {
         events.tell(EventKind::ForkDetected { group_id: group_id.clone(), author: author.to_string() });
+    }
+    match news.in_doubt {
+        Some(true) => {
+            tracing::warn!(group = %news.group, "a peer has blocks of this node that are not here: nothing is written until all is");
+            events.tell(EventKind::OwnLineInDoubt { group_id: group_id.clone() });
+        }
+        Some(false) => events.tell(EventKind::OwnLineSettled { group_id: group_id.clone() }),
+        None => {}
     }
     tell_changes(events, store, news, &group_id);
     if let Some(epoch) = news.sealed.filter(|epoch| *epoch > FOUNDING_EPOCH) {

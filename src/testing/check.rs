@@ -2,7 +2,7 @@
 
 use super::node::Name;
 use super::world::{INTERVAL_MS, Weather, World};
-use crate::chain::{ClaimId, Frontier, GroupId, rows};
+use crate::chain::{ClaimId, Frontier, GroupId, OPEN_EPOCH, OrderKey, rows};
 use crate::kv::{Memory, Table};
 use crate::ledger::{query, state};
 use crate::limits;
@@ -27,10 +27,46 @@ fn difference(a: &Memory, b: &Memory) -> Option<String> {
 }
 
 impl World {
+    /// What is final on an honest node stays as it is, and is the same on all.
+    pub(super) fn check_finals(&mut self, name: Name, group: GroupId) {
+        let node = &mut self.nodes[name];
+        let rows = &node.rows[&group];
+        let count = rows::counters(rows).unwrap().sealed;
+        let before = node.final_blocks.insert(group, count).unwrap_or(0);
+        if count == before || self.notary_forks || node.evil.is_some() {
+            return;
+        }
+        assert!(count > before, "node {name} has {count} final blocks and had {before}");
+        let is_final = |key: &[u8]| OrderKey::from_bytes(key).unwrap().epoch < OPEN_EPOCH;
+        let finals = self.finals.entry(group).or_default();
+        let mut ours = rows.rows(Table::Order).iter().take_while(|(key, _)| is_final(key));
+        for (key, row) in finals.iter().take(count as usize) {
+            assert_eq!(ours.next(), Some((key, row)), "node {name} has something else that is final");
+        }
+        finals.extend(ours.map(|(key, row)| (key.clone(), row.clone())));
+        assert!(finals.len() as u64 >= count);
+    }
+
+    /// Blocks that wait for a seal on a node, though the group's notary is honest, and there, and takes the node for a member.
+    fn open_in_vain(&self, group: &GroupId, name: Name) -> Option<u64> {
+        let rows = &self.nodes[name].rows[group];
+        let sealer = self.name_of(&state::sealing(rows).unwrap()?.sealer);
+        // What it has signed on another branch of its own line it can cover only once somebody else has built on that.
+        let forks = rows::tips(rows, &self.nodes[sealer].id).unwrap().len() > 1;
+        let is_there = sealer == name || self.pairs(group).contains(&super::world::pair(sealer, name));
+        let open = rows::counters(rows).unwrap().open();
+        (is_there && open > 0 && !forks).then_some(open)
+    }
+
+    /// Whether an honest node keeps a group.
+    fn keeps(&self, name: Name, group: &GroupId) -> bool {
+        self.nodes[name].evil.is_none() && self.nodes[name].rows.contains_key(group)
+    }
+
     /// Pairs of honest nodes that take each other for members.
     fn pairs(&self, group: &GroupId) -> Vec<(Name, Name)> {
         let knows = |a: Name, b: Name| self.nodes[a].is_member(group, &self.nodes[b].id);
-        let honest = |name: Name| self.nodes[name].evil.is_none() && self.nodes[name].rows.contains_key(group);
+        let honest = |name: Name| self.keeps(name, group);
         let mut pairs = Vec::new();
         for a in 0..self.nodes.len() {
             for b in a + 1..self.nodes.len() {
@@ -46,6 +82,11 @@ impl World {
     }
 
     pub(super) fn unlike(&self, group: &GroupId) -> Option<String> {
+        for name in (0..self.nodes.len()).filter(|name| self.keeps(*name, group)) {
+            if let Some(open) = self.open_in_vain(group, name) {
+                return Some(format!("{open} blocks of node {name} wait for a seal"));
+            }
+        }
         for (a, b) in self.pairs(group) {
             let (ours, theirs) = (&self.nodes[a].rows[group], &self.nodes[b].rows[group]);
             if let Some(what) = difference(ours, theirs) {
@@ -82,6 +123,18 @@ impl World {
         }
         let deadline = self.now + limits::REQUEST_TIMEOUT_MS + INTERVAL_MS;
         assert!(self.run_until(deadline, Self::is_quiet), "something is never answered: {}", self.open());
+        let written = |world: &Self| -> Vec<u64> {
+            let all = world.nodes.iter().flat_map(|node| node.rows.values());
+            all.map(|rows| rows::counters(rows).unwrap().blocks).collect()
+        };
+        let stays = |world: &mut Self| {
+            let before = written(world);
+            world.run_for(3 * limits::SEAL_INTERVAL_MS);
+            written(world) == before
+        };
+        // One seal may be to come where the notary cannot cover all.
+        assert!(stays(self) || stays(self), "something is written for ever");
+        assert!(self.run_until(self.now + limits::REQUEST_TIMEOUT_MS, Self::is_quiet));
         for (name, node) in self.nodes.iter().enumerate() {
             assert_eq!(node.machine.unreported(), 0, "node {name} waits for a ticket");
             assert!(node.keeps_its_word(), "node {name} lost what it had acknowledged");

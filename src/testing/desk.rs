@@ -144,9 +144,21 @@ impl Desk {
     pub(crate) fn ingest_from(&mut self, peer: u8, blocks: &[Verified], objects: Vec<Vec<u8>>) -> Ingested {
         let objects = objects.into_iter().map(|object| (ObjectHash::of(&object), object)).collect();
         match self.run(Task::Ingest { group: self.group, peer: who(peer), blocks: blocks.to_vec(), objects }) {
-            Ok(Reply::Ingested(report)) => report,
+            Ok(Reply::Ingested(report)) => {
+                // It has everybody's key, so all that comes is of its own. That is no news here.
+                let told = self.news.len();
+                self.run(Task::Settle { group: self.group, as_of: None }).unwrap();
+                self.news.truncate(told);
+                report
+            }
             other => panic!("taking in came to {other:?}"),
         }
+    }
+
+    /// The blocks that were written here.
+    pub(crate) fn own_blocks(&self) -> Vec<Unverified> {
+        let blocks = self.news.iter().flat_map(|news| &news.blocks);
+        blocks.filter(|(from, _)| from.is_none()).map(|(_, fresh)| fresh.block.clone()).collect()
     }
 
     pub(crate) fn verify(&self, blocks: Vec<Unverified>) -> Vec<Verified> {

@@ -2,10 +2,13 @@
 
 use serde_bytes::ByteBuf;
 
-use super::node::Node;
+use super::node::{Node, View};
 use crate::chain::transaction::MemberRemove;
 use crate::chain::{BlockId, Body, Draft, GroupId, Payload, Tip, Transaction, Unverified, rows};
+use crate::kv::Memory;
 use crate::limits;
+use crate::node::Engine;
+use crate::node::engine::Task;
 use crate::wire::{Batch, Reached, Response};
 
 /// How a peer cheats in its answers to pulls.
@@ -88,6 +91,14 @@ fn rootless(node: &Node, group: GroupId, time_ms: u64) -> Unverified {
         payload: Payload::Plain(vec![Transaction::MemberRemove(MemberRemove { identity: node.id })]),
     };
     Draft::new(body).unwrap().sign(&node.key).to_unverified()
+}
+
+/// The blocks that a second machine with a node's key signs, on a copy of the rows and by a clock of its own.
+pub(super) fn twin(node: &Node, group: GroupId, from: &Memory, clock: u64, tasks: Vec<Task>) -> Vec<Unverified> {
+    let rows = std::collections::BTreeMap::from([(group, from.clone())]);
+    let tasks = tasks.into_iter().map(|task| ((), task)).collect();
+    let done = Engine::new([node.key.clone()]).run(&View(&rows), clock, tasks).unwrap();
+    done.news.into_iter().flat_map(|news| news.blocks).map(|(_, fresh)| fresh.block.clone()).collect()
 }
 
 /// A block that builds on what the node has.

@@ -7,11 +7,14 @@
 
 mod act;
 mod check;
+mod copies;
 pub(crate) mod desk;
 mod evil;
 mod malice;
 mod node;
+mod presence;
 mod random;
+mod seals;
 mod stories;
 mod world;
 

@@ -46,6 +46,8 @@ pub(super) struct Node {
     pub(super) wake_at: Option<u64>,
     /// Blocks of which a caller was told that they are written.
     pub(super) acknowledged: Vec<(GroupId, BlockId)>,
+    /// Blocks that were final when it was last looked.
+    pub(super) final_blocks: BTreeMap<GroupId, u64>,
     pub(super) replies: BTreeMap<u64, Result<Reply, Failure>>,
     pub(super) notices: Vec<Notice>,
     pub(super) banned: BTreeSet<Identity>,
@@ -83,11 +85,12 @@ impl Read for Shared<'_> {
 impl Node {
     pub(super) fn new(number: u8, settings: Settings) -> Self {
         let key = SecretKey::from_seed(&[number + 1; 32]);
+        let id = key.identity();
         Self {
-            id: key.identity(),
+            id,
             engine: Engine::new([key.clone()]),
             key,
-            machine: Machine::new(settings),
+            machine: Machine::new(id, settings),
             rows: BTreeMap::new(),
             skew_ms: 0,
             life: 0,
@@ -96,6 +99,7 @@ impl Node {
             next_question: 0,
             wake_at: None,
             acknowledged: vec![],
+            final_blocks: BTreeMap::new(),
             replies: BTreeMap::new(),
             notices: vec![],
             banned: BTreeSet::new(),
@@ -107,7 +111,7 @@ impl Node {
     pub(super) fn restart(&mut self, settings: Settings) {
         self.life += 1;
         self.engine = Engine::new([self.key.clone()]);
-        self.machine = Machine::new(settings);
+        self.machine = Machine::new(self.id, settings);
         self.jobs.clear();
         self.questions.clear();
         self.wake_at = None;
@@ -119,6 +123,7 @@ impl Node {
             group,
             frontier: Frontier::new(rows::all_tips(rows).unwrap()),
             members: query::members(rows).unwrap().into_iter().map(|(identity, _)| identity).collect(),
+            in_doubt: rows::in_doubt(rows).unwrap(),
             to_seal: engine::to_seal(rows, true, |identity| *identity == self.id).unwrap(),
         }
     }

@@ -1,7 +1,7 @@
 //! The world: a clock, a network, and the nodes in it.
 //!
-//! Asserted after each step: a question is answered at most once, a machine does not ask to be woken in the past, and what was
-//! acknowledged is in the rows.
+//! Asserted after each step: a question is answered at most once, a machine does not ask to be woken in the past, what was
+//! acknowledged is in the rows, and what is final on an honest node stays as it is and is the same on all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +10,10 @@ use rand::{RngExt, SeedableRng};
 
 use super::node::{Name, Node, Token, View};
 use crate::chain::block::{Context, Invalid};
+use crate::chain::rows::placed;
 use crate::chain::{GroupId, ObjectHash, Unverified, Verified};
 use crate::identity::Identity;
-use crate::kv::Memory;
+use crate::kv::{Memory, Overlay};
 use crate::ledger::invariants;
 use crate::limits;
 use crate::node::engine::{Reply, Task};
@@ -34,7 +35,7 @@ pub(super) struct Weather {
     pub(super) loss: f64,
     /// Share of requests that arrive twice.
     pub(super) doubling: f64,
-    /// Share of batches after which the node dies before the commit.
+    /// Share of batches at which the node dies: before the commit, or after it and before anybody hears of it.
     pub(super) crash: f64,
 }
 
@@ -47,6 +48,9 @@ impl Weather {
         Self { delay_ms: 1..2_000, loss: 0.05, doubling: 0.05, crash: 0.01 }
     }
 }
+
+/// A sealed place of the order, and what became of the block there.
+pub(super) type FinalRow = (Vec<u8>, Vec<u8>);
 
 /// A request under way.
 struct Ask {
@@ -82,6 +86,10 @@ pub(super) struct World {
     counter: u64,
     /// Whether replies reach the machine before the news of their batch.
     replies_first: bool,
+    /// What is final in each group: the longest part of the order that seals cover on an honest node, rows as they are.
+    pub(super) finals: BTreeMap<GroupId, Vec<FinalRow>>,
+    /// Whether the notary is one that signs two seals with one number: then what is final may change.
+    pub(super) notary_forks: bool,
     /// Faults that honest nodes found.
     pub(super) faults: Vec<(Name, Identity, Severity, &'static str)>,
     /// Messages sent, by kind: what a story compares.
@@ -101,13 +109,15 @@ fn kind(request: &Request) -> &'static str {
         Request::WantObjects(_) => "want_objects",
         Request::Push(_) => "push",
         Request::Have(_) => "have",
+        Request::Presences(_) => "presences",
     }
 }
 
 impl World {
     pub(super) fn new(seed: u64, nodes: usize) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let settings = Settings { sync_interval_ms: INTERVAL_MS, auto: true };
+        let drift = limits::MAX_CLOCK_DRIFT_MS;
+        let settings = Settings { sync_interval_ms: INTERVAL_MS, auto: true, max_drift_ms: drift };
         let mut world = Self {
             now: 0,
             replies_first: rng.random_bool(0.5),
@@ -120,6 +130,8 @@ impl World {
             connections: BTreeMap::new(),
             asks: BTreeMap::new(),
             counter: 0,
+            finals: BTreeMap::new(),
+            notary_forks: false,
             faults: vec![],
             sent: BTreeMap::new(),
             trace: std::env::var_os("LBM_TRACE").is_some(),
@@ -299,7 +311,7 @@ impl World {
                 let id = InboundId(node.next_question);
                 node.next_question += 1;
                 node.questions.insert(id, ask);
-                self.step(to, Input::Asked { peer, id, request });
+                self.step(to, Input::Asked { peer, id, request, clock_ms: self.clock(to) });
             }
             Err(_) => self.step(to, Input::Malformed(peer, Severity::High)),
         }
@@ -373,6 +385,10 @@ impl World {
                 };
                 self.enqueue(name, Token::Machine(ticket), task);
             }
+            Output::Settle(group, own) => {
+                let as_of = Some((self.nodes[name].id, own));
+                self.enqueue(name, Token::Nobody, Task::Settle { group, as_of });
+            }
             Output::Seal(group) => self.enqueue(name, Token::Nobody, Task::Seal { group }),
             Output::Ban(peer) => {
                 self.nodes[name].banned.insert(peer);
@@ -415,14 +431,19 @@ impl World {
         let node = &mut self.nodes[name];
         let tasks = std::mem::take(&mut node.jobs);
         let done = node.engine.run(&View(&node.rows), clock, tasks).unwrap();
-        if crashes {
+        if crashes && self.rng.random_bool(0.5) {
             return self.restart(name);
         }
         for (group, changes) in done.changes {
-            let rows = node.rows.entry(group).or_default();
+            let rows = self.nodes[name].rows.entry(group).or_default();
             rows.commit(changes);
             assert_eq!(invariants::check(rows).unwrap(), [], "on node {name}");
+            self.check_finals(name, group);
         }
+        if crashes {
+            return self.restart(name);
+        }
+        let node = &mut self.nodes[name];
         let mut inputs = Vec::new();
         let news = done.news.into_iter().map(Input::News);
         if !self.replies_first {
@@ -474,6 +495,21 @@ impl World {
         for group in groups {
             self.step(name, Input::Opened(self.nodes[name].opened(group)));
         }
+    }
+
+    /// Puts an older copy of a group's rows back: marked, as `lbm restore` does, or as a folder that was copied by hand.
+    pub(super) fn put_back(&mut self, name: Name, group: GroupId, mut rows: Memory, is_marked: bool) {
+        if is_marked {
+            let mut overlay = Overlay::new(&rows);
+            crate::chain::rows::set_in_doubt(&mut overlay, true);
+            let changes = overlay.into_changes();
+            rows.commit(changes);
+        }
+        let node = &mut self.nodes[name];
+        // What was written since is not this copy's to keep; others have it.
+        node.acknowledged.retain(|(of, block)| *of != group || placed(&rows, block).unwrap().is_some());
+        node.rows.insert(group, rows);
+        self.restart(name);
     }
 
     pub(super) fn join(&mut self, name: Name, group: GroupId) {

@@ -1,15 +1,16 @@
 //! One method per route, typed as the route is.
 
-use super::{Client, ClientError, EventStream, NoBody};
+use super::{Client, ClientError, Download, EventStream, NoBody};
 use crate::api::routes;
 use crate::api::types::{
     AddMember, AddPeer, AskBalance, AssignTask, Balance, Block, BulkPublished, Claim, ClaimList, CompleteTask, Context,
-    ContextQuery, CreateGroup, Event, ExperienceSubmitted, FailTask, GroupCreated, GroupDetail, GroupLeft, GroupList,
-    GroupPolicy, GroupStats, Health, JoinEvent, JoinGroup, ListClaims, ListEvents, ListMoves, ListRejected, ListTasks,
-    MemberChanged, MemberList, MoveList, NewClaim, NewTask, NotaryChanged, Paid, Payment, PeerAdded, PeerList,
-    PeerRemoved, PolicyChanged, PolicyUpdate, PublishBulk, PublishedClaim, ReadyTasks, RecentClaims, RejectedList,
-    ReleaseTask, RetractedClaim, SetNotary, SetRole, ShowBlock, StartTask, Status, SubmitExperience, SyncNow,
-    SyncReport, TaskChanged, TaskDetail, TaskList, Thread, Unfrozen, Verified,
+    ContextQuery, CreateGroup, Event, ExperienceSubmitted, FailTask, GroupAlone, GroupCreated, GroupDetail, GroupLeft,
+    GroupList, GroupPolicy, GroupStats, Health, JoinEvent, JoinGroup, ListClaims, ListEvents, ListMoves, ListPresence,
+    ListRejected, ListTasks, MemberChanged, MemberList, MoveList, NewClaim, NewTask, NotaryChanged, Paid, Payment,
+    PeerAdded, PeerList, PeerRemoved, PolicyChanged, PolicyUpdate, PresenceList, PresenceSet, PublishBulk,
+    PublishedClaim, ReadyTasks, RecentClaims, RejectedList, ReleaseTask, RetractedClaim, SetNotary, SetPresence,
+    SetRole, ShowBlock, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged, TaskDetail, TaskList,
+    Thread, Unfrozen, Verified,
 };
 use crate::identity::Identity;
 
@@ -41,6 +42,11 @@ impl Client {
     /// [`routes::SYNC`].
     pub async fn sync(&self, request: &SyncNow) -> Result<SyncReport, ClientError> {
         self.tell(&routes::SYNC, &[], request).await
+    }
+
+    /// [`routes::BACKUP`].
+    pub async fn backup(&self) -> Result<Download, ClientError> {
+        self.download(&routes::BACKUP).await
     }
 
     /// [`routes::PEER_LIST`].
@@ -81,6 +87,11 @@ impl Client {
     /// [`routes::GROUP_LEAVE`].
     pub async fn leave_group(&self, group: &str) -> Result<GroupLeft, ClientError> {
         self.ask(&routes::GROUP_LEAVE, &[group], &()).await
+    }
+
+    /// [`routes::GROUP_ALONE`].
+    pub async fn group_alone(&self, group: &str) -> Result<GroupAlone, ClientError> {
+        self.ask(&routes::GROUP_ALONE, &[group], &()).await
     }
 
     /// [`routes::GROUP_MEMBERS`].
@@ -126,6 +137,16 @@ impl Client {
     /// [`routes::BLOCK_SHOW`].
     pub async fn block(&self, group: &str, block: &str, query: &ShowBlock) -> Result<Block, ClientError> {
         self.ask(&routes::BLOCK_SHOW, &[group, block], query).await
+    }
+
+    /// [`routes::PRESENCE_SET`].
+    pub async fn set_presence(&self, group: &str, presence: &SetPresence) -> Result<PresenceSet, ClientError> {
+        self.tell(&routes::PRESENCE_SET, &[group], presence).await
+    }
+
+    /// [`routes::PRESENCE_LIST`].
+    pub async fn presence(&self, group: &str, query: &ListPresence) -> Result<PresenceList, ClientError> {
+        self.ask(&routes::PRESENCE_LIST, &[group], query).await
     }
 
     /// [`routes::CLAIM_PUBLISH`].

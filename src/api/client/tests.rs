@@ -50,6 +50,7 @@ fn a_status() -> Status {
         listen: Vec::new(),
         peers: 0,
         groups: 0,
+        unsure_groups: 0,
     }
 }
 

@@ -10,7 +10,8 @@ use super::extract::{Body, Segments};
 use super::resolve::{Found, find};
 use super::token;
 use crate::api::types::{
-    CreateGroup, Group, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Problem, ProblemCode, Verified,
+    CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Problem, ProblemCode,
+    Verified,
 };
 use crate::chain::{GroupId, rows};
 use crate::kv::Read;
@@ -89,6 +90,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Segments(name): Segments<S
             final_blocks: rows::counters(kv)?.sealed,
             rejected_blocks: rows::counters(kv)?.refused,
             heads: rows::heads(kv)?.iter().map(|head| head.id.to_string()).collect(),
+            unsure: rows::in_doubt(kv)?,
         })
     };
     api.read_group(name, read).await.map(Json)
@@ -128,6 +130,16 @@ pub(super) async fn leave(State(api): State<Arc<Api>>, Segments(name): Segments<
     api.node().writer.register(Registry { leave: vec![id], ..Registry::default() }).await?;
     api.node().indexes.forget(&id);
     Ok(Json(GroupLeft { group_id: id.to_string(), name }))
+}
+
+pub(super) async fn alone(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<GroupAlone> {
+    let read = move |_: &Api, view: &View| {
+        let found = find(view, &name)?;
+        Ok((found.id, rows::in_doubt(found.kv.as_ref())?))
+    };
+    let (group, was_unsure) = api.read(read).await?;
+    api.node().writer.write(Task::Settle { group, as_of: None }).await?;
+    Ok(Json(GroupAlone { group_id: group.to_string(), was_unsure }))
 }
 
 pub(super) async fn verify(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<Verified> {

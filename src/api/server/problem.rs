@@ -88,9 +88,11 @@ fn of_store(error: &StoreError) -> Problem {
                 "check the disk's room and health; nothing was written",
             )
         }
-        StoreError::Row(_) | StoreError::Newer { .. } | StoreError::Owner { .. } | StoreError::Busy(_) => {
-            internal(error)
-        }
+        StoreError::Row(_)
+        | StoreError::UnknownTable { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Owner { .. }
+        | StoreError::Busy(_) => internal(error),
     }
 }
 
@@ -104,6 +106,13 @@ fn of_failure(failure: &Failure) -> Problem {
         Failure::Invalid(_) => Problem::new(ProblemCode::Refused, failure.to_string(), SEE_HEALTH),
         Failure::NoSuchGroup(_) => split(ProblemCode::UnknownGroup, &failure.to_string(), ""),
         Failure::NotHereYet(_) => split(ProblemCode::StillJoining, &failure.to_string(), ""),
+        Failure::InDoubt(group) => {
+            let remedy = format!(
+                "connect to a member that has been on since the copy was made (`lbm ctl peer list`), and try again; where nobody else \
+                 has the group, `lbm ctl group alone {group}`"
+            );
+            Problem::new(ProblemCode::RestoredUnsure, failure.to_string(), remedy)
+        }
         Failure::NoKey(_) | Failure::Store(_) => internal(failure),
     }
 }

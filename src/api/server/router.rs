@@ -13,7 +13,9 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, on};
 
 use super::resolve::shown;
-use super::{Api, block, claim, context, events, group, join, listing, member, node, peer, sync, task, token};
+use super::{
+    Api, backup, block, claim, context, events, group, join, listing, member, node, peer, presence, sync, task, token,
+};
 use crate::api::routes::{self, Permission, Route};
 use crate::api::types::{Problem, ProblemCode};
 use crate::limits;
@@ -63,6 +65,7 @@ fn table() -> Table {
         .route(&routes::EVENTS, events::events)
         .route(&routes::REJECTED, listing::rejected)
         .route(&routes::SYNC, sync::sync)
+        .route(&routes::BACKUP, backup::backup)
         .route(&routes::PEER_LIST, peer::list)
         .route(&routes::PEER_ADD, peer::add)
         .route(&routes::PEER_REMOVE, peer::remove)
@@ -71,6 +74,7 @@ fn table() -> Table {
         .route(&routes::GROUP_JOIN, join::join)
         .route(&routes::GROUP_SHOW, group::show)
         .route(&routes::GROUP_LEAVE, group::leave)
+        .route(&routes::GROUP_ALONE, group::alone)
         .route(&routes::GROUP_MEMBERS, member::list)
         .route(&routes::GROUP_STATS, group::stats)
         .route(&routes::GROUP_VERIFY, group::verify)
@@ -80,6 +84,8 @@ fn table() -> Table {
         .route(&routes::MEMBER_SET_ROLE, member::set_role)
         .route(&routes::MEMBER_REMOVE, member::remove)
         .route(&routes::MEMBER_UNFREEZE, member::unfreeze)
+        .route(&routes::PRESENCE_SET, presence::set)
+        .route(&routes::PRESENCE_LIST, presence::list)
         .route(&routes::CLAIM_PUBLISH, claim::publish)
         .route(&routes::CLAIM_BULK, claim::bulk)
         .route(&routes::CLAIM_LIST, listing::list)

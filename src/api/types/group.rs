@@ -92,6 +92,9 @@ pub struct GroupDetail {
     pub rejected_blocks: u64,
     /// Blocks without a successor: several where members wrote apart.
     pub heads: Vec<String>,
+    /// Whether this node may not know its own last block, as its data folder is an older copy: it writes nothing until members have
+    /// answered.
+    pub unsure: bool,
 }
 
 /// A member of a group.
@@ -277,6 +280,15 @@ impl JoinGroup {
             _ => Ok(()),
         }
     }
+}
+
+/// Answer to being told that nobody else has blocks of this node in a group: it writes there again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupAlone {
+    /// Its id.
+    pub group_id: String,
+    /// Whether it had held back.
+    pub was_unsure: bool,
 }
 
 /// Answer to leaving: the node replicates the group no longer.

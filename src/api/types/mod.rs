@@ -13,6 +13,7 @@ mod context;
 mod event;
 mod group;
 mod node;
+mod presence;
 mod problem;
 mod task;
 mod token;
@@ -26,13 +27,14 @@ pub use claim::{
 pub use context::{Context, ContextItem, ContextQuery};
 pub use event::{Event, EventKind, JoinEvent, ListEvents};
 pub use group::{
-    AddMember, CreateGroup, Group, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, JoinGroup, Member,
-    MemberChanged, MemberList, NotaryChanged, Role, SetNotary, SetRole, Unfrozen, Verified,
+    AddMember, CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, JoinGroup,
+    Member, MemberChanged, MemberList, NotaryChanged, Role, SetNotary, SetRole, Unfrozen, Verified,
 };
 pub use node::{
     AddPeer, Health, HealthCheck, ListRejected, Peer, PeerAdded, PeerList, PeerRemoved, Rejected, RejectedList, Status,
     SyncNow, SyncReport, SyncedGroup,
 };
+pub use presence::{ListPresence, MemberPresence, PresenceList, PresenceSet, PresenceStatus, SetPresence};
 pub use problem::{Problem, ProblemCode};
 pub use task::{
     AssignTask, BlockingTask, CompleteTask, FailTask, ListTasks, NewTask, ReadyTasks, ReleaseTask, StartTask, Task,

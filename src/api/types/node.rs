@@ -22,6 +22,8 @@ pub struct Status {
     pub peers: usize,
     /// Groups that it replicates.
     pub groups: usize,
+    /// Those of them in which it may not know its own last block and so writes nothing.
+    pub unsure_groups: usize,
 }
 
 /// One thing that was looked at.

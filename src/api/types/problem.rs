@@ -69,10 +69,10 @@ problem_codes! {
     UnknownGroup = "unknown_group", 404, "No such group";
     /// No claim of that hash in the group.
     NoSuchClaim = "no_such_claim", 404, "No such claim";
-    /// No task of that id in the group.
-    NoSuchTask = "no_such_task", 404, "No such task";
     /// No block of that id in the group.
     UnknownBlock = "unknown_block", 404, "No such block";
+    /// No task of that id in the group.
+    NoSuchTask = "no_such_task", 404, "No such task";
     /// The identity is no member of the group.
     NoSuchMember = "no_such_member", 404, "No such member";
     /// No such peer in the address book.
@@ -107,6 +107,8 @@ problem_codes! {
     IsNotary = "is_notary", 409, "The notary cannot leave or be removed or made less";
     /// The identity has signed two blocks with one number.
     Frozen = "frozen", 403, "The identity may not spend";
+    /// The data folder is an older copy, and this node may not know its own last block of the group.
+    RestoredUnsure = "restored_unsure", 409, "The node may not know its own last block";
     /// The group is still being joined.
     StillJoining = "still_joining", 409, "The group is still being joined";
     /// A body or a field is larger than its limit.

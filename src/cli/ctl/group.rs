@@ -7,7 +7,9 @@ use clap::{Args, Subcommand};
 use super::join::{self, JoinArgs};
 use super::member::{self, AddMemberArgs, OneMemberArgs, SetRoleArgs};
 use super::token::{self, PolicyArgs};
-use crate::api::types::{CreateGroup, Group, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Verified};
+use crate::api::types::{
+    CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Verified,
+};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
 use crate::cli::session::Session;
@@ -27,6 +29,8 @@ pub enum GroupCommand {
     Join(JoinArgs),
     /// Replicate a group no longer
     Leave(OneGroup),
+    /// Say that nobody else has blocks of this node, whose folder was put back from an older copy: it writes again
+    Alone(OneGroup),
     /// A group's members
     Members(OneGroup),
     /// Add a member
@@ -86,6 +90,10 @@ pub(super) async fn run(command: &GroupCommand, session: &mut Session<'_>) -> Re
             let answer = session.client.leave_group(group).await?;
             session.answer(answer)?;
         }
+        GroupCommand::Alone(OneGroup { group }) => {
+            let answer = session.client.group_alone(group).await?;
+            session.answer(answer)?;
+        }
         GroupCommand::Stats(OneGroup { group }) => {
             let answer = session.client.group_stats(group).await?;
             session.answer(answer)?;
@@ -119,6 +127,17 @@ impl Render for At<GroupLeft> {
     fn render(&self, out: &mut dyn Write) -> io::Result<()> {
         let name = self.answer.name.as_deref().unwrap_or(&self.answer.group_id);
         writeln!(out, "Left {}.", one_line(name, 128))
+    }
+}
+
+impl Render for At<GroupAlone> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        let group = short(&self.answer.group_id);
+        if self.answer.was_unsure {
+            writeln!(out, "Writes in {group} again.")
+        } else {
+            writeln!(out, "Nothing held it back in {group}.")
+        }
     }
 }
 

@@ -111,6 +111,9 @@ impl Render for At<Status> {
             ("peers", status.peers.to_string()),
             ("groups", status.groups.to_string()),
         ];
+        if status.unsure_groups > 0 {
+            rows.push(("unsure", format!("{} groups: see `lbm ctl health`", status.unsure_groups)));
+        }
         rows.extend(status.listen.iter().map(|address| ("listen", address.clone())));
         fields(out, &rows)
     }
@@ -207,6 +210,9 @@ fn told(kind: &EventKind) -> String {
             let changed = serde_json::to_string(changed).unwrap_or_default();
             format!("policy of {} changed by {}: {changed}", short(group_id), tail(author))
         }
+        EventKind::Presence { group_id, member_id, status, .. } => {
+            format!("{} is {status} in {}", tail(member_id), short(group_id))
+        }
         EventKind::BlockRejected { group_id, block_id, author, reason } => {
             format!("block {} in {} by {} rejected: {reason}", short(block_id), short(group_id), tail(author))
         }
@@ -223,6 +229,13 @@ fn told(kind: &EventKind) -> String {
         EventKind::Unfrozen { group_id, member_id } => {
             format!("{} may spend in {} again", tail(member_id), short(group_id))
         }
+        EventKind::OwnLineInDoubt { group_id } => {
+            format!(
+                "OLDER COPY: a peer has blocks of this node in {} that are not here; nothing is written",
+                short(group_id)
+            )
+        }
+        EventKind::OwnLineSettled { group_id } => format!("this node writes in {} again", short(group_id)),
         EventKind::NotShared { group_id, peer_id } => {
             format!("{} does not share {} with this node", tail(peer_id), short(group_id))
         }

@@ -6,7 +6,7 @@ use super::{HASH, ID, asks, run};
 
 fn changed_task() -> Value {
     json!({"task_id": "t", "status": "assigned", "assignee": ID, "attempt": 1, "lease_until_ms": 1_795_350_600_000_u64,
-           "block_id": HASH})
+           "block_id": HASH, "final": false})
 }
 
 fn task() -> Value {
@@ -109,7 +109,10 @@ async fn tasks_are_a_table_and_one_is_shown_in_full() {
     assert!(shown.ends_with("\n\nLook at\nthe\u{FFFD}[2J cache\n"), "{shown}");
     let claimed = run(&["task", "claim", "t", "--group", "g"], changed_task()).await.out;
     let whose = &ID[ID.len() - 8..];
-    assert_eq!(claimed, format!("Task t is assigned, with {whose} (attempt 1), lease until 2026-11-22T12:30:00Z\n"));
+    assert_eq!(
+        claimed,
+        format!("Task t is assigned, with {whose} (attempt 1), lease until 2026-11-22T12:30:00Z [pending]\n")
+    );
 }
 
 #[tokio::test]

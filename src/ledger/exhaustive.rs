@@ -1,0 +1,332 @@
+//! Every history of a few blocks by three authors, in every sequence in which they can come.
+//!
+//! After a founding and a block that makes Bob an admin and Carol a member come up to [`BLOCKS`] more: each builds on any of its
+//! author's blocks (so that lines fork), has seen any of the others', and claims something, is the next seal, or hands the notary's
+//! office over. A history with one block more is reached from each that lacks one of its last: where all come to the same rows, so does
+//! every sequence. `LBM_EXHAUSTIVE=5` goes one further; `LBM_SALT=7` breaks ties otherwise.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+
+use super::{arrange, state};
+use crate::chain::link::{self, Link};
+use crate::chain::rows;
+use crate::chain::transaction::{Claim, MemberAdd, NotarySet, Seal};
+use crate::chain::{
+    BlockId, Body, Draft, GroupId, Linked, OPEN_EPOCH, ObjectHash, OrderKey, Payload, Role, Transaction,
+};
+use crate::identity::Identity;
+use crate::kv::{Memory, Overlay, Table};
+use crate::testing::desk::{NOW_MS, genesis, who};
+
+/// Blocks after the first two.
+const BLOCKS: usize = 4;
+const AUTHORS: u8 = 3;
+
+fn from_environment(name: &str) -> Option<usize> {
+    std::env::var(name).ok().map(|value| value.parse().expect(name))
+}
+
+/// A set of blocks that lacks no cause, in a sequence in which they can come.
+#[derive(Clone)]
+struct History {
+    blocks: Vec<Draft>,
+    rows: Memory,
+}
+
+/// What is done by a block of a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Say(u8),
+    Seal,
+    HandOver,
+}
+
+impl History {
+    /// The founding, and the block that names the members.
+    fn first(salt: u64) -> Self {
+        let add = |number, role| Transaction::MemberAdd(MemberAdd { identity: who(number), role });
+        let founding = Draft::new(genesis().body().clone()).unwrap();
+        let members = Body {
+            group: Some(GroupId::from(founding.id())),
+            author: who(0),
+            seq: 1,
+            prev: Some(founding.id()),
+            parents: vec![],
+            height: 1,
+            time_ms: NOW_MS + salt,
+            payload: Payload::Plain(vec![add(1, Role::Admin), add(2, Role::Member)]),
+        };
+        let history = Self { blocks: vec![], rows: Memory::default() };
+        history.with(&founding).with(&Draft::new(members).unwrap())
+    }
+
+    /// The history with one block more.
+    fn with(&self, block: &Draft) -> Self {
+        let mut rows = self.rows.clone();
+        take_in(&mut rows, std::slice::from_ref(block));
+        let mut blocks = self.blocks.clone();
+        blocks.push(block.clone());
+        Self { blocks, rows }
+    }
+
+    fn ids(&self) -> Vec<BlockId> {
+        let mut ids: Vec<BlockId> = self.blocks.iter().map(Draft::id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn body(&self, id: &BlockId) -> &Body {
+        self.blocks.iter().find(|block| block.id() == *id).unwrap().body()
+    }
+
+    /// A block's causes, and itself.
+    fn past<'i>(&self, ids: impl IntoIterator<Item = &'i BlockId>) -> BTreeSet<BlockId> {
+        let (mut past, mut queue): (BTreeSet<BlockId>, Vec<BlockId>) =
+            (BTreeSet::new(), ids.into_iter().copied().collect());
+        while let Some(id) = queue.pop() {
+            if past.insert(id) {
+                let body = self.body(&id);
+                queue.extend(body.prev.iter().chain(&body.parents));
+            }
+        }
+        past
+    }
+
+    /// All blocks that could come next.
+    fn next(&self) -> Vec<Draft> {
+        (0..AUTHORS).flat_map(|author| self.next_of(author)).collect()
+    }
+
+    fn next_of(&self, author: u8) -> Vec<Draft> {
+        let author_id = who(author);
+        let of_author = |id: &BlockId| self.body(id).author == author_id;
+        // The founding lies in the past of all.
+        let ids: Vec<BlockId> = self.blocks.iter().skip(1).map(Draft::id).collect();
+        let (own, others): (Vec<BlockId>, Vec<BlockId>) = ids.iter().partition(|id| of_author(id));
+        let mut blocks = Vec::new();
+        let begins = (author > 0).then_some(None);
+        for prev in own.into_iter().map(Some).chain(begins) {
+            let seen = self.past(&prev);
+            let unseen: Vec<BlockId> = others.iter().filter(|id| !seen.contains(id)).copied().collect();
+            for chosen in 0..1_u32 << unseen.len() {
+                let chosen = unseen.iter().enumerate().filter(|(at, _)| chosen & (1 << at) > 0).map(|(_, id)| *id);
+                let parents: BTreeSet<BlockId> = chosen.collect();
+                // A parent that lies in the past of another says nothing.
+                let is_needless =
+                    |id: &BlockId| parents.iter().any(|other| other != id && self.past([other]).contains(id));
+                if (prev.is_some() || !parents.is_empty()) && !parents.iter().any(is_needless) {
+                    blocks.extend(
+                        self.deeds(author).into_iter().filter_map(|deed| self.block(author, prev, &parents, deed)),
+                    );
+                }
+            }
+        }
+        blocks
+    }
+
+    fn deeds(&self, author: u8) -> Vec<Deed> {
+        let is_handed =
+            self.blocks.iter().any(|block| matches!(block.body().transactions(), [Transaction::NotarySet(_)]));
+        let mut deeds = vec![Deed::Say(0), Deed::Say(1)];
+        if author == 0 || author == 1 && is_handed {
+            deeds.extend([Deed::Seal, Deed::HandOver]);
+        }
+        deeds
+    }
+
+    fn block(&self, author: u8, prev: Option<BlockId>, parents: &BTreeSet<BlockId>, deed: Deed) -> Option<Draft> {
+        let past = self.past(parents.iter().chain(&prev));
+        let sealed = past.iter().filter_map(|id| seal_number(self.body(id))).max().unwrap_or(0);
+        let transaction = match deed {
+            Deed::Say(words) => {
+                Transaction::Claim(Claim { object: ObjectHash::of(&[words]), size: 1, parent: None, rewarded: None })
+            }
+            Deed::Seal => Transaction::Seal(Seal { epoch: sealed + 1 }),
+            Deed::HandOver => Transaction::NotarySet(NotarySet { identity: who(1 - author) }),
+        };
+        let body = Body {
+            group: self.body(&self.blocks[1].id()).group,
+            author: who(author),
+            seq: prev.map_or(0, |prev| self.body(&prev).seq + 1),
+            prev,
+            parents: parents.iter().copied().collect(),
+            height: past.iter().map(|id| self.body(id).height).max().unwrap() + 1,
+            time_ms: NOW_MS + 1_000,
+            payload: Payload::Plain(vec![transaction]),
+        };
+        let draft = Draft::new(body.clone()).unwrap();
+        let is_new = self.blocks.iter().all(|block| block.id() != draft.id());
+        // Other words are for a second claim that would be the same block.
+        let is_needed = deed != Deed::Say(1) || {
+            let first = Claim { object: ObjectHash::of(&[0]), size: 1, parent: None, rewarded: None };
+            let first = Body { payload: Payload::Plain(vec![Transaction::Claim(first)]), ..body };
+            let first = Draft::new(first).unwrap().id();
+            self.blocks.iter().any(|block| block.id() == first)
+        };
+        (is_new && is_needed).then_some(draft)
+    }
+
+    fn order(&self) -> Vec<OrderKey> {
+        self.rows.rows(Table::Order).keys().map(|key| OrderKey::from_bytes(key).unwrap()).collect()
+    }
+
+    fn sealed(&self) -> Vec<(&Vec<u8>, &Vec<u8>)> {
+        let is_sealed = |key: &[u8]| OrderKey::from_bytes(key).unwrap().epoch < OPEN_EPOCH;
+        self.rows.rows(Table::Order).iter().take_while(|(key, _)| is_sealed(key)).collect()
+    }
+
+    /// All that must not depend on the sequence.
+    fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for table in [Table::State, Table::Order, Table::Meta, Table::Line, Table::Id] {
+            self.rows.rows(table).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
+    /// Whether somebody has made two seals with one number, of which neither has seen the other.
+    fn has_two_seals(&self) -> bool {
+        let seals: Vec<(BlockId, Identity, u64)> = self
+            .blocks
+            .iter()
+            .filter_map(|block| Some((block.id(), block.body().author, seal_number(block.body())?)))
+            .collect();
+        seals.iter().any(|(a, by, number)| {
+            let same = seals.iter().filter(|(b, other, same)| a != b && by == other && number == same);
+            same.into_iter().any(|(b, ..)| !self.past([a]).contains(b) && !self.past([b]).contains(a))
+        })
+    }
+
+    /// For each block the number of its epoch, as the definition says: by walking through all.
+    fn defined(&self) -> BTreeMap<BlockId, u64> {
+        let founding = &self.blocks[0];
+        let mut epochs: BTreeMap<BlockId, u64> = self.blocks.iter().map(|block| (block.id(), OPEN_EPOCH)).collect();
+        epochs.insert(founding.id(), 0);
+        let (mut last, mut sealer) = (founding.id(), founding.body().author);
+        for epoch in 1.. {
+            let candidates = self.blocks.iter().filter(|block| {
+                let body = block.body();
+                seal_number(body) == Some(epoch) && body.author == sealer && self.past([&block.id()]).contains(&last)
+            });
+            let Some(seal) = candidates.min_by_key(|block| (block.body().height, block.id())) else { break };
+            for id in self.past([&seal.id()]) {
+                epochs.entry(id).and_modify(|at| *at = epoch.min(*at));
+            }
+            last = seal.id();
+            sealer = self.notary_of(&epochs);
+        }
+        epochs
+    }
+
+    /// Whom the sealed blocks alone make the notary.
+    fn notary_of(&self, epochs: &BTreeMap<BlockId, u64>) -> Identity {
+        let is_sealed = |block: &&Draft| epochs[&block.id()] < OPEN_EPOCH;
+        let blocks: Vec<Draft> = self.blocks.iter().filter(is_sealed).cloned().collect();
+        let hands_over = |block: &Draft| matches!(block.body().transactions(), [Transaction::NotarySet(_)]);
+        if !blocks.iter().any(hands_over) {
+            return who(0);
+        }
+        let mut rows = Memory::default();
+        take_in(&mut rows, &blocks);
+        state::group(&rows).unwrap().unwrap().notary
+    }
+
+    /// What holds of every history.
+    fn check(&self) {
+        let order = self.order();
+        let defined = self.defined();
+        let mut expected: Vec<OrderKey> = Vec::new();
+        for block in &self.blocks {
+            expected.push(OrderKey { epoch: defined[&block.id()], height: block.body().height, id: block.id() });
+        }
+        expected.sort_unstable();
+        assert_eq!(order, expected, "{self:?}");
+        for (at, key) in order.iter().enumerate() {
+            for cause in self.past([&key.id]).iter().filter(|cause| **cause != key.id) {
+                assert!(order[..at].iter().any(|before| before.id == *cause), "a cause stands behind: {self:?}");
+            }
+        }
+        let sealed = order.iter().filter(|key| key.epoch < OPEN_EPOCH).count() as u64;
+        assert_eq!(rows::counters(&self.rows).unwrap().sealed, sealed, "{self:?}");
+        let mut at_once = Self { blocks: self.blocks.clone(), rows: Memory::default() };
+        take_in(&mut at_once.rows, &self.blocks);
+        assert_eq!(at_once.digest(), self.digest(), "all at once: {self:?}");
+    }
+
+    /// What holds of every step from one history to another.
+    fn check_step(&self, after: &Self) {
+        let stays = after.sealed().starts_with(&self.sealed());
+        assert!(stays || after.has_two_seals(), "what was sealed has moved: {after:?}");
+    }
+}
+
+impl std::fmt::Debug for History {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for block in &self.blocks {
+            let body = block.body();
+            let name = ["Alice", "Bob", "Carol"][(0..AUTHORS).position(|author| who(author) == body.author).unwrap()];
+            let on = body.prev.iter().chain(&body.parents).map(|id| hex::encode(&id.as_bytes()[..2]));
+            let on: Vec<String> = on.collect();
+            let id = hex::encode(&block.id().as_bytes()[..2]);
+            writeln!(f, "\n  {id}: {name} {} on {on:?}: {:?}", body.seq, body.transactions().last())?;
+        }
+        Ok(())
+    }
+}
+
+fn seal_number(body: &Body) -> Option<u64> {
+    if let [Transaction::Seal(seal)] = body.transactions() { Some(seal.epoch) } else { None }
+}
+
+/// Takes blocks in as one batch.
+fn take_in(rows: &mut Memory, blocks: &[Draft]) {
+    let base = std::mem::take(rows);
+    let mut overlay = Overlay::new(&base);
+    let mut linked: Vec<Linked<Draft>> = Vec::new();
+    for block in blocks {
+        let Ok(Link::Linked(block)) = link::link(&overlay, block.clone()) else { panic!("{block:?} does not link") };
+        link::store(&mut overlay, &block).unwrap();
+        rows::set_block(&mut overlay, &link::Block::line_key(block.block()), &[0; 64], block.block().bytes());
+        linked.push(block);
+    }
+    arrange::insert(&mut overlay, &linked).unwrap();
+    let changes = overlay.into_changes();
+    *rows = base;
+    rows.commit(changes);
+}
+
+/// Histories that were reached, by their blocks, each with what it has come to.
+type Seen = Mutex<BTreeMap<Vec<BlockId>, u64>>;
+
+/// Goes on from a history in every way, with so many blocks more.
+fn explore(history: &History, more: usize, seen: &Seen) {
+    if more == 0 {
+        return;
+    }
+    history.next().into_par_iter().for_each(|block| {
+        let after = history.with(&block);
+        history.check_step(&after);
+        let digest = after.digest();
+        let before = seen.lock().unwrap().insert(after.ids(), digest);
+        match before {
+            Some(before) => assert_eq!(before, digest, "another sequence comes to other rows: {after:?}"),
+            None => {
+                after.check();
+                explore(&after, more - 1, seen);
+            }
+        }
+    });
+}
+
+#[test]
+fn every_history_of_a_few_blocks_comes_to_one_order_in_every_sequence() {
+    let first = History::first(from_environment("LBM_SALT").unwrap_or(0) as u64);
+    let seen = Seen::default();
+    explore(&first, from_environment("LBM_EXHAUSTIVE").unwrap_or(BLOCKS), &seen);
+    let histories = seen.lock().unwrap().len();
+    assert!(histories > 10_000, "{histories}");
+}
