@@ -23,6 +23,7 @@
 //! |---|---|
 //! | [`datadir`], [`config`], [`telemetry`] | the data folder and its lock, settings, logs |
 //! | [`store`] | the rows in redb |
+//! | [`backup`] | a node in one file: made while it runs, put back marked |
 //! | [`knowledge`] | retrieval: from a question to a context |
 //! | [`net`] | libp2p: connections, discovery, frames |
 //! | [`runtime`] | the wiring: threads, queues, the running [`runtime::Node`] |
@@ -40,6 +41,7 @@
 //! `docs/ARCHITECTURE.md` has the invariants and the tests that show them, `docs/PROTOCOL.md` the bytes.
 
 pub mod api;
+pub mod backup;
 pub mod cbor;
 pub mod chain;
 pub mod cli;

@@ -54,6 +54,8 @@ pub const API_SLOW_TIMEOUT_MS: u64 = 3_600_000;
 pub const API_IDLE_CONNECTIONS: usize = 8;
 /// How long a joining can be followed, milliseconds: then the connection is given back, and the node goes on alone.
 pub const JOIN_WAIT_MS: u64 = 3_600_000;
+/// How long a write can be waited for to be final, milliseconds.
+pub const FINAL_WAIT_MS: u64 = 3_600_000;
 /// How long a joining is followed when nobody says, milliseconds.
 pub const JOIN_DEFAULT_WAIT_MS: u64 = 60_000;
 /// Claims in one bulk file: it is checked whole, in memory, before the first is sent.
@@ -71,6 +73,16 @@ pub const TASK_DESCRIPTION_BYTES: usize = 4 * 1024;
 pub const TASK_PRIORITY: u8 = 9;
 /// Tasks that one task may depend on.
 pub const TASK_DEPENDENCIES: usize = 32;
+/// Blocks with another outcome than before, or refused, of which one batch's events tell how their tasks stand: they are read again.
+pub const EVENT_TASK_BLOCKS: usize = 64;
+/// Tasks that wait for one task: completing it touches each of them.
+pub const TASK_DEPENDENTS: u32 = 1_000;
+/// Rows that one page of tasks looks at for those that were asked for: about ten milliseconds.
+pub const TASK_SCAN: usize = 10_000;
+/// Tasks whose lease is over that a list of what can be taken looks at, those that were over first.
+pub const TASK_EXPIRED: usize = 1_000;
+/// Lease of a task that names none, milliseconds: longer than most of what an agent does between two words about it.
+pub const TASK_DEFAULT_LEASE_MS: u64 = 30 * 60_000;
 /// A lease of a task, milliseconds: the shortest that survives a pause of a machine, and the longest that a lost worker may block.
 pub const TASK_LEASE_MS: core::ops::RangeInclusive<u64> = 1_000..=30 * 24 * 3_600_000;
 /// Why a task failed, UTF-8 bytes.
@@ -103,6 +115,9 @@ pub const BLOCK_BYTES: usize = 1024 * 1024;
 pub const BLOCK_TRANSACTIONS: usize = 100;
 /// How long what nobody waits for stays open before the notary seals it, milliseconds: one seal for all that comes meanwhile.
 pub const SEAL_INTERVAL_MS: u64 = 2_000;
+/// How long a notary that has just started waits for a first pull before it seals, milliseconds: its data folder may be an older copy,
+/// and a seal that nobody asked for would take a number again.
+pub const SEAL_LISTEN_MS: u64 = 10_000;
 /// The greatest number of a seal: one a millisecond for as long as there are clocks.
 pub const EPOCH_MAX: u64 = 1 << 53;
 /// Parents of one block besides its author's previous one. Heads beyond it are woven in by the next block.
@@ -280,6 +295,14 @@ pub const VERIFY_BLOCKS: usize = 4_096;
 pub const VERIFY_BYTES: usize = 16 * 1024 * 1024;
 /// Faults that such a check names. More of them say no more.
 pub const VERIFY_FAULTS: usize = 100;
+/// Rows of one part of a backup, bytes; its last row may go past it.
+pub const BACKUP_FRAME_BYTES: usize = 1024 * 1024;
+/// One part of a backup that is read, bytes: an order's row with its undo record is the longest, and far below.
+pub const BACKUP_FRAME_MOST_BYTES: usize = 64 * 1024 * 1024;
+/// Pieces of a backup that wait for its reader, of [`BACKUP_PIECE_BYTES`] each.
+pub const BACKUP_PIECES: usize = 8;
+/// One such piece, bytes.
+pub const BACKUP_PIECE_BYTES: usize = 256 * 1024;
 /// The settings file, bytes.
 pub const CONFIG_FILE_BYTES: u64 = 64 * 1024;
 /// Daily log files that are kept in `LB_LOG_DIR`.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Daemon, PATIENCE, free_port, pair, wait_until};
+use common::{Daemon, PATIENCE, agree, free_port, pair, wait_until};
 use lbm::api::client::Client;
 use lbm::api::types::{NewClaim, PublishBulk};
 use rand::rngs::StdRng;
@@ -127,8 +127,7 @@ fn assert_nothing_lost(daemons: [&Daemon; 2], group: &str, acknowledged: &[Strin
     }
     let [one, other] = daemons;
     // What was stored and never acknowledged may still be on its way.
-    wait_until(PATIENCE, "both have the same blocks", || one.blocks(group) == other.blocks(group));
-    assert_eq!(one.verified(group), other.verified(group));
+    agree(&[one, other], group);
     for daemon in daemons {
         assert_bulks_are_whole(daemon, group);
         // Who loses power is not at fault.

@@ -9,7 +9,7 @@ mod common;
 use std::time::Duration;
 
 use common::netns::Lan;
-use common::{Daemon, PATIENCE, skipped, wait_until};
+use common::{Daemon, PATIENCE, agree, skipped, wait_until};
 use serde_json::json;
 
 /// How long a person waits before it counts as not working.
@@ -81,7 +81,7 @@ fn two_find_each_other(test: &str, listen: &str, transport: &str) {
     assert!(took < Duration::from_secs(3), "{took:?}");
     let back = bob.publish(&group, "and back");
     alice.wait_for_claims(&group, &[&back]);
-    assert_eq!(alice.verified(&group), bob.verified(&group));
+    agree(&[&alice, &bob], &group);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn three_machines_find_each_other_and_one_that_starts_late_has_all() {
     carol.restart();
     let took = carol.wait_for_claims(&group, &[&missed]);
     assert!(took < A_FEW_SECONDS, "{took:?}");
-    assert_eq!(carol.verified(&group), alice.verified(&group));
+    agree(&[&carol, &alice], &group);
 }
 
 fn a_cable(test: &str, listen: &str) {
@@ -147,7 +147,7 @@ fn a_cable(test: &str, listen: &str) {
         });
     }
     println!("whole again {:?} after the cable was plugged in", plugged.elapsed());
-    assert_eq!(alice.verified(&group), bob.verified(&group));
+    agree(&[&alice, &bob], &group);
     assert_eq!(alice.claims(&group).len(), apart.len());
 }
 
@@ -173,7 +173,7 @@ fn a_short_cut_is_healed_by_the_connection_itself_or_by_dialling() {
     for daemon in [&alice, &bob] {
         daemon.wait_for_claims(&group, &[&one, &other]);
     }
-    assert_eq!(alice.verified(&group), bob.verified(&group));
+    agree(&[&alice, &bob], &group);
 }
 
 #[test]

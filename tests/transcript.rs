@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Answer, Daemon, LBM, LBM_NODE, PATIENCE, clean, keys, lbm, private_folder, run, wait_until};
+use common::{Answer, Daemon, LBM, LBM_NODE, PATIENCE, agree, clean, keys, lbm, private_folder, run, wait_until};
 use serde_json::{Value, json};
 
 /// The keys of one claim in a listing, sorted.
@@ -64,7 +64,7 @@ fn two_processes_share_what_their_agents_learned() {
 
     // Who and where.
     let status = typed(&format!("ctl --data {data_a} status --json")).done();
-    assert_eq!(keys(&status), ["groups", "listen", "name", "node_id", "peers", "uptime_s", "version"]);
+    assert_eq!(keys(&status), ["groups", "listen", "name", "node_id", "peers", "unsure_groups", "uptime_s", "version"]);
     assert_eq!((&status["name"], &status["node_id"]), (&json!("alice"), &json!(a.id)));
     assert_eq!((&status["version"], &status["groups"]), (&json!(env!("CARGO_PKG_VERSION")), &json!(0)));
     let listen: Vec<&str> = status["listen"].as_array().unwrap().iter().map(|at| at.as_str().unwrap()).collect();
@@ -82,12 +82,13 @@ fn two_processes_share_what_their_agents_learned() {
     let group = created["group_id"].as_str().unwrap().to_owned();
     let add = format!("ctl --data {data_a} group add-member --group domain:research --member {} --role member", b.id);
     let added = typed(&format!("{add} --json")).done();
-    assert_eq!(added, json!({"group_id": group, "member_id": b.id, "role": "member"}));
+    assert_eq!(keys(&added), ["block_id", "group_id", "member_id", "role"]);
+    assert_eq!((&added["member_id"], &added["role"]), (&json!(b.id), &json!("member")));
 
     // Claims: from the line, from standard input under another, in bulk.
     let publish = format!("ctl --data {data_a} claim publish --group domain:research");
     let first = typed(&format!("{publish} --text \"Always validate inputs\" --tags security,validation --json")).done();
-    assert_eq!(keys(&first), ["claim_hash"]);
+    assert_eq!(keys(&first), ["block_id", "claim_hash"]);
     let first = first["claim_hash"].as_str().unwrap().to_owned();
     assert_eq!(first.len(), 64);
     let second = a.ctl_with(
@@ -101,7 +102,7 @@ fn two_processes_share_what_their_agents_learned() {
     );
     let bulk = a.ctl_with(&["claim", "publish", "--group", "domain:research", "--file", "-"], bulk.as_bytes());
     let published = bulk.done();
-    assert_eq!(keys(&published), ["blocks", "claim_hashes", "published"]);
+    assert_eq!(keys(&published), ["block_id", "blocks", "claim_hashes", "published"]);
     assert_eq!((&published["published"], published["claim_hashes"].as_array().unwrap().len()), (&json!(1_202), 1_202));
     assert!(published["blocks"].as_u64().unwrap() <= 13, "as few blocks as the limits allow: {}", published["blocks"]);
 
@@ -172,7 +173,7 @@ fn two_processes_share_what_their_agents_learned() {
     let verified = typed(&format!("ctl --data {data_b} group verify domain:research --json")).done();
     assert_eq!(keys(&verified), ["blocks", "faults", "final_blocks", "ok", "state_hash"]);
     assert_eq!((&verified["ok"], &verified["faults"]), (&json!(true), &json!([])));
-    assert_eq!(a.verified(&group), b.verified(&group));
+    agree(&[&a, &b], &group);
 
     // It lives on: a claim of either is on the other at once, and a retraction too.
     let third = b.publish("domain:research", "A queue without a bound is a crash with a delay");
@@ -181,7 +182,7 @@ fn two_processes_share_what_their_agents_learned() {
     wait_until(PATIENCE, "the retraction arrives", || {
         a.ctl(&["claim", "show", &third, "--group", &group]).done()["retracted"] == true
     });
-    assert_eq!(a.verified(&group), b.verified(&group));
+    agree(&[&a, &b], &group);
     let thread = b.ctl(&["claim", "thread", &second, "--group", &group]).done();
     let depths: Vec<_> = thread["claims"].as_array().unwrap().iter().map(|c| c["depth"].as_u64().unwrap()).collect();
     assert_eq!((&thread["root_hash"], depths), (&json!(first), vec![0, 1, 1]));
@@ -209,7 +210,7 @@ fn the_other_commands_answer_with_their_keys() {
     assert_eq!(synced["groups"][0]["peers_asked"], 1, "{synced}");
     assert_eq!(synced["groups"][0]["peers_answered"], 1, "{synced}");
     let experience = a.ctl_with(&["experience", "submit", "--group", &group, "--file", "-"], b"{\"steps\": 3}");
-    assert_eq!(keys(&experience.done()), ["experience_hash"]);
+    assert_eq!(keys(&experience.done()), ["block_id", "experience_hash"]);
     let peers = b.ctl(&["peer", "list"]).done();
     let peer = &peers["peers"][0];
     assert_eq!(keys(peer), ["addresses", "alias", "connected", "last_seen_ms", "peer_id", "source"]);
@@ -273,21 +274,130 @@ fn blocks_that_the_ledger_refuses_are_kept_listed_and_told_to_their_author() {
     wait_until(PATIENCE, "Bob learns that he only reads", || {
         b.ctl(&["group", "show", &group]).done()["role"] == "viewer"
     });
-    wait_until(PATIENCE, "both have the same blocks", || a.blocks(&group) == b.blocks(&group));
-    assert_eq!(a.verified(&group), b.verified(&group));
+    agree(&[&a, &b], &group);
     let [at_alice, at_bob] = [&a, &b].map(|one| one.ctl(&["rejected"]).done());
     assert_eq!(at_alice, at_bob);
     let rows = at_bob["rejected"].as_array().unwrap();
     // The first of them has the height of what Alice wrote: its place is before or behind.
     assert!((3..=4).contains(&rows.len()), "{at_bob}");
     for row in rows {
-        assert_eq!(keys(row), ["author", "block_id", "code", "created_ms", "group_id", "reason", "transaction"]);
+        assert_eq!(
+            keys(row),
+            ["author", "block_id", "code", "created_ms", "final", "group_id", "reason", "transaction"]
+        );
         assert_eq!((&row["code"], &row["author"]), (&json!("viewer_cannot_write"), &json!(b.id)));
     }
     let told = events(&b, "block_rejected");
     assert_eq!(told.len(), rows.len(), "{told:?}");
     assert!(told.iter().all(|event| event["reason"].as_str().unwrap().contains("viewer")), "{told:?}");
     b.ctl(&["claim", "publish", "--group", &group, "--text", "not allowed"]).refused(1, &["viewer"]);
+}
+
+#[test]
+#[allow(clippy::too_many_lines, reason = "one story, told in its sequence")]
+fn two_machines_have_an_economy() {
+    let (a, b, group) = common::pair("economy");
+    let token = |one: &Daemon, words: &str| {
+        let line: Vec<String> = words.split(' ').map(str::to_owned).collect();
+        let line: Vec<&str> = ["token"].into_iter().chain(line.iter().map(String::as_str)).collect();
+        one.ctl(&[line, vec!["--group", &group]].concat())
+    };
+    let balance = |one: &Daemon, account: &str| token(one, &format!("balance --account {account}")).done();
+
+    // Rules: none at first, then some; unknown and empty ones are refused with the list.
+    let shown = a.ctl(&["group", "policy", "--group", &group]).done();
+    assert_eq!((&shown["claim_reward_amount"], &shown["listed"]), (&json!(0), &json!(false)));
+    let set = |one: &Daemon, rules: &[&str]| {
+        let rules = rules.iter().flat_map(|rule| ["--set", rule]);
+        one.ctl(&["group", "policy", "--group", &group].into_iter().chain(rules).collect::<Vec<_>>())
+    };
+    for bad in ["reward=5", "claim_reward_amount=", "=5", "claim_reward_amount=ten"] {
+        let refused = set(&a, &[bad]);
+        assert_eq!(refused.code, Some(2), "{bad}: {refused:#?}");
+    }
+    assert!(set(&a, &["reward=5"]).stderr.contains("the rules are faucet_amount, claim_reward_amount"));
+    set(&a, &["transfer_fee_bps=5001"]).refused(1, &["transfer_fee_bps", "5000"]);
+    let rules = ["faucet_amount=100", "claim_reward_amount=10", "transfer_fee_bps=1000", "max_total_supply=1000"];
+    let changed = set(&a, &[&rules[..], &["max_account_balance=900"]].concat()).done();
+    assert_eq!(changed["claim_reward_amount"], 10, "{changed}");
+    assert_eq!(changed["block_id"].as_str().unwrap().len(), 64);
+
+    // The faucet pays whoever is added from now on; Bob was here before it.
+    let carol = Daemon::start("carol");
+    let add = |one: &str| a.ctl(&["group", "add-member", "--group", &group, "--member", one, "--role", "viewer"]);
+    add(&carol.id).ok();
+    a.ctl(&["group", "remove-member", "--group", &group, "--member", &carol.id]).ok();
+    add(&carol.id).ok();
+    assert_eq!(balance(&a, &carol.id), json!({"account": carol.id, "balance": 100}), "once, ever");
+    assert_eq!(balance(&a, &b.id)["balance"], 0);
+
+    // Claims earn, once for a text. Bob's node learns the rules before he writes.
+    let rules_of =
+        |one: &Daemon| one.ctl(&["group", "policy", "--group", &group]).done()["claim_reward_amount"].clone();
+    wait_until(PATIENCE, "the rules arrive", || rules_of(&b) == 10);
+    for text in ["Always validate inputs", "always  VALIDATE inputs", "A queue needs a bound"] {
+        b.publish(&group, text);
+    }
+    let bobs = balance(&b, &b.id);
+    assert_eq!((keys(&bobs), &bobs["balance"]), (vec!["account", "balance"], &json!(20)));
+
+    // A transfer costs 10 %; the caps and an empty account refuse, with the numbers.
+    let paid = token(&b, &format!("transfer --to {} --amount 15", carol.id)).done();
+    assert_eq!(keys(&paid), ["amount", "block_id", "fee", "group_id", "to"]);
+    assert_eq!(paid["fee"], 1);
+    let refused = token(&b, &format!("transfer --to {} --amount 15", a.id));
+    refused.refused(1, &["has 4 tokens", "15 with a fee of 1 are 16", "give less"]);
+    token(&b, &format!("transfer --to {} --amount 1", b.id)).refused(1, &["to itself"]);
+    token(&b, &format!("transfer --to {} --amount 0", a.id)).refused(1, &["from 1 to"]);
+    token(&b, &format!("mint --to {} --amount 5", b.id)).refused(1, &["is not an admin"]);
+    wait_until(PATIENCE, "the transfer arrives", || balance(&a, &carol.id)["balance"] == 115);
+    token(&a, &format!("mint --to {} --amount 881", a.id)).refused(1, &["at most 1000", "make at most 880"]);
+    set(&a, &["max_total_supply=119"]).refused(1, &["has 120 tokens already"]);
+    token(&a, &format!("mint --to {} --amount 786", carol.id)).refused(1, &["may come to 900", "give at most 785"]);
+    token(&a, &format!("mint --to {} --amount 880", a.id)).done();
+
+    // The fee is the treasury's, and an admin pays it out.
+    token(&a, &format!("pay --to {} --amount 2", b.id)).refused(1, &["the treasury has 1 tokens"]);
+    let paid = token(&a, &format!("pay --to {} --amount 1 --wait-final", b.id)).done();
+    assert_eq!((&paid["amount"], &paid["final"]), (&json!(1), &json!(true)));
+    wait_until(PATIENCE, "the payment arrives", || balance(&b, &b.id)["balance"] == 5);
+    let history = token(&b, "history").done();
+    let moves = history["moves"].as_array().unwrap();
+    let kinds: Vec<_> =
+        moves.iter().map(|row| (row["kind"].as_str().unwrap(), row["balance"].as_u64().unwrap())).collect();
+    assert_eq!(kinds, [("treasury_pay", 5), ("transfer", 4), ("claim_reward", 20), ("claim_reward", 10)]);
+    let move_keys = [
+        "amount",
+        "balance",
+        "block_id",
+        "counterpart",
+        "created_ms",
+        "direction",
+        "fee",
+        "final",
+        "kind",
+        "task_id",
+        "transaction",
+    ];
+    assert_eq!(keys(&moves[0]), move_keys);
+    assert_eq!(token(&a, &format!("history --account {}", b.id)).done()["moves"][0]["final"], true);
+    let first = token(&b, "history --limit 3").done();
+    let rest = token(&b, &format!("history --cursor {}", first["next_cursor"].as_str().unwrap())).done();
+    assert_eq!((&rest["moves"][0], &rest["next_cursor"]), (&moves[3], &Value::Null));
+
+    // Every token is accounted for, alike on both.
+    agree(&[&a, &b], &group);
+    for one in [&a, &b] {
+        let stats = one.ctl(&["group", "stats", &group]).done();
+        let of = |key: &str| stats[key].as_u64().unwrap();
+        assert_eq!((of("total_supply"), of("max_total_supply"), of("treasury_balance")), (1_000, 1_000, 0), "{stats}");
+        assert_eq!((of("escrow_balance"), of("accounts"), of("transfer_fee_bps")), (0, 3, 1_000), "{stats}");
+        let held: u64 = [&a.id, &b.id, &carol.id].map(|id| balance(one, id)["balance"].as_u64().unwrap()).iter().sum();
+        assert_eq!(held, 1_000);
+    }
+    let told: Vec<_> = events(&a, "tokens_moved").iter().map(|event| event["kind"].clone()).collect();
+    assert_eq!(told, ["transfer", "mint", "treasury_pay"]);
+    assert_eq!(events(&b, "policy_changed").len(), 1);
 }
 
 /// What a daemon has told of one kind.

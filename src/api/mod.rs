@@ -23,6 +23,9 @@ pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
 /// Media type of a stream of events (WHATWG HTML, server-sent events).
 pub const EVENT_MEDIA_TYPE: &str = "text/event-stream";
 
+/// Media type of the frames of a backup.
+pub const BACKUP_MEDIA_TYPE: &str = "application/vnd.lbm.backup";
+
 /// The socket of the daemon that serves the data folder `data`.
 #[must_use]
 pub fn socket_path(data: &Path) -> PathBuf {

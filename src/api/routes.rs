@@ -26,7 +26,7 @@ pub enum Pace {
     Quick,
     /// Up to `limits::API_SLOW_TIMEOUT_MS`: walks a history or asks peers.
     Slow,
-    /// A stream of server-sent events, for as long as both sides like.
+    /// A stream, mostly of server-sent events, for as long as both sides like.
     Stream,
 }
 
@@ -110,6 +110,7 @@ routes! {
     EVENTS = GET "/api/v1/events" Read stream, "what happens, as it happens";
     REJECTED = GET "/api/v1/rejected" Read, "blocks that the ledger refuses, and why";
     SYNC = POST "/api/v1/sync" Operate slow, "ask every connected member for what is missing, now";
+    BACKUP = POST "/api/v1/backup" Operate stream, "every row as of now, as the frames of a backup";
     PEER_LIST = GET "/api/v1/peers" Read, "the address book";
     PEER_ADD = POST "/api/v1/peers" Operate, "add a peer's address and dial it";
     PEER_REMOVE = DELETE "/api/v1/peers/{peer}" Operate, "forget a peer, by peer id or alias";
@@ -118,12 +119,16 @@ routes! {
     GROUP_JOIN = POST "/api/v1/join" Operate stream, "start to replicate a group, and follow how it goes";
     GROUP_SHOW = GET "/api/v1/groups/{group}" Read, "one group";
     GROUP_LEAVE = POST "/api/v1/groups/{group}/leave" Operate, "replicate a group no longer";
+    GROUP_ALONE = POST "/api/v1/groups/{group}/alone" Operate, "nobody else has blocks of this node: write without asking";
     GROUP_MEMBERS = GET "/api/v1/groups/{group}/members" Read, "a group's members";
     GROUP_STATS = GET "/api/v1/groups/{group}/stats" Read, "a group's sizes";
     GROUP_VERIFY = POST "/api/v1/groups/{group}/verify" Read slow, "check every signature and fold again from nothing";
+    BLOCK_SHOW = GET "/api/v1/groups/{group}/blocks/{block}" Read slow, "what became of a block; waits until it is final";
+    NOTARY_SET = PUT "/api/v1/groups/{group}/notary" Admin, "hand the right to seal over";
     MEMBER_ADD = POST "/api/v1/groups/{group}/members" Admin, "add a member";
     MEMBER_SET_ROLE = PUT "/api/v1/groups/{group}/members/{member}" Admin, "change a member's role";
     MEMBER_REMOVE = DELETE "/api/v1/groups/{group}/members/{member}" Admin, "remove a member";
+    MEMBER_UNFREEZE = POST "/api/v1/groups/{group}/members/{member}/unfreeze" Admin, "let a member spend again";
     CLAIM_PUBLISH = POST "/api/v1/groups/{group}/claims" Write, "publish a claim";
     CLAIM_BULK = POST "/api/v1/groups/{group}/claims/bulk" Write, "publish many claims, all or none";
     CLAIM_LIST = GET "/api/v1/groups/{group}/claims" Read, "a page of the claims, the last stored first";
@@ -131,8 +136,25 @@ routes! {
     CLAIM_SHOW = GET "/api/v1/groups/{group}/claims/{claim}" Read, "one claim";
     CLAIM_THREAD = GET "/api/v1/groups/{group}/claims/{claim}/thread" Read, "the thread that a claim stands in";
     CLAIM_RETRACT = POST "/api/v1/groups/{group}/claims/{claim}/retract" Write, "take a claim back";
+    TASK_CREATE = POST "/api/v1/groups/{group}/tasks" Write, "create a task";
+    TASK_LIST = GET "/api/v1/groups/{group}/tasks" Read, "a page of the tasks that fit a filter";
+    TASK_READY = GET "/api/v1/groups/{group}/ready-tasks" Read, "the tasks that anyone may take now, the best first";
+    TASK_SHOW = GET "/api/v1/groups/{group}/tasks/{task}" Read, "one task";
+    TASK_ASSIGN = POST "/api/v1/groups/{group}/tasks/{task}/assign" Write, "give a task to a member, or take it";
+    TASK_START = POST "/api/v1/groups/{group}/tasks/{task}/start" Write, "begin a task, or keep it for another lease";
+    TASK_COMPLETE = POST "/api/v1/groups/{group}/tasks/{task}/complete" Write, "end a task as done";
+    TASK_FAIL = POST "/api/v1/groups/{group}/tasks/{task}/fail" Write, "end a task as not done";
+    TASK_RELEASE = POST "/api/v1/groups/{group}/tasks/{task}/release" Write, "give a task back";
+    TASK_CANCEL = POST "/api/v1/groups/{group}/tasks/{task}/cancel" Write, "end a task that is not wanted any more";
     CONTEXT = POST "/api/v1/groups/{group}/context" Read, "compile a context for a query";
     EXPERIENCE_SUBMIT = POST "/api/v1/groups/{group}/experiences" Write, "submit the record of an agent's run";
+    GROUP_POLICY = GET "/api/v1/groups/{group}/policy" Read, "the rules of a group's tokens";
+    POLICY_UPDATE = PATCH "/api/v1/groups/{group}/policy" Admin, "change some of the rules";
+    TOKEN_BALANCE = GET "/api/v1/groups/{group}/balance" Read, "what an account has";
+    TOKEN_HISTORY = GET "/api/v1/groups/{group}/history" Read, "what moved an account's tokens, the last first";
+    TOKEN_MINT = POST "/api/v1/groups/{group}/mint" Admin, "make tokens";
+    TOKEN_TRANSFER = POST "/api/v1/groups/{group}/transfer" Write, "give tokens to another account";
+    TOKEN_PAY = POST "/api/v1/groups/{group}/pay" Admin, "pay out of the treasury";
 }
 
 #[cfg(test)]

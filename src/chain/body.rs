@@ -1,5 +1,6 @@
 //! The words of a claim: the object that a claim transaction names.
 
+use super::ids::TextHash;
 use super::transaction::{CLAIM_BODY_BYTES, FormError, text};
 use crate::cbor::{self, DecodeError, cbor_array};
 use crate::limits;
@@ -40,6 +41,14 @@ impl ClaimBody {
         let body = Self { title: title.filter(|title| !title.is_empty()), text, tags };
         body.check()?;
         Ok(body)
+    }
+
+    /// The words of a claim that names `rewarded`, from its object's bytes; none where they are no claim body, or say another text than
+    /// the claim was to be rewarded for: who lies about it has no words.
+    #[must_use]
+    pub fn of_claim(bytes: &[u8], rewarded: Option<&TextHash>) -> Option<Self> {
+        let body = Self::decode(bytes).ok()?;
+        rewarded.is_none_or(|hash| *hash == TextHash::of(&body.text)).then_some(body)
     }
 
     fn check(&self) -> Result<(), FormError> {

@@ -7,6 +7,7 @@
 //! | `Log` | number (8), from 0, in the sequence of storing | the block's `Line` key (56) |
 //! | `Object` | the block's `Line` key (56) ‖ index of the transaction (4) | the bytes of the object that it names |
 //! | `Meta` | `c` | counters ([`Counters`]) |
+//! | `Meta` | `d` | empty, where our own line is in doubt: a block of ours may be missing here ([`in_doubt`]) |
 //! | `Meta` | `h` | heads: blocks that nothing builds on yet ([`Head`]s) |
 //! | `Meta` | `t` ‖ author (32) | the author's tips ([`Tip`]s): one, or the ends of its branches |
 //! | `Meta` | `n` ‖ identity (32) | empty: some block has named it as a member |
@@ -189,6 +190,8 @@ impl LineKey {
 
 const COUNTERS: &[u8] = b"c";
 const HEADS: &[u8] = b"h";
+/// The key in `Meta` under which our own line is in doubt: what [`set_in_doubt`] sets.
+pub const DOUBT: &[u8] = b"d";
 
 fn keyed(prefix: u8, rest: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + rest.len());
@@ -222,6 +225,24 @@ pub fn counters(kv: &dyn Read) -> Result<Counters, KvError> {
 
 pub(crate) fn set_counters(kv: &mut Overlay<'_>, counters: &Counters) {
     write_row(kv, Table::Meta, COUNTERS.to_vec(), counters);
+}
+
+/// Whether blocks of our own may be missing here, so that nothing of ours may be written: the folder was put back from an older
+/// copy, or a peer had a block of ours that was not here.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn in_doubt(kv: &dyn Read) -> Result<bool, KvError> {
+    Ok(kv.get(Table::Meta, DOUBT)?.is_some())
+}
+
+/// Marks our own line as in doubt, or takes the mark away.
+pub fn set_in_doubt(kv: &mut Overlay<'_>, in_doubt: bool) {
+    if in_doubt {
+        kv.put(Table::Meta, DOUBT.to_vec(), vec![]);
+    } else {
+        kv.delete(Table::Meta, DOUBT.to_vec());
+    }
 }
 
 /// The blocks that nothing builds on yet, ascending by id.
@@ -275,6 +296,20 @@ pub fn all_tips(kv: &dyn Read) -> Result<Vec<(Identity, Vec<Tip>)>, KvError> {
 /// [`KvError`] where the store fails.
 pub fn is_named(kv: &dyn Read, identity: &Identity) -> Result<bool, KvError> {
     Ok(kv.get(Table::Meta, &keyed(b'n', identity.as_bytes()))?.is_some())
+}
+
+/// Whether no stored block has named anybody but `me` as a member.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn is_alone(kv: &dyn Read, me: &Identity) -> Result<bool, KvError> {
+    let mine = keyed(b'n', me.as_bytes());
+    let mut is_alone = true;
+    kv.scan_prefix(Table::Meta, b"n", &mut |key, _| {
+        is_alone = key == mine;
+        if is_alone { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(is_alone)
 }
 
 pub(crate) fn set_named(kv: &mut Overlay<'_>, identity: &Identity) {

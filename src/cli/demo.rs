@@ -168,6 +168,8 @@ async fn tell(stage: &mut Stage<'_>) -> Result<Summary, DemoError> {
     stage.start_daemon("carol").await?;
     stage.wait_for_count("carol", &group, 5).await?;
 
+    stage.wait_until_final(&group).await?;
+
     stage.part("7. All three check every signature, and fold the history anew");
     let mut hashes = Vec::new();
     for name in ["alice", "bob", "carol"] {
@@ -401,6 +403,33 @@ impl<'o> Stage<'o> {
         }
         let took = began.elapsed().as_secs_f64() * 1e3;
         self.say(&format!("  {name} has all {count} claims  (waited {took:.0} ms)"));
+        Ok(())
+    }
+}
+
+impl Stage<'_> {
+    /// Waits until all nodes have the same blocks, and a seal covers each.
+    async fn wait_until_final(&mut self, group: &str) -> Result<(), DemoError> {
+        let began = Instant::now();
+        loop {
+            let mut seen = Vec::new();
+            for (name, _) in &self.daemons {
+                let shown = self.client(name).group(group).await?;
+                seen.push((shown.heads, shown.group.blocks, shown.final_blocks));
+            }
+            let first = seen.first();
+            if seen
+                .iter()
+                .all(|(heads, blocks, sealed)| blocks == sealed && first == Some(&(heads.clone(), *blocks, *sealed)))
+            {
+                break;
+            }
+            pause(began, "everything is final").await?;
+        }
+        let took = began.elapsed().as_secs_f64() * 1e3;
+        self.say(&format!(
+            "  Alice, the group's notary, has sealed it: nothing can be put before it any more  (waited {took:.0} ms)"
+        ));
         Ok(())
     }
 }

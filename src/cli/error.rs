@@ -41,6 +41,9 @@ pub enum CliError {
     /// The daemon does not start.
     #[error(transparent)]
     Daemon(#[from] super::daemon::StartFailure),
+    /// A backup cannot be made or put back.
+    #[error(transparent)]
+    Backup(#[from] crate::backup::BackupError),
     /// The demo.
     #[error(transparent)]
     Demo(#[from] super::demo::DemoError),
@@ -106,6 +109,26 @@ pub enum CliError {
         published: usize,
         /// What happened.
         source: ClientError,
+    },
+    /// A write is durable, and not final in time.
+    #[error(
+        "it is written and on its way (block {block}), and not final after {}: the group's notary {sealer} seals it when it is \
+         reached; `lbm ctl rejected` would show it if it were refused then",
+        super::when::span(*waited_ms)
+    )]
+    Pending {
+        /// Its block.
+        block: String,
+        /// How long it was waited for, milliseconds.
+        waited_ms: u64,
+        /// Who seals.
+        sealer: String,
+    },
+    /// A write was durable, and the order that the seal has fixed does not allow it.
+    #[error("another write came first, and this one is refused: {reason}")]
+    Rejected {
+        /// Why.
+        reason: String,
     },
     /// A joining is not done in time.
     #[error("{0}")]
@@ -182,6 +205,7 @@ impl CliError {
             Self::Config(_) => "bad_settings",
             Self::Keys(_) => "key_refused",
             Self::Daemon(_) => "cannot_start",
+            Self::Backup(_) => "backup_failed",
             Self::Demo(_) => "demo_failed",
             Self::Read { .. } => "cannot_read",
             Self::TooLarge { .. } | Self::TooManyClaims { .. } => "too_large",
@@ -189,6 +213,8 @@ impl CliError {
             Self::Line { .. } => "bad_line",
             Self::NoClaims { .. } => "no_claims",
             Self::BulkStopped { .. } => "bulk_stopped",
+            Self::Pending { .. } => "pending",
+            Self::Rejected { .. } => "rejected",
             Self::NotYet(problem) => problem.code.as_str(),
             Self::JoinCut => "join_cut",
             Self::Output(_) => "cannot_write",

@@ -4,6 +4,7 @@
 //! usage, 3 no daemon. **Standard output is the answer and nothing else**; words for people go to standard error. It adds
 //! nothing to what the API can do.
 
+pub mod backup;
 pub mod config;
 pub mod ctl;
 pub mod daemon;
@@ -74,6 +75,10 @@ pub enum Command {
     /// The node's key: show it, put it under a password, carry it elsewhere
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Put the whole node into one file, whether its daemon runs or not
+    Backup(backup::BackupArgs),
+    /// Make an empty data folder that of the node in a backup
+    Restore(backup::RestoreArgs),
     /// Start daemons on this machine, play the whole story, and leave nothing behind
     Demo(demo::DemoArgs),
     /// Show the settings in force, and where each comes from
@@ -98,8 +103,10 @@ pub fn run() -> ExitCode {
             let ran = demo::run(&args, global.json, &mut out);
             finish(ran, global.json, &mut out, &mut io::stderr().lock())
         }
-        Command::Init(args) => run_keys(&global, |data| Ok(init::run(&args, data, &mut Terminal)?)),
-        Command::Keys(command) => run_keys(&global, |data| Ok(keys::run(&command, data, &mut Terminal)?)),
+        Command::Init(args) => run_here(&global, |data| Ok(init::run(&args, data, &mut Terminal)?)),
+        Command::Backup(args) => run_here(&global, |data| backup::backup(&args, data)),
+        Command::Restore(args) => run_here(&global, |data| Ok(backup::restore(&args, data)?)),
+        Command::Keys(command) => run_here(&global, |data| Ok(keys::run(&command, data, &mut Terminal)?)),
     }
 }
 
@@ -114,7 +121,7 @@ fn run_node(args: &node::NodeArgs, global: &GlobalArgs) -> ExitCode {
     daemon::run(args, global.data_folder())
 }
 
-fn run_keys<R: Render>(global: &GlobalArgs, run: impl FnOnce(&Path) -> Result<R, CliError>) -> ExitCode {
+fn run_here<R: Render>(global: &GlobalArgs, run: impl FnOnce(&Path) -> Result<R, CliError>) -> ExitCode {
     let mut out = io::stdout().lock();
     let ran = global.data_folder().and_then(|data| {
         output::print(&run(&data)?, global.json, &mut out)?;

@@ -37,3 +37,21 @@ pub struct At<T> {
     #[serde(skip)]
     pub now_ms: u64,
 }
+
+/// An answer to a write that was waited for. As JSON it is the answer with `final`.
+#[derive(Debug, Serialize)]
+pub struct Settled<T> {
+    /// The answer.
+    #[serde(flatten)]
+    pub answer: T,
+    /// Whether a seal covers it.
+    #[serde(rename = "final")]
+    pub is_final: bool,
+}
+
+impl<T: Render> Render for Settled<T> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.answer.render(out)?;
+        writeln!(out, "It is {}.", if self.is_final { "final" } else { "pending" })
+    }
+}

@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use super::error::CliError;
-use super::output::{self, At, Render};
+use super::output::{self, At, Render, Settled};
 use super::when;
 use crate::api::client::Client;
+use crate::api::types::{ShowBlock, Wrote};
 
 /// The name that people give to standard input instead of a file's.
 pub const STANDARD_INPUT: &str = "-";
@@ -18,6 +20,8 @@ pub struct Session<'a> {
     pub client: Client,
     /// Whether the answer is wanted as JSON.
     pub json: bool,
+    /// How long a write is waited for to be final; not at all where it is not asked for.
+    pub wait_final: Option<Duration>,
     /// Milliseconds since the Unix epoch.
     pub now_ms: u64,
     /// Where the answer goes.
@@ -37,7 +41,7 @@ impl<'a> Session<'a> {
         json: bool,
         (out, err, input): (&'a mut dyn Write, &'a mut dyn Write, &'a mut dyn BufRead),
     ) -> Self {
-        Self { client, json, now_ms: when::now_ms(), out, err, input, shows_progress: false }
+        Self { client, json, wait_final: None, now_ms: when::now_ms(), out, err, input, shows_progress: false }
     }
 
     /// Writes the answer, as JSON or for people.
@@ -49,6 +53,30 @@ impl<'a> Session<'a> {
         At<T>: Render,
     {
         Ok(output::print(&At { answer, now_ms: self.now_ms }, self.json, self.out)?)
+    }
+
+    /// Writes the answer to a write, once it is final where that was asked for.
+    ///
+    /// # Errors
+    /// Where it cannot be written, and where the write is not final in time or turns out to be refused.
+    pub async fn wrote<T: Wrote>(&mut self, group: &str, answer: T) -> Result<(), CliError>
+    where
+        At<T>: Render,
+    {
+        let Some(wait) = self.wait_final.filter(|_| !answer.block_id().is_empty()) else { return self.answer(answer) };
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let query = ShowBlock { wait_final_ms: Some(wait_ms) };
+        query.check()?;
+        let block = self.client.block(group, answer.block_id(), &query).await?;
+        if let Some(reason) = block.reason {
+            return Err(CliError::Rejected { reason });
+        }
+        if !block.is_final {
+            let waited_ms = wait_ms;
+            return Err(CliError::Pending { block: block.block_id, waited_ms, sealer: block.sealer });
+        }
+        let answer = Settled { answer: At { answer, now_ms: self.now_ms }, is_final: true };
+        Ok(output::print(&answer, self.json, self.out)?)
     }
 
     /// Tells people something that is not the answer. Where nobody can be told, that is no failure.

@@ -12,6 +12,8 @@ pub enum When {
     At(u64),
     /// So long before now.
     Ago(Duration),
+    /// So long after now.
+    In(Duration),
 }
 
 /// Why a time or a span is not understood.
@@ -22,6 +24,11 @@ pub enum WhenError {
         "expected a span before now (90s, 15m, 2h, 3d, 1w), RFC 3339 (2026-11-22T12:00:00Z), a day (2026-11-22), or milliseconds since 1970"
     )]
     Time,
+    /// Not a point in time to come.
+    #[error(
+        "expected a span from now on (90s, 15m, 2h, 3d, 1w), RFC 3339 (2026-11-22T12:00:00Z), a day (2026-11-22), or milliseconds since 1970"
+    )]
+    Due,
     /// Before 1970.
     #[error("times before 1970 are none of ours")]
     Before1970,
@@ -37,6 +44,7 @@ impl When {
         match self {
             Self::At(at_ms) => at_ms,
             Self::Ago(span) => now_ms.saturating_sub(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
+            Self::In(span) => now_ms.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 }
@@ -57,6 +65,18 @@ pub fn parse_when(text: &str) -> Result<When, WhenError> {
     let full = if is_day { format!("{text}T00:00:00Z") } else { text.to_owned() };
     let moment = OffsetDateTime::parse(&full, &Rfc3339).map_err(|_| WhenError::Time)?;
     u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).map(When::At).map_err(|_| WhenError::Before1970)
+}
+
+/// Reads a point in time to come: as [`parse_when`] does, but for a span, which is one from now on.
+///
+/// # Errors
+/// [`WhenError`].
+pub fn parse_due(text: &str) -> Result<When, WhenError> {
+    match parse_when(text) {
+        Ok(When::Ago(span)) => Ok(When::In(span)),
+        Err(WhenError::Time) => Err(WhenError::Due),
+        other => other,
+    }
 }
 
 /// Reads a span: a whole number and its unit.

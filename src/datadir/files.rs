@@ -147,6 +147,62 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), DataDirError> {
     written.and_then(|()| sync_folder(&folder_of(path))).inspect_err(|_| remove_quietly(path))
 }
 
+/// A file of mode 0600 that is written aside, and in place only when it is whole; removed again where it does not get there.
+#[derive(Debug)]
+pub struct NewFile {
+    file: File,
+    aside: PathBuf,
+    path: PathBuf,
+    is_in_place: bool,
+}
+
+impl NewFile {
+    /// Begins the file that will stand at `path`.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn create(path: &Path) -> Result<Self, DataDirError> {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(format!(".{}.new", std::process::id()));
+        let aside = PathBuf::from(aside);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside);
+        let file = file.map_err(io_error("create", &aside))?;
+        Ok(Self { file, aside, path: path.to_owned(), is_in_place: false })
+    }
+
+    /// Where it stands until it is whole.
+    #[must_use]
+    pub fn aside(&self) -> &Path {
+        &self.aside
+    }
+
+    /// The file, to be written.
+    #[must_use]
+    pub const fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Flushes it to the disk, has it looked at, and puts it in place of what stands at its path.
+    ///
+    /// # Errors
+    /// Those of `check`; [`DataDirError::Io`].
+    pub fn put_in_place<E: From<DataDirError>>(mut self, check: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+        self.file.sync_all().map_err(io_error("write", &self.path))?;
+        check(&self.aside)?;
+        fs::rename(&self.aside, &self.path).map_err(io_error("put in place", &self.aside))?;
+        self.is_in_place = true;
+        Ok(sync_folder(&folder_of(&self.path))?)
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.is_in_place {
+            remove_quietly(&self.aside);
+        }
+    }
+}
+
 /// After an error that is reported already; what cannot be removed now is removed by the next [`replace`].
 fn remove_quietly(path: &Path) {
     let _ = fs::remove_file(path);

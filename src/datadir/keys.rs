@@ -198,6 +198,26 @@ impl DataDir {
         }
     }
 
+    /// The key file as it stands, checked as far as that goes without its password.
+    ///
+    /// # Errors
+    /// As [`DataDir::show`].
+    pub fn key_file(&self) -> Result<KeyBytes, DataDirError> {
+        self.stored_key().map(|(bytes, _)| bytes)
+    }
+
+    /// The settings file as it stands; none where there is none.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn config_file(&self) -> Result<Option<Vec<u8>>, DataDirError> {
+        match fs::read(self.config_path()) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(files::io_error("read", &self.config_path())(error)),
+        }
+    }
+
     fn stored_key(&self) -> Result<(KeyBytes, StoredKey), DataDirError> {
         let Some(bytes) = files::read_own_key(&self.key_path())? else {
             return Err(DataDirError::NotInitialised { path: self.path().to_owned() });

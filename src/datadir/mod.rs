@@ -11,6 +11,7 @@
 //! | `lbm.redb` | the database |
 //! | `lbm.sock` | the daemon's local socket |
 //! | `config.toml` | settings |
+//! | `restoring` | stands here while a backup is put in place ([`backup`](crate::backup)) |
 //! | `lock` | held by the process that owns the folder; holds its pid |
 //! | `keys.lock` | held while a command writes `node.key` |
 //!
@@ -27,7 +28,7 @@ mod name;
 use std::path::{Path, PathBuf};
 
 pub use error::DataDirError;
-pub use files::{KeyBytes, read_key_file, read_secret, write_new};
+pub use files::{KeyBytes, NewFile, read_key_file, read_secret, write_new};
 pub use keys::{ExportForm, KeyInfo, check_importable, new_secret};
 pub use lock::{DataLock, Holder};
 pub use name::{NameError, NodeName};
@@ -82,6 +83,12 @@ impl DataDir {
     #[must_use]
     pub fn name_path(&self) -> PathBuf {
         self.path.join("name")
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config_path(&self) -> PathBuf {
+        self.path.join("config.toml")
     }
 
     /// The database.

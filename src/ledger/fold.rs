@@ -131,7 +131,7 @@ fn disown(scratch: &mut Scratch<'_, '_>, site: &Site, prev: Option<BlockId>) -> 
 fn apply(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, transaction: &Transaction) -> Result<(), Refused> {
     match transaction {
         Transaction::Genesis(genesis) => membership::genesis(scratch, site, genesis),
-        Transaction::MemberAdd(add) => membership::add(scratch, site, add),
+        Transaction::MemberAdd(add) => membership::add(scratch, site, index, add),
         Transaction::MemberRemove(remove) => membership::remove(scratch, site, remove),
         Transaction::RoleSet(set) => membership::set_role(scratch, site, set),
         Transaction::Seal(seal) => notary::seal(scratch, site, seal),

@@ -2,13 +2,17 @@
 //!
 //! **A claim is its author's**: nobody else but an admin takes it back, and nobody chooses or reuses its id.
 
+use super::account;
 use super::fold::{Refused, Site, refuse};
 use super::membership::require;
 use super::outcome::Refusal;
 use super::state::{self, ClaimRow, ExperienceRow, Scratch};
+use super::token;
 use crate::chain::transaction::{Claim, Experience, Retract};
-use crate::chain::{ClaimId, Role};
+use crate::chain::{ClaimId, Role, Transaction};
+use crate::kv::{KvError, Read};
 
+/// Publishes a claim; where it names a text that nobody was rewarded for, its author earns the group's reward.
 pub(super) fn claim(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, claim: &Claim) -> Result<(), Refused> {
     require(scratch, site, Role::Member)?;
     let id = ClaimId::derive(site.block, index);
@@ -22,6 +26,7 @@ pub(super) fn claim(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, clai
         author: site.author,
         created_ms: site.time_ms,
         object: claim.object,
+        rewarded: claim.rewarded,
         size: claim.size,
         parent: claim.parent,
         block: site.block,
@@ -30,7 +35,7 @@ pub(super) fn claim(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, clai
         retracted_by: None,
     };
     scratch.put(state::claim_key(&id), &row);
-    Ok(())
+    claim.rewarded.map_or(Ok(()), |text| token::reward(scratch, site, index, &text))
 }
 
 pub(super) fn retract(scratch: &mut Scratch<'_, '_>, site: &Site, retract: &Retract) -> Result<(), Refused> {
@@ -65,5 +70,22 @@ pub(super) fn experience(
         index,
     };
     scratch.put(state::experience_key(&ClaimId::derive(site.block, index)), &row);
+    Ok(())
+}
+
+/// Drops what claims ask to be rewarded for, where the group rewards none: 34 bytes of each that nobody needs.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn drop_vain_asks(kv: &dyn Read, transactions: &mut [Transaction]) -> Result<(), KvError> {
+    let mut asks = transactions.iter_mut().filter_map(|transaction| match transaction {
+        Transaction::Claim(claim) => Some(&mut claim.rewarded),
+        _ => None,
+    });
+    let Some(first) = asks.next() else { return Ok(()) };
+    if account::policy(kv)?.claim_reward_amount == 0 {
+        *first = None;
+        asks.for_each(|asked| *asked = None);
+    }
     Ok(())
 }

@@ -6,6 +6,7 @@ use super::fold::{Refused, Site, refuse};
 use super::notary;
 use super::outcome::Refusal;
 use super::state::{self, Group, Member, Scratch};
+use super::token;
 use crate::chain::transaction::{Genesis, MemberAdd, MemberRemove, RoleSet};
 use crate::chain::{FOUNDING_EPOCH, Role};
 use crate::identity::Identity;
@@ -44,7 +45,7 @@ pub(super) fn genesis(scratch: &mut Scratch<'_, '_>, site: &Site, genesis: &Gene
     Ok(())
 }
 
-pub(super) fn add(scratch: &mut Scratch<'_, '_>, site: &Site, add: &MemberAdd) -> Result<(), Refused> {
+pub(super) fn add(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, add: &MemberAdd) -> Result<(), Refused> {
     require(scratch, site, Role::Admin)?;
     let key = state::member_key(&add.identity);
     if scratch.get::<Member>(&key)?.is_some() {
@@ -58,7 +59,7 @@ pub(super) fn add(scratch: &mut Scratch<'_, '_>, site: &Site, add: &MemberAdd) -
     group.admins += u32::from(add.role == Role::Admin);
     scratch.put(state::GROUP.to_vec(), &group);
     scratch.put(key, &Member { role: add.role, since_ms: site.time_ms, added_by: site.author });
-    Ok(())
+    token::faucet(scratch, site, index, &add.identity)
 }
 
 pub(super) fn remove(scratch: &mut Scratch<'_, '_>, site: &Site, remove: &MemberRemove) -> Result<(), Refused> {

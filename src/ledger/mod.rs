@@ -1,12 +1,14 @@
-//! The state machine: blocks in order become members and claims.
+//! The state machine: blocks in order become members, claims and balances.
 //!
 //! Owns the rules of each transaction, the outcome of each block, and the record that undoes it. Refuses, with a reason that is
 //! kept, what is not allowed at its place. Pure over [`crate::kv`]. **A block applies as a whole or not at all; the state is a
 //! function of the set of blocks alone.**
 
+pub mod account;
 pub mod arrange;
 pub mod fold;
-mod knowledge;
+pub mod invariants;
+pub mod knowledge;
 mod membership;
 mod notary;
 mod outcome;
@@ -18,6 +20,8 @@ pub mod verify;
 
 pub use fold::{Change, OrderRow};
 pub use outcome::{Outcome, Refusal};
+pub use task::TaskRefusal;
+pub use token::TokenRefusal;
 
 #[cfg(test)]
 mod exhaustive;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::task::TaskRefusal;
+use super::token::TokenRefusal;
 use crate::chain::{ClaimId, Role};
 use crate::identity::Identity;
 
@@ -63,6 +65,12 @@ pub enum Refusal {
     /// The claim is somebody else's.
     #[error("the claim {0} is not yours: only its author or an admin may retract it")]
     NotYourClaim(ClaimId),
+    /// It is about a task.
+    #[error(transparent)]
+    Task(TaskRefusal),
+    /// The tokens do not move.
+    #[error(transparent)]
+    Token(TokenRefusal),
     /// The identity has signed two blocks with one number, and may not spend until an admin lifts it.
     #[error(
         "{0} has signed two different blocks with one number and may not spend: another admin may lift it \
@@ -122,6 +130,8 @@ impl Refusal {
             Self::NoSuchClaim(_) => "no_such_claim",
             Self::AlreadyRetracted(_) => "already_retracted",
             Self::NotYourClaim(_) => "not_your_claim",
+            Self::Task(refusal) => refusal.code(),
+            Self::Token(why) => why.code(),
             Self::Frozen(_) => "frozen",
             Self::NotFrozen(_) => "not_frozen",
             Self::NotTheSeal(_) => "not_the_seal",

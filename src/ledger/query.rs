@@ -6,7 +6,7 @@ use std::ops::{Bound, ControlFlow};
 
 use super::fold::OrderRow;
 use super::outcome::{Outcome, Refusal};
-use super::state::{self, ClaimRow, Member};
+use super::state::{self, ClaimRow, Member, SealRow};
 use crate::chain::rows::{self, parse_row};
 use crate::chain::{BlockId, ClaimBody, ClaimId, LineKey, OrderKey, Transaction};
 use crate::identity::Identity;
@@ -60,7 +60,7 @@ pub fn claim(kv: &dyn Read, id: &ClaimId) -> Result<Option<Claim>, KvError> {
 /// [`KvError`] where the store fails.
 pub fn words(kv: &dyn Read, row: &ClaimRow) -> Result<Option<ClaimBody>, KvError> {
     let line = LineKey::new(&row.author, row.seq, &row.block);
-    Ok(rows::object(kv, &line, row.index)?.and_then(|bytes| ClaimBody::decode(&bytes).ok()))
+    Ok(rows::object(kv, &line, row.index)?.and_then(|bytes| ClaimBody::of_claim(&bytes, row.rewarded.as_ref())))
 }
 
 /// The ids that start with a prefix of hexadecimal digits, at most two: enough to tell unique from ambiguous.
@@ -168,6 +168,49 @@ pub fn answers(kv: &dyn Read, parent: &ClaimId, at_most: usize) -> Result<Vec<Cl
     Ok(ids)
 }
 
+/// A stored block's place in the order, its author and time, and what became of it; none of one that is not stored.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn place_of(kv: &dyn Read, id: &BlockId) -> Result<Option<(OrderKey, Identity, u64, Outcome)>, KvError> {
+    let Some(placed) = rows::placed(kv, id)? else { return Ok(None) };
+    let open = OrderKey::open(placed.height, *id);
+    let row = |place: OrderKey| rows::read_row::<OrderRow>(kv, Table::Order, &place.to_bytes());
+    if let Some(row) = row(open)? {
+        return Ok(Some((open, placed.author, placed.time_ms, row.outcome)));
+    }
+    // Epochs close at growing heights, so the first seal at or above the block's height is where to begin.
+    let last = state::sealing(kv)?.map_or(0, |sealing| sealing.epoch);
+    let (mut low, mut high) = (0, last);
+    while low < high {
+        let middle = low.midpoint(high);
+        let key = state::seal_key(middle);
+        let seal: SealRow =
+            rows::read_row(kv, Table::State, &key)?.ok_or_else(|| KvError::damaged(Table::State, &key))?;
+        if seal.height < placed.height { low = middle + 1 } else { high = middle }
+    }
+    for epoch in low..=last {
+        let place = open.sealed(epoch);
+        if let Some(row) = row(place)? {
+            return Ok(Some((place, placed.author, placed.time_ms, row.outcome)));
+        }
+    }
+    Err(KvError::damaged(Table::Order, &open.to_bytes()))
+}
+
+/// Who may not spend, ascending by identity.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn frozen(kv: &dyn Read) -> Result<Vec<Identity>, KvError> {
+    let mut frozen = Vec::new();
+    kv.scan_prefix(Table::State, b"f", &mut |key, _| {
+        frozen.extend(key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(Identity::from_stored));
+        ControlFlow::Continue(())
+    })?;
+    Ok(frozen)
+}
+
 /// A block whose transactions the ledger refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedBlock {
@@ -179,6 +222,8 @@ pub struct RefusedBlock {
     pub time_ms: u64,
     /// The first transaction that is refused.
     pub index: u32,
+    /// That transaction.
+    pub transaction: Option<Transaction>,
     /// Why.
     pub refusal: Refusal,
 }
@@ -203,7 +248,9 @@ pub fn refused(
     in_order(kv, (Bound::Unbounded, upper), Direction::Down, &mut |key, row| {
         if let Outcome::Refused(index, refusal) = row.outcome {
             let body = rows::body(kv, &line_of(&key, &row.line)?)?;
-            let block = RefusedBlock { block: key.id, author: body.author, time_ms: body.time_ms, index, refusal };
+            let transaction = body.transactions().get(index as usize).cloned();
+            let (author, time_ms) = (body.author, body.time_ms);
+            let block = RefusedBlock { block: key.id, author, time_ms, index, transaction, refusal };
             found.push((key, block));
         }
         Ok(if found.len() == at_most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })

@@ -10,6 +10,13 @@
 //! | `c` ‖ claim id (32) | [`ClaimRow`] |
 //! | `k` ‖ parent claim id (32) ‖ claim id (32) | empty: the second answers the first |
 //! | `x` ‖ experience id (32) | [`ExperienceRow`] |
+//! | `j` `q` `l` `y` `w` ‖ … | tasks and their indexes: [`super::task::rows`] |
+//! | `t` | [`Totals`](super::account::Totals) |
+//! | `p` | [`Policy`](super::account::Policy) |
+//! | `b` ‖ identity (32) | [`Account`](super::account::Account) |
+//! | `h` ‖ identity (32) ‖ number (8, big-endian, from 0) | [`Move`](super::account::Move): a change of the account's balance |
+//! | `u` ‖ identity (32) | empty: the faucet has paid it |
+//! | `r` ‖ text hash (32) | empty: a claim with this text has been rewarded |
 //! | `s` | [`Sealing`] |
 //! | `e` ‖ number of a seal (8) | [`SealRow`] |
 //! | `f` ‖ identity (32) | [`Frozen`]: it has signed two blocks with one number, and may not spend |
@@ -17,7 +24,8 @@
 //!
 //! **A block's changes reach the rows as a whole or not at all**, and with them comes the record that takes them back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, ControlFlow};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,7 +34,7 @@ use serde_bytes::ByteBuf;
 use crate::cbor::{self, cbor_array};
 use crate::chain::rows::{parse_row, read_row};
 use crate::chain::transaction::Secret;
-use crate::chain::{BlockId, ClaimId, ObjectHash, Role, Tip};
+use crate::chain::{BlockId, ClaimId, ObjectHash, Role, TextHash, Tip};
 use crate::identity::Identity;
 use crate::kv::{KvError, Overlay, Read, Table};
 
@@ -98,6 +106,8 @@ cbor_array! {
         pub created_ms: u64,
         /// Its words.
         pub object: ObjectHash,
+        /// The text that it was to be rewarded for: what its words must say to be shown.
+        pub rewarded: Option<TextHash>,
         /// Their length in bytes.
         pub size: u32,
         /// The claim that it answers.
@@ -137,7 +147,7 @@ pub const GROUP: &[u8] = b"g";
 /// Key of the row that says how far the order is final.
 pub const SEALING: &[u8] = b"s";
 
-fn keyed(prefix: u8, rest: &[u8]) -> Vec<u8> {
+pub(super) fn keyed(prefix: u8, rest: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + rest.len());
     key.push(prefix);
     key.extend_from_slice(rest);
@@ -281,6 +291,27 @@ impl<'a, 'b> Scratch<'a, 'b> {
     /// [`KvError`] where the store fails, or has lost the row.
     pub fn expect<T: DeserializeOwned>(&self, key: &[u8]) -> Result<T, KvError> {
         self.get(key)?.ok_or_else(|| KvError::damaged(Table::State, key))
+    }
+
+    /// The keys of all rows that start with `prefix`, ascending.
+    ///
+    /// # Errors
+    /// [`KvError`] where the store fails.
+    pub fn keys(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, KvError> {
+        let mut keys = BTreeSet::new();
+        self.base.scan_prefix(Table::State, prefix, &mut |key, _| {
+            keys.insert(key.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        for (key, value) in self.changes.range::<[u8], _>(from).take_while(|(key, _)| key.starts_with(prefix)) {
+            if value.is_some() {
+                keys.insert(key.clone());
+            } else {
+                keys.remove(key);
+            }
+        }
+        Ok(keys.into_iter().collect())
     }
 
     /// Sets a row.

@@ -18,9 +18,9 @@ use crate::testing::desk::{Desk, block, genesis, who};
 const ROLES: [Role; 3] = [Viewer, Member, Admin];
 
 /// How one block of a random history is made; each number picks among what there is.
-type Recipe = (u8, u8, [u8; 3], u8, u8);
+pub(super) type Recipe = (u8, u8, [u8; 3], u8, u8);
 
-fn recipe() -> impl Strategy<Value = Recipe> {
+pub(super) fn recipe() -> impl Strategy<Value = Recipe> {
     (0..4u8, any::<u8>(), any::<[u8; 3]>(), 0..24u8, any::<u8>())
 }
 
@@ -49,8 +49,18 @@ fn act(kind: u8, pick: u8, claims: &[ClaimId], epoch: u64) -> Transaction {
 /// A history with forks, with blocks that the ledger refuses, and with authors who do not see each other: after a genesis, and
 /// a block that makes three others an admin, a member and a viewer.
 fn history(recipes: &[Recipe]) -> Vec<Verified> {
+    history_of(recipes, vec![], act)
+}
+
+/// The same with other acts, each by the numbers of its recipe, the claims so far and the number of the last seal; and an opening, before the three are added.
+pub(super) fn history_of(
+    recipes: &[Recipe],
+    opening: Vec<Transaction>,
+    act: impl Fn(u8, u8, &[ClaimId], u64) -> Transaction,
+) -> Vec<Verified> {
     let add = |number: u8| MemberAdd { identity: who(number), role: ROLES[usize::from(3 - number)] };
-    let adds = (1..4).map(|number| Transaction::MemberAdd(add(number))).collect();
+    let adds = (1..4).map(|number| Transaction::MemberAdd(add(number)));
+    let adds = opening.into_iter().chain(adds).collect();
     let mut blocks = vec![genesis()];
     blocks.push(block(0, Some((0, blocks[0].id())), vec![], 1, adds));
     let mut claims = Vec::new();
@@ -87,13 +97,13 @@ fn history(recipes: &[Recipe]) -> Vec<Verified> {
 }
 
 /// What must not depend on the arrival.
-fn compare(expected: &Memory, got: &Memory) {
+pub(super) fn compare(expected: &Memory, got: &Memory) {
     for table in [Table::State, Table::Order, Table::Line, Table::Id, Table::Meta] {
         assert_eq!(expected.rows(table), got.rows(table), "table {table:?} differs");
     }
 }
 
-fn taken_in<'a>(batches: impl IntoIterator<Item = &'a [Verified]>) -> Desk {
+pub(super) fn taken_in<'a>(batches: impl IntoIterator<Item = &'a [Verified]>) -> Desk {
     let mut desk = Desk::empty();
     for batch in batches {
         assert_eq!(desk.ingest(batch).fault, None);
@@ -108,7 +118,7 @@ fn sealed(rows: &Memory) -> Vec<(OrderKey, Vec<u8>)> {
 }
 
 /// Takes back what no seal covers, last block first: what is left must be what the sealed blocks alone come to.
-fn undo_what_is_open(blocks: &[Verified], rows: &Memory) {
+pub(super) fn undo_what_is_open(blocks: &[Verified], rows: &Memory) {
     let mut overlay = Overlay::new(rows);
     for (key, value) in rows.rows(Table::Order).iter().rev() {
         if OrderKey::from_bytes(key).unwrap().epoch < OPEN_EPOCH {

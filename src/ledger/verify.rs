@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::arrange;
 use super::fold::OrderRow;
+use super::invariants::{self, Broken};
 use super::outcome::Outcome;
 use super::query;
 use crate::chain::link::{self, Block};
@@ -94,6 +95,9 @@ pub enum Fault {
     /// The order, the heads or the counters do not fit the blocks.
     #[error("the stored {0} are not those of the blocks")]
     Rows(&'static str),
+    /// The state that the blocks give breaks a rule that every state keeps: a fault of this program.
+    #[error("the blocks give a state in which {0}")]
+    Invariant(Broken),
     /// The stored state is not what the fold comes to.
     #[error("the stored state has the hash {}, and the blocks give {}", hex::encode(stored), hex::encode(folded))]
     State {
@@ -278,6 +282,9 @@ impl Check<'_> {
         }
         if rows::all_tips(self.stored)? != rows::all_tips(&memory)? {
             self.fault(Fault::Rows("tips"));
+        }
+        for broken in invariants::check(&memory)? {
+            self.fault(Fault::Invariant(broken));
         }
         let (stored, folded) = (query::state_hash(self.stored)?, query::state_hash(&memory)?);
         if stored != folded {

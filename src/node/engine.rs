@@ -22,7 +22,7 @@ use crate::chain::{
 use crate::identity::{Identity, SecretKey};
 use crate::kv::{Changes, KvError, Memory, Overlay, Read};
 use crate::ledger::state::{Kept, Sealing};
-use crate::ledger::{Change, Outcome, Refusal, arrange, fold, query, state};
+use crate::ledger::{Change, Outcome, Refusal, arrange, fold, knowledge, query, state};
 use crate::limits;
 
 /// The groups of a node as one consistent view.
@@ -54,6 +54,14 @@ pub enum Task {
         transactions: Vec<Transaction>,
         /// The objects that they name.
         objects: Vec<Vec<u8>>,
+    },
+    /// Take the doubt about our own line off a group.
+    Settle {
+        /// Where.
+        group: GroupId,
+        /// The line's author and tips, as they were when enough was known: where they are others now, nothing is done. None where a
+        /// person says that nobody else has a block of ours.
+        as_of: Option<(Identity, Vec<Tip>)>,
     },
     /// Make a seal, where the node's identities include the group's sealer and there is something to seal.
     Seal {
@@ -95,6 +103,14 @@ pub struct Written {
     pub time_ms: u64,
 }
 
+impl Written {
+    /// The last block's id in hexadecimal digits; empty where there was nothing to write.
+    #[must_use]
+    pub fn last_block(&self) -> String {
+        self.blocks.last().map(ToString::to_string).unwrap_or_default()
+    }
+}
+
 /// What taking in blocks came to.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Ingested {
@@ -129,6 +145,12 @@ pub enum Failure {
     /// The group was joined and nothing of it has arrived yet.
     #[error("nothing of the group {0} has arrived yet: `lbm ctl peer list` shows who could send it")]
     NotHereYet(GroupId),
+    /// Our own last block may be missing here.
+    #[error(
+        "nothing is written in the group {0} until a member has answered: this data folder is an older copy, and blocks of this \
+         node may be missing here"
+    )]
+    InDoubt(GroupId),
     /// The identity is not one of this node's.
     #[error("this node does not hold the key of {0}")]
     NoKey(Identity),
@@ -165,6 +187,8 @@ pub struct News {
     pub members: Option<Vec<Identity>>,
     /// Authors that have signed two blocks with one number.
     pub equivocators: Vec<Identity>,
+    /// Whether our own line is in doubt, where that changed.
+    pub in_doubt: Option<bool>,
     /// What waits to be sealed by this node; none where another seals the group.
     pub to_seal: Option<ToSeal>,
     /// The number of the last seal, where it is a new one.
@@ -218,8 +242,14 @@ impl<'a> GroupBatch<'a> {
             equivocators: vec![],
             to_seal: None,
             sealed: None,
+            in_doubt: None,
         };
         Self { overlay: Overlay::new(base), drafts: vec![], news }
+    }
+
+    fn doubt(&mut self, in_doubt: bool) {
+        rows::set_in_doubt(&mut self.overlay, in_doubt);
+        self.news.in_doubt = Some(in_doubt);
     }
 
     fn took(&mut self, change: Change) {
@@ -311,7 +341,10 @@ impl Engine {
         let nothing = Memory::default();
         let mut bases: BTreeMap<GroupId, Box<dyn Read + '_>> = BTreeMap::new();
         for (_, task) in &tasks {
-            if let Task::Write { group, .. } | Task::Ingest { group, .. } | Task::Seal { group } = task
+            if let Task::Write { group, .. }
+            | Task::Settle { group, .. }
+            | Task::Ingest { group, .. }
+            | Task::Seal { group } = task
                 && !bases.contains_key(group)
                 && let Some(base) = view.group(group)?
             {
@@ -410,7 +443,21 @@ impl Engine {
             Task::Write { group, author, transactions, objects } => {
                 self.require_key(&author)?;
                 let batch = groups.get_mut(&group).ok_or(Failure::NoSuchGroup(group))?;
+                if rows::in_doubt(&batch.overlay)? {
+                    return Err(Failure::InDoubt(group));
+                }
                 self.write_all(batch, author, now_ms, transactions, objects).map(Reply::Written)
+            }
+            Task::Settle { group, as_of } => {
+                let batch = groups.get_mut(&group).ok_or(Failure::NoSuchGroup(group))?;
+                let is_so = match &as_of {
+                    Some((author, tips)) => rows::tips(&batch.overlay, author)? == *tips,
+                    None => true,
+                };
+                if is_so && rows::in_doubt(&batch.overlay)? {
+                    batch.doubt(false);
+                }
+                Ok(Reply::Written(Written::default()))
             }
             Task::Ingest { group, .. } => Err(Failure::NoSuchGroup(group)),
         }
@@ -423,7 +470,8 @@ impl Engine {
             return Err(Failure::NotHereYet(group));
         };
         self.require_key(&sealer)?;
-        if rows::counters(&batch.overlay)?.open() == 0 {
+        // In doubt: a seal as well would take a number again. It is asked for anew.
+        if rows::counters(&batch.overlay)?.open() == 0 || rows::in_doubt(&batch.overlay)? {
             return Ok(Written::default());
         }
         let seal = Transaction::Seal(Seal { epoch: epoch + 1 });
@@ -440,6 +488,16 @@ impl Engine {
         Ok(Written { blocks: vec![id], claims: vec![], time_ms })
     }
 
+    /// Whether blocks of our own are among those of a peer that are not here: nobody else can sign them.
+    fn is_behind(&self, kv: &dyn Read, blocks: &[Verified]) -> Result<bool, KvError> {
+        for block in blocks.iter().filter(|block| self.keys.contains_key(&block.body().author)) {
+            if rows::placed(kv, &block.id())?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn require_key(&self, author: &Identity) -> Result<(), Failure> {
         if self.keys.contains_key(author) { Ok(()) } else { Err(Failure::NoKey(*author)) }
     }
@@ -450,10 +508,11 @@ impl Engine {
         outer: &mut GroupBatch<'_>,
         author: Identity,
         now_ms: u64,
-        transactions: Vec<Transaction>,
+        mut transactions: Vec<Transaction>,
         objects: Vec<Vec<u8>>,
     ) -> Result<Written, Failure> {
         let group = outer.news.group;
+        knowledge::drop_vain_asks(&outer.overlay, &mut transactions)?;
         let objects: BTreeMap<ObjectHash, Vec<u8>> =
             objects.into_iter().map(|object| (ObjectHash::of(&object), object)).collect();
         let mut written = Written::default();
@@ -507,9 +566,12 @@ impl Engine {
                 replies.push((token, Err(Failure::NoSuchGroup(group))));
                 continue;
             };
-            let waiting = self.waiting.entry(group).or_default();
             // A longer one would fit no answer of ours, and who asked for it would blame us.
             let objects = objects.into_iter().filter(|(_, object)| object.len() <= limits::OBJECT_BYTES).collect();
+            if self.is_behind(&batch.overlay, &blocks)? && !rows::in_doubt(&batch.overlay)? {
+                batch.doubt(true);
+            }
+            let waiting = self.waiting.entry(group).or_default();
             let mut intake = Intake::new(batch, waiting, peer, objects);
             let stored = intake.take(blocks)?;
             reports.push((token, group, peer, intake.finish(&mut self.wanted_after)?));

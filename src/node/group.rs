@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{Rng, RngExt};
 
-use super::engine::{Fresh, ToSeal};
+use super::doubt::Doubt;
+use super::engine::{Fresh, News, ToSeal};
+use super::io::Opened;
 use crate::chain::{BlockId, Frontier, GroupId, ObjectAt, Tip};
 use crate::identity::Identity;
 use crate::limits;
-use crate::wire::{Have, Probe, Pull, Push, Reached, Request, WantBlocks, WantObjects};
+use crate::wire::{AuthorTips, Have, Probe, Pull, Push, Reached, Request, WantBlocks, WantObjects};
 
 /// A pull under way. A group has at most one, so that nothing is fetched twice.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub(super) struct Session {
     pub(super) started_ms: u64,
     /// Batches in a row of which nothing could be stored.
     pub(super) stale: usize,
+    /// Whether the peer was not told what is here, and sends that as well.
+    pub(super) asks_all: bool,
     /// Requests for single blocks and objects that the session may still make.
     pub(super) wants_left: usize,
 }
@@ -101,27 +105,34 @@ pub(super) struct GroupSync {
     outgoing: Vec<std::sync::Arc<Fresh>>,
     announcement: BTreeMap<Identity, Tip>,
     announce_at_ms: Option<u64>,
+    /// Set while our own line is in doubt.
+    doubt: Option<Doubt>,
     /// When to seal what is open.
     seal_at_ms: Option<u64>,
+    /// Until when nothing is sealed after the opening, unless a pull is done before.
+    seal_after_ms: u64,
 }
 
 impl GroupSync {
-    pub(super) fn new(frontier: Frontier, members: Vec<Identity>, auto: bool) -> Self {
+    pub(super) fn new(opened: Opened, auto: bool, now_ms: u64) -> Self {
+        let is_alone = opened.members.len() <= 1;
         Self {
             auto,
-            frontier,
+            frontier: opened.frontier,
             session: None,
-            members: members.into_iter().collect(),
+            members: opened.members.into_iter().collect(),
+            doubt: opened.in_doubt.then(Doubt::default),
             peers: BTreeMap::new(),
             outgoing: Vec::new(),
             announcement: BTreeMap::new(),
             announce_at_ms: None,
             seal_at_ms: None,
+            seal_after_ms: if is_alone { now_ms } else { now_ms + limits::SEAL_LISTEN_MS },
         }
     }
 
     /// Takes in what waits to be sealed: at once where somebody waits for it, else before long and together with what comes meanwhile.
-    pub(super) fn to_seal(&mut self, now_ms: u64, waits: Option<ToSeal>) {
+    pub(super) fn schedule_seal(&mut self, now_ms: u64, waits: Option<ToSeal>) {
         self.seal_at_ms = match waits {
             None | Some(ToSeal { blocks: 0, .. }) => None,
             Some(ToSeal { urgent: true, .. }) => Some(now_ms),
@@ -129,9 +140,13 @@ impl GroupSync {
         };
     }
 
+    fn seal_due_ms(&self) -> Option<u64> {
+        self.seal_at_ms.map(|at_ms| at_ms.max(self.seal_after_ms))
+    }
+
     /// Whether a seal is due. If it comes to nothing, it is tried again.
     pub(super) fn take_seal(&mut self, now_ms: u64) -> bool {
-        let is_due = self.seal_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        let is_due = self.seal_due_ms().is_some_and(|at_ms| at_ms <= now_ms);
         if is_due {
             self.seal_at_ms = Some(now_ms + limits::SEAL_INTERVAL_MS);
         }
@@ -153,9 +168,71 @@ impl GroupSync {
         (&self.members - &before, &before - &self.members)
     }
 
-    /// Whom to ask: members, and anybody while we know none.
+    /// Whom to ask: members, and anybody while we know none; in doubt also who has named the group.
     pub(super) fn may_have(&self, peer: &Identity) -> bool {
-        !self.is_founded() || self.has_member(peer)
+        let named_it = || self.doubt.as_ref().is_some_and(|doubt| doubt.named_by.contains(peer));
+        !self.is_founded() || self.has_member(peer) || named_it()
+    }
+
+    /// A peer that is no member as far as is known here has named the group: it may have something for us before our first block,
+    /// and when the block that added it is one that we lost.
+    pub(super) fn named_by(&mut self, peer: Identity, now_ms: u64) {
+        let is_new = |doubt: &mut Doubt| doubt.named_by.len() < limits::GROUP_MEMBERS && doubt.named_by.insert(peer);
+        if !self.is_founded() || self.doubt.as_mut().is_some_and(is_new) {
+            self.pull_at(peer, now_ms);
+        }
+    }
+
+    /// Takes in what a member's question shows of what it has. In doubt about our own line, its first word on that counts.
+    pub(super) fn was_asked(&mut self, now_ms: u64, me: &Identity, peer: &Identity, request: &Request) {
+        match request {
+            Request::Pull(pull) => {
+                if let Some(doubt) = &mut self.doubt {
+                    let theirs = crate::wire::frontier(pull.frontier.clone());
+                    doubt.named(peer, self.frontier.tips(me).iter().all(|own| theirs.covers(me, own)));
+                }
+                let tips =
+                    pull.frontier.iter().flat_map(|AuthorTips { author, tips }| tips.iter().map(|tip| (*author, tip)));
+                tips.clone().for_each(|(author, tip)| self.peer_has(peer, author, tip));
+                if tips.into_iter().any(|(author, tip)| !self.frontier.covers(&author, tip)) {
+                    self.pull_at(*peer, now_ms);
+                }
+            }
+            Request::Probe(probe) => {
+                if let Some(doubt) = self.doubt.as_mut().filter(|_| probe.digest.as_slice() == self.frontier.digest()) {
+                    doubt.named(peer, true);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes in whether our own line is in doubt, where that is news: then everybody is asked. Who sends blocks of it has them.
+    pub(super) fn doubt(&mut self, me: &Identity, news: &News, now_ms: u64) {
+        match news.in_doubt {
+            Some(true) => {
+                self.doubt = Some(Doubt::default());
+                let peers: Vec<Identity> = self.peers.keys().copied().collect();
+                peers.into_iter().for_each(|peer| self.pull_at(peer, now_ms));
+            }
+            Some(false) => self.doubt = None,
+            None => {}
+        }
+        let Some(doubt) = &mut self.doubt else { return };
+        for (from, _) in news.blocks.iter().filter(|(_, fresh)| fresh.author == *me) {
+            from.iter().for_each(|peer| doubt.named(peer, true));
+        }
+    }
+
+    /// Our own tips, once when enough is known of them for the doubt to end.
+    pub(super) fn settle(&mut self, me: &Identity, is_connected: impl Fn(&Identity) -> bool) -> Option<Vec<Tip>> {
+        let connected: Vec<Identity> =
+            self.peers.keys().filter(|peer| is_connected(peer) && self.may_have(peer)).copied().collect();
+        let doubt = self.doubt.as_mut().filter(|doubt| !doubt.is_told)?;
+        let own = self.frontier.tips(me);
+        let others = self.members.iter().filter(|member| *member != me);
+        doubt.is_told = doubt.is_over(own.is_empty(), others, connected.iter());
+        doubt.is_told.then(|| own.to_vec())
     }
 
     pub(super) fn reset_peer(&mut self, peer: &Identity) {
@@ -167,9 +244,9 @@ impl GroupSync {
         self.abort_session(peer);
     }
 
-    /// Has the group pulled from a peer, unless it is to be pulled only when somebody asks for it.
+    /// Has the group pulled from a peer, unless it is to be pulled only when somebody asks for it and can wait for that.
     pub(super) fn pull_at(&mut self, peer: Identity, at_ms: u64) {
-        if self.auto || !self.is_founded() {
+        if self.auto || !self.is_founded() || self.doubt.is_some() {
             self.pull_anyway_at(peer, at_ms);
         }
     }
@@ -187,6 +264,9 @@ impl GroupSync {
     pub(super) fn abort_session(&mut self, peer: &Identity) {
         if self.session.as_ref().is_some_and(|session| session.peer == *peer) {
             self.session = None;
+            if let Some(doubt) = &mut self.doubt {
+                doubt.asked(peer);
+            }
         }
     }
 
@@ -207,10 +287,13 @@ impl GroupSync {
         if let Some(sync) = self.peers.get_mut(&peer) {
             sync.pull_at_ms = None;
         }
+        let asks_all = !self.has_member(&peer);
         self.session = Some(Session {
             number,
             peer,
-            frontier: self.frontier.clone(),
+            // Who is no member as far as is known here sees the group's id, which it has named itself.
+            frontier: if asks_all { Frontier::default() } else { self.frontier.clone() },
+            asks_all,
             asking: false,
             storing: 0,
             more: true,
@@ -237,11 +320,19 @@ impl GroupSync {
             .min();
         let tell = self.peers.iter().filter(|(peer, _)| is_connected(peer) && self.has_member(peer));
         let tell = tell.filter_map(|(_, sync)| sync.tell_at_ms).min();
-        pull.into_iter().chain(tell).chain(self.announce_at_ms).chain(self.seal_at_ms).min()
+        pull.into_iter().chain(tell).chain(self.announce_at_ms).chain(self.seal_due_ms()).min()
     }
 
     /// A pull has brought everything: the next is due in an interval.
     pub(super) fn succeeded(&mut self, peer: &Identity, now_ms: u64, rng: &mut impl Rng, interval_ms: u64) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.answered(peer);
+        }
+        self.seal_after_ms = 0;
+        self.pull_in_an_interval(peer, now_ms, rng, interval_ms);
+    }
+
+    fn pull_in_an_interval(&mut self, peer: &Identity, now_ms: u64, rng: &mut impl Rng, interval_ms: u64) {
         if let Some(sync) = self.peers.get_mut(peer) {
             sync.failures = 0;
         }
@@ -263,7 +354,7 @@ impl GroupSync {
     /// A peer does not share the group. While we have nothing of it, somebody may be adding us right now.
     pub(super) fn not_shared(&mut self, peer: &Identity, now_ms: u64, rng: &mut impl Rng, interval_ms: u64) {
         if self.is_founded() {
-            self.succeeded(peer, now_ms, rng, interval_ms);
+            self.pull_in_an_interval(peer, now_ms, rng, interval_ms);
         } else {
             self.failed(peer, now_ms, rng);
         }

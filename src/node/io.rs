@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::engine::{Ingested, News, ToSeal};
-use crate::chain::{Frontier, GroupId, Unverified};
+use crate::chain::{Frontier, GroupId, Tip, Unverified};
 use crate::identity::Identity;
 use crate::wire::{Request, Response};
 
@@ -70,6 +70,8 @@ pub struct Opened {
     pub frontier: Frontier,
     /// Its members, as far as is known.
     pub members: Vec<Identity>,
+    /// Whether our own line is in doubt.
+    pub in_doubt: bool,
     /// What waits to be sealed by this node; none where another seals the group.
     pub to_seal: Option<ToSeal>,
 }
@@ -163,6 +165,8 @@ pub enum Output {
     Seal(GroupId),
     /// Break with a peer for a while.
     Ban(Identity),
+    /// Take the doubt about our own line off a group, with [`super::engine::Task::Settle`]: as long as these are its tips.
+    Settle(GroupId, Vec<Tip>),
     /// Tell who watches.
     Notice(Notice),
 }

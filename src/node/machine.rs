@@ -71,6 +71,7 @@ const STALE_BATCHES: usize = 8;
 /// The protocol machine of one node.
 #[derive(Debug)]
 pub struct Machine {
+    me: Identity,
     settings: Settings,
     peers: BTreeMap<Identity, Peer>,
     faults: Faults,
@@ -83,8 +84,9 @@ pub struct Machine {
 impl Machine {
     /// A machine that knows nobody and keeps nothing yet.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(me: Identity, settings: Settings) -> Self {
         Self {
+            me,
             settings,
             peers: BTreeMap::new(),
             faults: Faults::default(),
@@ -163,12 +165,13 @@ impl Machine {
     }
 
     fn open(&mut self, now_ms: u64, opened: Opened) {
-        let mut group = GroupSync::new(opened.frontier, opened.members, self.settings.auto);
+        let (id, to_seal) = (opened.group, opened.to_seal);
+        let mut group = GroupSync::new(opened, self.settings.auto, now_ms);
         for peer in self.peers.keys() {
             group.pull_at(*peer, now_ms);
         }
-        group.to_seal(now_ms, opened.to_seal);
-        self.groups.insert(opened.group, group);
+        group.schedule_seal(now_ms, to_seal);
+        self.groups.insert(id, group);
     }
 
     fn ticket(&mut self, peer: Identity, group: GroupId, errand: Errand) -> Ticket {
@@ -198,12 +201,11 @@ impl Machine {
         if !group.has_member(&peer) {
             // Nobody is blamed: a new member asks before we have heard of it, and a ban would tell a stranger which groups are
             // here. Before the first block we know no member: then a push is a hint that there is something to pull.
-            if !group.is_founded() {
-                group.pull_at(peer, now_ms);
-            }
+            group.named_by(peer, now_ms);
             out.push(refuse(Refused::NotShared));
             return;
         }
+        group.was_asked(now_ms, &self.me, &peer, &request);
         match request {
             Request::Push(push) => {
                 let ticket = self.ticket(peer, push.group, Errand::StorePush(id));
@@ -223,19 +225,6 @@ impl Machine {
                 out.push(Output::Answer { id, response: Response::Taken });
             }
             request => {
-                if let Request::Pull(pull) = &request {
-                    for author in &pull.frontier {
-                        for tip in &author.tips {
-                            group.peer_has(&peer, author.author, tip);
-                        }
-                    }
-                    let lacks = |author: &crate::wire::AuthorTips| {
-                        author.tips.iter().any(|tip| !group.frontier.covers(&author.author, tip))
-                    };
-                    if pull.frontier.iter().any(lacks) {
-                        group.pull_at(peer, now_ms);
-                    }
-                }
                 if let Some(state) = self.peers.get_mut(&peer) {
                     state.serving += 1;
                 }
@@ -375,7 +364,8 @@ impl Machine {
                 session.missing = report.missing;
                 session.wanted = report.wanted;
                 // Blocks that only wait are no progress: whoever invents what they wait for could go on for ever.
-                session.stale = if report.stored > 0 { 0 } else { session.stale + 1 };
+                let is_progress = report.stored > 0 || (session.asks_all && report.known > 0);
+                session.stale = if is_progress { 0 } else { session.stale + 1 };
                 let is_stale = session.more && session.stale >= STALE_BATCHES;
                 let turn_is_over = now_ms.saturating_sub(session.started_ms) > limits::PULL_TURN_MS;
                 if is_stale || (report.stored == 0 && !sync.is_founded()) {
@@ -455,7 +445,7 @@ impl Machine {
                 None => sync.outgoing(fresh),
             }
         }
-        sync.to_seal(now_ms, news.to_seal);
+        sync.schedule_seal(now_ms, news.to_seal);
         let mut removed = BTreeSet::new();
         if let Some(members) = &news.members {
             let (new, gone) = sync.set_members(members);
@@ -474,6 +464,7 @@ impl Machine {
                 sync.tell_at(peer, now_ms);
             }
         }
+        sync.doubt(&self.me, news, now_ms);
         self.push(now_ms, news.group, &removed, out);
     }
 
@@ -535,7 +526,9 @@ impl Machine {
             if sync.take_seal(now_ms) {
                 out.push(Output::Seal(group));
             }
-            if sync.start_session(now_ms, self.next_session, |peer| self.peers.contains_key(peer)) {
+            let is_connected = |peer: &Identity| self.peers.contains_key(peer);
+            out.extend(sync.settle(&self.me, is_connected).map(|own| Output::Settle(group, own)));
+            if sync.start_session(now_ms, self.next_session, is_connected) {
                 self.next_session += 1;
                 self.go_on(group, out);
             }

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::group::GroupSync;
+use super::io::Opened;
 use super::serve::serve;
 use crate::chain::transaction::{Claim, Experience, MemberAdd};
 use crate::chain::{
-    BlockId, Frontier, LineKey, ObjectAt, ObjectHash, Role, Tip, Transaction, Unverified, Verified, rows,
+    BlockId, Frontier, GroupId, LineKey, ObjectAt, ObjectHash, Role, Tip, Transaction, Unverified, Verified, rows,
 };
 use crate::kv::Table;
 use crate::ledger::query;
@@ -390,7 +391,14 @@ proptest! {
 #[test]
 fn what_a_peer_says_of_authors_that_are_not_here_is_not_kept() {
     let (member, peer) = (who(1), who(2));
-    let mut group = GroupSync::new(Frontier::default(), vec![member], true);
+    let opened = Opened {
+        group: GroupId::from_bytes([1; 32]),
+        frontier: Frontier::default(),
+        members: vec![member],
+        in_doubt: false,
+        to_seal: None,
+    };
+    let mut group = GroupSync::new(opened, true, 0);
     group.reset_peer(&peer);
     let tip = Tip { seq: 0, id: BlockId::from_bytes([1; 32]) };
     let lacks = |group: &GroupSync, author| group.lacks(&peer, &[Reached { author, tip: tip.clone() }]);

@@ -162,7 +162,13 @@ impl Worker {
         }
         for (_, result) in &replies {
             if let Ok(Reply::Founded(group)) = result {
-                let opened = Opened { group: *group, frontier: Frontier::default(), members: vec![], to_seal: None };
+                let opened = Opened {
+                    group: *group,
+                    frontier: Frontier::default(),
+                    members: vec![],
+                    to_seal: None,
+                    in_doubt: false,
+                };
                 tell(&self.told, Told::Opened(opened));
             }
         }
@@ -246,10 +252,11 @@ fn reply(told: &mpsc::Sender<Told>, to: ReplyTo, result: Result<Reply, WriteErro
 pub fn opened(store: &Store, group: GroupId, ours: impl Fn(&Identity) -> bool) -> Result<Opened, KvError> {
     let view = store.view()?;
     let Some(rows) = view.group(&group)? else {
-        return Ok(Opened { group, frontier: Frontier::default(), members: vec![], to_seal: None });
+        return Ok(Opened { group, frontier: Frontier::default(), members: vec![], to_seal: None, in_doubt: false });
     };
     let frontier = Frontier::new(rows::all_tips(rows.as_ref())?);
     let members = query::members(rows.as_ref())?.into_iter().map(|(identity, _)| identity).collect();
     let to_seal = engine::to_seal(rows.as_ref(), true, ours)?;
-    Ok(Opened { group, frontier, members, to_seal })
+    let in_doubt = rows::in_doubt(rows.as_ref())?;
+    Ok(Opened { group, frontier, members, to_seal, in_doubt })
 }

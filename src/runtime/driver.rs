@@ -22,7 +22,7 @@ use super::verify::{Unchecked, Verifier};
 use super::writer::Writer;
 use crate::api::types::EventKind;
 use crate::cbor;
-use crate::chain::GroupId;
+use crate::chain::{GroupId, Tip};
 use crate::identity::Identity;
 use crate::limits;
 use crate::net::{self, AddPeerError, Malformed, NetEvent, Network, PeerInfo, RequestError};
@@ -58,6 +58,8 @@ pub fn requests_per_minute(most: u32) -> Requests {
 
 /// What the driver works with.
 pub struct Driver {
+    /// Whose node it is.
+    pub me: Identity,
     /// The network.
     pub network: Network,
     /// The protocol.
@@ -200,7 +202,7 @@ impl Work {
                 self.step(Input::Closed(group));
             }
             Told::News(news) => {
-                news::tell(&self.parts.events, &news);
+                news::tell(&self.parts.events, &self.parts.store, &news);
                 self.step(Input::News(news));
             }
             Told::Ingested(ticket, result) => self.step(Input::Ingested { ticket, result }),
@@ -246,6 +248,7 @@ impl Work {
                     self.step(Input::Ingested { ticket: batch.ticket, result: Err(NotIngested::Failed) });
                 }
             }
+            Output::Settle(group, own) => self.settle(group, own),
             Output::Seal(group) => self.seal(group),
             Output::Ban(peer) => {
                 tracing::warn!(%peer, minutes = limits::BAN_MS / 60_000, "sent a peer away for its faults");
@@ -319,6 +322,16 @@ impl Work {
     fn answer(&mut self, served: Served) {
         let _gone = self.parts.network.respond(net::InboundId(served.id.0), served.bytes);
         self.step(Input::Served(served.peer));
+    }
+
+    /// Has the doubt about our own line taken off a group.
+    fn settle(&self, group: GroupId, own: Vec<Tip>) {
+        let (writer, as_of) = (self.parts.writer.clone(), Some((self.parts.me, own)));
+        tokio::spawn(async move {
+            if let Err(error) = writer.write(Task::Settle { group, as_of }).await {
+                tracing::warn!(%error, %group, "still writes nothing: the next pull tries again");
+            }
+        });
     }
 
     /// Has the address book stored, and then answers whoever changed it.

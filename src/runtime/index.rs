@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::chain::{ClaimBody, ClaimId, GroupId, LineKey, Transaction, rows};
+use crate::chain::transaction::Claim;
+use crate::chain::{ClaimBody, ClaimId, GroupId, LineKey, TextHash, Transaction, rows};
 use crate::identity::Identity;
 use crate::knowledge::context::{Ask, Candidate, Context, compile};
 use crate::knowledge::index::{Added, Hit, Index, IndexError};
@@ -92,6 +93,7 @@ struct Wordless {
     index: u32,
     created_ms: u64,
     author: u32,
+    rewarded: Option<TextHash>,
 }
 
 impl GroupIndex {
@@ -121,8 +123,9 @@ impl GroupIndex {
         let (id, body) = rows::body_and_id(kv, line)?;
         let author = self.author_number(body.author);
         for (index, transaction) in (0..).zip(body.transactions()) {
-            if let Transaction::Claim(_) = transaction {
-                let wordless = Wordless { line: *line, index, created_ms: body.time_ms, author };
+            if let Transaction::Claim(Claim { rewarded, .. }) = transaction {
+                let (created_ms, rewarded) = (body.time_ms, *rewarded);
+                let wordless = Wordless { line: *line, index, created_ms, author, rewarded };
                 self.add(kv, ClaimId::derive(id, index), wordless)?;
             }
         }
@@ -138,8 +141,9 @@ impl GroupIndex {
     }
 
     fn add(&mut self, kv: &dyn Read, claim: ClaimId, wordless: Wordless) -> Result<(), AskError> {
-        match rows::object(kv, &wordless.line, wordless.index)?.map(|bytes| ClaimBody::decode(&bytes)) {
-            Some(Ok(ClaimBody { title, text, tags })) => {
+        let object = rows::object(kv, &wordless.line, wordless.index)?;
+        match object.map(|bytes| ClaimBody::of_claim(&bytes, wordless.rewarded.as_ref())) {
+            Some(Some(ClaimBody { title, text, tags })) => {
                 let added = self.index.add(*claim.as_bytes(), &Document { title, text, tags })?;
                 let (Added::New(doc) | Added::Known(doc)) = added;
                 let doc = doc as usize;
@@ -150,8 +154,8 @@ impl GroupIndex {
                     *published = (wordless.created_ms, wordless.author);
                 }
             }
-            // An object that is no claim body is its author's mistake, and has no words.
-            Some(Err(_)) => {}
+            // An object that is no claim body, or not the text to be rewarded, is its author's mistake, and has no words.
+            Some(None) => {}
             None => {
                 self.wordless.insert(claim, wordless);
             }

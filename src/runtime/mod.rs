@@ -179,11 +179,13 @@ impl Daemon {
         let drift_ms = settings.max_clock_drift_ms.value;
         let (verifier, verifying) = Verifier::start(writer.clone(), told_sender, drift_ms)?;
         let sync_interval_ms = settings.sync_interval_s.value.saturating_mul(1_000);
-        let mut machine = Machine::new(MachineSettings { sync_interval_ms, auto: settings.sync_auto_start.value });
+        let settings_of_machine = MachineSettings { sync_interval_ms, auto: settings.sync_auto_start.value };
+        let mut machine = Machine::new(identity, settings_of_machine);
         for kept in store.view()?.groups()? {
             machine.open_at_start(commit::opened(&store, kept.id, |author| *author == identity)?);
         }
         let driver = Driver {
+            me: identity,
             network,
             machine,
             store: Arc::clone(&store),

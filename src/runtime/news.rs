@@ -1,19 +1,41 @@
 //! What the writer made durable, as events for who watches.
 
+use std::collections::BTreeSet;
+
 use super::events::Events;
 use crate::api::types::EventKind;
 use crate::cbor;
-use crate::chain::{BlockId, Body, ClaimId, Transaction};
-use crate::ledger::Outcome;
+use crate::chain::transaction::{Mint, TaskId, Transfer, TreasuryPay};
+use crate::chain::{BlockId, Body, ClaimId, FOUNDING_EPOCH, Transaction, rows};
+use crate::identity::Identity;
+use crate::kv::KvError;
+use crate::ledger::account::Cause;
+use crate::ledger::{Change, Outcome, task};
 use crate::limits;
-use crate::node::engine::News;
+use crate::node::engine::{Groups, News};
+use crate::store::Store;
 
 /// Tells the last of what is new: no more than is kept of it anyway.
-pub fn tell(events: &Events, news: &News) {
+pub fn tell(events: &Events, store: &Store, news: &News) {
     let group_id = news.group.to_string();
     for author in &news.equivocators {
         events.tell(EventKind::ForkDetected { group_id: group_id.clone(), author: author.to_string() });
     }
+    match news.in_doubt {
+        Some(true) => {
+            tracing::warn!(group = %news.group, "a peer has blocks of this node that are not here: nothing is written until all is");
+            events.tell(EventKind::OwnLineInDoubt { group_id: group_id.clone() });
+        }
+        Some(false) => events.tell(EventKind::OwnLineSettled { group_id: group_id.clone() }),
+        None => {}
+    }
+    tell_changes(events, store, news, &group_id);
+    if let Some(epoch) = news.sealed.filter(|epoch| *epoch > FOUNDING_EPOCH) {
+        events.tell(EventKind::Sealed { group_id, epoch });
+    }
+}
+
+fn tell_changes(events: &Events, store: &Store, news: &News, group_id: &str) {
     let from = news.changes.len().saturating_sub(limits::EVENT_BACKLOG);
     let changes = news.changes.get(from..).unwrap_or_default();
     let bodies: std::collections::BTreeMap<BlockId, &[u8]> = news
@@ -23,27 +45,67 @@ pub fn tell(events: &Events, news: &News) {
         .take(limits::EVENT_BACKLOG)
         .map(|(_, fresh)| (fresh.tip.id, fresh.block.body.as_slice()))
         .collect();
+    let mut tasks = BTreeSet::new();
+    let mut moved: Vec<&Change> = Vec::new();
     for change in changes {
+        if change.before.is_some() || !change.after.is_applied() {
+            moved.push(change);
+        }
         match (&change.before, &change.after) {
             (_, Outcome::Refused(_, refusal)) => events.tell(EventKind::BlockRejected {
-                group_id: group_id.clone(),
+                group_id: group_id.to_owned(),
                 block_id: change.block.to_string(),
                 author: change.author.to_string(),
                 reason: refusal.to_string(),
             }),
             (Some(_), Outcome::Applied) => events.tell(EventKind::BlockReinstated {
-                group_id: group_id.clone(),
+                group_id: group_id.to_owned(),
                 block_id: change.block.to_string(),
                 author: change.author.to_string(),
             }),
             (None, Outcome::Applied) => {
                 let body = bodies.get(&change.block);
                 if let Some(body) = body.and_then(|bytes| cbor::decode_lenient::<Body>(bytes, bytes.len()).ok()) {
-                    tell_block(events, &group_id, change.block, &body);
+                    tell_block(events, group_id, change.block, &body);
+                    tasks.extend(body.transactions().iter().filter_map(Transaction::task).cloned());
                 }
             }
         }
     }
+    let moved = moved.get(moved.len().saturating_sub(limits::EVENT_TASK_BLOCKS)..).unwrap_or_default();
+    if let Err(error) = tell_tasks(events, store, news, tasks, moved) {
+        tracing::warn!(%error, "events of tasks are left out");
+    }
+}
+
+/// Tells how tasks stand now that a block has changed, or that a block concerned which counts no more or counts again.
+fn tell_tasks(
+    events: &Events,
+    store: &Store,
+    news: &News,
+    mut tasks: BTreeSet<TaskId>,
+    moved: &[&Change],
+) -> Result<(), KvError> {
+    if tasks.is_empty() && moved.is_empty() {
+        return Ok(());
+    }
+    let view = store.view()?;
+    let Some(kv) = view.group(&news.group)? else { return Ok(()) };
+    for change in moved {
+        let body = rows::body(kv.as_ref(), &change.line)?;
+        tasks.extend(body.transactions().iter().filter_map(Transaction::task).cloned());
+    }
+    for id in tasks {
+        let Some(row) = task::query::row(kv.as_ref(), &id)? else { continue };
+        events.tell(EventKind::TaskChanged {
+            group_id: news.group.to_string(),
+            task_id: id.0,
+            status: row.status,
+            assignee: row.assignee.map(|assignee| assignee.to_string()),
+            attempt: row.attempt,
+        });
+    }
+    Ok(())
 }
 
 fn tell_block(events: &Events, group_id: &str, block: BlockId, body: &Body) {
@@ -51,10 +113,18 @@ fn tell_block(events: &Events, group_id: &str, block: BlockId, body: &Body) {
     let author = || body.author.to_string();
     for (index, transaction) in (0..).zip(body.transactions()) {
         let published = || ClaimId::derive(block, index).to_string();
-        let changed = |member: &crate::identity::Identity, role: Option<crate::chain::Role>| EventKind::MemberChanged {
+        let changed = |member: &Identity, role: Option<crate::chain::Role>| EventKind::MemberChanged {
             group_id: group_id(),
             member_id: member.to_string(),
             role,
+        };
+        let moved = |cause: Cause, to: &Identity, amount: u64| EventKind::TokensMoved {
+            group_id: group_id(),
+            kind: cause.word().to_owned(),
+            author: author(),
+            to: to.to_string(),
+            amount,
+            block_id: block.to_string(),
         };
         events.tell(match transaction {
             Transaction::Genesis(genesis) => {
@@ -63,6 +133,12 @@ fn tell_block(events: &Events, group_id: &str, block: BlockId, body: &Body) {
             Transaction::MemberAdd(add) => changed(&add.identity, Some(add.role)),
             Transaction::MemberRemove(remove) => changed(&remove.identity, None),
             Transaction::RoleSet(set) => changed(&set.identity, Some(set.role)),
+            Transaction::NotarySet(set) => {
+                EventKind::NotaryChanged { group_id: group_id(), notary: set.identity.to_string() }
+            }
+            Transaction::Unfreeze(unfreeze) => {
+                EventKind::Unfrozen { group_id: group_id(), member_id: unfreeze.identity.to_string() }
+            }
             Transaction::Claim(_) => {
                 EventKind::ClaimPublished { group_id: group_id(), claim_hash: published(), author: author() }
             }
@@ -74,6 +150,15 @@ fn tell_block(events: &Events, group_id: &str, block: BlockId, body: &Body) {
             Transaction::Experience(_) => {
                 EventKind::ExperienceSubmitted { group_id: group_id(), experience_hash: published(), author: author() }
             }
+            Transaction::Mint(Mint { to, amount }) => moved(Cause::Mint, to, *amount),
+            Transaction::Transfer(Transfer { to, amount }) => moved(Cause::Transfer, to, *amount),
+            Transaction::TreasuryPay(TreasuryPay { to, amount }) => moved(Cause::TreasuryPay, to, *amount),
+            Transaction::PolicyUpdate(update) => EventKind::PolicyChanged {
+                group_id: group_id(),
+                author: author(),
+                changed: *update,
+                block_id: block.to_string(),
+            },
             _ => continue,
         });
     }

@@ -5,22 +5,24 @@
 //! each commit is in two phases, so that its validity does not rest on a checksum that is not cryptographic. A start after a crash
 //! walks the file once to find its free pages (0.1 s for 100,000 claims); to spare that, redb would write more at each commit.
 
+mod dump;
 mod rows;
 mod schema;
 
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageBackend, WriteTransaction};
 
-use crate::chain::GroupId;
+use crate::chain::{GroupId, rows as rows_of};
 use crate::identity::Identity;
 use crate::kv::{Changes, KvError, Read, Table};
 use crate::limits;
 use crate::node::engine::Groups;
+pub use dump::{PutRows, Row, TakeRow};
 use rows::GroupRows;
-use schema::{BOOK, Bytes, GROUPS, META, definition};
+use schema::{BOOK, Bytes, GROUPS, LEFT, META, definition};
 
 /// Memory that redb keeps pages in, bytes. A frontier, the open end of the order and the paths to them fit; the rest is the
 /// operating system's to cache.
@@ -50,6 +52,16 @@ pub enum StoreError {
         path: PathBuf,
         /// Whose it is.
         owner: Identity,
+    },
+    /// Rows that this version has no table for.
+    #[error(
+        "rows of a table `{table}` that this version of lbm does not have: put them back with the version that made them"
+    )]
+    UnknownTable {
+        /// The file.
+        path: PathBuf,
+        /// The table.
+        table: String,
     },
     /// There is too little room on the disk to write safely.
     #[error(
@@ -124,7 +136,9 @@ impl Store {
             redb::DatabaseError::DatabaseAlreadyOpen => StoreError::Busy(path.to_owned()),
             error => failed(path, error),
         })?;
-        Self::set_up(db, path, owner)
+        let store = Self::set_up(db, path, owner)?;
+        store.notice_copy(owner)?;
+        Ok(store)
     }
 
     /// Opens a file behind a backend: for tests that make it fail.
@@ -141,6 +155,32 @@ impl Store {
         let store = Self { db, path: path.to_owned() };
         schema::prepare(&store, owner)?;
         Ok(store)
+    }
+
+    /// Puts our own line in doubt where this is not the file that was written last, but a copy: it may be an older one. Where nobody
+    /// else was ever named, nobody else has a block.
+    fn notice_copy(&self, owner: &Identity) -> Result<(), StoreError> {
+        let inode = std::fs::metadata(&self.path).map_err(|error| self.failed(redb::Error::Io(error)))?.ino();
+        let transaction = self.begin()?;
+        let known = || -> Result<Option<u64>, redb::Error> {
+            Ok(transaction.open_table(META)?.get(schema::INODE)?.map(|inode| inode.value()))
+        };
+        let known = known().map_err(|error| self.failed(error))?;
+        if known == Some(inode) {
+            return transaction.abort().map_err(|error| self.failed(error));
+        }
+        drop(transaction);
+        if known.is_some() {
+            let groups = self.doubt(|kv| Ok(rows_of::in_doubt(kv)? || !rows_of::is_alone(kv, owner)?))?;
+            tracing::warn!(path = %self.path.display(), groups, "this file is a copy: nothing is written until members have answered");
+        }
+        let transaction = self.begin()?;
+        let note = || -> Result<(), redb::Error> {
+            transaction.open_table(META)?.insert(schema::INODE, inode)?;
+            Ok(())
+        };
+        note().map_err(|error| self.failed(error))?;
+        transaction.commit().map_err(|error| self.failed(error))
     }
 
     fn begin(&self) -> Result<WriteTransaction, StoreError> {
@@ -193,11 +233,16 @@ impl Store {
                     }
                 };
                 numbers.push(number);
+                // Who joins again does not know what it had written: its own line is in doubt.
+                if known.is_none() && transaction.open_table(LEFT)?.remove(id.as_bytes().as_slice())?.is_some() {
+                    rows::put(transaction, number, Table::Meta, rows_of::DOUBT)?;
+                }
             }
             for id in &registry.leave {
                 let number = groups.remove(id.as_bytes().as_slice())?.map(|number| number.value());
                 if let Some(number) = number {
                     rows::remove_group(transaction, number)?;
+                    transaction.open_table(LEFT)?.insert(id.as_bytes().as_slice(), &[][..])?;
                 }
             }
         }
@@ -230,6 +275,7 @@ impl Store {
         let open = |table| transaction.open_table(definition(table)).map_err(KvError::new);
         Ok(View {
             groups: transaction.open_table(GROUPS).map_err(KvError::new)?,
+            left: transaction.open_table(LEFT).map_err(KvError::new)?,
             book: transaction.open_table(BOOK).map_err(KvError::new)?,
             tables: [
                 open(Table::Line)?,
@@ -262,6 +308,7 @@ fn failed(path: &Path, error: impl Into<redb::Error>) -> StoreError {
 /// A consistent view of everything that was durable when it was taken.
 pub struct View {
     groups: ReadOnlyTable<Bytes, u32>,
+    left: ReadOnlyTable<Bytes, Bytes>,
     book: ReadOnlyTable<Bytes, Bytes>,
     tables: [ReadOnlyTable<Bytes, Bytes>; Table::ALL.len()],
 }

@@ -89,6 +89,13 @@ pub(super) fn write_table<'c>(
     Ok(())
 }
 
+/// Writes an empty row of one group.
+pub(super) fn put(transaction: &WriteTransaction, number: u32, table: Table, key: &[u8]) -> Result<(), redb::Error> {
+    let key = prefixed(number.to_be_bytes(), key);
+    transaction.open_table(definition(table))?.insert(key.as_slice(), &[][..])?;
+    Ok(())
+}
+
 /// Removes all rows of a group.
 pub(super) fn remove_group(transaction: &WriteTransaction, number: u32) -> Result<(), redb::Error> {
     let first = number.to_be_bytes();

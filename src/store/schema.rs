@@ -2,9 +2,10 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta-1` | word | number: `schema`, `next_group` |
+//! | `meta-1` | word | number: `schema`, `next_group`, `inode`: that of the file when it was last opened |
 //! | `owner-1` | `owner` | identity (32): whose keys sign what is in the file |
 //! | `groups-1` | group id (32) | the group's number |
+//! | `left-1` | group id (32) | empty: the group was left, with blocks of our own in it perhaps |
 //! | `book-1` | identity (32) | the peer's entry in the address book, CBOR (`net::book`) |
 //! | `lines-1` `ids-1` `orders-1` `logs-1` `states-1` `objects-1` `metas-1` | group's number (4) ‖ key | value |
 //!
@@ -22,18 +23,27 @@ use crate::kv::Table;
 pub(super) type Bytes = &'static [u8];
 
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta-1");
-pub(super) const GROUPS: TableDefinition<'_, Bytes, u32> = TableDefinition::new("groups-1");
-pub(super) const BOOK: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("book-1");
+pub(super) const GROUPS_NAME: &str = "groups-1";
+pub(super) const GROUPS: TableDefinition<'_, Bytes, u32> = TableDefinition::new(GROUPS_NAME);
+pub(super) const LEFT_NAME: &str = "left-1";
+pub(super) const LEFT: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new(LEFT_NAME);
+pub(super) const BOOK_NAME: &str = "book-1";
+pub(super) const BOOK: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new(BOOK_NAME);
 const OWNER: TableDefinition<'_, &str, Bytes> = TableDefinition::new("owner-1");
 
 const SCHEMA: &str = "schema";
 pub(super) const NEXT_GROUP: &str = "next_group";
+pub(super) const INODE: &str = "inode";
 
 /// The schema that this version writes.
 const SCHEMA_VERSION: u64 = 1;
 
 pub(super) const fn definition(table: Table) -> TableDefinition<'static, Bytes, Bytes> {
-    TableDefinition::new(match table {
+    TableDefinition::new(name(table))
+}
+
+pub(super) const fn name(table: Table) -> &'static str {
+    match table {
         Table::Line => "lines-1",
         Table::Id => "ids-1",
         Table::Order => "orders-1",
@@ -41,7 +51,7 @@ pub(super) const fn definition(table: Table) -> TableDefinition<'static, Bytes, 
         Table::State => "states-1",
         Table::Object => "objects-1",
         Table::Meta => "metas-1",
-    })
+    }
 }
 
 /// Makes the tables of a new file, and refuses a file that is newer or somebody else's.
@@ -71,6 +81,7 @@ pub(super) fn prepare(store: &Store, owner: &Identity) -> Result<(), StoreError>
         transaction.open_table(META)?.insert(SCHEMA, SCHEMA_VERSION)?;
         transaction.open_table(OWNER)?.insert("owner", owner.as_bytes().as_slice())?;
         transaction.open_table(GROUPS)?;
+        transaction.open_table(LEFT)?;
         transaction.open_table(BOOK)?;
         for table in Table::ALL {
             transaction.open_table(definition(table))?;

@@ -255,3 +255,51 @@ fn whatever_the_disk_does_each_acknowledged_batch_is_there_whole() {
     }
     assert!(failures > 100, "the disk hardly ever failed: {failures}");
 }
+
+/// A table that is added later and forgotten by backups would be lost by them.
+#[test]
+fn a_dump_names_every_table_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("lbm.redb"), &owner(1)).unwrap();
+    let rows = Table::ALL.map(|table| (table, &b"a"[..], Some(&b"1"[..])));
+    let registry = Registry { book: Some(vec![(owner(2), vec![1])]), ..Registry::default() };
+    store.commit(&[(group(1), changes(&rows)), (group(2), Changes::default())], &registry).unwrap();
+    store.commit(&[], &Registry { leave: vec![group(2)], ..Registry::default() }).unwrap();
+    let mut dumped = std::collections::BTreeSet::from(["meta-1".to_owned(), "owner-1".to_owned()]);
+    let mut take = |table: &str, _: &[u8], _: &[u8]| {
+        dumped.insert(table.to_owned());
+        Ok::<(), KvError>(())
+    };
+    store.view().unwrap().dump(&mut take).unwrap();
+    let transaction = store.db.begin_read().unwrap();
+    let tables = transaction.list_tables().unwrap().map(|table| redb::TableHandle::name(&table).to_owned());
+    assert_eq!(tables.collect::<std::collections::BTreeSet<_>>(), dumped);
+}
+
+#[test]
+fn a_file_that_was_copied_is_in_doubt_where_others_may_know_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, copy] = ["lbm.redb", "copy.redb"].map(|name| folder.path().join(name));
+    let in_doubt = |path: &Path| {
+        let store = Store::open(path, &owner(1)).unwrap();
+        let view = store.view().unwrap();
+        let of = |id| crate::chain::rows::in_doubt(view.group(&id).unwrap().unwrap().as_ref()).unwrap();
+        [of(group(1)), of(group(2))]
+    };
+    let store = Store::open(&path, &owner(1)).unwrap();
+    let nothing = Memory::default();
+    let changes = [&[1][..], &[1, 2]].map(|named| {
+        let mut overlay = Overlay::new(&nothing);
+        named.iter().for_each(|number| crate::chain::rows::set_named(&mut overlay, &owner(*number)));
+        overlay.into_changes()
+    });
+    let [alone, shared] = changes;
+    store.commit(&[(group(1), alone), (group(2), shared)], &Registry::default()).unwrap();
+    drop(store);
+    assert_eq!(in_doubt(&path), [false, false], "the same file as before");
+    std::fs::copy(&path, &copy).unwrap();
+    assert_eq!(in_doubt(&copy), [false, true]);
+    assert_eq!(in_doubt(&copy), [false, true], "and so it stays until a member has answered");
+    std::fs::rename(&copy, folder.path().join("moved.redb")).unwrap();
+    assert_eq!(in_doubt(&path), [false, false], "the original is none");
+}

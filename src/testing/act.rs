@@ -3,13 +3,14 @@
 use super::node::{Name, Token};
 use super::world::World;
 use crate::chain::transaction::{Claim, Experience, MemberAdd, MemberRemove, NotarySet, Retract, RoleSet};
-use crate::chain::{ClaimBody, ClaimId, GroupId, ObjectHash, Role, Transaction};
+use crate::chain::{ClaimBody, ClaimId, GroupId, ObjectHash, Role, TextHash, Transaction};
 use crate::node::engine::{self, Failure, Reply, Task, Written};
 
 /// A claim and its words.
 pub(super) fn claim(text: &str, parent: Option<ClaimId>) -> (Transaction, Vec<u8>) {
     let object = ClaimBody::new(None, text.into(), &[]).unwrap().encode();
-    let claim = Claim { object: ObjectHash::of(&object), size: object.len() as u32, parent, rewarded: None };
+    let (size, rewarded) = (object.len() as u32, Some(TextHash::of(text)));
+    let claim = Claim { object: ObjectHash::of(&object), size, parent, rewarded };
     (Transaction::Claim(claim), object)
 }
 

@@ -8,6 +8,7 @@ use crate::chain::transaction::Transaction;
 use crate::chain::{BlockId, Body, Context, Draft, GroupId, ObjectHash, Payload, Unverified, Verified};
 use crate::identity::{Identity, SecretKey};
 use crate::kv::Memory;
+use crate::ledger::invariants;
 use crate::node::Engine;
 use crate::node::engine::{self, Failure, Ingested, News, Reply, Task, Written};
 
@@ -72,6 +73,8 @@ pub(crate) struct Desk {
     engine: Engine,
     rows: BTreeMap<GroupId, Memory>,
     pub(crate) news: Vec<News>,
+    /// What its clock says.
+    pub(crate) now_ms: u64,
 }
 
 impl Desk {
@@ -79,7 +82,7 @@ impl Desk {
     pub(crate) fn empty() -> Self {
         let group = GroupId::from(genesis().id());
         let rows = BTreeMap::from([(group, Memory::default())]);
-        Self { group, engine: Engine::new((0..8).map(key)), rows, news: vec![] }
+        Self { group, engine: Engine::new((0..8).map(key)), rows, news: vec![], now_ms: NOW_MS }
     }
 
     /// Has the genesis.
@@ -95,13 +98,15 @@ impl Desk {
 
     /// A second desk with the same rows: what both write is a fork.
     pub(crate) fn copy(&self) -> Self {
-        Self { rows: self.rows.clone(), ..Self::empty() }
+        Self { rows: self.rows.clone(), now_ms: self.now_ms, ..Self::empty() }
     }
 
     fn run(&mut self, task: Task) -> Result<Reply, Failure> {
-        let mut done = self.engine.run(&View(&self.rows), NOW_MS, vec![((), task)]).unwrap();
+        let mut done = self.engine.run(&View(&self.rows), self.now_ms, vec![((), task)]).unwrap();
         for (group, changes) in done.changes {
-            self.rows.entry(group).or_default().commit(changes);
+            let rows = self.rows.entry(group).or_default();
+            rows.commit(changes);
+            assert_eq!(invariants::check(rows).unwrap(), []);
         }
         self.news.extend(done.news);
         done.replies.pop().unwrap().1
@@ -139,7 +144,13 @@ impl Desk {
     pub(crate) fn ingest_from(&mut self, peer: u8, blocks: &[Verified], objects: Vec<Vec<u8>>) -> Ingested {
         let objects = objects.into_iter().map(|object| (ObjectHash::of(&object), object)).collect();
         match self.run(Task::Ingest { group: self.group, peer: who(peer), blocks: blocks.to_vec(), objects }) {
-            Ok(Reply::Ingested(report)) => report,
+            Ok(Reply::Ingested(report)) => {
+                // It has everybody's key, so all that comes is of its own. That is no news here.
+                let told = self.news.len();
+                self.run(Task::Settle { group: self.group, as_of: None }).unwrap();
+                self.news.truncate(told);
+                report
+            }
             other => panic!("taking in came to {other:?}"),
         }
     }

@@ -7,6 +7,7 @@
 
 mod act;
 mod check;
+mod copies;
 pub(crate) mod desk;
 mod evil;
 mod malice;

@@ -85,11 +85,12 @@ impl Read for Shared<'_> {
 impl Node {
     pub(super) fn new(number: u8, settings: Settings) -> Self {
         let key = SecretKey::from_seed(&[number + 1; 32]);
+        let id = key.identity();
         Self {
-            id: key.identity(),
+            id,
             engine: Engine::new([key.clone()]),
             key,
-            machine: Machine::new(settings),
+            machine: Machine::new(id, settings),
             rows: BTreeMap::new(),
             skew_ms: 0,
             life: 0,
@@ -110,7 +111,7 @@ impl Node {
     pub(super) fn restart(&mut self, settings: Settings) {
         self.life += 1;
         self.engine = Engine::new([self.key.clone()]);
-        self.machine = Machine::new(settings);
+        self.machine = Machine::new(self.id, settings);
         self.jobs.clear();
         self.questions.clear();
         self.wake_at = None;
@@ -122,6 +123,7 @@ impl Node {
             group,
             frontier: Frontier::new(rows::all_tips(rows).unwrap()),
             members: query::members(rows).unwrap().into_iter().map(|(identity, _)| identity).collect(),
+            in_doubt: rows::in_doubt(rows).unwrap(),
             to_seal: engine::to_seal(rows, true, |identity| *identity == self.id).unwrap(),
         }
     }

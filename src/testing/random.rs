@@ -7,8 +7,11 @@ use super::act::claim;
 use super::evil;
 use super::node::Name;
 use super::world::{Weather, World};
-use crate::chain::transaction::{MemberAdd, MemberRemove, NotarySet, Retract, RoleSet, Unfreeze};
+use crate::chain::transaction::{
+    MemberAdd, MemberRemove, Mint, NotarySet, PolicyUpdate, Retract, RoleSet, Transfer, TreasuryPay, Unfreeze,
+};
 use crate::chain::{GroupId, Role, Transaction, rows};
+use crate::identity::Identity;
 use crate::kv::{Memory, Read, Table};
 use crate::ledger::{OrderRow, Refusal, fold, state};
 use crate::limits;
@@ -55,13 +58,14 @@ impl World {
             }
             2 if wild => (vec![Transaction::MemberRemove(MemberRemove { identity })], vec![]),
             3 if wild => (vec![Transaction::RoleSet(RoleSet { identity, role })], vec![]),
-            7 if wild => (vec![Transaction::NotarySet(NotarySet { identity })], vec![]),
+            9 if wild => (vec![Transaction::NotarySet(NotarySet { identity })], vec![]),
             8 if politics == Politics::Wild => (vec![Transaction::Unfreeze(Unfreeze { identity })], vec![]),
             4 if parent.is_some() => (vec![Transaction::Retract(Retract { claim: parent.unwrap() })], vec![]),
             5 => {
                 let count = self.rng.random_range(90..220);
                 (0..count).map(|place| claim(&format!("{number} {place}"), None)).unzip()
             }
+            7 => (vec![self.random_payment(identity)], vec![]),
             // The same words as others': one object, several claims.
             6 => {
                 let (transaction, object) = claim("the same", parent);
@@ -115,6 +119,23 @@ impl World {
         }
     }
 
+    /// Tokens made, given or paid out, or another rule for them: allowed or not.
+    fn random_payment(&mut self, to: Identity) -> Transaction {
+        let amount = *[1, 60, 1_000, limits::AMOUNT_MAX].choose(&mut self.rng).unwrap();
+        match self.rng.random_range(0..8) {
+            0..3 => Transaction::Mint(Mint { to, amount }),
+            3..6 => Transaction::Transfer(Transfer { to, amount }),
+            6 => Transaction::TreasuryPay(TreasuryPay { to, amount }),
+            _ => Transaction::PolicyUpdate(PolicyUpdate {
+                claim_reward_amount: Some(amount),
+                faucet_amount: Some(amount),
+                transfer_fee_bps: Some(self.rng.random_range(0..=limits::TRANSFER_FEE_BPS)),
+                max_total_supply: Some(amount),
+                ..PolicyUpdate::default()
+            }),
+        }
+    }
+
     fn random_weather(&mut self) {
         let nodes = self.nodes.len();
         match self.rng.random_range(0..12) {
@@ -148,7 +169,8 @@ impl World {
             for (key, value) in rows.rows(Table::Order) {
                 let row: OrderRow = rows::parse_row(Table::Order, key, value).unwrap();
                 let crate::ledger::Outcome::Refused(_, refusal) = row.outcome else { continue };
-                let expected = matches!(refusal, Refusal::AlreadyAMember(_) | Refusal::AlreadyRetracted(_));
+                let expected =
+                    matches!(refusal, Refusal::AlreadyAMember(_) | Refusal::AlreadyRetracted(_) | Refusal::Token(_));
                 assert!(expected, "node {name} refuses: {refusal}");
             }
         }

@@ -10,9 +10,11 @@ use rand::{RngExt, SeedableRng};
 
 use super::node::{Name, Node, Token, View};
 use crate::chain::block::{Context, Invalid};
+use crate::chain::rows::placed;
 use crate::chain::{GroupId, ObjectHash, Unverified, Verified};
 use crate::identity::Identity;
-use crate::kv::Memory;
+use crate::kv::{Memory, Overlay};
+use crate::ledger::invariants;
 use crate::limits;
 use crate::node::engine::{Reply, Task};
 use crate::node::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Output, Severity, Ticket};
@@ -381,6 +383,10 @@ impl World {
                 };
                 self.enqueue(name, Token::Machine(ticket), task);
             }
+            Output::Settle(group, own) => {
+                let as_of = Some((self.nodes[name].id, own));
+                self.enqueue(name, Token::Nobody, Task::Settle { group, as_of });
+            }
             Output::Seal(group) => self.enqueue(name, Token::Nobody, Task::Seal { group }),
             Output::Ban(peer) => {
                 self.nodes[name].banned.insert(peer);
@@ -427,7 +433,9 @@ impl World {
             return self.restart(name);
         }
         for (group, changes) in done.changes {
-            self.nodes[name].rows.entry(group).or_default().commit(changes);
+            let rows = self.nodes[name].rows.entry(group).or_default();
+            rows.commit(changes);
+            assert_eq!(invariants::check(rows).unwrap(), [], "on node {name}");
             self.check_finals(name, group);
         }
         if crashes {
@@ -485,6 +493,21 @@ impl World {
         for group in groups {
             self.step(name, Input::Opened(self.nodes[name].opened(group)));
         }
+    }
+
+    /// Puts an older copy of a group's rows back: marked, as `lbm restore` does, or as a folder that was copied by hand.
+    pub(super) fn put_back(&mut self, name: Name, group: GroupId, mut rows: Memory, is_marked: bool) {
+        if is_marked {
+            let mut overlay = Overlay::new(&rows);
+            crate::chain::rows::set_in_doubt(&mut overlay, true);
+            let changes = overlay.into_changes();
+            rows.commit(changes);
+        }
+        let node = &mut self.nodes[name];
+        // What was written since is not this copy's to keep; others have it.
+        node.acknowledged.retain(|(of, block)| *of != group || placed(&rows, block).unwrap().is_some());
+        node.rows.insert(group, rows);
+        self.restart(name);
     }
 
     pub(super) fn join(&mut self, name: Name, group: GroupId) {

@@ -225,6 +225,18 @@ struct Running {
     addresses: Vec<String>,
 }
 
+/// Waits until daemons have the same blocks, all of them final, and compares what they come to; the hash of the state.
+#[track_caller]
+pub fn agree(daemons: &[&Daemon], group: &str) -> String {
+    wait_until(PATIENCE, "all have the same blocks", || {
+        let first = daemons[0].settled(group);
+        daemons.iter().all(|daemon| daemon.settled(group) == first)
+    });
+    let hashes: BTreeSet<String> = daemons.iter().map(|daemon| daemon.verified(group)).collect();
+    assert_eq!(hashes.len(), 1, "they have the same blocks, and come to {hashes:?}");
+    hashes.into_iter().next().expect("one")
+}
+
 impl Daemon {
     /// A data folder with a new key, and nothing that runs.
     #[track_caller]
@@ -468,6 +480,20 @@ impl Daemon {
         let shown = self.ctl(&["group", "show", group]).done();
         let heads = shown["heads"].as_array().expect("heads").iter().map(|head| head.as_str().unwrap().to_owned());
         (shown["blocks"].as_u64().expect("blocks"), heads.collect())
+    }
+
+    /// The same, once a seal covers all of them.
+    #[track_caller]
+    pub fn settled(&self, group: &str) -> (u64, BTreeSet<String>) {
+        let mut settled = None;
+        wait_until(PATIENCE, "everything is final", || {
+            let shown = self.ctl(&["group", "show", group]).done();
+            let blocks = self.blocks(group);
+            let is_final = shown["final_blocks"] == shown["blocks"] && shown["blocks"] == blocks.0;
+            settled = is_final.then_some(blocks);
+            is_final
+        });
+        settled.expect("waited for")
     }
 
     /// Checks all signatures and folds all again; the hash of the state.

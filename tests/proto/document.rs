@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use lbm::chain::transaction::TaskId;
 use lbm::chain::{ClaimId, Role};
-use lbm::ledger::Refusal;
+use lbm::ledger::task::TaskStatus;
+use lbm::ledger::{Refusal, TaskRefusal, TokenRefusal};
 use lbm::limits;
 use lbm::node::io::Severity;
 use serde_json::Value;
@@ -39,7 +41,8 @@ macro_rules! values {
 fn its_limits_are_the_limits() {
     let known = values![
         BLOCK_BYTES BLOCK_TRANSACTIONS BLOCK_PARENTS GROUP_NAME_BYTES CURRENCY_BYTES CLAIM_TEXT_BYTES TITLE_BYTES TAGS
-        TAG_BYTES EXPERIENCE_BYTES OBJECT_BYTES GROUP_MEMBERS TIPS_PER_AUTHOR MAX_CLOCK_DRIFT_MS REQUEST_BYTES
+        TAG_BYTES EXPERIENCE_BYTES OBJECT_BYTES GROUP_MEMBERS AMOUNT_MAX TRANSFER_FEE_BPS TASK_DEPENDENTS
+        TASK_DEFAULT_LEASE_MS TASK_LEASE_MS TIPS_PER_AUTHOR SEAL_INTERVAL_MS MAX_CLOCK_DRIFT_MS REQUEST_BYTES
         MESSAGE_BYTES MESSAGE_ITEMS BATCH_BLOCKS BATCH_BYTES BATCH_OBJECTS WANT_IDS WANTS_PER_PULL BATCHES_STORING
         PUSH_BYTES PROBE_AUTHORS SERVED_PER_PEER RELAY_FANOUT RELAY_PAUSE_MS PULL_RETRY_MS PULL_RETRY_MOST_MS
         REQUEST_TIMEOUT_MS SYNC_INTERVAL_S FRAME_HEADER_BYTES
@@ -74,6 +77,7 @@ fn its_reasons_are_those_of_the_vectors() {
 #[test]
 fn its_codes_are_those_of_the_ledger() {
     let (who, claim) = (key("alice").identity(), ClaimId::from_bytes([7; 32]));
+    let task = || TaskId("t".into());
     let all = [
         Refusal::NotAMember(who),
         Refusal::Viewer(who),
@@ -87,6 +91,34 @@ fn its_codes_are_those_of_the_ledger() {
         Refusal::NoSuchClaim(claim),
         Refusal::AlreadyRetracted(claim),
         Refusal::NotYourClaim(claim),
+        Refusal::Frozen(who),
+        Refusal::NotFrozen(who),
+        Refusal::NotTheSeal(1),
+        Refusal::NotTheNotary { author: who, notary: who },
+        Refusal::SameNotary(who),
+        Refusal::IsNotary(who),
+        Refusal::Token(TokenRefusal::Balance { account: who, balance: 1, amount: 2, fee: 3 }),
+        Refusal::Token(TokenRefusal::Treasury { treasury: 1, amount: 2 }),
+        Refusal::Token(TokenRefusal::SupplyCap { supply: 1, amount: 2, cap: 2 }),
+        Refusal::Token(TokenRefusal::AccountCap { account: who, balance: 1, amount: 2, cap: 2 }),
+        Refusal::Token(TokenRefusal::ToOneself(who)),
+        Refusal::Token(TokenRefusal::CapBelowSupply { supply: 1 }),
+        Refusal::Task(TaskRefusal::Exists(task())),
+        Refusal::Task(TaskRefusal::NoSuchTask(task())),
+        Refusal::Task(TaskRefusal::DependencyEnded(task(), TaskStatus::Failed)),
+        Refusal::Task(TaskRefusal::TooManyDependents(task())),
+        Refusal::Task(TaskRefusal::NoWorker(who)),
+        Refusal::Task(TaskRefusal::Blocked(task(), 1)),
+        Refusal::Task(TaskRefusal::Taken(task(), who, 1)),
+        Refusal::Task(TaskRefusal::TakenByYou(task(), 1)),
+        Refusal::Task(TaskRefusal::TakenOver(task(), who, 1)),
+        Refusal::Task(TaskRefusal::NotAssigned(task())),
+        Refusal::Task(TaskRefusal::OtherAttempt(task(), 1, 2)),
+        Refusal::Task(TaskRefusal::NotStarted(task())),
+        Refusal::Task(TaskRefusal::Ended(task(), TaskStatus::Completed)),
+        Refusal::Task(TaskRefusal::NotYourTask(task(), who)),
+        Refusal::Task(TaskRefusal::NoSponsor(task(), who)),
+        Refusal::Task(TaskRefusal::NoSuchResult(claim)),
         Refusal::AlreadyFounded,
         Refusal::Equivocation(who),
     ];

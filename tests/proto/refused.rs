@@ -223,6 +223,73 @@ fn rules(forge: &mut Forge<'_>) {
     forge.acts("a member that is no point", "field", add(no_point()));
 }
 
+fn amounts(forge: &mut Forge<'_>) {
+    let rule = |name: &str, value: u64| map("policy_update", Cbor::Map(vec![(text(name), number(value))]));
+    let alice = || Cbor::Bytes(key("alice").identity().as_bytes().to_vec());
+    for word in ["mint", "transfer", "treasury_pay"] {
+        forge.acts("a payment of nothing", "field", vec![act(word, &[alice(), number(0)])]);
+        forge.acts("a payment of 2^63", "field", vec![act(word, &[alice(), number(1 << 63)])]);
+        forge.acts("a payment to no key", "field", vec![act(word, &[Cbor::Bytes(no_point().to_vec()), number(1)])]);
+    }
+    let negative = [alice(), Cbor::Integer((-1).into())];
+    forge.acts("a negative payment", "encoding", vec![act("transfer", &negative)]);
+    forge.acts("a policy that changes nothing", "field", vec![map("policy_update", Cbor::Map(vec![]))]);
+    forge.acts("an unknown rule", "encoding", vec![rule("price", 1)]);
+    forge.acts("a fee above half", "field", vec![rule("transfer_fee_bps", 5_001)]);
+    forge.acts("a cap of 2^63", "field", vec![rule("max_total_supply", 1 << 63)]);
+    let twice = vec![(text("faucet_amount"), number(1)); 2];
+    forge.acts("a rule twice", "encoding", vec![map("policy_update", Cbor::Map(twice))]);
+    let swapped = vec![(text("transfer_fee_bps"), number(1)), (text("faucet_amount"), number(1))];
+    forge.acts("rules in another order", "encoding", vec![map("policy_update", Cbor::Map(swapped))]);
+    let null = vec![(text("faucet_amount"), Cbor::Null)];
+    forge.acts("a rule without a value", "encoding", vec![map("policy_update", Cbor::Map(null))]);
+}
+
+fn tasks(forge: &mut Forge<'_>) {
+    let create = |fields: &[(usize, Cbor)]| {
+        let none = Cbor::Array(vec![]);
+        let mut all = vec![text("t"), text("T"), Cbor::Null, Cbor::Null, number(0), none, Cbor::Null, number(0)];
+        for (at, field) in fields {
+            all[*at] = field.clone();
+        }
+        vec![act("task_create", &all)]
+    };
+    let ids = |ids: &[&str]| Cbor::Array(ids.iter().map(|id| text(id)).collect());
+    let many: Vec<String> = (100..133).map(|number| number.to_string()).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for (why, at, field) in [
+        ("a task without a name", 0, text("")),
+        ("a task with a space in its name", 0, text("a b")),
+        ("a task with a name of 65 letters", 0, text(&"t".repeat(65))),
+        ("a task without a title", 1, text(" ")),
+        ("a task with a title of two lines", 1, text("two\nlines")),
+        ("a task with a title of 257 bytes", 1, text(&"t".repeat(257))),
+        ("a task with an empty description", 2, text("")),
+        ("a task with a description of 4,097 bytes", 2, text(&"d".repeat(4_097))),
+        ("a task of priority 10", 4, number(10)),
+        ("a task that depends on 33 others", 5, ids(&many)),
+        ("a task that depends on another twice", 5, ids(&["a", "a"])),
+        ("dependencies in descending order", 5, ids(&["b", "a"])),
+        ("a task that is given to no key", 6, Cbor::Bytes(no_point().to_vec())),
+        ("a reward of 2^63", 7, number(1 << 63)),
+    ] {
+        forge.acts(why, "field", create(&[(at, field)]));
+    }
+    let bob = || Cbor::Bytes(key("bob").identity().as_bytes().to_vec());
+    for (why, lease) in [("a lease below a second", 999), ("a lease above 30 days", 2_592_000_001)] {
+        forge.acts(why, "field", vec![act("task_assign", &[text("t"), bob(), number(lease)])]);
+        forge.acts(why, "field", vec![act("task_start", &[text("t"), number(1), number(lease)])]);
+    }
+    forge.acts("an attempt of 2^32", "encoding", vec![act("task_release", &[text("t"), number(1 << 32)])]);
+    forge.acts("an empty message", "field", vec![act("task_fail", &[text("t"), number(1), text("")])]);
+    forge.acts(
+        "a message too long",
+        "field",
+        vec![act("task_fail", &[text("t"), number(1), text(&"e".repeat(1_025))])],
+    );
+    forge.acts("a task cancelled without a name", "field", vec![act("task_cancel", &[text("")])]);
+}
+
 /// Genesis blocks; their group is what their own body says.
 fn foundings(forge: &mut Forge<'_>) {
     let genesis = |name: &str, currency: &str| vec![act("genesis", &[text(name), text(currency), id(9)])];
@@ -291,6 +358,8 @@ fn all(story: &Story) -> Vec<Bad> {
     let mut woven = Forge { story, name: "woven", made: vec![] };
     encodings(&mut woven);
     rules(&mut woven);
+    amounts(&mut woven);
+    tasks(&mut woven);
     signatures(&mut woven);
     woven.made
 }

@@ -154,16 +154,27 @@ impl<'a> Rules<'a> {
         if rest.is_empty() { Ok(()) } else { Err(format!("{} elements too many, or wrong", rest.len())) }
     }
 
-    /// Matches a map of one entry, which all of ours are.
+    /// Matches a map: its entries have words for keys, in the order of the rule, which is that of the encoding.
     fn map(&self, group: &Group<'_>, found: &[(Value, Value)]) -> Matched {
-        let [GroupEntry::ValueMemberKey { ge, .. }] = entries(group).as_slice() else {
-            panic!("the map {group} has not one entry");
-        };
-        let Some(MemberKey::Bareword { ident, .. }) = &ge.member_key else { panic!("the map {group} has no word") };
-        match found {
-            [(Value::Text(word), value)] if word == ident.ident => self.any_of(&ge.entry_type, value),
-            _ => Err(format!("expected one entry {}", ident.ident)),
+        let mut rest = found;
+        for entry in entries(group) {
+            let GroupEntry::ValueMemberKey { ge, .. } = entry else { panic!("the map {group} has {entry}") };
+            let Some(MemberKey::Bareword { ident, .. }) = &ge.member_key else { panic!("{entry} has no word") };
+            let is_optional = match ge.occur.as_ref().map(|occur| &occur.occur) {
+                None => false,
+                Some(Occur::Optional { .. }) => true,
+                Some(other) => panic!("the occurrence {other} is not known here"),
+            };
+            match rest.split_first() {
+                Some(((Value::Text(word), value), behind)) if word == ident.ident => {
+                    self.any_of(&ge.entry_type, value).map_err(|error| format!("{word}: {error}"))?;
+                    rest = behind;
+                }
+                _ if is_optional => {}
+                _ => return Err(format!("expected an entry {}", ident.ident)),
+            }
         }
+        if rest.is_empty() { Ok(()) } else { Err(format!("{} entries too many, or wrong", rest.len())) }
     }
 }
 
@@ -227,13 +238,18 @@ fn matches(pattern: &str, text: &str) -> bool {
 #[test]
 fn the_matcher_tells_what_fits_from_what_does_not() {
     let text = "a = [n: 1..3, w: name, l: [*2 b], o: uint .ge 2 / null]\n\
-        b = { x: bstr .size 2 } / \"y\"\n\
+        b = { x: bstr .size 2 } / \"y\" / { ? v: bool, ? w: uint }\n\
         name = tstr .regexp \"[a-c:-]{1,2}\"\n";
     let parsed = cddl::cddl_from_str(text, true).unwrap();
     let rules = Rules::new(&parsed);
     for (fits, bytes, why) in [
         (true, "84 01 6161 80 f6", "the least of each"),
         (true, "84 03 623a2d 82 a16178420102 6179 02", "the most of each"),
+        (true, "84 01 6161 81a0 f6", "none of two entries"),
+        (true, "84 01 6161 82a16177 02a2 6176f5 617700 f6", "one of two entries, and both"),
+        (false, "84 01 6161 81a2617700 6176f5 f6", "two entries in another order"),
+        (false, "84 01 6161 81a1617afa f6", "an entry of another name"),
+        (false, "84 01 6161 81a1617600 f6", "a number for true or false"),
         (false, "84 04 6161 80 f6", "n above its range"),
         (false, "84 01 6164 80 f6", "another character"),
         (false, "84 01 63616161 80 f6", "three characters"),

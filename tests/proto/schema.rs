@@ -154,6 +154,42 @@ fn bodies_of_another_form_are_told_apart() {
         &[("an experience too long", &[8, 0, 2, 0, 1], number(1_048_577))],
     );
     let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("a rule for the fee past its bound", &[8, 0, 0, 0, 3], number(5_001)),
+        ("a negative rule", &[8, 0, 0, 0, 1], number(-1)),
+        ("a rule in words", &[8, 0, 0, 0, 2], chars(1)),
+        ("a number for listed", &[8, 0, 0, 0, 0], number(1)),
+        ("an unknown rule", &[8, 0, 0, 0], map("price", number(1))),
+        ("a payment of nothing", &[8, 0, 1, 0, 1], number(0)),
+        ("a payment past the bound", &[8, 0, 1, 0, 1], Value::Integer((1_u64 << 63).into())),
+        ("a payment to nobody", &[8, 0, 1, 0, 0], Value::Null),
+        ("a short text hash", &[8, 0, 3, 0, 3], bytes(31)),
+    ];
+    refuses("body", story.told("economy").block.bytes(), wrong);
+    let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("a task without a name", &[8, 0, 0, 0, 0], chars(0)),
+        ("a name of 65 characters", &[8, 0, 0, 0, 0], chars(65)),
+        ("a name with a space", &[8, 0, 0, 0, 0], word("a b")),
+        ("a title of 257 bytes", &[8, 0, 0, 0, 1], chars(257)),
+        ("no title", &[8, 0, 0, 0, 1], chars(0)),
+        ("a description of 4,097 bytes", &[8, 0, 0, 0, 2], chars(4_097)),
+        ("due in words", &[8, 0, 0, 0, 3], chars(3)),
+        ("priority 10", &[8, 0, 0, 0, 4], number(10)),
+        ("33 dependencies", &[8, 0, 0, 0, 5], list(&chars(1), 33)),
+        ("a short assignee", &[8, 0, 1, 0, 6], bytes(31)),
+        ("a negative reward", &[8, 0, 0, 0, 7], number(-1)),
+    ];
+    refuses("body", story.told("tasks").block.bytes(), wrong);
+    let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("given to nobody", &[8, 0, 0, 0, 1], Value::Null),
+        ("a lease below a second", &[8, 0, 0, 0, 2], number(999)),
+        ("a lease above 30 days", &[8, 0, 1, 0, 2], number(2_592_000_001)),
+        ("an attempt of five bytes", &[8, 0, 1, 0, 1], number(1 << 32)),
+        ("a short result", &[8, 0, 2, 0, 2], bytes(31)),
+        ("a result hash in words", &[8, 0, 2, 0, 3], chars(32)),
+        ("an error of 1,025 bytes", &[8, 0, 4, 0, 2], chars(1_025)),
+    ];
+    refuses("body", story.told("work").block.bytes(), wrong);
+    let wrong: &[(&str, Place<'_>, Value)] = &[
         ("a group", &[1], bytes(32)),
         ("number 1", &[3], number(1)),
         ("a block before it", &[4], bytes(32)),
@@ -267,6 +303,15 @@ fn the_bounds_in_the_rules_are_the_limits() {
         format!("currency: tstr .regexp \"[A-Z0-9]{{1,{}}}\"", limits::CURRENCY_BYTES),
         format!("size: 1..{CLAIM_BODY_BYTES},"),
         format!("size: 1..{}]", limits::EXPERIENCE_BYTES),
+        format!("transfer_fee_bps: 0..{},", limits::TRANSFER_FEE_BPS),
+        format!("amount = 1..{}", limits::AMOUNT_MAX),
+        format!("amount-or-none = 0..{}", limits::AMOUNT_MAX),
+        format!("priority: 0..{},", limits::TASK_PRIORITY),
+        format!("depends_on: [*{} task-id]", limits::TASK_DEPENDENCIES),
+        format!("task-id = tstr .regexp \"[A-Za-z0-9._:-]{{1,{}}}\"", limits::TASK_ID_BYTES),
+        format!("task-description = tstr .size (1..{})", limits::TASK_DESCRIPTION_BYTES),
+        format!("error-message = tstr .size (1..{})", limits::ERROR_MESSAGE_BYTES),
+        format!("lease = {}..{} ", limits::TASK_LEASE_MS.start(), limits::TASK_LEASE_MS.end()),
         format!("title = tstr .size (1..{})", limits::TITLE_BYTES),
         format!("words = tstr .size (1..{})", limits::CLAIM_TEXT_BYTES),
         format!("tags: [*{tags} tag]"),

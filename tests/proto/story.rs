@@ -2,10 +2,14 @@
 //!
 //! Shared by the protocol's vectors and by the tests of the decoders.
 
-use lbm::chain::transaction::{Claim, Experience, Genesis, MemberAdd, MemberRemove, Retract, RoleSet, Secret};
+use lbm::chain::transaction::{
+    Claim, Experience, Genesis, MemberAdd, MemberRemove, Mint, NotarySet, PolicyUpdate, Retract, RoleSet, Seal, Secret,
+    TaskAssign, TaskCancel, TaskComplete, TaskCreate, TaskFail, TaskId, TaskRelease, TaskStart, Transfer, TreasuryPay,
+    Unfreeze,
+};
 use lbm::chain::{
-    BlockId, Body, ClaimBody, ClaimId, Draft, Frontier, GroupId, ObjectAt, ObjectHash, Payload, Role, Tip, Transaction,
-    Verified,
+    BlockId, Body, ClaimBody, ClaimId, Draft, Frontier, GroupId, ObjectAt, ObjectHash, Payload, Role, TextHash, Tip,
+    Transaction, Verified,
 };
 use lbm::identity::{Identity, SecretKey};
 use lbm::wire::{
@@ -64,8 +68,11 @@ pub fn key(name: &str) -> SecretKey {
     SecretKey::from_seed(&seed(name))
 }
 
+/// The text of the claim that earns a reward.
+const WORTH: &str = "Measure\ttwice,\n  CUT once";
+
 /// The words of the claims.
-pub fn claim_bodies() -> [ClaimBody; 3] {
+pub fn claim_bodies() -> [ClaimBody; 4] {
     let tags = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
     let body = |title: Option<&str>, text: &str, words: &[&str]| {
         ClaimBody::new(title.map(str::to_owned), text.to_owned(), &tags(words)).unwrap()
@@ -74,6 +81,7 @@ pub fn claim_bodies() -> [ClaimBody; 3] {
         body(Some("Input validation"), "Always validate inputs", &["validation", "security"]),
         body(None, "At the edge, and again where it is stored", &[]),
         body(None, "入力を検証する\n\tзначит проверять", &["日本"]),
+        body(None, WORTH, &[]),
     ]
 }
 
@@ -123,10 +131,85 @@ fn claim(object: &[u8], parent: Option<ClaimId>) -> Transaction {
     })
 }
 
+/// Rules for tokens, and each way in which they move: 510 are made in all, of which Alice comes to have 108, Bob 400, Carol 1, and 1
+/// is left in the treasury.
+fn economy(bob: &SecretKey, carol: &SecretKey, worth: &[u8]) -> Vec<Transaction> {
+    let policy = PolicyUpdate {
+        listed: Some(true),
+        faucet_amount: Some(50),
+        max_total_supply: Some(1_000_000),
+        transfer_fee_bps: Some(250),
+        claim_reward_amount: Some(10),
+        max_account_balance: Some(0),
+    };
+    let rewarded = Claim {
+        object: ObjectHash::of(worth),
+        size: u32::try_from(worth.len()).unwrap(),
+        parent: None,
+        rewarded: Some(TextHash::of(WORTH)),
+    };
+    let (bob, carol) = (bob.identity(), carol.identity());
+    vec![
+        Transaction::PolicyUpdate(policy),
+        Transaction::Mint(Mint { to: key("alice").identity(), amount: 200 }),
+        Transaction::Mint(Mint { to: bob, amount: 300 }),
+        Transaction::Claim(rewarded),
+        Transaction::Transfer(Transfer { to: bob, amount: 100 }),
+        Transaction::PolicyUpdate(PolicyUpdate { faucet_amount: Some(0), ..PolicyUpdate::default() }),
+        Transaction::TreasuryPay(TreasuryPay { to: carol, amount: 1 }),
+    ]
+}
+
+/// Three tasks: one with all that a task can have, one that waits for it and is given to Bob, and one with the least.
+fn tasks(bob: &SecretKey) -> Vec<Transaction> {
+    let least = |id: &str, title: &str| TaskCreate {
+        task: TaskId(id.into()),
+        title: title.into(),
+        description: None,
+        due_ms: None,
+        priority: 0,
+        depends_on: vec![],
+        assignee: None,
+        reward: 0,
+    };
+    let parse = TaskCreate {
+        description: Some("All of them,\n\talso those of last year".into()),
+        due_ms: Some(START_MS + 86_400_000),
+        priority: 9,
+        reward: 20,
+        ..least("logs:parse-1", "Parse the logs")
+    };
+    let report = TaskCreate {
+        depends_on: vec![parse.task.clone()],
+        assignee: Some(bob.identity()),
+        ..least("report", "Write it up")
+    };
+    [parse, report, least("Spare_1.x", "If there is time")].map(Transaction::TaskCreate).into()
+}
+
+/// Bob completes the first, for which he is paid, cannot do the second, and gives the third back before he cancels it.
+fn work(bob: &SecretKey, result: ClaimId) -> Vec<Transaction> {
+    let id = |id: &str| TaskId(id.into());
+    let take = |task| Transaction::TaskAssign(TaskAssign { task, assignee: bob.identity(), lease_ms: 600_000 });
+    let start = |task| Transaction::TaskStart(TaskStart { task, attempt: 1, lease_ms: 1_000 });
+    let (parse, report, spare) = (id("logs:parse-1"), id("report"), id("Spare_1.x"));
+    let result_hash = Some(ObjectHash::of(b"parsed"));
+    vec![
+        take(parse.clone()),
+        start(parse.clone()),
+        Transaction::TaskComplete(TaskComplete { task: parse, attempt: 1, result: Some(result), result_hash }),
+        start(report.clone()),
+        Transaction::TaskFail(TaskFail { task: report, attempt: 1, error_message: Some("no model reads that".into()) }),
+        take(spare.clone()),
+        Transaction::TaskRelease(TaskRelease { task: spare.clone(), attempt: 1 }),
+        Transaction::TaskCancel(TaskCancel { task: spare }),
+    ]
+}
+
 /// Tells the history.
 pub fn story() -> Story {
     let (alice, bob, carol) = (key("alice"), key("bob"), key("carol"));
-    let [validate, edge, script] = claim_bodies().map(|body| body.encode());
+    let [validate, edge, script, worth] = claim_bodies().map(|body| body.encode());
     let run = b"{\"steps\":[\"read\",\"write\"],\"result\":\"done\"}".to_vec();
     let author = |key| Author { key, last: None, blocks: 0 };
     let (mut by_alice, mut by_bob, mut by_carol) = (author(&alice), author(&bob), author(&carol));
@@ -160,9 +243,36 @@ pub fn story() -> Story {
     );
     let leave = Transaction::MemberRemove(MemberRemove { identity: carol.identity() });
     let left = by_carol.write("left", group, &[&woven], vec![leave], vec![]);
+    let economy = by_alice.write("economy", group, &[&left], economy(&bob, &carol, &worth), vec![worth]);
+    let tasks = by_alice.write("tasks", group, &[], tasks(&bob), vec![]);
+    let work = by_bob.write("work", group, &[&tasks], work(&bob, validated), vec![]);
+
+    // Alice seals what she has seen, and hands over; Bob seals from there on.
+    let hand_over = Transaction::NotarySet(NotarySet { identity: bob.identity() });
+    let handed_over = by_alice.write("handed over", group, &[&work], vec![hand_over], vec![]);
+    let sealed = by_alice.write("sealed", group, &[], vec![Transaction::Seal(Seal { epoch: 1 })], vec![]);
+    // Refused: Carol is not frozen.
+    let lifted = Transaction::Unfreeze(Unfreeze { identity: carol.identity() });
+    let lifted = by_bob.write("lifted", group, &[&sealed], vec![lifted], vec![]);
+    let sealed_again = by_bob.write("sealed again", group, &[], vec![Transaction::Seal(Seal { epoch: 2 })], vec![]);
 
     let group = GroupId::from(founding.block.id());
-    Story { alice, bob, carol, group, blocks: vec![founding, members, knowledge, refused, woven, left] }
+    let blocks = vec![
+        founding,
+        members,
+        knowledge,
+        refused,
+        woven,
+        left,
+        economy,
+        tasks,
+        work,
+        handed_over,
+        sealed,
+        lifted,
+        sealed_again,
+    ];
+    Story { alice, bob, carol, group, blocks }
 }
 
 impl Story {

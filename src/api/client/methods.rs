@@ -1,18 +1,21 @@
 //! One method per route, typed as the route is.
 
-use super::{Client, ClientError, EventStream, NoBody};
+use super::{Client, ClientError, Download, EventStream, NoBody};
 use crate::api::routes;
 use crate::api::types::{
-    AddMember, AddPeer, BulkPublished, Claim, ClaimList, Context, ContextQuery, CreateGroup, Event,
-    ExperienceSubmitted, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Health, JoinEvent, JoinGroup,
-    ListClaims, ListEvents, ListRejected, MemberChanged, MemberList, NewClaim, PeerAdded, PeerList, PeerRemoved,
-    PublishBulk, PublishedClaim, RecentClaims, RejectedList, RetractedClaim, SetRole, Status, SubmitExperience,
-    SyncNow, SyncReport, Thread, Verified,
+    AddMember, AddPeer, AskBalance, AssignTask, Balance, Block, BulkPublished, Claim, ClaimList, CompleteTask, Context,
+    ContextQuery, CreateGroup, Event, ExperienceSubmitted, FailTask, GroupAlone, GroupCreated, GroupDetail, GroupLeft,
+    GroupList, GroupPolicy, GroupStats, Health, JoinEvent, JoinGroup, ListClaims, ListEvents, ListMoves, ListRejected,
+    ListTasks, MemberChanged, MemberList, MoveList, NewClaim, NewTask, NotaryChanged, Paid, Payment, PeerAdded,
+    PeerList, PeerRemoved, PolicyChanged, PolicyUpdate, PublishBulk, PublishedClaim, ReadyTasks, RecentClaims,
+    RejectedList, ReleaseTask, RetractedClaim, SetNotary, SetRole, ShowBlock, StartTask, Status, SubmitExperience,
+    SyncNow, SyncReport, TaskChanged, TaskDetail, TaskList, Thread, Unfrozen, Verified,
 };
 use crate::identity::Identity;
 
 /// Each method's errors: [`ClientError`], as its variants say. `group` is an id, a unique prefix of one, or a unique name;
-/// `claim` a hash or a unique prefix of one.
+/// `claim` a hash or a unique prefix of one;
+/// `task` its name in the group.
 #[allow(clippy::missing_errors_doc)]
 impl Client {
     /// [`routes::STATUS`].
@@ -38,6 +41,11 @@ impl Client {
     /// [`routes::SYNC`].
     pub async fn sync(&self, request: &SyncNow) -> Result<SyncReport, ClientError> {
         self.tell(&routes::SYNC, &[], request).await
+    }
+
+    /// [`routes::BACKUP`].
+    pub async fn backup(&self) -> Result<Download, ClientError> {
+        self.download(&routes::BACKUP).await
     }
 
     /// [`routes::PEER_LIST`].
@@ -80,6 +88,11 @@ impl Client {
         self.ask(&routes::GROUP_LEAVE, &[group], &()).await
     }
 
+    /// [`routes::GROUP_ALONE`].
+    pub async fn group_alone(&self, group: &str) -> Result<GroupAlone, ClientError> {
+        self.ask(&routes::GROUP_ALONE, &[group], &()).await
+    }
+
     /// [`routes::GROUP_MEMBERS`].
     pub async fn members(&self, group: &str) -> Result<MemberList, ClientError> {
         self.ask(&routes::GROUP_MEMBERS, &[group], &()).await
@@ -108,6 +121,21 @@ impl Client {
     /// [`routes::MEMBER_REMOVE`].
     pub async fn remove_member(&self, group: &str, member: Identity) -> Result<MemberChanged, ClientError> {
         self.ask(&routes::MEMBER_REMOVE, &[group, &member.to_string()], &()).await
+    }
+
+    /// [`routes::MEMBER_UNFREEZE`].
+    pub async fn unfreeze(&self, group: &str, member: Identity) -> Result<Unfrozen, ClientError> {
+        self.ask(&routes::MEMBER_UNFREEZE, &[group, &member.to_string()], &()).await
+    }
+
+    /// [`routes::NOTARY_SET`].
+    pub async fn set_notary(&self, group: &str, to: &SetNotary) -> Result<NotaryChanged, ClientError> {
+        self.tell(&routes::NOTARY_SET, &[group], to).await
+    }
+
+    /// [`routes::BLOCK_SHOW`].
+    pub async fn block(&self, group: &str, block: &str, query: &ShowBlock) -> Result<Block, ClientError> {
+        self.ask(&routes::BLOCK_SHOW, &[group, block], query).await
     }
 
     /// [`routes::CLAIM_PUBLISH`].
@@ -145,6 +173,61 @@ impl Client {
         self.ask(&routes::CLAIM_RETRACT, &[group, claim], &()).await
     }
 
+    /// [`routes::TASK_CREATE`].
+    pub async fn create_task(&self, group: &str, task: &NewTask) -> Result<TaskChanged, ClientError> {
+        self.tell(&routes::TASK_CREATE, &[group], task).await
+    }
+
+    /// [`routes::TASK_LIST`].
+    pub async fn tasks(&self, group: &str, query: &ListTasks) -> Result<TaskList, ClientError> {
+        self.ask(&routes::TASK_LIST, &[group], query).await
+    }
+
+    /// [`routes::TASK_READY`].
+    pub async fn ready_tasks(&self, group: &str, query: &ReadyTasks) -> Result<TaskList, ClientError> {
+        self.ask(&routes::TASK_READY, &[group], query).await
+    }
+
+    /// [`routes::TASK_SHOW`].
+    pub async fn task(&self, group: &str, task: &str) -> Result<TaskDetail, ClientError> {
+        self.ask(&routes::TASK_SHOW, &[group, task], &()).await
+    }
+
+    /// [`routes::TASK_ASSIGN`].
+    pub async fn assign_task(&self, group: &str, task: &str, to: &AssignTask) -> Result<TaskChanged, ClientError> {
+        self.tell(&routes::TASK_ASSIGN, &[group, task], to).await
+    }
+
+    /// [`routes::TASK_START`].
+    pub async fn start_task(&self, group: &str, task: &str, how: &StartTask) -> Result<TaskChanged, ClientError> {
+        self.tell(&routes::TASK_START, &[group, task], how).await
+    }
+
+    /// [`routes::TASK_COMPLETE`].
+    pub async fn complete_task(
+        &self,
+        group: &str,
+        task: &str,
+        result: &CompleteTask,
+    ) -> Result<TaskChanged, ClientError> {
+        self.tell(&routes::TASK_COMPLETE, &[group, task], result).await
+    }
+
+    /// [`routes::TASK_FAIL`].
+    pub async fn fail_task(&self, group: &str, task: &str, why: &FailTask) -> Result<TaskChanged, ClientError> {
+        self.tell(&routes::TASK_FAIL, &[group, task], why).await
+    }
+
+    /// [`routes::TASK_RELEASE`].
+    pub async fn release_task(&self, group: &str, task: &str, which: &ReleaseTask) -> Result<TaskChanged, ClientError> {
+        self.tell(&routes::TASK_RELEASE, &[group, task], which).await
+    }
+
+    /// [`routes::TASK_CANCEL`].
+    pub async fn cancel_task(&self, group: &str, task: &str) -> Result<TaskChanged, ClientError> {
+        self.ask(&routes::TASK_CANCEL, &[group, task], &()).await
+    }
+
     /// [`routes::CONTEXT`].
     pub async fn context(&self, group: &str, query: &ContextQuery) -> Result<Context, ClientError> {
         self.tell(&routes::CONTEXT, &[group], query).await
@@ -157,5 +240,40 @@ impl Client {
         experience: &SubmitExperience,
     ) -> Result<ExperienceSubmitted, ClientError> {
         self.tell(&routes::EXPERIENCE_SUBMIT, &[group], experience).await
+    }
+
+    /// [`routes::GROUP_POLICY`].
+    pub async fn policy(&self, group: &str) -> Result<GroupPolicy, ClientError> {
+        self.ask(&routes::GROUP_POLICY, &[group], &()).await
+    }
+
+    /// [`routes::POLICY_UPDATE`].
+    pub async fn update_policy(&self, group: &str, update: &PolicyUpdate) -> Result<PolicyChanged, ClientError> {
+        self.tell(&routes::POLICY_UPDATE, &[group], update).await
+    }
+
+    /// [`routes::TOKEN_BALANCE`].
+    pub async fn balance(&self, group: &str, query: &AskBalance) -> Result<Balance, ClientError> {
+        self.ask(&routes::TOKEN_BALANCE, &[group], query).await
+    }
+
+    /// [`routes::TOKEN_HISTORY`].
+    pub async fn token_history(&self, group: &str, query: &ListMoves) -> Result<MoveList, ClientError> {
+        self.ask(&routes::TOKEN_HISTORY, &[group], query).await
+    }
+
+    /// [`routes::TOKEN_MINT`].
+    pub async fn mint(&self, group: &str, payment: &Payment) -> Result<Paid, ClientError> {
+        self.tell(&routes::TOKEN_MINT, &[group], payment).await
+    }
+
+    /// [`routes::TOKEN_TRANSFER`].
+    pub async fn transfer(&self, group: &str, payment: &Payment) -> Result<Paid, ClientError> {
+        self.tell(&routes::TOKEN_TRANSFER, &[group], payment).await
+    }
+
+    /// [`routes::TOKEN_PAY`].
+    pub async fn pay(&self, group: &str, payment: &Payment) -> Result<Paid, ClientError> {
+        self.tell(&routes::TOKEN_PAY, &[group], payment).await
     }
 }

@@ -5,6 +5,7 @@
 //! more of an answer than `limits::API_ANSWER_BYTES`, and waits no longer than the route's pace says.
 
 mod connection;
+mod download;
 mod error;
 mod events;
 mod methods;
@@ -19,13 +20,14 @@ use hyper::{Request, Response, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use download::Download;
 pub use error::{BrokenAnswer, ClientError};
 pub use events::EventStream;
 
 use self::connection::{Connection, Pool};
 use super::routes::{Pace, Route};
 use super::types::Problem;
-use super::{EVENT_MEDIA_TYPE, VERSION, VERSION_HEADER};
+use super::{BACKUP_MEDIA_TYPE, EVENT_MEDIA_TYPE, VERSION, VERSION_HEADER};
 use crate::limits;
 
 /// A client of one daemon. Cheap to clone; clones share connections.
@@ -105,6 +107,32 @@ impl Client {
         target.within(timeout_ms, answer).await
     }
 
+    /// Opens a stream of bytes.
+    async fn download(&self, route: &'static Route) -> Result<Download, ClientError> {
+        let target = Target::new(route, &[], &())?;
+        let request = target.request(Some(&NoBody))?;
+        let (response, connection) = self.head(&target, request).await?;
+        target.is_of(&response, BACKUP_MEDIA_TYPE)?;
+        Ok(Download::new(target.name(), response.into_body(), connection))
+    }
+
+    /// Sends a request whose answer is a stream; a refusal is read to its end.
+    async fn head(
+        &self,
+        target: &Target,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Response<Incoming>, Connection), ClientError> {
+        let head = async {
+            let (response, connection) = self.send(target, request).await?;
+            if response.status().is_success() {
+                return Ok((response, connection));
+            }
+            let (response, body) = self.read(target, response, connection).await?;
+            Err(target.refusal(&response, &body))
+        };
+        target.within(limits::API_TIMEOUT_MS, head).await
+    }
+
     /// Opens a stream of events.
     async fn follow<Q: Serialize, B: Serialize, T: DeserializeOwned>(
         &self,
@@ -114,22 +142,9 @@ impl Client {
     ) -> Result<EventStream<T>, ClientError> {
         let target = Target::new(route, &[], query)?;
         let request = target.request(body)?;
-        let head = async {
-            let (response, connection) = self.send(&target, request).await?;
-            if response.status().is_success() {
-                return Ok((response, connection));
-            }
-            let (response, body) = self.read(&target, response, connection).await?;
-            Err(target.refusal(&response, &body))
-        };
-        let (response, connection) = target.within(limits::API_TIMEOUT_MS, head).await?;
-        let media_type = response.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
-        match media_type {
-            Some(found) if found.starts_with(EVENT_MEDIA_TYPE) => {
-                Ok(EventStream::new(target.name(), response.into_body(), connection))
-            }
-            other => Err(target.broken(BrokenAnswer::NoStream { found: other.unwrap_or_default().to_owned() })),
-        }
+        let (response, connection) = self.head(&target, request).await?;
+        target.is_of(&response, EVENT_MEDIA_TYPE)?;
+        Ok(EventStream::new(target.name(), response.into_body(), connection))
     }
 
     async fn send(
@@ -221,6 +236,14 @@ impl Target {
         tokio::time::timeout(Duration::from_millis(timeout_ms), answer)
             .await
             .unwrap_or_else(|_| Err(ClientError::Timeout { route: self.name(), timeout_s: timeout_ms / 1000 }))
+    }
+
+    fn is_of(&self, response: &Response<Incoming>, media_type: &str) -> Result<(), ClientError> {
+        let found = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        match found.unwrap_or_default() {
+            found if found.starts_with(media_type) => Ok(()),
+            found => Err(self.broken(BrokenAnswer::NoStream { found: found.to_owned() })),
+        }
     }
 
     fn broken(&self, source: BrokenAnswer) -> ClientError {

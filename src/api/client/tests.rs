@@ -50,6 +50,7 @@ fn a_status() -> Status {
         listen: Vec::new(),
         peers: 0,
         groups: 0,
+        unsure_groups: 0,
     }
 }
 
@@ -98,7 +99,7 @@ async fn parameters_queries_and_bodies_arrive() {
             routes::CLAIM_BULK.path,
             post(async |Json(bulk): Json<PublishBulk>| {
                 let claim_hashes = bulk.claims.into_iter().map(|claim| claim.text).collect();
-                Json(BulkPublished { published: 1, claim_hashes, blocks: 1 })
+                Json(BulkPublished { published: 1, claim_hashes, blocks: 1, block_id: "b".into() })
             }),
         );
     let (_data, client) = serve(router);

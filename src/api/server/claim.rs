@@ -15,7 +15,7 @@ use crate::api::types::{
     SubmitExperience,
 };
 use crate::chain::transaction::{Claim, Experience, Retract};
-use crate::chain::{ClaimBody, ClaimId, GroupId, ObjectHash, Transaction};
+use crate::chain::{ClaimBody, ClaimId, GroupId, ObjectHash, TextHash, Transaction};
 use crate::node::engine::{Task, Written};
 
 type Answer<T> = Result<Json<T>, Problem>;
@@ -32,7 +32,7 @@ pub(super) async fn publish(
     };
     let (transaction, object) = draft(claim, parent)?;
     let written = write(&api, group, vec![transaction], vec![object]).await?;
-    Ok(Json(PublishedClaim { claim_hash: only(&written)?.to_string() }))
+    Ok(Json(PublishedClaim { claim_hash: only(&written)?.to_string(), block_id: written.last_block() }))
 }
 
 pub(super) async fn bulk(
@@ -56,9 +56,10 @@ pub(super) async fn bulk(
         Ok(drafts)
     };
     let (transactions, objects) = api.read(read).await?;
-    let Written { claims, blocks, .. } = write(&api, group, transactions, objects).await?;
-    let claim_hashes: Vec<_> = claims.iter().map(ToString::to_string).collect();
-    Ok(Json(BulkPublished { published: claims.len(), claim_hashes, blocks: blocks.len() }))
+    let written = write(&api, group, transactions, objects).await?;
+    let claim_hashes: Vec<_> = written.claims.iter().map(ToString::to_string).collect();
+    let (published, blocks, block_id) = (claim_hashes.len(), written.blocks.len(), written.last_block());
+    Ok(Json(BulkPublished { published, claim_hashes, blocks, block_id }))
 }
 
 pub(super) async fn retract(
@@ -67,8 +68,8 @@ pub(super) async fn retract(
 ) -> Answer<RetractedClaim> {
     let group = api.group_id(group).await?;
     let claim = api.claim_id(group, claim).await?;
-    write(&api, group, vec![Transaction::Retract(Retract { claim })], vec![]).await?;
-    Ok(Json(RetractedClaim { claim_hash: claim.to_string(), retracted: true }))
+    let written = write(&api, group, vec![Transaction::Retract(Retract { claim })], vec![]).await?;
+    Ok(Json(RetractedClaim { claim_hash: claim.to_string(), retracted: true, block_id: written.last_block() }))
 }
 
 pub(super) async fn experience(
@@ -80,7 +81,7 @@ pub(super) async fn experience(
     let object = content.into_bytes();
     let experience = Experience { object: ObjectHash::of(&object), size: length(&object) };
     let written = write(&api, group, vec![Transaction::Experience(experience)], vec![object]).await?;
-    Ok(Json(ExperienceSubmitted { experience_hash: only(&written)?.to_string() }))
+    Ok(Json(ExperienceSubmitted { experience_hash: only(&written)?.to_string(), block_id: written.last_block() }))
 }
 
 fn draft_in(found: &Found<'_>, claim: NewClaim) -> Result<(Transaction, Vec<u8>), Problem> {
@@ -89,8 +90,10 @@ fn draft_in(found: &Found<'_>, claim: NewClaim) -> Result<(Transaction, Vec<u8>)
 }
 
 fn draft(claim: NewClaim, parent: Option<ClaimId>) -> Result<(Transaction, Vec<u8>), Problem> {
-    let object = ClaimBody::new(claim.title, claim.text, &claim.tags)?.encode();
-    let claim = Claim { object: ObjectHash::of(&object), size: length(&object), parent, rewarded: None };
+    let body = ClaimBody::new(claim.title, claim.text, &claim.tags)?;
+    let rewarded = Some(TextHash::of(&body.text));
+    let object = body.encode();
+    let claim = Claim { object: ObjectHash::of(&object), size: length(&object), parent, rewarded };
     Ok((Transaction::Claim(claim), object))
 }
 

@@ -6,8 +6,10 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::api::types::{
-    AddMember, AddPeer, ContextQuery, CreateGroup, FieldError, JoinGroup, ListClaims, ListEvents, ListRejected,
-    NewClaim, Problem, PublishBulk, RecentClaims, SetRole, SubmitExperience, SyncNow,
+    AddMember, AddPeer, AskBalance, AssignTask, CompleteTask, ContextQuery, CreateGroup, FailTask, FieldError,
+    JoinGroup, ListClaims, ListEvents, ListMoves, ListRejected, ListTasks, NewClaim, NewTask, Payment, PolicyUpdate,
+    Problem, PublishBulk, ReadyTasks, RecentClaims, ReleaseTask, SetNotary, SetRole, ShowBlock, StartTask,
+    SubmitExperience, SyncNow,
 };
 
 /// A request that knows its bounds.
@@ -38,16 +40,27 @@ macro_rules! bounded_by_type {
 
 checked!(
     AddPeer,
+    AssignTask,
+    CompleteTask,
+    FailTask,
+    ListTasks,
+    NewTask,
+    ReadyTasks,
+    StartTask,
     ContextQuery,
     CreateGroup,
     JoinGroup,
     ListClaims,
+    ListMoves,
     ListRejected,
     NewClaim,
+    Payment,
+    PolicyUpdate,
     RecentClaims,
+    ShowBlock,
     SubmitExperience
 );
-bounded_by_type!(AddMember, ListEvents, SetRole, SyncNow);
+bounded_by_type!(AddMember, AskBalance, ListEvents, ReleaseTask, SetNotary, SetRole, SyncNow);
 
 impl Checked for PublishBulk {
     fn checked(&self) -> Result<(), Problem> {

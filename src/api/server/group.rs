@@ -8,12 +8,15 @@ use axum::extract::State;
 use super::Api;
 use super::extract::{Body, Segments};
 use super::resolve::{Found, find};
+use super::token;
 use crate::api::types::{
-    CreateGroup, Group, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Problem, ProblemCode, Verified,
+    CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Problem, ProblemCode,
+    Verified,
 };
 use crate::chain::{GroupId, rows};
 use crate::kv::Read;
-use crate::ledger::{state, verify};
+use crate::ledger::account::{self, Totals};
+use crate::ledger::{query, state, verify};
 use crate::limits;
 use crate::node::engine::{self, Task};
 use crate::store::{Registry, View};
@@ -74,15 +77,20 @@ fn summary(api: &Api, id: GroupId, kv: &dyn Read) -> Result<Group, Problem> {
 pub(super) async fn show(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<GroupDetail> {
     let read = |api: &Api, found: &Found<'_>, group: state::Group| {
         let kv = found.kv.as_ref();
+        let sealing = state::sealing(kv)?;
         Ok(GroupDetail {
             group: summary(api, found.id, kv)?,
             currency: group.currency,
             creator: group.creator.to_string(),
             created_ms: group.created_ms,
             notary: group.notary.to_string(),
+            sealer: sealing.map_or(group.notary, |sealing| sealing.sealer).to_string(),
+            epoch: sealing.map_or(0, |sealing| sealing.epoch),
+            frozen: query::frozen(kv)?.iter().map(ToString::to_string).collect(),
             final_blocks: rows::counters(kv)?.sealed,
             rejected_blocks: rows::counters(kv)?.refused,
             heads: rows::heads(kv)?.iter().map(|head| head.id.to_string()).collect(),
+            unsure: rows::in_doubt(kv)?,
         })
     };
     api.read_group(name, read).await.map(Json)
@@ -92,6 +100,7 @@ pub(super) async fn stats(State(api): State<Arc<Api>>, Segments(name): Segments<
     let read = |_: &Api, found: &Found<'_>, group: state::Group| {
         let kv = found.kv.as_ref();
         let counters = rows::counters(kv)?;
+        let Totals { supply, treasury, escrow, accounts } = account::totals(kv)?;
         Ok(GroupStats {
             group_id: found.id.to_string(),
             name: group.name,
@@ -102,6 +111,11 @@ pub(super) async fn stats(State(api): State<Arc<Api>>, Segments(name): Segments<
             blocks: counters.blocks,
             final_blocks: rows::counters(kv)?.sealed,
             rejected_blocks: counters.refused,
+            total_supply: supply,
+            treasury_balance: treasury,
+            escrow_balance: escrow,
+            accounts,
+            policy: token::rules(kv)?,
         })
     };
     api.read_group(name, read).await.map(Json)
@@ -116,6 +130,16 @@ pub(super) async fn leave(State(api): State<Arc<Api>>, Segments(name): Segments<
     api.node().writer.register(Registry { leave: vec![id], ..Registry::default() }).await?;
     api.node().indexes.forget(&id);
     Ok(Json(GroupLeft { group_id: id.to_string(), name }))
+}
+
+pub(super) async fn alone(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<GroupAlone> {
+    let read = move |_: &Api, view: &View| {
+        let found = find(view, &name)?;
+        Ok((found.id, rows::in_doubt(found.kv.as_ref())?))
+    };
+    let (group, was_unsure) = api.read(read).await?;
+    api.node().writer.write(Task::Settle { group, as_of: None }).await?;
+    Ok(Json(GroupAlone { group_id: group.to_string(), was_unsure }))
 }
 
 pub(super) async fn verify(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<Verified> {

@@ -1,7 +1,8 @@
 //! Joining a group, and following how it goes.
 //!
 //! The joining is the node's: it is durable before the first event is sent, and goes on whether anybody follows or not. **It is done
-//! when the group's first block is here and a pull that ended after the joining began found nothing more.**
+//! when the group's first block is here and a pull that ended after the joining began found nothing more**, and, where the group was left
+//! before, this node knows again what it had written in it.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -61,6 +62,7 @@ pub(super) async fn join(State(api): State<Arc<Api>>, Body(request): Body<JoinGr
         strangers: BTreeSet::new(),
         told: None,
         caught_up: is_here,
+        was_here: is_here,
     };
     if !is_here {
         following.api.node().sync_now(id).await?;
@@ -100,6 +102,8 @@ impl Tally {
 /// What one look at the store shows.
 struct Seen {
     is_kept: bool,
+    /// Whether what this node wrote before it left may still be missing.
+    in_doubt: bool,
     /// The group's name and this node's role, once its first block is here.
     standing: Option<(String, Option<Role>)>,
     tally: Tally,
@@ -107,11 +111,13 @@ struct Seen {
 
 impl Seen {
     fn of(api: &Api, view: &View, id: GroupId, tally: Tally) -> Result<Self, Problem> {
-        let Some(kv) = view.group(&id)? else { return Ok(Self { is_kept: false, standing: None, tally }) };
+        let Some(kv) = view.group(&id)? else {
+            return Ok(Self { is_kept: false, in_doubt: false, standing: None, tally });
+        };
         let kv = kv.as_ref();
         let role = state::member(kv, &api.node().identity)?.map(|member| member.role);
         let standing = state::group(kv)?.map(|group| (group.name, role));
-        Ok(Self { is_kept: true, standing, tally: tally.go_on(kv)? })
+        Ok(Self { is_kept: true, in_doubt: rows::in_doubt(kv)?, standing, tally: tally.go_on(kv)? })
     }
 }
 
@@ -129,6 +135,8 @@ struct Following {
     strangers: BTreeSet<String>,
     told: Option<JoinEvent>,
     caught_up: bool,
+    /// Whether it was joined before.
+    was_here: bool,
 }
 
 impl Following {
@@ -157,13 +165,14 @@ impl Following {
             }
             self.tally = seen.tally;
             let Tally { blocks, claims } = seen.tally;
-            if let (true, Some((name, role))) = (self.caught_up, seen.standing) {
+            // Nothing of it here: what ended was a pull from a peer that has no more than this node.
+            self.caught_up &= seen.standing.is_some();
+            let may_write = self.was_here || !seen.in_doubt;
+            if let (true, true, Some((name, role))) = (self.caught_up, may_write, seen.standing) {
                 let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 let group_id = self.id.to_string();
                 return Ok(JoinEvent::Joined { group_id, name, role, blocks, claims, elapsed_ms });
             }
-            // Nothing of it is here: what ended was a pull from a peer that has no more than this node.
-            self.caught_up = false;
             if tokio::time::Instant::now() >= self.until {
                 return Ok(JoinEvent::Waiting { group_id: self.id.to_string(), problem: self.why_not() });
             }
@@ -204,7 +213,9 @@ impl Following {
                     self.caught_up = true;
                     break;
                 }
-                Ok(EventKind::GroupLeft { group_id }) if group_id == ours => break,
+                Ok(EventKind::OwnLineSettled { group_id } | EventKind::GroupLeft { group_id }) if group_id == ours => {
+                    break;
+                }
                 Ok(EventKind::NotShared { group_id, peer_id }) if group_id == ours => {
                     self.strangers.insert(peer_id);
                 }

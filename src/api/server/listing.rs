@@ -12,12 +12,14 @@ use axum::extract::State;
 use super::Api;
 use super::extract::{Params, Segments};
 use super::resolve::{self, Found, find, no_such_claim};
+use super::told::told;
 use crate::api::types::{
     Claim, ClaimList, ListClaims, ListRejected, Problem, ProblemCode, RecentClaims, Rejected, RejectedList, Thread,
     ThreadClaim,
 };
-use crate::chain::{ClaimId, GroupId, OrderKey};
+use crate::chain::{ClaimId, GroupId, OPEN_EPOCH, OrderKey};
 use crate::kv::{Direction, Read};
+use crate::ledger::arrange;
 use crate::ledger::query::{self, Place};
 use crate::ledger::state::{self, ClaimRow};
 use crate::limits;
@@ -69,8 +71,7 @@ fn with_words(kv: &dyn Read, id: ClaimId, row: &ClaimRow) -> Result<Claim, Probl
         created_ms: row.created_ms,
         parent_hash: row.parent.map(|parent| parent.to_string()),
         retracted: row.retracted_by.is_some(),
-        // No block is, before there are seals.
-        is_final: false,
+        is_final: arrange::is_final(kv, &row.block)?,
     })
 }
 
@@ -207,9 +208,11 @@ fn refused_blocks(view: &View, request: &ListRejected) -> Result<RejectedList, P
             rejected.push(Rejected {
                 group_id: id.to_string(),
                 block_id: refused.block.to_string(),
+                is_final: place.epoch != OPEN_EPOCH,
                 author: refused.author.to_string(),
                 created_ms: refused.time_ms,
                 transaction: refused.index as usize,
+                what: refused.transaction.map_or_else(String::new, |act| told(&refused.author, &act)),
                 code: refused.refusal.code().to_owned(),
                 reason: refused.refusal.to_string(),
             });
@@ -218,7 +221,7 @@ fn refused_blocks(view: &View, request: &ListRejected) -> Result<RejectedList, P
     Ok(RejectedList { rejected, next_cursor: None })
 }
 
-fn bad_cursor() -> Problem {
+pub(super) fn bad_cursor() -> Problem {
     let detail = "the cursor is not one that this listing gave";
     Problem::new(ProblemCode::BadCursor, detail, "leave it out to start over, or give `next_cursor` as it came")
 }

@@ -10,8 +10,11 @@ use super::Api;
 use super::extract::{Body, Segments};
 use super::problem::split;
 use super::resolve::Found;
-use crate::api::types::{AddMember, Member, MemberChanged, MemberList, Problem, ProblemCode, Role, SetRole};
-use crate::chain::transaction::{MemberAdd, MemberRemove, RoleSet};
+use crate::api::types::{
+    AddMember, Member, MemberChanged, MemberList, NotaryChanged, Problem, ProblemCode, Role, SetNotary, SetRole,
+    Unfrozen,
+};
+use crate::chain::transaction::{MemberAdd, MemberRemove, NotarySet, RoleSet, Unfreeze};
 use crate::chain::{GroupId, Transaction};
 use crate::identity::Identity;
 use crate::ledger::{Refusal, query, state};
@@ -48,8 +51,8 @@ pub(super) async fn add(
     Body(AddMember { member, role }): Body<AddMember>,
 ) -> Answer<MemberChanged> {
     let group = api.group_id(group).await?;
-    write(&api, group, Transaction::MemberAdd(MemberAdd { identity: member, role })).await?;
-    Ok(changed(group, member, Some(role)))
+    let written = write(&api, group, Transaction::MemberAdd(MemberAdd { identity: member, role })).await?;
+    Ok(changed(group, member, Some(role), Some(&written)))
 }
 
 pub(super) async fn set_role(
@@ -60,10 +63,10 @@ pub(super) async fn set_role(
     let member = identity(&member)?;
     let group = api.group_id(group).await?;
     match write(&api, group, Transaction::RoleSet(RoleSet { identity: member, role })).await {
-        Ok(_) => Ok(changed(group, member, Some(role))),
+        Ok(written) => Ok(changed(group, member, Some(role), Some(&written))),
         // Asked for what is so already, as it is when an answer was lost and the request is repeated.
         Err(WriteError::Failure(failure)) if matches!(*failure, Failure::Refused(Refusal::SameRole(..))) => {
-            Ok(changed(group, member, Some(role)))
+            Ok(changed(group, member, Some(role), None))
         }
         Err(error) => Err(error.into()),
     }
@@ -75,8 +78,30 @@ pub(super) async fn remove(
 ) -> Answer<MemberChanged> {
     let member = identity(&member)?;
     let group = api.group_id(group).await?;
-    write(&api, group, Transaction::MemberRemove(MemberRemove { identity: member })).await?;
-    Ok(changed(group, member, None))
+    let written = write(&api, group, Transaction::MemberRemove(MemberRemove { identity: member })).await?;
+    Ok(changed(group, member, None, Some(&written)))
+}
+
+pub(super) async fn set_notary(
+    State(api): State<Arc<Api>>,
+    Segments(group): Segments<String>,
+    Body(SetNotary { member }): Body<SetNotary>,
+) -> Answer<NotaryChanged> {
+    let group = api.group_id(group).await?;
+    let written = write(&api, group, Transaction::NotarySet(NotarySet { identity: member })).await?;
+    let (group_id, notary) = (group.to_string(), member.to_string());
+    Ok(Json(NotaryChanged { group_id, notary, block_id: written.last_block() }))
+}
+
+pub(super) async fn unfreeze(
+    State(api): State<Arc<Api>>,
+    Segments((group, member)): Segments<(String, String)>,
+) -> Answer<Unfrozen> {
+    let member = identity(&member)?;
+    let group = api.group_id(group).await?;
+    let written = write(&api, group, Transaction::Unfreeze(Unfreeze { identity: member })).await?;
+    let (group_id, member_id) = (group.to_string(), member.to_string());
+    Ok(Json(Unfrozen { group_id, member_id, block_id: written.last_block() }))
 }
 
 async fn write(api: &Api, group: GroupId, transaction: Transaction) -> Result<Written, WriteError> {
@@ -84,8 +109,9 @@ async fn write(api: &Api, group: GroupId, transaction: Transaction) -> Result<Wr
     api.node().writer.write(Task::Write { group, author, transactions: vec![transaction], objects: vec![] }).await
 }
 
-fn changed(group: GroupId, member: Identity, role: Option<Role>) -> Json<MemberChanged> {
-    Json(MemberChanged { group_id: group.to_string(), member_id: member.to_string(), role })
+fn changed(group: GroupId, member: Identity, role: Option<Role>, written: Option<&Written>) -> Json<MemberChanged> {
+    let block_id = written.map(Written::last_block);
+    Json(MemberChanged { group_id: group.to_string(), member_id: member.to_string(), role, block_id })
 }
 
 /// The identity that stands in a path.

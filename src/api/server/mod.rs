@@ -5,6 +5,8 @@
 //! [`Problem`](super::types::Problem). **What a handler acknowledges is durable**, reading the store never happens on a thread that
 //! serves connections, and every answer names the daemon's version.
 
+mod backup;
+mod block;
 mod claim;
 mod context;
 mod events;
@@ -19,6 +21,9 @@ mod problem;
 mod resolve;
 mod router;
 mod sync;
+mod task;
+mod token;
+mod told;
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -82,6 +87,8 @@ struct Api {
     stop: watch::Receiver<bool>,
     /// One history is checked at a time: it takes all cores.
     verifying: Semaphore,
+    /// So is one backup.
+    backing_up: Arc<Semaphore>,
 }
 
 /// Opens the socket of the data folder `data` for this user alone. Must be called within a tokio runtime.
@@ -119,7 +126,7 @@ pub fn bind(data: &Path) -> Result<UnixListener, BindError> {
 /// Where the socket cannot be asked for its owner.
 pub async fn serve(listener: UnixListener, node: Node, stop: watch::Receiver<bool>) -> io::Result<()> {
     let user = own_user()?;
-    let api = Api { node, stop: stop.clone(), verifying: Semaphore::new(1) };
+    let api = Api { node, stop: stop.clone(), verifying: Semaphore::new(1), backing_up: Arc::new(Semaphore::new(1)) };
     let router = router::router(Arc::new(api));
     let room = Arc::new(Semaphore::new(limits::API_CONNECTIONS));
     let mut connections = JoinSet::new();

@@ -8,6 +8,7 @@ use axum::extract::State;
 use super::Api;
 use crate::api::VERSION;
 use crate::api::types::{Health, HealthCheck, Problem, Status};
+use crate::chain::rows;
 use crate::ledger::state;
 use crate::limits;
 use crate::store::View;
@@ -18,7 +19,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Answer<Status> {
     let node = api.node();
     let listen = node.listening().await?;
     let peers = node.peers().await?;
-    let groups = api.read(|_, view| Ok(view.groups()?.len())).await?;
+    let (groups, unsure_groups) = api.read(|_, view| Ok((view.groups()?.len(), unsure(view)?.len()))).await?;
     Ok(Json(Status {
         node_id: node.identity.to_string(),
         name: node.name.as_str().to_owned(),
@@ -27,6 +28,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Answer<Status> {
         listen: listen.iter().map(ToString::to_string).collect(),
         peers: peers.iter().filter(|info| info.link.is_some()).count(),
         groups,
+        unsure_groups,
     }))
 }
 
@@ -42,6 +44,7 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Answer<Health> {
         disk(free_bytes),
         writer(node.writer.queued()),
     ];
+    checks.push(own_lines(&api.read(|_, view| unsure(view)).await?));
     let listen = node.listening().await?;
     checks.push(match listen.first() {
         Some(first) => well("listening", format!("on {} addresses, first {first}", listen.len())),
@@ -65,6 +68,28 @@ fn readable(_: &Api, view: &View) -> Result<usize, Problem> {
         state::group(&view.rows(*kept))?;
     }
     Ok(groups.len())
+}
+
+/// Groups in which this node may not know its own last block.
+fn unsure(view: &View) -> Result<Vec<String>, Problem> {
+    let mut unsure = Vec::new();
+    for kept in view.groups()? {
+        let kv = view.rows(kept);
+        if rows::in_doubt(&kv)? {
+            unsure.push(state::group(&kv)?.map_or_else(|| kept.id.to_string(), |group| group.name));
+        }
+    }
+    Ok(unsure)
+}
+
+fn own_lines(unsure: &[String]) -> HealthCheck {
+    let Some(first) = unsure.first() else {
+        return well("own blocks", "this node knows its last block of each group".to_owned());
+    };
+    let detail = format!("unsure in {} groups, first {first}: nothing is written there", unsure.len());
+    let remedy = "the data folder is an older copy: connect to members that have been on since; where nobody else has the group, \
+                  `lbm ctl group alone GROUP`";
+    ill("own blocks", detail, remedy)
 }
 
 fn disk(free_bytes: Option<u64>) -> HealthCheck {

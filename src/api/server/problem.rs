@@ -8,7 +8,7 @@ use crate::api::PROBLEM_MEDIA_TYPE;
 use crate::api::types::{Problem, ProblemCode};
 use crate::chain::{FormError, Invalid};
 use crate::kv::KvError;
-use crate::ledger::Refusal;
+use crate::ledger::{Refusal, TaskRefusal, TokenRefusal};
 use crate::limits;
 use crate::net::AddPeerError;
 use crate::node::engine::Failure;
@@ -88,9 +88,11 @@ fn of_store(error: &StoreError) -> Problem {
                 "check the disk's room and health; nothing was written",
             )
         }
-        StoreError::Row(_) | StoreError::Newer { .. } | StoreError::Owner { .. } | StoreError::Busy(_) => {
-            internal(error)
-        }
+        StoreError::Row(_)
+        | StoreError::UnknownTable { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Owner { .. }
+        | StoreError::Busy(_) => internal(error),
     }
 }
 
@@ -104,6 +106,13 @@ fn of_failure(failure: &Failure) -> Problem {
         Failure::Invalid(_) => Problem::new(ProblemCode::Refused, failure.to_string(), SEE_HEALTH),
         Failure::NoSuchGroup(_) => split(ProblemCode::UnknownGroup, &failure.to_string(), ""),
         Failure::NotHereYet(_) => split(ProblemCode::StillJoining, &failure.to_string(), ""),
+        Failure::InDoubt(group) => {
+            let remedy = format!(
+                "connect to a member that has been on since the copy was made (`lbm ctl peer list`), and try again; where nobody else \
+                 has the group, `lbm ctl group alone {group}`"
+            );
+            Problem::new(ProblemCode::RestoredUnsure, failure.to_string(), remedy)
+        }
         Failure::NoKey(_) | Failure::Store(_) => internal(failure),
     }
 }
@@ -117,17 +126,19 @@ impl From<&Refusal> for Problem {
             Refusal::AlreadyAMember(_) => ProblemCode::AlreadyAMember,
             Refusal::NoSuchMember(_) => ProblemCode::NoSuchMember,
             Refusal::LastAdmin(_) => ProblemCode::LastAdmin,
+            Refusal::IsNotary(_) => ProblemCode::IsNotary,
+            Refusal::Frozen(_) => ProblemCode::Frozen,
             Refusal::GroupFull => ProblemCode::Full,
             Refusal::NoSuchParent(_) | Refusal::NoSuchClaim(_) => ProblemCode::NoSuchClaim,
             Refusal::AlreadyRetracted(_) => ProblemCode::AlreadyRetracted,
             Refusal::NotYourClaim(_) => ProblemCode::NotTheAuthor,
+            Refusal::Task(refusal) => of_task(refusal),
+            Refusal::Token(why) => of_tokens(why),
             Refusal::SameRole(..)
-            | Refusal::Frozen(_)
             | Refusal::NotFrozen(_)
             | Refusal::NotTheSeal(_)
             | Refusal::NotTheNotary { .. }
             | Refusal::SameNotary(_)
-            | Refusal::IsNotary(_)
             | Refusal::Unsupported
             | Refusal::AlreadyFounded
             | Refusal::Equivocation(_) => ProblemCode::Refused,
@@ -136,12 +147,40 @@ impl From<&Refusal> for Problem {
     }
 }
 
+const fn of_task(refusal: &TaskRefusal) -> ProblemCode {
+    match refusal {
+        TaskRefusal::Exists(_) => ProblemCode::TaskExists,
+        TaskRefusal::NoSuchTask(_) => ProblemCode::NoSuchTask,
+        TaskRefusal::Taken(..) | TaskRefusal::TakenByYou(..) => ProblemCode::TaskTaken,
+        TaskRefusal::TakenOver(..) | TaskRefusal::OtherAttempt(..) => ProblemCode::TaskTakenOver,
+        TaskRefusal::NotAssigned(_) | TaskRefusal::NotStarted(_) => ProblemCode::TaskNotStarted,
+        TaskRefusal::Blocked(..) => ProblemCode::TaskBlocked,
+        TaskRefusal::Ended(..) => ProblemCode::TaskEnded,
+        TaskRefusal::NotYourTask(..) => ProblemCode::NotYourTask,
+        TaskRefusal::NoSuchResult(_) => ProblemCode::NoSuchClaim,
+        TaskRefusal::NoWorker(_) => ProblemCode::NoSuchMember,
+        TaskRefusal::DependencyEnded(..) | TaskRefusal::NoSponsor(..) => ProblemCode::Refused,
+        TaskRefusal::TooManyDependents(_) => ProblemCode::Full,
+    }
+}
+
+const fn of_tokens(why: &TokenRefusal) -> ProblemCode {
+    match why {
+        TokenRefusal::Balance { .. } => ProblemCode::InsufficientBalance,
+        TokenRefusal::Treasury { .. } => ProblemCode::InsufficientTreasury,
+        TokenRefusal::SupplyCap { .. } => ProblemCode::SupplyCap,
+        TokenRefusal::AccountCap { .. } => ProblemCode::AccountCap,
+        TokenRefusal::ToOneself(_) => ProblemCode::TransferToOneself,
+        TokenRefusal::CapBelowSupply { .. } => ProblemCode::CapBelowSupply,
+    }
+}
+
 impl From<&FormError> for Problem {
     fn from(error: &FormError) -> Self {
         let too_large = match error {
             FormError::Length { got, max, .. } | FormError::Count { got, max, .. } => got > max,
-            FormError::Range { got, max, .. } => got > max,
-            FormError::Characters { .. }
+            FormError::Range { .. }
+            | FormError::Characters { .. }
             | FormError::Key(_)
             | FormError::TagTwice(_)
             | FormError::Unsorted(_)

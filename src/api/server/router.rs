@@ -13,7 +13,7 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, on};
 
 use super::resolve::shown;
-use super::{Api, claim, context, events, group, join, listing, member, node, peer, sync};
+use super::{Api, backup, block, claim, context, events, group, join, listing, member, node, peer, sync, task, token};
 use crate::api::routes::{self, Permission, Route};
 use crate::api::types::{Problem, ProblemCode};
 use crate::limits;
@@ -63,6 +63,7 @@ fn table() -> Table {
         .route(&routes::EVENTS, events::events)
         .route(&routes::REJECTED, listing::rejected)
         .route(&routes::SYNC, sync::sync)
+        .route(&routes::BACKUP, backup::backup)
         .route(&routes::PEER_LIST, peer::list)
         .route(&routes::PEER_ADD, peer::add)
         .route(&routes::PEER_REMOVE, peer::remove)
@@ -71,12 +72,16 @@ fn table() -> Table {
         .route(&routes::GROUP_JOIN, join::join)
         .route(&routes::GROUP_SHOW, group::show)
         .route(&routes::GROUP_LEAVE, group::leave)
+        .route(&routes::GROUP_ALONE, group::alone)
         .route(&routes::GROUP_MEMBERS, member::list)
         .route(&routes::GROUP_STATS, group::stats)
         .route(&routes::GROUP_VERIFY, group::verify)
+        .route(&routes::BLOCK_SHOW, block::show)
+        .route(&routes::NOTARY_SET, member::set_notary)
         .route(&routes::MEMBER_ADD, member::add)
         .route(&routes::MEMBER_SET_ROLE, member::set_role)
         .route(&routes::MEMBER_REMOVE, member::remove)
+        .route(&routes::MEMBER_UNFREEZE, member::unfreeze)
         .route(&routes::CLAIM_PUBLISH, claim::publish)
         .route(&routes::CLAIM_BULK, claim::bulk)
         .route(&routes::CLAIM_LIST, listing::list)
@@ -84,8 +89,25 @@ fn table() -> Table {
         .route(&routes::CLAIM_SHOW, listing::show)
         .route(&routes::CLAIM_THREAD, listing::thread)
         .route(&routes::CLAIM_RETRACT, claim::retract)
+        .route(&routes::TASK_CREATE, task::create)
+        .route(&routes::TASK_LIST, task::list)
+        .route(&routes::TASK_READY, task::ready)
+        .route(&routes::TASK_SHOW, task::show)
+        .route(&routes::TASK_ASSIGN, task::assign)
+        .route(&routes::TASK_START, task::start)
+        .route(&routes::TASK_COMPLETE, task::complete)
+        .route(&routes::TASK_FAIL, task::fail)
+        .route(&routes::TASK_RELEASE, task::release)
+        .route(&routes::TASK_CANCEL, task::cancel)
         .route(&routes::CONTEXT, context::context)
         .route(&routes::EXPERIENCE_SUBMIT, claim::experience)
+        .route(&routes::GROUP_POLICY, token::policy)
+        .route(&routes::POLICY_UPDATE, token::update_policy)
+        .route(&routes::TOKEN_BALANCE, token::balance)
+        .route(&routes::TOKEN_HISTORY, token::history)
+        .route(&routes::TOKEN_MINT, token::mint)
+        .route(&routes::TOKEN_TRANSFER, token::transfer)
+        .route(&routes::TOKEN_PAY, token::pay)
 }
 
 pub(super) fn router(api: Arc<Api>) -> Router {

@@ -64,6 +64,12 @@ pub enum FieldError {
     /// A span of time that ends before it starts.
     #[error("`since_ms` is not before `until_ms`, so that nothing can be found: swap or widen them")]
     Span,
+    /// Not a whole hash.
+    #[error("`{field}` is not a hash: give all of its 64 hexadecimal digits, as `b3sum` prints them")]
+    FullHash {
+        /// Name of the field.
+        field: &'static str,
+    },
     /// A hash that is not hexadecimal, or longer than one.
     #[error(
         "`{field}` is not a claim's hash: expected up to 64 hexadecimal digits, as `lbm ctl claim list` prints them"
@@ -134,12 +140,33 @@ pub(super) fn hash(field: &'static str, value: &str) -> Result<(), FieldError> {
     if fits { Ok(()) } else { Err(FieldError::Hash { field }) }
 }
 
+/// Hexadecimal digits, as many as a hash has.
+pub(super) fn full_hash(field: &'static str, value: &str) -> Result<(), FieldError> {
+    let fits = value.len() == 64 && hash(field, value).is_ok();
+    if fits { Ok(()) } else { Err(FieldError::FullHash { field }) }
+}
+
 /// A number from `least` to `most`.
 pub(super) fn range(field: &'static str, value: usize, least: usize, most: usize) -> Result<(), FieldError> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
     Err(FieldError::Range { field, value: value as u64, least: least as u64, most: most as u64 })
+}
+
+/// A number within a range.
+pub(super) fn number(field: &'static str, value: u64, range: std::ops::RangeInclusive<u64>) -> Result<(), FieldError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(FieldError::Range { field, value, least: *range.start(), most: *range.end() })
+}
+
+/// A task's name of `[A-Za-z0-9._:-]`.
+pub(super) fn task_id(field: &'static str, value: &str) -> Result<(), FieldError> {
+    text(field, value, limits::TASK_ID_BYTES)?;
+    let allowed = |found: char| found.is_ascii_alphanumeric() || matches!(found, '.' | '_' | ':' | '-');
+    charset(field, value, allowed, "letters and digits of ASCII, `.`, `_`, `:` and `-`")
 }
 
 fn charset(

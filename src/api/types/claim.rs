@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Wrote;
 use super::check::{self, FieldError};
 use crate::limits;
 
@@ -42,6 +43,14 @@ impl NewClaim {
 pub struct PublishedClaim {
     /// Its hash.
     pub claim_hash: String,
+    /// The block that it is in.
+    pub block_id: String,
+}
+
+impl Wrote for PublishedClaim {
+    fn block_id(&self) -> &str {
+        &self.block_id
+    }
 }
 
 /// Body of `POST …/claims/bulk`. All of them are published, or none.
@@ -78,6 +87,14 @@ pub struct BulkPublished {
     pub claim_hashes: Vec<String>,
     /// In how many blocks.
     pub blocks: usize,
+    /// The block that it is in, the last of them.
+    pub block_id: String,
+}
+
+impl Wrote for BulkPublished {
+    fn block_id(&self) -> &str {
+        &self.block_id
+    }
 }
 
 /// One claim as the group's ledger has it.
@@ -187,6 +204,14 @@ pub struct RetractedClaim {
     pub claim_hash: String,
     /// Always true: a refusal is a problem.
     pub retracted: bool,
+    /// The block that it is in.
+    pub block_id: String,
+}
+
+impl Wrote for RetractedClaim {
+    fn block_id(&self) -> &str {
+        &self.block_id
+    }
 }
 
 /// Body of `POST …/experiences`: the record of an agent's run.
@@ -212,4 +237,12 @@ impl SubmitExperience {
 pub struct ExperienceSubmitted {
     /// Hash of the record.
     pub experience_hash: String,
+    /// The block that it is in.
+    pub block_id: String,
+}
+
+impl Wrote for ExperienceSubmitted {
+    fn block_id(&self) -> &str {
+        &self.block_id
+    }
 }

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Problem, Role};
+use super::{PolicyUpdate, Problem, Role, TaskStatus};
 
 /// Query of `GET /events`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +82,46 @@ pub enum EventKind {
         /// Its role now; `null` where it is no member any more.
         role: Option<Role>,
     },
+    /// A task was created, or stands otherwise.
+    TaskChanged {
+        /// The group.
+        group_id: String,
+        /// The task's name in it.
+        task_id: String,
+        /// How it stands now.
+        status: TaskStatus,
+        /// Who has it, or had it when it ended.
+        assignee: Option<String>,
+        /// Which attempt counts.
+        attempt: u32,
+    },
+    /// Tokens were made, given or paid: what the author of the block did. What follows by rule, as the reward of a claim, shows in
+    /// the account's history.
+    TokensMoved {
+        /// The group.
+        group_id: String,
+        /// `mint`, `transfer` or `treasury_pay`.
+        kind: String,
+        /// Who did it: of a transfer, whose tokens they were.
+        author: String,
+        /// Who got them.
+        to: String,
+        /// How many.
+        amount: u64,
+        /// The block.
+        block_id: String,
+    },
+    /// The rules of a group's tokens were changed.
+    PolicyChanged {
+        /// The group.
+        group_id: String,
+        /// Who changed them.
+        author: String,
+        /// What was set, by the rules' names.
+        changed: PolicyUpdate,
+        /// The block.
+        block_id: String,
+    },
     /// The ledger refuses a block at its place in the order.
     BlockRejected {
         /// The group.
@@ -108,6 +148,38 @@ pub enum EventKind {
         group_id: String,
         /// The author.
         author: String,
+    },
+    /// A seal counts: what it covers is final.
+    Sealed {
+        /// The group.
+        group_id: String,
+        /// Its number.
+        epoch: u64,
+    },
+    /// A group's notary hands over, with the next seal.
+    NotaryChanged {
+        /// The group.
+        group_id: String,
+        /// To whom.
+        notary: String,
+    },
+    /// An admin lets a member spend again that had signed two blocks with one number.
+    Unfrozen {
+        /// The group.
+        group_id: String,
+        /// Whom.
+        member_id: String,
+    },
+    /// A peer has a block of this node that is not here: the data folder is an older copy, or another machine uses the key.
+    /// Nothing of this node is written in the group until members have answered.
+    OwnLineInDoubt {
+        /// The group.
+        group_id: String,
+    },
+    /// This node knows its last block of a group again, and writes.
+    OwnLineSettled {
+        /// The group.
+        group_id: String,
     },
     /// A first connection to a peer stands.
     PeerConnected {

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Wrote;
 use super::check::{self, FieldError};
+use super::token::Policy;
 pub use crate::chain::Role;
 use crate::identity::Identity;
 use crate::limits;
@@ -76,14 +78,23 @@ pub struct GroupDetail {
     pub creator: String,
     /// When, by the creator's clock.
     pub created_ms: u64,
-    /// Whose seals make blocks final: a peer id.
+    /// Who seals from the next seal on: a peer id.
     pub notary: String,
+    /// Who makes the next seal: another than the notary while a hand-over is pending.
+    pub sealer: String,
+    /// Number of the last seal.
+    pub epoch: u64,
+    /// Who has signed two blocks with one number and may not spend: peer ids.
+    pub frozen: Vec<String>,
     /// Blocks that a seal covers.
     pub final_blocks: u64,
     /// Blocks that the ledger refuses at their place in the order.
     pub rejected_blocks: u64,
     /// Blocks without a successor: several where members wrote apart.
     pub heads: Vec<String>,
+    /// Whether this node may not know its own last block, as its data folder is an older copy: it writes nothing until members have
+    /// answered.
+    pub unsure: bool,
 }
 
 /// A member of a group.
@@ -144,9 +155,59 @@ pub struct MemberChanged {
     pub member_id: String,
     /// Its role now; `null` where it is no member any more.
     pub role: Option<Role>,
+    /// The block that says so; `null` where it was so already.
+    pub block_id: Option<String>,
 }
 
-/// Answer of `GET …/stats`: sizes. The ledger's amounts join them with the token transactions.
+impl Wrote for MemberChanged {
+    fn block_id(&self) -> &str {
+        self.block_id.as_deref().unwrap_or_default()
+    }
+}
+
+/// Body of `PUT …/notary`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetNotary {
+    /// Who is to seal: an admin.
+    pub member: Identity,
+}
+
+/// Answer to a hand-over: it takes effect with the next seal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotaryChanged {
+    /// The group.
+    pub group_id: String,
+    /// Who seals after the next seal: a peer id.
+    pub notary: String,
+    /// The block that says so.
+    pub block_id: String,
+}
+
+impl Wrote for NotaryChanged {
+    fn block_id(&self) -> &str {
+        &self.block_id
+    }
+}
+
+/// Answer of `POST …/members/{member}/unfreeze`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfrozen {
+    /// The group.
+    pub group_id: String,
+    /// Who may spend again: a peer id.
+    pub member_id: String,
+    /// The block that says so.
+    pub block_id: String,
+}
+
+impl Wrote for Unfrozen {
+    fn block_id(&self) -> &str {
+        &self.block_id
+    }
+}
+
+/// Answer of `GET …/stats`: sizes, the tokens that there are, and the rules for them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupStats {
     /// Its id.
@@ -167,6 +228,17 @@ pub struct GroupStats {
     pub final_blocks: u64,
     /// Blocks that the ledger refuses.
     pub rejected_blocks: u64,
+    /// Tokens that there are: those of all accounts, the treasury's, and those set aside.
+    pub total_supply: u64,
+    /// Tokens of the treasury: what transfers have cost.
+    pub treasury_balance: u64,
+    /// Tokens that are set aside until something is decided.
+    pub escrow_balance: u64,
+    /// Accounts that have ever held any.
+    pub accounts: u64,
+    /// The rules.
+    #[serde(flatten)]
+    pub policy: Policy,
 }
 
 /// Answer of `POST …/verify`: every signature was checked again and the whole order folded again from nothing.
@@ -208,6 +280,15 @@ impl JoinGroup {
             _ => Ok(()),
         }
     }
+}
+
+/// Answer to being told that nobody else has blocks of this node in a group: it writes there again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupAlone {
+    /// Its id.
+    pub group_id: String,
+    /// Whether it had held back.
+    pub was_unsure: bool,
 }
 
 /// Answer to leaving: the node replicates the group no longer.

@@ -6,6 +6,7 @@
 //! all its keys: what is unknown is `null`. Requests check their own bounds (`check`), so that a face can refuse a line
 //! of a file with its number and the server the same request with the same sentence.
 
+mod block;
 mod check;
 mod claim;
 mod context;
@@ -13,7 +14,10 @@ mod event;
 mod group;
 mod node;
 mod problem;
+mod task;
+mod token;
 
+pub use block::{Block, ShowBlock, Wrote};
 pub use check::FieldError;
 pub use claim::{
     BulkPublished, Claim, ClaimList, ExperienceSubmitted, ListClaims, NewClaim, PublishBulk, PublishedClaim,
@@ -22,14 +26,22 @@ pub use claim::{
 pub use context::{Context, ContextItem, ContextQuery};
 pub use event::{Event, EventKind, JoinEvent, ListEvents};
 pub use group::{
-    AddMember, CreateGroup, Group, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, JoinGroup, Member,
-    MemberChanged, MemberList, Role, SetRole, Verified,
+    AddMember, CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, JoinGroup,
+    Member, MemberChanged, MemberList, NotaryChanged, Role, SetNotary, SetRole, Unfrozen, Verified,
 };
 pub use node::{
     AddPeer, Health, HealthCheck, ListRejected, Peer, PeerAdded, PeerList, PeerRemoved, Rejected, RejectedList, Status,
     SyncNow, SyncReport, SyncedGroup,
 };
 pub use problem::{Problem, ProblemCode};
+pub use task::{
+    AssignTask, BlockingTask, CompleteTask, FailTask, ListTasks, NewTask, ReadyTasks, ReleaseTask, StartTask, Task,
+    TaskChanged, TaskDetail, TaskList, TaskStatus,
+};
+pub use token::{
+    AskBalance, Balance, Direction, GroupPolicy, ListMoves, MoveList, Paid, Payment, Policy, PolicyChanged,
+    PolicyUpdate, TokenMove,
+};
 
 #[cfg(test)]
 mod tests;

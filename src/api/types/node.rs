@@ -22,6 +22,8 @@ pub struct Status {
     pub peers: usize,
     /// Groups that it replicates.
     pub groups: usize,
+    /// Those of them in which it may not know its own last block and so writes nothing.
+    pub unsure_groups: usize,
 }
 
 /// One thing that was looked at.
@@ -175,15 +177,20 @@ pub struct Rejected {
     pub group_id: String,
     /// The block.
     pub block_id: String,
+    /// Whether that stays so; while it is pending, another order may reinstate it.
+    #[serde(rename = "final")]
+    pub is_final: bool,
     /// Who signed it: a peer id.
     pub author: String,
     /// The author's clock.
     pub created_ms: u64,
     /// Which of its transactions, from 0.
     pub transaction: usize,
-    /// Why, as a word that scripts may compare.
+    /// What the author did with it, in a few words.
+    pub what: String,
+    /// Why not, as a word that scripts may compare.
     pub code: String,
-    /// Why, as a sentence.
+    /// Why not, as a sentence.
     pub reason: String,
 }
 

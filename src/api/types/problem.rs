@@ -61,12 +61,18 @@ problem_codes! {
     NotAnAdmin = "not_an_admin", 403, "Only an admin of the group may do this";
     /// A claim is taken back by its author or an admin only.
     NotTheAuthor = "not_the_author", 403, "Only the author or an admin may do this";
+    /// A task is given away or cancelled by its creator or an admin only.
+    NotYourTask = "not_your_task", 403, "Only the task's creator or an admin may do this";
     /// No such route.
     UnknownRoute = "unknown_route", 404, "The daemon has no such route";
     /// No group of that id, prefix or name.
     UnknownGroup = "unknown_group", 404, "No such group";
     /// No claim of that hash in the group.
     NoSuchClaim = "no_such_claim", 404, "No such claim";
+    /// No block of that id in the group.
+    UnknownBlock = "unknown_block", 404, "No such block";
+    /// No task of that id in the group.
+    NoSuchTask = "no_such_task", 404, "No such task";
     /// The identity is no member of the group.
     NoSuchMember = "no_such_member", 404, "No such member";
     /// No such peer in the address book.
@@ -83,8 +89,26 @@ problem_codes! {
     AlreadyJoined = "already_joined", 409, "The node has the group already";
     /// The claim was taken back before.
     AlreadyRetracted = "already_retracted", 409, "The claim is retracted already";
+    /// A task of this id is there already.
+    TaskExists = "task_exists", 409, "There is such a task already";
+    /// Somebody has the task, and its lease is not over.
+    TaskTaken = "task_taken", 409, "Somebody has the task";
+    /// Another attempt at the task counts than the caller's.
+    TaskTakenOver = "task_taken_over", 409, "Somebody else has the task by now";
+    /// The task was not claimed or not started.
+    TaskNotStarted = "task_not_started", 409, "The task was not started";
+    /// The task waits for others.
+    TaskBlocked = "task_blocked", 409, "The task waits for others";
+    /// The task is completed, failed or cancelled.
+    TaskEnded = "task_ended", 409, "The task has ended";
     /// The last admin cannot leave or be removed or made less.
     LastAdmin = "last_admin", 409, "A group needs an admin";
+    /// The member seals, and has to hand over first.
+    IsNotary = "is_notary", 409, "The notary cannot leave or be removed or made less";
+    /// The identity has signed two blocks with one number.
+    Frozen = "frozen", 403, "The identity may not spend";
+    /// The data folder is an older copy, and this node may not know its own last block of the group.
+    RestoredUnsure = "restored_unsure", 409, "The node may not know its own last block";
     /// The group is still being joined.
     StillJoining = "still_joining", 409, "The group is still being joined";
     /// A body or a field is larger than its limit.
@@ -93,6 +117,18 @@ problem_codes! {
     Refused = "refused", 422, "The ledger refuses this";
     /// A bound on the number of groups, members or peers is reached.
     Full = "full", 422, "A limit of the node or the group is reached";
+    /// An account has fewer tokens than are to be given.
+    InsufficientBalance = "insufficient_balance", 422, "Not enough tokens";
+    /// The treasury has fewer tokens than are to be paid.
+    InsufficientTreasury = "insufficient_treasury", 422, "Not enough tokens in the treasury";
+    /// There would be more tokens than the group may have.
+    SupplyCap = "supply_cap", 422, "The group may not have more tokens";
+    /// An account would have more tokens than one may have.
+    AccountCap = "account_cap", 422, "The account may not have more tokens";
+    /// A transfer to its author.
+    TransferToOneself = "transfer_to_oneself", 422, "Nobody transfers to itself";
+    /// The supply's cap cannot be set below what there is.
+    CapBelowSupply = "cap_below_supply", 422, "There are more tokens already";
     /// The daemon failed; its log says more.
     Internal = "internal", 500, "The daemon failed";
     /// The store cannot write.

@@ -19,11 +19,12 @@ fn answers_have_the_documented_keys() {
         listen: vec!["/ip4/127.0.0.1/tcp/1/p2p/12D3".into()],
         peers: 1,
         groups: 2,
+        unsure_groups: 0,
     };
     assert_eq!(
         serde_json::to_value(&status).unwrap(),
         json!({"node_id": "12D3", "name": "alice", "version": "0.1.0", "uptime_s": 3,
-               "listen": ["/ip4/127.0.0.1/tcp/1/p2p/12D3"], "peers": 1, "groups": 2})
+               "listen": ["/ip4/127.0.0.1/tcp/1/p2p/12D3"], "peers": 1, "groups": 2, "unsure_groups": 0})
     );
     let claim = Claim {
         claim_hash: "ab".into(),
@@ -43,7 +44,10 @@ fn answers_have_the_documented_keys() {
     let mut threaded = row;
     threaded["depth"] = json!(1);
     assert_eq!(serde_json::to_value(ThreadClaim { claim, depth: 1 }).unwrap(), threaded);
-    assert_eq!(serde_json::to_value(PublishedClaim { claim_hash: "ab".into() }).unwrap(), json!({"claim_hash": "ab"}));
+    assert_eq!(
+        serde_json::to_value(PublishedClaim { claim_hash: "ab".into(), block_id: "cd".into() }).unwrap(),
+        json!({"claim_hash": "ab", "block_id": "cd"})
+    );
     assert_eq!(
         serde_json::to_value(GroupCreated { group_id: "01".into(), name: "n".into() }).unwrap(),
         json!({"group_id": "01", "name": "n"})
@@ -55,7 +59,7 @@ fn requests_refuse_unknown_keys_and_answers_do_not() {
     let typo = json!({"text": "t", "tag": ["a"]});
     let error = serde_json::from_value::<NewClaim>(typo).unwrap_err().to_string();
     assert!(error.contains("unknown field `tag`"), "{error}");
-    let newer = json!({"claim_hash": "ab", "sealed_by": "12D3"});
+    let newer = json!({"claim_hash": "ab", "block_id": "cd", "sealed_by": "12D3"});
     assert!(serde_json::from_value::<PublishedClaim>(newer).is_ok());
 }
 

@@ -115,6 +115,21 @@ impl Transaction {
         }
     }
 
+    /// The task that it is about.
+    #[must_use]
+    pub const fn task(&self) -> Option<&TaskId> {
+        match self {
+            Self::TaskCreate(TaskCreate { task, .. })
+            | Self::TaskAssign(TaskAssign { task, .. })
+            | Self::TaskStart(TaskStart { task, .. })
+            | Self::TaskComplete(TaskComplete { task, .. })
+            | Self::TaskFail(TaskFail { task, .. })
+            | Self::TaskRelease(TaskRelease { task, .. })
+            | Self::TaskCancel(TaskCancel { task }) => Some(task),
+            _ => None,
+        }
+    }
+
     /// Who becomes a member by it, were it allowed.
     #[must_use]
     pub const fn names_member(&self) -> Option<Identity> {

@@ -9,7 +9,7 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::api::types::{NewClaim, PublishBulk};
+use crate::api::types::{NewClaim, PublishBulk, Wrote};
 use crate::cli::error::{CliError, LineError, Outcome};
 use crate::cli::output::{At, Render};
 use crate::cli::session::{Session, shown};
@@ -22,6 +22,13 @@ struct BulkOutput {
     published: usize,
     blocks: usize,
     claim_hashes: Vec<String>,
+    block_id: String,
+}
+
+impl Wrote for BulkOutput {
+    fn block_id(&self) -> &str {
+        &self.block_id
+    }
 }
 
 impl Render for At<BulkOutput> {
@@ -56,10 +63,11 @@ pub(super) async fn publish(group: &str, file: &Path, session: &mut Session<'_>)
         done.published += answer.published;
         done.blocks += answer.blocks;
         done.claim_hashes.extend(answer.claim_hashes);
+        done.block_id = answer.block_id;
         bar.inc(sent as u64);
     }
     bar.finish_and_clear();
-    session.answer(done)?;
+    session.wrote(group, done).await?;
     Ok(Outcome::Done)
 }
 

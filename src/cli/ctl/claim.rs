@@ -105,7 +105,7 @@ pub(super) async fn run(command: &ClaimCommand, session: &mut Session<'_>) -> Re
         }
         ClaimCommand::Retract(args) => {
             let answer = session.client.retract_claim(&args.group.group, &args.claim).await?;
-            session.answer(answer)?;
+            session.wrote(&args.group.group, answer).await?;
         }
         ClaimCommand::Show(args) => {
             let answer = session.client.claim(&args.group.group, &args.claim).await?;
@@ -142,7 +142,7 @@ async fn publish(args: &PublishArgs, session: &mut Session<'_>) -> Result<Outcom
     let claim = NewClaim { text, title: args.title.clone(), tags: tags(&args.tags), parent_hash: args.parent.clone() };
     claim.check()?;
     let answer = session.client.publish_claim(&args.group.group, &claim).await?;
-    session.answer(answer)?;
+    session.wrote(&args.group.group, answer).await?;
     Ok(Outcome::Done)
 }
 

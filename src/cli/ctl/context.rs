@@ -86,7 +86,7 @@ pub(super) async fn run_experience(
     let experience = SubmitExperience { content };
     experience.check()?;
     let answer = session.client.submit_experience(&args.group.group, &experience).await?;
-    session.answer(answer)?;
+    session.wrote(&args.group.group, answer).await?;
     Ok(Outcome::Done)
 }
 

@@ -1,12 +1,15 @@
-//! `lbm ctl group create|list|show|join|leave|verify|stats`; members have a file of their own.
+//! `lbm ctl group create|list|show|join|leave|verify|stats|policy`; members have a file of their own.
 
 use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
 
 use super::join::{self, JoinArgs};
-use super::member::{self, AddMemberArgs, RemoveMemberArgs, SetRoleArgs};
-use crate::api::types::{CreateGroup, Group, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Verified};
+use super::member::{self, AddMemberArgs, OneMemberArgs, SetRoleArgs};
+use super::token::{self, PolicyArgs};
+use crate::api::types::{
+    CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Verified,
+};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
 use crate::cli::session::Session;
@@ -26,18 +29,26 @@ pub enum GroupCommand {
     Join(JoinArgs),
     /// Replicate a group no longer
     Leave(OneGroup),
+    /// Say that nobody else has blocks of this node, whose folder was put back from an older copy: it writes again
+    Alone(OneGroup),
     /// A group's members
     Members(OneGroup),
     /// Add a member
     AddMember(AddMemberArgs),
     /// Remove a member
-    RemoveMember(RemoveMemberArgs),
+    RemoveMember(OneMemberArgs),
     /// Change what a member may do
     SetRole(SetRoleArgs),
+    /// Hand the right to seal over to another admin, with the next seal
+    SetNotary(OneMemberArgs),
+    /// Let a member spend again that has signed two blocks with one number
+    Unfreeze(OneMemberArgs),
     /// Check every signature and fold everything again; exit code 1 where something does not hold
     Verify(OneGroup),
-    /// A group's sizes
+    /// A group's sizes, its tokens and the rules for them
     Stats(OneGroup),
+    /// The rules of a group's tokens: show or change them
+    Policy(PolicyArgs),
 }
 
 /// Arguments of `lbm ctl group create`.
@@ -79,6 +90,10 @@ pub(super) async fn run(command: &GroupCommand, session: &mut Session<'_>) -> Re
             let answer = session.client.leave_group(group).await?;
             session.answer(answer)?;
         }
+        GroupCommand::Alone(OneGroup { group }) => {
+            let answer = session.client.group_alone(group).await?;
+            session.answer(answer)?;
+        }
         GroupCommand::Stats(OneGroup { group }) => {
             let answer = session.client.group_stats(group).await?;
             session.answer(answer)?;
@@ -90,9 +105,12 @@ pub(super) async fn run(command: &GroupCommand, session: &mut Session<'_>) -> Re
             return Ok(outcome);
         }
         GroupCommand::Join(args) => return join::run(args, session).await,
+        GroupCommand::Policy(args) => return token::policy(args, session).await,
         GroupCommand::Members(OneGroup { group }) => return member::list(group, session).await,
         GroupCommand::AddMember(args) => return member::add(args, session).await,
         GroupCommand::RemoveMember(args) => return member::remove(args, session).await,
+        GroupCommand::SetNotary(args) => return member::set_notary(args, session).await,
+        GroupCommand::Unfreeze(args) => return member::unfreeze(args, session).await,
         GroupCommand::SetRole(args) => return member::set_role(args, session).await,
     }
     Ok(Outcome::Done)
@@ -109,6 +127,17 @@ impl Render for At<GroupLeft> {
     fn render(&self, out: &mut dyn Write) -> io::Result<()> {
         let name = self.answer.name.as_deref().unwrap_or(&self.answer.group_id);
         writeln!(out, "Left {}.", one_line(name, 128))
+    }
+}
+
+impl Render for At<GroupAlone> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        let group = short(&self.answer.group_id);
+        if self.answer.was_unsure {
+            writeln!(out, "Writes in {group} again.")
+        } else {
+            writeln!(out, "Nothing held it back in {group}.")
+        }
     }
 }
 
@@ -143,6 +172,13 @@ impl Render for At<GroupDetail> {
         let created = format!("{} ({})", full(self.answer.created_ms), ago(self.answer.created_ms, self.now_ms));
         let blocks =
             format!("{} ({} final, {} rejected)", group.blocks, self.answer.final_blocks, self.answer.rejected_blocks);
+        let GroupDetail { notary, sealer, .. } = &self.answer;
+        let notary = if notary == sealer { notary.clone() } else { format!("{notary} from the next seal on") };
+        for frozen in &self.answer.frozen {
+            let frozen = one_line(frozen, 100);
+            writeln!(out, "FROZEN: {frozen} has signed two blocks with one number and may not spend.")?;
+            writeln!(out, "An admin may lift it: lbm ctl group unfreeze --group {} --member {frozen}", group.group_id)?;
+        }
         fields(
             out,
             &[
@@ -152,7 +188,7 @@ impl Render for At<GroupDetail> {
                 ("currency", self.answer.currency.clone()),
                 ("created", created),
                 ("creator", self.answer.creator.clone()),
-                ("notary", self.answer.notary.clone()),
+                ("notary", notary),
                 ("members", group.members.to_string()),
                 ("claims", group.claims.to_string()),
                 ("blocks", blocks),
@@ -167,16 +203,19 @@ impl Render for At<GroupStats> {
         let stats = &self.answer;
         let claims = format!("{} ({} retracted)", stats.claims, stats.retracted_claims);
         let blocks = format!("{} ({} final, {} rejected)", stats.blocks, stats.final_blocks, stats.rejected_blocks);
-        fields(
-            out,
-            &[
-                ("group", format!("{} ({})", stats.name, short(&stats.group_id))),
-                ("members", stats.members.to_string()),
-                ("claims", claims),
-                ("experiences", stats.experiences.to_string()),
-                ("blocks", blocks),
-            ],
-        )
+        let mut rows = vec![
+            ("group", format!("{} ({})", stats.name, short(&stats.group_id))),
+            ("members", stats.members.to_string()),
+            ("claims", claims),
+            ("experiences", stats.experiences.to_string()),
+            ("blocks", blocks),
+            ("total_supply", stats.total_supply.to_string()),
+            ("treasury_balance", stats.treasury_balance.to_string()),
+            ("escrow_balance", stats.escrow_balance.to_string()),
+            ("accounts", stats.accounts.to_string()),
+        ];
+        rows.extend(token::rules(&stats.policy));
+        fields(out, &rows)
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::{Args, ValueEnum};
 
 use super::GroupFlag;
-use crate::api::types::{AddMember, MemberChanged, MemberList, Role, SetRole};
+use crate::api::types::{AddMember, MemberChanged, MemberList, NotaryChanged, Role, SetNotary, SetRole, Unfrozen};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
 use crate::cli::session::Session;
@@ -54,9 +54,9 @@ pub struct AddMemberArgs {
     role: RoleArg,
 }
 
-/// Arguments of `lbm ctl group remove-member`.
+/// Arguments of `lbm ctl group remove-member|set-notary|unfreeze`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct RemoveMemberArgs {
+pub struct OneMemberArgs {
     #[command(flatten)]
     at: MemberFlag,
 }
@@ -80,20 +80,32 @@ pub(super) async fn list(group: &str, session: &mut Session<'_>) -> Result<Outco
 pub(super) async fn add(args: &AddMemberArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
     let request = AddMember { member: args.at.member, role: args.role.into() };
     let answer = session.client.add_member(&args.at.group.group, &request).await?;
-    session.answer(answer)?;
+    session.wrote(&args.at.group.group, answer).await?;
     Ok(Outcome::Done)
 }
 
-pub(super) async fn remove(args: &RemoveMemberArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
+pub(super) async fn remove(args: &OneMemberArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
     let answer = session.client.remove_member(&args.at.group.group, args.at.member).await?;
-    session.answer(answer)?;
+    session.wrote(&args.at.group.group, answer).await?;
     Ok(Outcome::Done)
 }
 
 pub(super) async fn set_role(args: &SetRoleArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
     let to = SetRole { role: args.role.into() };
     let answer = session.client.set_role(&args.at.group.group, args.at.member, &to).await?;
-    session.answer(answer)?;
+    session.wrote(&args.at.group.group, answer).await?;
+    Ok(Outcome::Done)
+}
+
+pub(super) async fn set_notary(args: &OneMemberArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
+    let answer = session.client.set_notary(&args.at.group.group, &SetNotary { member: args.at.member }).await?;
+    session.wrote(&args.at.group.group, answer).await?;
+    Ok(Outcome::Done)
+}
+
+pub(super) async fn unfreeze(args: &OneMemberArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
+    let answer = session.client.unfreeze(&args.at.group.group, args.at.member).await?;
+    session.wrote(&args.at.group.group, answer).await?;
     Ok(Outcome::Done)
 }
 
@@ -109,6 +121,20 @@ impl Render for At<MemberList> {
             table.row([&member.member_id, member.role.word(), state, &ago(member.added_ms, self.now_ms)]);
         }
         table.write(out)
+    }
+}
+
+impl Render for At<NotaryChanged> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        let (notary, group) = (one_line(&self.answer.notary, 100), short(&self.answer.group_id));
+        writeln!(out, "{notary} is the notary of {group} from the next seal on.")
+    }
+}
+
+impl Render for At<Unfrozen> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        let (member, group) = (one_line(&self.answer.member_id, 100), short(&self.answer.group_id));
+        writeln!(out, "{member} may spend in {group} again.")
     }
 }
 

@@ -8,17 +8,33 @@ mod join;
 mod member;
 mod node;
 mod peer;
+mod task;
+mod token;
+
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use super::error::{CliError, Outcome};
 use super::session::Session;
 use super::text;
+use super::when::parse_span;
 use crate::api::VERSION;
 
 /// Arguments of `lbm ctl`.
 #[derive(Debug, Clone, Args)]
 pub struct CtlArgs {
+    /// Wait until what is written is final, at most so long [default: 30s where no time is given]
+    #[arg(
+        long,
+        global = true,
+        value_name = "SPAN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "30s",
+        value_parser = parse_span
+    )]
+    pub wait_final: Option<Duration>,
     /// What to ask.
     #[command(subcommand)]
     pub command: CtlCommand,
@@ -43,11 +59,17 @@ pub enum CtlCommand {
     /// Claims: pieces of knowledge
     #[command(subcommand)]
     Claim(claim::ClaimCommand),
+    /// Tasks: work that members hand one another
+    #[command(subcommand)]
+    Task(task::TaskCommand),
     /// Compile a context from a group's claims for a query
     Context(context::ContextArgs),
     /// Records of agents' runs
     #[command(subcommand)]
     Experience(context::ExperienceCommand),
+    /// Tokens: balances, payments and what moved them
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Other nodes that this one knows
     #[command(subcommand)]
     Peer(peer::PeerCommand),
@@ -66,6 +88,7 @@ struct GroupFlag {
 /// # Errors
 /// [`CliError`].
 pub async fn run(args: &CtlArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
+    session.wait_final = args.wait_final;
     let ran = match &args.command {
         CtlCommand::Status => node::status(session).await,
         CtlCommand::Health => node::health(session).await,
@@ -74,8 +97,10 @@ pub async fn run(args: &CtlArgs, session: &mut Session<'_>) -> Result<Outcome, C
         CtlCommand::Sync(args) => node::sync(args, session).await,
         CtlCommand::Group(command) => group::run(command, session).await,
         CtlCommand::Claim(command) => claim::run(command, session).await,
+        CtlCommand::Task(command) => task::run(command, session).await,
         CtlCommand::Context(args) => context::run(args, session).await,
         CtlCommand::Experience(command) => context::run_experience(command, session).await,
+        CtlCommand::Token(command) => token::run(command, session).await,
         CtlCommand::Peer(command) => peer::run(command, session).await,
     };
     if let Some(theirs) = session.client.other_version() {

@@ -111,6 +111,9 @@ impl Render for At<Status> {
             ("peers", status.peers.to_string()),
             ("groups", status.groups.to_string()),
         ];
+        if status.unsure_groups > 0 {
+            rows.push(("unsure", format!("{} groups: see `lbm ctl health`", status.unsure_groups)));
+        }
         rows.extend(status.listen.iter().map(|address| ("listen", address.clone())));
         fields(out, &rows)
     }
@@ -134,15 +137,15 @@ impl Render for At<Health> {
 
 impl Render for At<RejectedList> {
     fn render(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut table = Table::new(&["GROUP", "BLOCK", "AUTHOR", "WHEN", "WHY"]);
-        for row in &self.answer.rejected {
-            let when = ago(row.created_ms, self.now_ms);
-            table.row([short(&row.group_id), short(&row.block_id), &tail(&row.author), &when, &row.reason]);
-        }
-        if table.is_empty() {
+        if self.answer.rejected.is_empty() {
             return writeln!(out, "No block is rejected.");
         }
-        table.write(out)?;
+        for row in &self.answer.rejected {
+            let (who, when) = (tail(&row.author), ago(row.created_ms, self.now_ms));
+            let what = one_line(&row.what, 200);
+            writeln!(out, "{} in {}, {when}: {who} {what}", short(&row.block_id), short(&row.group_id))?;
+            writeln!(out, "    {}", one_line(&row.reason, 1_000))?;
+        }
         more(out, self.answer.next_cursor.as_deref())
     }
 }
@@ -195,6 +198,18 @@ fn told(kind: &EventKind) -> String {
             Some(role) => format!("{} is {role} of {}", tail(member_id), short(group_id)),
             None => format!("{} is no member of {} any more", tail(member_id), short(group_id)),
         },
+        EventKind::TaskChanged { group_id, task_id, status, assignee, attempt } => {
+            let whose = assignee.as_deref().map(|it| format!(", {} (attempt {attempt})", tail(it))).unwrap_or_default();
+            format!("task {task_id} in {} is {status}{whose}", short(group_id))
+        }
+        EventKind::TokensMoved { group_id, kind, author, to, amount, .. } => {
+            let (tokens, author, to) = (count(*amount, "token"), tail(author), tail(to));
+            format!("{kind} in {}: {tokens} to {to} by {author}", short(group_id))
+        }
+        EventKind::PolicyChanged { group_id, author, changed, .. } => {
+            let changed = serde_json::to_string(changed).unwrap_or_default();
+            format!("policy of {} changed by {}: {changed}", short(group_id), tail(author))
+        }
         EventKind::BlockRejected { group_id, block_id, author, reason } => {
             format!("block {} in {} by {} rejected: {reason}", short(block_id), short(group_id), tail(author))
         }
@@ -204,6 +219,20 @@ fn told(kind: &EventKind) -> String {
         EventKind::ForkDetected { group_id, author } => {
             format!("FORK: {author} signed two blocks with one number in {}", short(group_id))
         }
+        EventKind::Sealed { group_id, epoch } => format!("seal {epoch} of {}", short(group_id)),
+        EventKind::NotaryChanged { group_id, notary } => {
+            format!("{} seals {} from the next seal on", tail(notary), short(group_id))
+        }
+        EventKind::Unfrozen { group_id, member_id } => {
+            format!("{} may spend in {} again", tail(member_id), short(group_id))
+        }
+        EventKind::OwnLineInDoubt { group_id } => {
+            format!(
+                "OLDER COPY: a peer has blocks of this node in {} that are not here; nothing is written",
+                short(group_id)
+            )
+        }
+        EventKind::OwnLineSettled { group_id } => format!("this node writes in {} again", short(group_id)),
         EventKind::NotShared { group_id, peer_id } => {
             format!("{} does not share {} with this node", tail(peer_id), short(group_id))
         }

@@ -90,6 +90,27 @@ fn claim(hash: &str, text: &str) -> Value {
            "created_ms": 1_795_348_680_000_u64, "parent_hash": null, "retracted": false, "final": false})
 }
 
+fn changed_task() -> Value {
+    json!({"task_id": "t", "status": "assigned", "assignee": ID, "attempt": 1, "lease_until_ms": 1_795_350_600_000_u64,
+           "block_id": HASH, "final": false})
+}
+
+fn task() -> Value {
+    json!({"task_id": "t", "title": "Find the\nleak\u{7}", "status": "pending", "assignee": null, "reward": 50,
+           "attempt": 1, "lease_until_ms": null, "ready": true, "priority": 7, "due_ms": 1_795_356_000_000_u64,
+           "creator": ID, "created_ms": 1_795_348_680_000_u64, "changed_ms": 1_795_348_680_000_u64, "final": false})
+}
+
+fn with_policy(answer: &Value) -> Value {
+    let mut answer = answer.clone();
+    for rule in ["faucet_amount", "claim_reward_amount", "transfer_fee_bps", "max_total_supply", "max_account_balance"]
+    {
+        answer[rule] = json!(0);
+    }
+    answer["listed"] = json!(false);
+    answer
+}
+
 fn stream(events: &[Value]) -> Response {
     let events: Vec<_> = events.iter().map(|event| SseEvent::default().json_data(event)).collect();
     Sse::new(futures::stream::iter(events)).into_response()
@@ -99,7 +120,7 @@ fn stream(events: &[Value]) -> Response {
 async fn status_is_the_apis_answer() {
     let answer = json!({"node_id": ID, "name": "alice", "version": "0.1.0", "uptime_s": 125,
                         "listen": ["/ip4/127.0.0.1/tcp/1/p2p/x", "/ip4/127.0.0.1/udp/1/quic-v1/p2p/x"],
-                        "peers": 1, "groups": 2});
+                        "peers": 1, "groups": 2, "unsure_groups": 0});
     let ran = run(&["status", "--json"], answer.clone()).await;
     assert_eq!((ran.json(), ran.code.as_str(), ran.err.as_str()), (answer.clone(), "0", ""));
     assert_eq!(ran.asked, [("GET /api/v1/status".to_owned(), Value::Null)]);
@@ -109,7 +130,7 @@ async fn status_is_the_apis_answer() {
 
 #[tokio::test]
 async fn each_command_asks_its_route() {
-    let changed = json!({"group_id": HASH, "member_id": ID, "role": "viewer"});
+    let changed = json!({"group_id": HASH, "member_id": ID, "role": "viewer", "block_id": HASH});
     let add = "POST /api/v1/groups/domain:x/members";
     let one = format!("/api/v1/groups/domain:x/members/{ID}");
     for (line, answer, request, body) in [
@@ -133,19 +154,19 @@ async fn each_command_asks_its_route() {
         ),
         (
             vec!["group", "remove-member", "--group", "domain:x", "--member", ID],
-            json!({"group_id": HASH, "member_id": ID, "role": null}),
+            json!({"group_id": HASH, "member_id": ID, "role": null, "block_id": HASH}),
             &format!("DELETE {one}"),
             Value::Null,
         ),
         (
             vec!["claim", "publish", "--group", "g", "--text", "- a list", "--tags", "a, b,,c", "--parent", "ab"],
-            json!({"claim_hash": HASH}),
+            json!({"claim_hash": HASH, "block_id": HASH}),
             "POST /api/v1/groups/g/claims",
             json!({"text": "- a list", "tags": ["a", "b", "c"], "parent_hash": "ab"}),
         ),
         (
             vec!["claim", "retract", "ab", "--group", "g"],
-            json!({"claim_hash": HASH, "retracted": true}),
+            json!({"claim_hash": HASH, "retracted": true, "block_id": HASH}),
             "POST /api/v1/groups/g/claims/ab/retract",
             Value::Null,
         ),
@@ -173,6 +194,61 @@ async fn each_command_asks_its_route() {
             json!({"query": "input validation", "top_k": 8, "since_ms": 86_400_000, "author": ID}),
         ),
         (
+            vec!["task", "create", "--group", "g", "--task", "t", "--title", "T", "--due", "2h", "--depends-on", "u"],
+            changed_task(),
+            "POST /api/v1/groups/g/tasks",
+            json!({"task_id": "t", "title": "T", "due_ms": 1_795_356_000_000_u64, "priority": 0, "depends_on": ["u"], "reward": 0}),
+        ),
+        (
+            vec!["task", "claim", "t.1", "--group", "g", "--lease", "5m"],
+            changed_task(),
+            "POST /api/v1/groups/g/tasks/t%2E1/assign",
+            json!({"lease_ms": 300_000}),
+        ),
+        (
+            vec!["task", "assign", "t", "--group", "g", "--assignee", ID],
+            changed_task(),
+            "POST /api/v1/groups/g/tasks/t/assign",
+            json!({"assignee": ID}),
+        ),
+        (vec!["task", "start", "t", "--group", "g"], changed_task(), "POST /api/v1/groups/g/tasks/t/start", json!({})),
+        (
+            vec!["task", "complete", "t", "--group", "g", "--attempt", "2", "--claim", "ab", "--result-hash", HASH],
+            changed_task(),
+            "POST /api/v1/groups/g/tasks/t/complete",
+            json!({"attempt": 2, "claim_hash": "ab", "result_hash": HASH}),
+        ),
+        (
+            vec!["task", "fail", "t", "--group", "g", "--error", "- no network"],
+            changed_task(),
+            "POST /api/v1/groups/g/tasks/t/fail",
+            json!({"error_message": "- no network"}),
+        ),
+        (
+            vec!["task", "release", "t", "--group", "g"],
+            changed_task(),
+            "POST /api/v1/groups/g/tasks/t/release",
+            json!({}),
+        ),
+        (
+            vec!["task", "cancel", "t", "--group", "g"],
+            changed_task(),
+            "POST /api/v1/groups/g/tasks/t/cancel",
+            Value::Null,
+        ),
+        (
+            vec!["task", "list", "--group", "g", "--status", "in_progress", "--mine"],
+            json!({"tasks": [], "next_cursor": null}),
+            "GET /api/v1/groups/g/tasks?status=in_progress&mine=true&limit=100",
+            Value::Null,
+        ),
+        (
+            vec!["task", "ready", "--group", "g", "--limit", "3"],
+            json!({"tasks": [], "next_cursor": null}),
+            "GET /api/v1/groups/g/ready-tasks?limit=3",
+            Value::Null,
+        ),
+        (
             vec!["peer", "add", "--addr", "/ip4/1.2.3.4/tcp/1/p2p/x", "--alias", "bob"],
             json!({"peer_id": ID, "addr": "/ip4/1.2.3.4/tcp/1/p2p/x", "alias": "bob", "connected": false}),
             "POST /api/v1/peers",
@@ -187,13 +263,69 @@ async fn each_command_asks_its_route() {
             Value::Null,
         ),
     ] {
-        let with_json: Vec<_> = line.iter().copied().chain(["--json"]).collect();
-        let ran = run(&with_json, answer.clone()).await;
-        assert_eq!((ran.json(), ran.code.as_str()), (answer.clone(), "0"), "{line:?}: {}", ran.err);
-        assert_eq!(ran.asked, [(request.to_owned(), body)], "{line:?}");
-        let people = run(&line, answer).await;
-        assert!(people.code == "0" && people.out.ends_with('\n') && !people.out.starts_with('{'), "{}", people.out);
+        asks(&line, answer, request, body).await;
     }
+}
+
+#[tokio::test]
+async fn each_command_about_tokens_asks_its_route() {
+    let paid = json!({"group_id": HASH, "block_id": HASH, "to": ID, "amount": 5, "fee": 0});
+    for (line, answer, request, body) in [
+        (
+            vec!["group", "policy", "--group", "g", "--set", "claim_reward_amount=10", "--set", "listed=false"],
+            with_policy(&json!({"group_id": HASH, "block_id": HASH})),
+            "PATCH /api/v1/groups/g/policy",
+            json!({"claim_reward_amount": 10, "listed": false}),
+        ),
+        (
+            vec!["group", "policy", "--group", "g"],
+            with_policy(&json!({"group_id": HASH})),
+            "GET /api/v1/groups/g/policy",
+            Value::Null,
+        ),
+        (
+            vec!["token", "mint", "--group", "g", "--to", ID, "--amount", "5"],
+            paid.clone(),
+            "POST /api/v1/groups/g/mint",
+            json!({"to": ID, "amount": 5}),
+        ),
+        (
+            vec!["token", "transfer", "--group", "g", "--to", ID, "--amount", "5"],
+            paid.clone(),
+            "POST /api/v1/groups/g/transfer",
+            json!({"to": ID, "amount": 5}),
+        ),
+        (
+            vec!["token", "pay", "--group", "g", "--to", ID, "--amount", "5"],
+            paid,
+            "POST /api/v1/groups/g/pay",
+            json!({"to": ID, "amount": 5}),
+        ),
+        (
+            vec!["token", "balance", "--group", "g"],
+            json!({"account": ID, "balance": 1}),
+            "GET /api/v1/groups/g/balance",
+            Value::Null,
+        ),
+        (
+            vec!["token", "history", "--group", "g", "--account", ID, "--limit", "2"],
+            json!({"account": ID, "moves": [], "next_cursor": null}),
+            &format!("GET /api/v1/groups/g/history?account={ID}&limit=2"),
+            Value::Null,
+        ),
+    ] {
+        asks(&line, answer, request, body).await;
+    }
+}
+
+/// A command asks this, prints the answer as it came, and something else for people.
+async fn asks(line: &[&str], answer: Value, request: &str, body: Value) {
+    let with_json: Vec<_> = line.iter().copied().chain(["--json"]).collect();
+    let ran = run(&with_json, answer.clone()).await;
+    assert_eq!((ran.json(), ran.code.as_str()), (answer.clone(), "0"), "{line:?}: {}", ran.err);
+    assert_eq!(ran.asked, [(request.to_owned(), body)], "{line:?}");
+    let people = run(line, answer).await;
+    assert!(people.code == "0" && people.out.ends_with('\n') && !people.out.starts_with('{'), "{}", people.out);
 }
 
 #[tokio::test]
@@ -212,6 +344,55 @@ async fn claims_are_a_table_for_people() {
     assert!(
         shown.contains("2026-11-22T11:58:00Z (2 min ago)") && shown.ends_with("\n\ntwo\nlines\u{FFFD}\n"),
         "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn tasks_are_a_table_and_one_is_shown_in_full() {
+    let list = run(&["task", "ready", "--group", "g"], json!({"tasks": [task()], "next_cursor": null})).await;
+    let expected = "TASK  STATUS   PRIORITY  REWARD  DUE     ASSIGNEE  TITLE\n\
+                    t     pending         7      50  in 2 h  -         Find the leak\u{FFFD}\n";
+    assert_eq!(list.out, expected);
+    let mut detail = task();
+    for (key, value) in [
+        ("description", json!("Look at\nthe\u{1b}[2J cache")),
+        ("depends_on", json!(["a", "b"])),
+        ("blocked_by", json!([{"task_id": "b", "status": "failed"}])),
+        ("sponsor", json!(ID)),
+        ("claim_hash", Value::Null),
+        ("result_hash", Value::Null),
+        ("error_message", Value::Null),
+    ] {
+        detail[key] = value;
+    }
+    let shown = run(&["task", "show", "t", "--group", "g"], detail).await.out;
+    let lines = [
+        "status     pending, ready to be taken",
+        "reward     50 (made on completion)",
+        "waits for  b (failed)",
+        "state      pending",
+    ];
+    for line in lines {
+        assert!(shown.lines().any(|shown| shown == line), "no `{line}` in: {shown}");
+    }
+    assert!(shown.ends_with("\n\nLook at\nthe\u{FFFD}[2J cache\n"), "{shown}");
+    let claimed = run(&["task", "claim", "t", "--group", "g"], changed_task()).await.out;
+    let whose = &ID[ID.len() - 8..];
+    assert_eq!(
+        claimed,
+        format!("Task t is assigned, with {whose} (attempt 1), lease until 2026-11-22T12:30:00Z [pending]\n")
+    );
+}
+
+#[tokio::test]
+async fn a_rejected_block_is_told_with_what_it_was_and_why_not() {
+    let row = json!({"group_id": HASH, "block_id": HASH, "author": ID, "created_ms": 1_795_348_680_000_u64,
+                     "transaction": 0, "what": "claimed the task t", "code": "task_taken", "reason": "the task t is another's: wait"});
+    let told = run(&["rejected"], json!({"rejected": [row], "next_cursor": null})).await.out;
+    let (hash, whose) = (&HASH[..12], &ID[ID.len() - 8..]);
+    assert_eq!(
+        told,
+        format!("{hash} in {hash}, 2 min ago: {whose} claimed the task t\n    the task t is another's: wait\n")
     );
 }
 
@@ -240,7 +421,7 @@ async fn a_list_longer_than_a_page_is_fetched_page_by_page() {
 
 #[tokio::test]
 async fn text_comes_from_standard_input() {
-    let answer = |_: &str, _: &Value| Json(json!({"claim_hash": HASH})).into_response();
+    let answer = |_: &str, _: &Value| Json(json!({"claim_hash": HASH, "block_id": HASH})).into_response();
     let publish = ["claim", "publish", "--group", "g", "--text", "-"];
     let ran = run_with(&publish, "two\nlines\r\n".as_bytes(), answer).await;
     assert_eq!((ran.code.as_str(), &ran.asked[0].1), ("0", &json!({"text": "two\nlines"})));
@@ -265,7 +446,7 @@ async fn a_bulk_is_sent_in_parts_and_summed_up() {
     let answer = |_: &str, body: &Value| {
         let claims = body["claims"].as_array().unwrap();
         let hashes: Vec<_> = claims.iter().map(|claim| claim["text"].clone()).collect();
-        Json(json!({"published": claims.len(), "claim_hashes": hashes, "blocks": 1})).into_response()
+        Json(json!({"published": claims.len(), "claim_hashes": hashes, "blocks": 1, "block_id": HASH})).into_response()
     };
     let lines: String = (0..1_500).map(|number| format!("{{\"text\":\"{number}\"}}\n")).collect();
     let bulk = ["claim", "publish", "--group", "g", "--file", "-", "--json"];

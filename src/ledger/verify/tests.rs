@@ -18,13 +18,7 @@ impl Read for Shared<'_> {
         self.0.get(table, key)
     }
 
-    fn scan(
-        &self,
-        table: Table,
-        range: Range<'_>,
-        direction: Direction,
-        visit: &mut crate::kv::Visit<'_>,
-    ) -> Result<(), KvError> {
+    fn scan(&self, table: Table, range: Range<'_>, direction: Direction, visit: &mut Visit<'_>) -> Result<(), KvError> {
         self.0.scan(table, range, direction, visit)
     }
 }

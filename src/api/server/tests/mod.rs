@@ -4,6 +4,8 @@ mod refusals;
 mod rejected;
 mod routes;
 mod socket;
+mod tasks;
+mod token;
 mod two;
 
 use std::time::Duration;
@@ -98,7 +100,7 @@ impl Running {
         let mut answer = Vec::new();
         within(reader.read_to_end(&mut answer)).await.unwrap();
         written.abort();
-        let answer = String::from_utf8(answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
         let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         (status, head.to_lowercase(), body.to_owned())

@@ -11,7 +11,7 @@ use crate::api::routes;
 use crate::api::server::{Api, router};
 use crate::api::types::{
     AddMember, AddPeer, ContextQuery, EventKind, ListClaims, ListEvents, ListRejected, PublishBulk, RecentClaims, Role,
-    SetRole, SubmitExperience, SyncNow,
+    SetNotary, SetRole, ShowBlock, SubmitExperience, SyncNow,
 };
 use crate::api::{VERSION, VERSION_HEADER};
 
@@ -43,7 +43,8 @@ async fn every_route_of_the_table_is_there_and_names_the_version() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_gets_past_the_check_of_permissions() {
     let node = start(1);
-    let api = Api { node: node.daemon.node.clone(), stop: node.stop.subscribe(), verifying: Semaphore::new(1) };
+    let (stop, one) = (node.stop.subscribe(), || Semaphore::new(1));
+    let api = Api { node: node.daemon.node.clone(), stop, verifying: one(), backing_up: Arc::new(one()) };
     let router = TowerToHyperService::new(router::router(Arc::new(api)));
     for route in routes::ALL {
         let path = route.fill(&["x", "x"][..route.parameters()]);
@@ -82,17 +83,32 @@ async fn a_group_and_its_members() {
     let seen: Vec<_> = members.iter().map(|m| (m.member_id.clone(), m.role, m.is_self, m.connected)).collect();
     let expected = [(node.me.to_string(), Role::Admin, true, true), (other.to_string(), Role::Member, false, false)];
     assert_eq!(seen, expected);
-    assert_eq!(client.remove_member(&id, other).await.unwrap().role, None);
+    let removed = client.remove_member(&id, other).await.unwrap();
+    assert_eq!(removed.role, None);
+    // A removal is sealed at once.
+    let wait = ShowBlock { wait_final_ms: Some(10_000) };
+    let block = client.block(&id, &removed.block_id.unwrap(), &wait).await.unwrap();
+    assert_eq!((block.is_final, block.applied, block.reason, &block.author), (true, true, None, &node.me.to_string()));
+    assert_eq!((block.sealer, block.epoch.is_some()), (node.me.to_string(), true));
+    let nowhere = client.block(&id, &"0".repeat(64), &wait).await;
+    assert_eq!(code(nowhere), ProblemCode::UnknownBlock);
+    let frozen = client.unfreeze(&id, node.me).await;
+    assert_eq!(code(frozen), ProblemCode::Refused);
+    assert_eq!(code(client.set_notary(&id, &SetNotary { member: node.me }).await), ProblemCode::Refused);
 
     let shown = client.group(&id.to_uppercase()).await.unwrap();
-    assert_eq!((shown.group.members, shown.group.blocks, shown.currency.as_str()), (1, 4, "KAT"));
-    assert_eq!((shown.final_blocks, shown.rejected_blocks, shown.heads.len()), (0, 0, 1));
+    assert_eq!((shown.group.members, shown.group.blocks, shown.currency.as_str()), (1, 4 + shown.epoch, "KAT"));
+    assert_eq!((shown.final_blocks, shown.rejected_blocks, shown.heads.len()), (4 + shown.epoch, 0, 1));
+    assert_eq!((&shown.notary, &shown.sealer, shown.frozen.len()), (&node.me.to_string(), &node.me.to_string(), 0));
     let verified = client.verify_group(&id).await.unwrap();
     assert!(verified.ok, "{verified:?}");
-    assert_eq!((verified.blocks, verified.state_hash.len()), (4, 64));
+    assert_eq!((verified.blocks, verified.state_hash.len()), (4 + shown.epoch, 64));
 
     let here = join(&node, &id, Duration::ZERO).await;
-    assert!(matches!(&here, JoinEvent::Joined { name, blocks: 4, .. } if name == "domain:research"), "{here:?}");
+    assert!(
+        matches!(&here, JoinEvent::Joined { name, blocks, .. } if name == "domain:research" && *blocks == 4 + shown.epoch),
+        "{here:?}"
+    );
     let rejected = client.rejected(&ListRejected::default()).await.unwrap();
     assert_eq!((rejected.rejected.len(), rejected.next_cursor), (0, None));
     let synced = client.sync(&SyncNow::default()).await.unwrap();

@@ -1,0 +1,109 @@
+//! What must hold of the rows of tasks after every block.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use serde_bytes::ByteBuf;
+
+use super::rows::{TaskPlan, TaskRow, TaskStatus, id_of, waiting_key};
+use crate::cbor;
+use crate::chain::rows::parse_row;
+use crate::chain::transaction::TaskId;
+use crate::kv::{KvError, Read, Table};
+use crate::ledger::account;
+use crate::ledger::invariants::Broken;
+
+/// Checks that each task is in one state, that the indexes say what the tasks do, and that the escrow is what tasks have set aside.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub(crate) fn check(kv: &dyn Read, broken: &mut Vec<Broken>) -> Result<(), KvError> {
+    let (rows, plans) = tasks(kv)?;
+    if !rows.keys().eq(plans.keys()) {
+        broken.push(Broken::Count { what: "tasks", counted: rows.len() as u64, found: plans.len() as u64 });
+    }
+    for (id, row) in &rows {
+        let faults = faults_of(row).into_iter().filter(|(is_wrong, _)| *is_wrong);
+        broken.extend(faults.map(|(_, what)| Broken::Task { task: id.clone(), what }));
+    }
+    let (mut expected, mut dependents) = (BTreeMap::new(), BTreeMap::<&TaskId, u64>::new());
+    for (id, row) in &rows {
+        let value = |value: Option<ByteBuf>| value.map_or_else(Vec::new, |value| cbor::encode(&value));
+        expected.extend(row.index_rows(id).into_iter().map(|(key, rank)| (key, value(rank))));
+        let Some(plan) = plans.get(id).filter(|_| !row.status.is_ended()) else { continue };
+        let is_open = |id: &&TaskId| rows.get(id).is_none_or(|row| row.status != TaskStatus::Completed);
+        let mut blocked = 0;
+        for dependency in plan.depends_on.iter().filter(is_open) {
+            expected.insert(waiting_key(dependency, id), Vec::new());
+            *dependents.entry(dependency).or_default() += 1;
+            blocked += 1;
+        }
+        if u64::from(row.blocked) != blocked {
+            broken.push(Broken::Count { what: "open dependencies", counted: row.blocked.into(), found: blocked });
+        }
+    }
+    for (id, row) in &rows {
+        let found = dependents.get(id).copied().unwrap_or(0);
+        if u64::from(row.dependents) != found {
+            broken.push(Broken::Count { what: "waiting tasks", counted: row.dependents.into(), found });
+        }
+    }
+    let indexes = indexes(kv)?;
+    let is_at_odds = |key: &&Vec<u8>| expected.get(*key) != indexes.get(*key);
+    if let Some(key) = expected.keys().chain(indexes.keys()).find(is_at_odds) {
+        broken.push(Broken::TaskIndex(hex::encode(key)));
+    }
+    let locked = rows.values().filter(|row| row.locks_reward()).map(|row| u128::from(row.reward)).sum();
+    let escrow = account::totals(kv)?.escrow;
+    if u128::from(escrow) != locked {
+        broken.push(Broken::Escrow { escrow, locked });
+    }
+    Ok(())
+}
+
+type Tasks = (BTreeMap<TaskId, TaskRow>, BTreeMap<TaskId, TaskPlan>);
+
+fn tasks(kv: &dyn Read) -> Result<Tasks, KvError> {
+    let (mut rows, mut plans) = (BTreeMap::new(), BTreeMap::new());
+    let mut failed = Ok(());
+    kv.scan_prefix(Table::State, b"j", &mut |key, value| {
+        let mut read = || {
+            let id = |key| id_of(key, 1).ok_or_else(|| KvError::damaged(Table::State, key));
+            match key.split_last() {
+                Some((0, rest)) => drop(plans.insert(id(rest)?, parse_row(Table::State, key, value)?)),
+                _ => drop(rows.insert(id(key)?, parse_row(Table::State, key, value)?)),
+            }
+            Ok(())
+        };
+        failed = read();
+        if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    failed.map(|()| (rows, plans))
+}
+
+fn indexes(kv: &dyn Read) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, KvError> {
+    let mut indexes = BTreeMap::new();
+    for letter in [b"q", b"l", b"y", b"w"] {
+        kv.scan_prefix(Table::State, letter, &mut |key, value| {
+            indexes.insert(key.to_vec(), value.to_vec());
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(indexes)
+}
+
+/// What may be wrong with a row by itself, and whether it is.
+const fn faults_of(row: &TaskRow) -> [(bool, &'static str); 7] {
+    let held = row.status.is_held();
+    let is_pending = matches!(row.status, TaskStatus::Pending);
+    let is_started = matches!(row.status, TaskStatus::InProgress);
+    [
+        (held && row.assignee.is_none(), "is held by nobody"),
+        (is_pending && row.assignee.is_some(), "is pending, and somebody has it"),
+        (row.assignee.is_some() && row.attempt == 0, "was assigned without an attempt"),
+        (row.lease_until_ms.is_some() != (held && row.blocked == 0), "has a lease at the wrong time"),
+        (is_started && row.blocked > 0, "was started before what it depends on was completed"),
+        (row.status.is_ended() != row.end.is_some(), "has a result at the wrong time"),
+        (row.reward == 0 && row.sponsor.is_some(), "has a sponsor and no reward"),
+    ]
+}
