@@ -180,8 +180,11 @@ fn fold_received(bencher: Bencher<'_, '_>) {
         .bench_values(|(mut engine, mut desk, task)| run(&mut engine, &mut desk, vec![task]).len());
 }
 
+/// Blocks that come late, with their objects.
+type Late = (Vec<Verified>, Vec<(ObjectHash, Vec<u8>)>);
+
 /// A group of so many claims, and a block that lands behind them all.
-fn with_a_late_one(behind: usize) -> (Desk, Vec<Verified>, Vec<(ObjectHash, Vec<u8>)>) {
+fn with_a_late_one(behind: usize) -> (Desk, Late) {
     // The other member writes on the founding alone, so its block stands at height 2, below all but two.
     let (mut engine, mut desk) = founded();
     let mut early = Desk { group: desk.group, rows: desk.rows.clone() };
@@ -193,13 +196,13 @@ fn with_a_late_one(behind: usize) -> (Desk, Vec<Verified>, Vec<(ObjectHash, Vec<
     let late = blocks.split_off(2);
     let tasks = tasks(desk.group, 0, behind);
     run(&mut engine, &mut desk, tasks);
-    (desk, late, objects)
+    (desk, (late, objects))
 }
 
 /// One block that lands behind so many others: they are undone and applied again.
 #[divan::bench(args = [10, 1_000, 10_000], sample_count = 10)]
 fn insert_behind(bencher: Bencher<'_, '_>, behind: usize) {
-    let (desk, late, objects) = with_a_late_one(behind);
+    let (desk, (late, objects)) = with_a_late_one(behind);
     bencher
         .with_inputs(|| {
             let task = ingest(desk.group, late.clone(), objects.clone());
@@ -312,7 +315,7 @@ fn redb_seal(bencher: Bencher<'_, '_>, open: usize) {
 /// One block that lands behind so many others, and the commit.
 #[divan::bench(args = [1_000], sample_count = 5)]
 fn redb_insert_behind(bencher: Bencher<'_, '_>, behind: usize) {
-    let (desk, blocks, objects) = with_a_late_one(behind);
+    let (desk, (blocks, objects)) = with_a_late_one(behind);
     bencher
         .with_inputs(|| {
             let disk = Disk::empty(desk.group);

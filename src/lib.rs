@@ -12,6 +12,7 @@
 //! | [`kv`] | rows: reading them, and changes that are yet to be committed |
 //! | [`identity`] | keys, signatures, the form in which a secret key rests |
 //! | [`chain`] | blocks and transactions, what makes one trusted, the DAG, the order, frontiers |
+//! | [`presence`] | what a member says of itself right now, outside the chain |
 //! | [`wire`] | what nodes say to each other |
 //! | [`ledger`] | the rules: blocks in order become members and claims |
 //! | [`node`] | the protocol: engine (writes), serve (answers), machine (who is asked what) |
@@ -54,6 +55,7 @@ pub mod ledger;
 pub mod limits;
 pub mod net;
 pub mod node;
+pub mod presence;
 pub mod runtime;
 pub mod store;
 pub mod telemetry;

@@ -137,6 +137,31 @@ pub const WAITING_BYTES: usize = 16 * 1024 * 1024;
 /// Tips of one author in a frontier. An honest author has one; more are branches of an equivocation.
 pub const TIPS_PER_AUTHOR: usize = 16;
 
+// ---- presence -------------------------------------------------------------------------------------------------
+
+/// Metadata of a presence record, a JSON object as text, UTF-8 bytes.
+pub const PRESENCE_METADATA_BYTES: usize = 4 * 1024;
+/// One presence record as signed, bytes: its metadata and 100 bytes for the rest.
+pub const PRESENCE_BYTES: usize = PRESENCE_METADATA_BYTES + 100;
+/// Presence records of one group that are kept in memory, bytes: of a full group's members without metadata, or of a thousand
+/// with all they may have. Past it those dated earliest are dropped.
+pub const PRESENCE_GROUP_BYTES: usize = 4 * 1024 * 1024;
+/// Presence records of one message.
+pub const PRESENCE_RECORDS: usize = 256;
+/// Bytes after which such a message ends; its last record may go past it.
+pub const PRESENCE_MESSAGE_BYTES: usize = 256 * 1024;
+/// Least pause between two presence messages of one group to one peer, milliseconds. What is set meanwhile takes the place of what
+/// waits, so a heartbeat that runs wild costs five messages a second and no more.
+pub const PRESENCE_PAUSE_MS: u64 = 200;
+/// Pause before peers past [`RELAY_FANOUT`] are handed another member's record, milliseconds: many have sent it to us by then.
+pub const PRESENCE_LATER_MS: core::ops::Range<u64> = 250..400;
+/// How long a peer waits that has sent records of members of whom we have not heard yet, milliseconds.
+pub const PRESENCE_AGAIN_MS: u64 = 500;
+/// Age past which a presence record is called stale where nobody says, milliseconds.
+pub const PRESENCE_STALE_MS: u64 = 300_000;
+/// How long a stop waits for the members to take that this node is going offline, milliseconds.
+pub const PRESENCE_STOP_MS: u64 = 1_000;
+
 // ---- the wire -------------------------------------------------------------------------------------------------
 
 /// Blocks in one answer to a pull.
@@ -324,6 +349,8 @@ const _: () = assert!(BLOCK_BYTES + OBJECT_BYTES <= REQUEST_BYTES && REQUEST_BYT
 const _: () = assert!(BATCH_BYTES / 49 + BLOCK_TRANSACTIONS <= BATCH_OBJECTS);
 const _: () = assert!(OBJECT_BYTES + 1024 <= COPIED_BYTES);
 const _: () = assert!(GROUP_MEMBERS * 64 <= REQUEST_BYTES);
+const _: () = assert!(PRESENCE_MESSAGE_BYTES + 2 * PRESENCE_BYTES + 128 <= REQUEST_BYTES);
+const _: () = assert!(GROUP_MEMBERS * 200 <= PRESENCE_GROUP_BYTES);
 const _: () = assert!(6 * PAGE_BYTES + 6 * CLAIM_TEXT_BYTES + PAGE_ROWS * 4 * 1024 <= API_ANSWER_BYTES);
 const _: () = assert!(BULK_LINE_BYTES <= API_BODY_BYTES && 6 * EXPERIENCE_BYTES <= API_BODY_BYTES);
 const _: () = assert!(2 * 6 * CONTEXT_BYTES + CONTEXT_TOP_K * 4 * 1024 <= API_ANSWER_BYTES);

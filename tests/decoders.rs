@@ -147,6 +147,20 @@ fn blocks_of_damaged_sense_harm_no_node() {
 }
 
 #[test]
+fn damaged_presences_are_refused_or_the_one_encoding() {
+    let story = story();
+    let good: Vec<Vec<u8>> = story.presences().iter().map(|record| record.bytes().to_vec()).collect();
+    storm("presences", &good, 60_000, |body| {
+        let sent = lbm::presence::Unverified { body: body.to_vec(), signature: [0; 64] };
+        let Ok(opened) = sent.open(&story.group) else { return false };
+        assert_eq!(cbor::encode(opened.claimed()), body, "one value, one encoding");
+        let metadata = opened.claimed().metadata.as_deref();
+        assert!(metadata.is_none_or(|text| text.len() <= limits::PRESENCE_METADATA_BYTES));
+        true
+    });
+}
+
+#[test]
 fn damaged_requests_are_refused_or_within_their_bounds() {
     let good: Vec<Vec<u8>> = story().requests().iter().map(|(_, request)| request.encode()).collect();
     storm("requests", &good, 60_000, |bytes| {
@@ -168,6 +182,7 @@ fn damaged_requests_are_refused_or_within_their_bounds() {
                 assert!(push.blocks.len() <= limits::BATCH_BLOCKS && push.objects.len() <= limits::BATCH_OBJECTS);
             }
             Request::Have(have) => assert!(have.tips.len() <= limits::GROUP_MEMBERS),
+            Request::Presences(presences) => assert!(presences.records.len() <= limits::PRESENCE_RECORDS),
         }
         true
     });

@@ -1,5 +1,6 @@
 //! Tasks on real daemons: handed over, raced for, taken over, paid once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "shown where a test fails")]
 
 mod common;
 

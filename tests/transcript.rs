@@ -283,7 +283,7 @@ fn blocks_that_the_ledger_refuses_are_kept_listed_and_told_to_their_author() {
     for row in rows {
         assert_eq!(
             keys(row),
-            ["author", "block_id", "code", "created_ms", "final", "group_id", "reason", "transaction"]
+            ["author", "block_id", "code", "created_ms", "final", "group_id", "reason", "transaction", "what"]
         );
         assert_eq!((&row["code"], &row["author"]), (&json!("viewer_cannot_write"), &json!(b.id)));
     }

@@ -129,6 +129,8 @@ routes! {
     MEMBER_SET_ROLE = PUT "/api/v1/groups/{group}/members/{member}" Admin, "change a member's role";
     MEMBER_REMOVE = DELETE "/api/v1/groups/{group}/members/{member}" Admin, "remove a member";
     MEMBER_UNFREEZE = POST "/api/v1/groups/{group}/members/{member}/unfreeze" Admin, "let a member spend again";
+    PRESENCE_SET = PUT "/api/v1/groups/{group}/presence" Write, "say what this node is up to";
+    PRESENCE_LIST = GET "/api/v1/groups/{group}/presence" Read, "what the members say of themselves";
     CLAIM_PUBLISH = POST "/api/v1/groups/{group}/claims" Write, "publish a claim";
     CLAIM_BULK = POST "/api/v1/groups/{group}/claims/bulk" Write, "publish many claims, all or none";
     CLAIM_LIST = GET "/api/v1/groups/{group}/claims" Read, "a page of the claims, the last stored first";

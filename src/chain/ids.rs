@@ -120,7 +120,7 @@ hash_id!(
 );
 
 hash_id!(
-    /// A text: alike for texts that differ in white space and capitals only.
+    /// A text: alike for texts that differ in white space and capitals only, of ASCII.
     TextHash,
     "text hash"
 );
@@ -153,8 +153,9 @@ impl TextHash {
     #[must_use]
     pub fn of(text: &str) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("lbm text hash 1");
-        for word in text.split_whitespace() {
-            hasher.update(word.to_lowercase().as_bytes());
+        // ASCII's: what Unicode calls white space or a capital changes from version to version.
+        for word in text.split_ascii_whitespace() {
+            hasher.update(word.to_ascii_lowercase().as_bytes());
             hasher.update(b" ");
         }
         Self(*hasher.finalize().as_bytes())

@@ -11,7 +11,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::chain::{Verified, rows};
 use crate::identity::Identity;
+use crate::kv::{KvError, Read};
+
+/// Whether blocks of our own are among those of a peer that are not here: nobody else can sign them.
+pub(super) fn is_behind(
+    kv: &dyn Read,
+    is_ours: impl Fn(&Identity) -> bool,
+    blocks: &[Verified],
+) -> Result<bool, KvError> {
+    for block in blocks.iter().filter(|block| is_ours(&block.body().author)) {
+        if rows::placed(kv, &block.id())?.is_none() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
 
 /// What was learned of a line in doubt.
 #[derive(Debug, Default)]

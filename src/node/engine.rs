@@ -4,216 +4,33 @@
 //! announced before that commit**: replies and news are part of what the call returns. A batch that is dropped instead
 //! leaves nothing behind but a few blocks that sync brings again.
 
+mod batch;
+mod io;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde_bytes::ByteBuf;
 
+pub(super) use self::batch::GroupBatch;
+use self::batch::draft;
+pub use self::batch::to_seal;
+pub use self::io::{Done, Failure, Fresh, Groups, Ingested, News, Reply, Task, ToSeal, Written};
+use super::doubt;
 use super::intake::{Intake, named};
-use crate::chain::block::Invalid;
-use crate::chain::link::{self, Block, DraftError};
+use crate::chain::link::{self, Block};
 use crate::chain::rows::Wanted;
 use crate::chain::transaction::{Genesis, Seal, Secret};
 use crate::chain::{
-    BlockId, Body, ClaimId, Draft, GroupId, Link, LinkError, LinkFailure, Linked, ObjectAt, ObjectHash, Payload, Tip,
-    Transaction, Unverified, Verified, Waiting, rows,
+    Body, ClaimId, Draft, GroupId, Link, LinkFailure, Linked, ObjectHash, Payload, Tip, Transaction, Verified, Waiting,
+    rows,
 };
 use crate::identity::{Identity, SecretKey};
-use crate::kv::{Changes, KvError, Memory, Overlay, Read};
-use crate::ledger::state::{Kept, Sealing};
-use crate::ledger::{Change, Outcome, Refusal, arrange, fold, knowledge, query, state};
+use crate::kv::{KvError, Memory, Read};
+use crate::ledger::state::Sealing;
+use crate::ledger::{Refusal, arrange, knowledge, query, state};
 use crate::limits;
-
-/// The groups of a node as one consistent view.
-pub trait Groups {
-    /// The rows of a group; none where the node does not keep it.
-    ///
-    /// # Errors
-    /// [`KvError`] where the store fails.
-    fn group(&self, id: &GroupId) -> Result<Option<Box<dyn Read + '_>>, KvError>;
-}
-
-/// One thing to do.
-#[derive(Debug)]
-pub enum Task {
-    /// Found a group.
-    Found {
-        /// Who founds it.
-        author: Identity,
-        /// Its name, currency and secret.
-        genesis: Genesis,
-    },
-    /// Write transactions of one of the node's own identities: all of them or none, in as few blocks as the limits allow.
-    Write {
-        /// Where.
-        group: GroupId,
-        /// Who.
-        author: Identity,
-        /// What.
-        transactions: Vec<Transaction>,
-        /// The objects that they name.
-        objects: Vec<Vec<u8>>,
-    },
-    /// Take the doubt about our own line off a group.
-    Settle {
-        /// Where.
-        group: GroupId,
-        /// The line's author and tips, as they were when enough was known: where they are others now, nothing is done. None where a
-        /// person says that nobody else has a block of ours.
-        as_of: Option<(Identity, Vec<Tip>)>,
-    },
-    /// Make a seal, where the node's identities include the group's sealer and there is something to seal.
-    Seal {
-        /// Where.
-        group: GroupId,
-    },
-    /// Take in what a peer sent.
-    Ingest {
-        /// Where.
-        group: GroupId,
-        /// Who sent it.
-        peer: Identity,
-        /// Blocks whose form and signature hold.
-        blocks: Vec<Verified>,
-        /// Objects, with their hashes.
-        objects: Vec<(ObjectHash, Vec<u8>)>,
-    },
-}
-
-/// What became of a task.
-#[derive(Debug)]
-pub enum Reply {
-    /// A group was founded.
-    Founded(GroupId),
-    /// Transactions were written.
-    Written(Written),
-    /// Blocks were taken in.
-    Ingested(Ingested),
-}
-
-/// What a write made.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Written {
-    /// The blocks.
-    pub blocks: Vec<BlockId>,
-    /// For each claim and experience, in order, its id.
-    pub claims: Vec<ClaimId>,
-    /// The time of the last block, milliseconds since 1970 UTC.
-    pub time_ms: u64,
-}
-
-impl Written {
-    /// The last block's id in hexadecimal digits; empty where there was nothing to write.
-    #[must_use]
-    pub fn last_block(&self) -> String {
-        self.blocks.last().map(ToString::to_string).unwrap_or_default()
-    }
-}
-
-/// What taking in blocks came to.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Ingested {
-    /// Blocks that are now stored, with those that had waited for them.
-    pub stored: usize,
-    /// Blocks that were stored before.
-    pub known: usize,
-    /// Blocks that wait for others.
-    pub waiting: usize,
-    /// What the sender's blocks wait for, at most [`limits::WANT_IDS`] ids.
-    pub missing: Vec<BlockId>,
-    /// Places where stored blocks lacked an object that has come now.
-    pub objects: usize,
-    /// Objects that stored blocks name and nobody has sent, at most [`limits::WANT_IDS`]: others each time where there are more.
-    pub wanted: Vec<ObjectAt>,
-    /// What the sender should have seen itself.
-    pub fault: Option<LinkError>,
-}
-
-/// Why a task was not done. Nothing of it is left.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The ledger does not allow it.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// No node would accept it.
-    #[error(transparent)]
-    Invalid(#[from] Invalid),
-    /// The group is not here.
-    #[error("the group {0} is not on this node: `lbm ctl group list` shows which are")]
-    NoSuchGroup(GroupId),
-    /// The group was joined and nothing of it has arrived yet.
-    #[error("nothing of the group {0} has arrived yet: `lbm ctl peer list` shows who could send it")]
-    NotHereYet(GroupId),
-    /// Our own last block may be missing here.
-    #[error(
-        "nothing is written in the group {0} until a member has answered: this data folder is an older copy, and blocks of this \
-         node may be missing here"
-    )]
-    InDoubt(GroupId),
-    /// The identity is not one of this node's.
-    #[error("this node does not hold the key of {0}")]
-    NoKey(Identity),
-    /// The store failed: nothing was written.
-    #[error(transparent)]
-    Store(#[from] KvError),
-}
-
-/// A block that has just become durable, with what a peer needs of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fresh {
-    /// Who signed it.
-    pub author: Identity,
-    /// The block before it.
-    pub prev: Option<BlockId>,
-    /// The block's number and id.
-    pub tip: Tip,
-    /// The block.
-    pub block: Unverified,
-    /// The objects that it names, where they came with it.
-    pub objects: Vec<ByteBuf>,
-}
-
-/// What changed in one group.
-#[derive(Debug, Clone)]
-pub struct News {
-    /// The group.
-    pub group: GroupId,
-    /// New blocks, causes first, each with the peer that sent it; none of our own.
-    pub blocks: Vec<(Option<Identity>, Arc<Fresh>)>,
-    /// Blocks whose outcome is new or another.
-    pub changes: Vec<Change>,
-    /// The members, where they may have changed.
-    pub members: Option<Vec<Identity>>,
-    /// Authors that have signed two blocks with one number.
-    pub equivocators: Vec<Identity>,
-    /// Whether our own line is in doubt, where that changed.
-    pub in_doubt: Option<bool>,
-    /// What waits to be sealed by this node; none where another seals the group.
-    pub to_seal: Option<ToSeal>,
-    /// The number of the last seal, where it is a new one.
-    pub sealed: Option<u64>,
-}
-
-/// What waits for a seal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ToSeal {
-    /// Blocks that no seal covers.
-    pub blocks: u64,
-    /// Whether somebody waits for it.
-    pub urgent: bool,
-}
-
-/// What a batch comes to.
-#[derive(Debug)]
-pub struct Done<T> {
-    /// Rows to commit, group by group. The groups that are new are among them.
-    pub changes: Vec<(GroupId, Changes)>,
-    /// What to answer after the commit.
-    pub replies: Vec<(T, Result<Reply, Failure>)>,
-    /// What to tell after the commit.
-    pub news: Vec<News>,
-}
 
 /// The node's keys, and what waits for missing parents.
 #[derive(Debug, Default)]
@@ -224,103 +41,6 @@ pub struct Engine {
     /// has do not hide those that somebody has.
     wanted_after: Option<Wanted>,
 }
-
-/// One group while a batch is worked on.
-pub(super) struct GroupBatch<'a> {
-    pub(super) overlay: Overlay<'a>,
-    drafts: Vec<(Linked<Draft>, Vec<ByteBuf>)>,
-    pub(super) news: News,
-}
-
-impl<'a> GroupBatch<'a> {
-    fn new(group: GroupId, base: &'a dyn Read) -> Self {
-        let news = News {
-            group,
-            blocks: vec![],
-            changes: vec![],
-            members: None,
-            equivocators: vec![],
-            to_seal: None,
-            sealed: None,
-            in_doubt: None,
-        };
-        Self { overlay: Overlay::new(base), drafts: vec![], news }
-    }
-
-    fn doubt(&mut self, in_doubt: bool) {
-        rows::set_in_doubt(&mut self.overlay, in_doubt);
-        self.news.in_doubt = Some(in_doubt);
-    }
-
-    fn took(&mut self, change: Change) {
-        if change.membership && self.news.members.is_none() {
-            self.news.members = Some(Vec::new());
-        }
-        self.news.changes.push(change);
-    }
-
-    /// Judges and stores a block of our own. Where the ledger refuses it, nothing is kept.
-    fn write(&mut self, linked: Linked<Draft>, objects: Vec<ByteBuf>) -> Result<(), Failure> {
-        let draft = linked.block();
-        let judged = fold::judge(&self.overlay, draft.id(), draft.body(), None)?;
-        if let Outcome::Refused(_, refusal) = judged.1 {
-            return Err(refusal.into());
-        }
-        // A branch of its author's own line may stand behind it.
-        let is_last = fold::last(&self.overlay)?.is_none_or(|last| last < draft.order_key());
-        self.keep(linked, objects, is_last.then_some(judged))
-    }
-
-    /// Stores a block of our own: at the end of the order where it was judged there, else at its place.
-    fn keep(
-        &mut self,
-        linked: Linked<Draft>,
-        objects: Vec<ByteBuf>,
-        judged: Option<(Kept, Outcome)>,
-    ) -> Result<(), Failure> {
-        let draft = linked.block();
-        link::store(&mut self.overlay, &linked)?;
-        // Signed with the others of the batch. Until then it can be read, where what stands before it changes.
-        rows::set_block(&mut self.overlay, &draft.line_key(), &[0; 64], draft.bytes());
-        let changes = match judged {
-            Some(judged) => vec![fold::append(&mut self.overlay, draft, judged)?],
-            None => arrange::insert(&mut self.overlay, std::slice::from_ref(&linked))?,
-        };
-        for change in changes {
-            self.took(change);
-        }
-        self.drafts.push((linked, objects));
-        Ok(())
-    }
-}
-
-/// The next block of an author.
-fn draft(
-    kv: &dyn Read,
-    group: GroupId,
-    author: Identity,
-    now_ms: u64,
-    transactions: Vec<Transaction>,
-) -> Result<Linked<Draft>, Failure> {
-    let prev = state::line_head(kv, &author)?;
-    link::draft(kv, group, author, prev, now_ms, transactions).map_err(|error| match error {
-        DraftError::NoGroup => Failure::NotHereYet(group),
-        DraftError::Invalid(invalid) => invalid.into(),
-        DraftError::Store(error) => error.into(),
-    })
-}
-
-/// What waits for a seal, where one of `ours` makes it.
-///
-/// # Errors
-/// [`KvError`] where the store fails.
-pub fn to_seal(kv: &dyn Read, urgent: bool, ours: impl Fn(&Identity) -> bool) -> Result<Option<ToSeal>, KvError> {
-    match state::sealing(kv)? {
-        Some(sealing) if ours(&sealing.sealer) => Ok(Some(ToSeal { blocks: rows::counters(kv)?.open(), urgent })),
-        _ => Ok(None),
-    }
-}
-
 impl Engine {
     /// An engine that signs with these keys.
     #[must_use]
@@ -488,16 +208,6 @@ impl Engine {
         Ok(Written { blocks: vec![id], claims: vec![], time_ms })
     }
 
-    /// Whether blocks of our own are among those of a peer that are not here: nobody else can sign them.
-    fn is_behind(&self, kv: &dyn Read, blocks: &[Verified]) -> Result<bool, KvError> {
-        for block in blocks.iter().filter(|block| self.keys.contains_key(&block.body().author)) {
-            if rows::placed(kv, &block.id())?.is_none() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     fn require_key(&self, author: &Identity) -> Result<(), Failure> {
         if self.keys.contains_key(author) { Ok(()) } else { Err(Failure::NoKey(*author)) }
     }
@@ -568,7 +278,8 @@ impl Engine {
             };
             // A longer one would fit no answer of ours, and who asked for it would blame us.
             let objects = objects.into_iter().filter(|(_, object)| object.len() <= limits::OBJECT_BYTES).collect();
-            if self.is_behind(&batch.overlay, &blocks)? && !rows::in_doubt(&batch.overlay)? {
+            let is_ours = |author: &Identity| self.keys.contains_key(author);
+            if doubt::is_behind(&batch.overlay, is_ours, &blocks)? && !rows::in_doubt(&batch.overlay)? {
                 batch.doubt(true);
             }
             let waiting = self.waiting.entry(group).or_default();

@@ -7,6 +7,7 @@ use rand::{Rng, RngExt};
 use super::doubt::Doubt;
 use super::engine::{Fresh, News, ToSeal};
 use super::io::Opened;
+use super::presence::Presences;
 use crate::chain::{BlockId, Frontier, GroupId, ObjectAt, Tip};
 use crate::identity::Identity;
 use crate::limits;
@@ -107,6 +108,7 @@ pub(super) struct GroupSync {
     announce_at_ms: Option<u64>,
     /// Set while our own line is in doubt.
     doubt: Option<Doubt>,
+    pub(super) presences: Presences,
     /// When to seal what is open.
     seal_at_ms: Option<u64>,
     /// Until when nothing is sealed after the opening, unless a pull is done before.
@@ -126,6 +128,7 @@ impl GroupSync {
             outgoing: Vec::new(),
             announcement: BTreeMap::new(),
             announce_at_ms: None,
+            presences: Presences::default(),
             seal_at_ms: None,
             seal_after_ms: if is_alone { now_ms } else { now_ms + limits::SEAL_LISTEN_MS },
         }
@@ -165,7 +168,16 @@ impl GroupSync {
     pub(super) fn set_members(&mut self, members: &[Identity]) -> (BTreeSet<Identity>, BTreeSet<Identity>) {
         let members: BTreeSet<Identity> = members.iter().copied().collect();
         let before = std::mem::replace(&mut self.members, members);
-        (&self.members - &before, &before - &self.members)
+        let gone = &before - &self.members;
+        self.presences.forget(&gone);
+        (&self.members - &before, gone)
+    }
+
+    /// Has a connected peer sent all presence records that are here, if it is a member.
+    pub(super) fn offer_presences(&mut self, peer: Identity, at_ms: u64) {
+        if self.has_member(&peer) {
+            self.presences.owe_all(peer, at_ms);
+        }
     }
 
     /// Whom to ask: members, and anybody while we know none; in doubt also who has named the group.
@@ -237,10 +249,12 @@ impl GroupSync {
 
     pub(super) fn reset_peer(&mut self, peer: &Identity) {
         self.peers.insert(*peer, PeerSync::default());
+        self.presences.drop_peer(peer);
     }
 
     pub(super) fn drop_peer(&mut self, peer: &Identity) {
         self.peers.remove(peer);
+        self.presences.drop_peer(peer);
         self.abort_session(peer);
     }
 
@@ -320,7 +334,8 @@ impl GroupSync {
             .min();
         let tell = self.peers.iter().filter(|(peer, _)| is_connected(peer) && self.has_member(peer));
         let tell = tell.filter_map(|(_, sync)| sync.tell_at_ms).min();
-        pull.into_iter().chain(tell).chain(self.announce_at_ms).chain(self.seal_due_ms()).min()
+        let seal_and_presence = self.seal_due_ms().into_iter().chain(self.presences.next_due_ms());
+        pull.into_iter().chain(tell).chain(self.announce_at_ms).chain(seal_and_presence).min()
     }
 
     /// A pull has brought everything: the next is due in an interval.

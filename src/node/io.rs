@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::engine::{Ingested, News, ToSeal};
 use crate::chain::{Frontier, GroupId, Tip, Unverified};
 use crate::identity::Identity;
+use crate::presence;
 use crate::wire::{Request, Response};
 
 /// Names a request that the machine has asked for, or a batch that it has handed on, until the answer comes.
@@ -36,6 +37,8 @@ pub enum Input {
         id: InboundId,
         /// What.
         request: Request,
+        /// The world's clock when it came, milliseconds since 1970 UTC.
+        clock_ms: u64,
     },
     /// A peer sent what is no message, and how heavily that counts.
     Malformed(Identity, Severity),
@@ -57,6 +60,8 @@ pub enum Input {
     },
     /// Blocks have become durable.
     News(News),
+    /// One of this node's identities says what it is up to: it counts from now on, and the members are told.
+    Presence(presence::Verified),
     /// Somebody wants a group to be up to date now.
     SyncNow(GroupId),
 }
@@ -198,6 +203,17 @@ pub enum Notice {
         group: GroupId,
         /// Who.
         peer: Identity,
+    },
+    /// A member, or this node itself, says of itself something else than before.
+    Presence(presence::Verified),
+    /// A peer sent a presence record that is dated ahead of our clock: its clock, ours or the member's is wrong. It was not taken.
+    EarlyPresence {
+        /// Of which group.
+        group: GroupId,
+        /// Whose.
+        member: Identity,
+        /// How far ahead, milliseconds.
+        ahead_ms: u64,
     },
     /// A peer misbehaved.
     Fault {

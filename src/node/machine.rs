@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rand::{Rng, RngExt};
+use rand::Rng;
 
 use super::engine::News;
 use super::faults::Faults;
@@ -19,7 +19,7 @@ use super::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Opened, Output,
 use crate::chain::{GroupId, Tip};
 use crate::identity::Identity;
 use crate::limits;
-use crate::wire::{Batch, Have, Reached, Refused, Request, Response};
+use crate::wire::{Batch, Reached, Refused, Request, Response};
 
 /// Settings of the machine.
 #[derive(Debug, Clone, Copy)]
@@ -28,17 +28,21 @@ pub struct Settings {
     pub sync_interval_ms: u64,
     /// Whether groups are pulled by themselves; otherwise only when somebody asks for it (`LB_SYNC_AUTO_START`).
     pub auto: bool,
+    /// How far ahead of our clock a presence record may be dated, milliseconds.
+    pub max_drift_ms: u64,
 }
 
 /// What a ticket stands for.
 #[derive(Debug, Clone, Copy)]
-enum Errand {
+pub(super) enum Errand {
     /// An answer to a probe or a pull of the session with this number.
     Pull(u64),
     /// An answer to a request for single blocks or objects.
     Want(u64),
     /// An acknowledgement.
     Push,
+    /// An acknowledgement of presence records.
+    Presences,
     /// A batch of the session on its way into the store.
     Store(u64),
     /// Single blocks or objects on their way into the store.
@@ -56,15 +60,13 @@ struct Pending {
 
 /// A connected peer.
 #[derive(Debug, Default)]
-struct Peer {
+pub(super) struct Peer {
     /// Requests of its that are being served.
-    serving: usize,
+    pub(super) serving: usize,
     /// Pushes to it that it has not acknowledged.
-    pushing: usize,
+    pub(super) pushing: usize,
 }
 
-/// Pushes to one peer that may be unacknowledged. What comes meanwhile is announced when one is.
-const PUSHING_PER_PEER: usize = 16;
 /// Batches in a row with nothing new and more to come, after which a pull is given up.
 const STALE_BATCHES: usize = 8;
 
@@ -72,10 +74,10 @@ const STALE_BATCHES: usize = 8;
 #[derive(Debug)]
 pub struct Machine {
     me: Identity,
-    settings: Settings,
-    peers: BTreeMap<Identity, Peer>,
+    pub(super) settings: Settings,
+    pub(super) peers: BTreeMap<Identity, Peer>,
     faults: Faults,
-    groups: BTreeMap<GroupId, GroupSync>,
+    pub(super) groups: BTreeMap<GroupId, GroupSync>,
     pending: BTreeMap<Ticket, Pending>,
     next_ticket: u64,
     next_session: u64,
@@ -111,6 +113,7 @@ impl Machine {
                 for group in self.groups.values_mut() {
                     group.reset_peer(&peer);
                     group.pull_at(peer, now_ms);
+                    group.offer_presences(peer, now_ms);
                 }
             }
             Input::Disconnected(peer) => {
@@ -119,7 +122,17 @@ impl Machine {
                     group.drop_peer(&peer);
                 }
             }
-            Input::Asked { peer, id, request } => self.asked(now_ms, peer, id, request, &mut out),
+            Input::Asked { peer, id, request, clock_ms } => {
+                let answer = |response| Output::Answer { id, response };
+                match (self.refusal(now_ms, peer, &request.group()), request) {
+                    (Some(refused), _) => out.push(answer(Response::Refused(refused))),
+                    (None, Request::Presences(sent)) => {
+                        let response = self.presences_asked((now_ms, clock_ms), rng, peer, sent, &mut out);
+                        out.push(answer(response));
+                    }
+                    (None, request) => self.asked(now_ms, peer, id, request, &mut out),
+                }
+            }
             Input::Malformed(peer, severity) => self.blame(now_ms, peer, severity, "a message that is none", &mut out),
             Input::Answered { ticket, result } => self.answered(now_ms, rng, ticket, result, &mut out),
             Input::Served(peer) => {
@@ -129,6 +142,7 @@ impl Machine {
             }
             Input::Ingested { ticket, result } => self.ingested(now_ms, rng, ticket, result, &mut out),
             Input::News(news) => self.news(now_ms, rng, &news, &mut out),
+            Input::Presence(record) => self.set_presence(now_ms, record, &mut out),
             Input::SyncNow(group) => {
                 if let Some(group) = self.groups.get_mut(&group) {
                     for peer in self.peers.keys() {
@@ -174,37 +188,36 @@ impl Machine {
         self.groups.insert(id, group);
     }
 
-    fn ticket(&mut self, peer: Identity, group: GroupId, errand: Errand) -> Ticket {
+    pub(super) fn ticket(&mut self, peer: Identity, group: GroupId, errand: Errand) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.pending.insert(ticket, Pending { peer, group, errand });
         ticket
     }
 
-    fn ask(&mut self, peer: Identity, request: Arc<Request>, errand: Errand, out: &mut Vec<Output>) {
+    pub(super) fn ask(&mut self, peer: Identity, request: Arc<Request>, errand: Errand, out: &mut Vec<Output>) {
         let ticket = self.ticket(peer, request.group(), errand);
         out.push(Output::Ask { ticket, peer, request });
     }
 
-    /// A peer asks something.
-    fn asked(&mut self, now_ms: u64, peer: Identity, id: InboundId, request: Request, out: &mut Vec<Output>) {
-        let refuse = |refused| Output::Answer { id, response: Response::Refused(refused) };
-        let state = self.peers.entry(peer).or_default();
-        if state.serving >= limits::SERVED_PER_PEER {
-            out.push(refuse(Refused::Busy(limits::BUSY_RETRY_MS)));
-            return;
+    /// Why a peer may not ask about a group now.
+    fn refusal(&mut self, now_ms: u64, peer: Identity, group: &GroupId) -> Option<Refused> {
+        if self.peers.entry(peer).or_default().serving >= limits::SERVED_PER_PEER {
+            return Some(Refused::Busy(limits::BUSY_RETRY_MS));
         }
-        let Some(group) = self.groups.get_mut(&request.group()) else {
-            out.push(refuse(Refused::NotShared));
-            return;
-        };
-        if !group.has_member(&peer) {
+        let Some(group) = self.groups.get_mut(group) else { return Some(Refused::NotShared) };
+        let is_member = group.has_member(&peer);
+        if !is_member {
             // Nobody is blamed: a new member asks before we have heard of it, and a ban would tell a stranger which groups are
             // here. Before the first block we know no member: then a push is a hint that there is something to pull.
             group.named_by(peer, now_ms);
-            out.push(refuse(Refused::NotShared));
-            return;
         }
+        (!is_member).then_some(Refused::NotShared)
+    }
+
+    /// A member asks something.
+    fn asked(&mut self, now_ms: u64, peer: Identity, id: InboundId, request: Request, out: &mut Vec<Output>) {
+        let Some(group) = self.groups.get_mut(&request.group()) else { return };
         group.was_asked(now_ms, &self.me, &peer, &request);
         match request {
             Request::Push(push) => {
@@ -243,9 +256,10 @@ impl Machine {
         out: &mut Vec<Output>,
     ) {
         let Some(Pending { peer, group, errand }) = self.pending.remove(&ticket) else { return };
-        if matches!(errand, Errand::Push) {
-            self.push_answered(now_ms, peer, group, &result, out);
-            return;
+        match errand {
+            Errand::Push => return self.push_answered(now_ms, peer, group, &result, out),
+            Errand::Presences => return self.presences_answered(now_ms, (ticket, peer, group), &result, out),
+            _ => {}
         }
         let (Errand::Pull(number) | Errand::Want(number)) = errand else { return };
         let answers_another = matches!(
@@ -454,6 +468,7 @@ impl Machine {
                     // It may have asked before it was a member: tell it that there is something to pull.
                     sync.pull_at(new, now_ms);
                     sync.tell_at(&new, now_ms);
+                    sync.offer_presences(new, now_ms);
                 }
             }
             removed = gone;
@@ -468,60 +483,13 @@ impl Machine {
         self.push(now_ms, news.group, &removed, out);
     }
 
-    /// Sends what of our own is new to the connected members, and to those whose membership it ends: it is the last that they are
-    /// told, and without it they would go on writing what nobody takes.
-    fn push(&mut self, now_ms: u64, group: GroupId, removed: &BTreeSet<Identity>, out: &mut Vec<Output>) {
-        let Some(sync) = self.groups.get_mut(&group) else { return };
-        let requests: Vec<Arc<Request>> = sync.take_pushes(group).into_iter().map(Arc::new).collect();
-        let told = |peer: &&Identity| sync.has_member(peer) || removed.contains(*peer);
-        let members: Vec<Identity> = self.peers.keys().filter(told).copied().collect();
-        let mut asks = Vec::new();
-        for peer in members {
-            let Some(state) = self.peers.get_mut(&peer) else { continue };
-            for request in &requests {
-                if state.pushing >= PUSHING_PER_PEER || matches!(**request, Request::Have(_)) {
-                    sync.tell_at(&peer, now_ms);
-                } else {
-                    state.pushing += 1;
-                    asks.push((peer, Arc::clone(request)));
-                }
-            }
-        }
-        for (peer, request) in asks {
-            self.ask(peer, request, Errand::Push, out);
-        }
-    }
-
-    fn push_answered(
-        &mut self,
-        now_ms: u64,
-        peer: Identity,
-        group: GroupId,
-        result: &Result<Response, NoAnswer>,
-        out: &mut Vec<Output>,
-    ) {
-        if let Some(state) = self.peers.get_mut(&peer) {
-            state.pushing = state.pushing.saturating_sub(1);
-        }
-        if matches!(result, Err(NoAnswer::Malformed)) {
-            self.blame(now_ms, peer, Severity::High, "an answer that is none", out);
-        }
-        let again_ms = match result {
-            Ok(Response::Refused(Refused::Busy(after_ms))) => (*after_ms).clamp(10, limits::REQUEST_TIMEOUT_MS),
-            Ok(Response::Refused(Refused::Failed)) | Err(NoAnswer::Lost) => limits::TELL_RETRY_MS,
-            _ => return,
-        };
-        if let Some(sync) = self.groups.get_mut(&group) {
-            sync.tell_at(&peer, now_ms + again_ms);
-        }
-    }
-
     /// Starts what is due: pulls, and announcements of what others have sent us.
     fn act_on_time(&mut self, now_ms: u64, rng: &mut impl Rng, out: &mut Vec<Output>) {
         let groups: Vec<GroupId> = self.groups.keys().copied().collect();
         for group in groups {
             self.announce(now_ms, rng, group, out);
             self.tell(now_ms, group, out);
+            self.send_presences(now_ms, group, out);
             let Some(sync) = self.groups.get_mut(&group) else { continue };
             if sync.take_seal(now_ms) {
                 out.push(Output::Seal(group));
@@ -535,47 +503,14 @@ impl Machine {
         }
     }
 
-    /// Announces what others have sent us to a few of those who may lack it at once, and to the rest a little later: most have
-    /// heard of it by then, but who is connected to nobody else has not.
-    fn announce(&mut self, now_ms: u64, rng: &mut impl Rng, group: GroupId, out: &mut Vec<Output>) {
-        let Some(sync) = self.groups.get_mut(&group) else { return };
-        let Some(tips) = sync.take_announcement(now_ms) else { return };
-        let lacks = |peer: &&Identity| sync.has_member(peer) && sync.lacks(peer, &tips);
-        let mut lacking: Vec<Identity> = self.peers.keys().filter(lacks).copied().collect();
-        while lacking.len() > limits::RELAY_FANOUT {
-            let later = lacking.swap_remove(rng.random_range(0..lacking.len()));
-            sync.tell_at(&later, now_ms + rng.random_range(limits::RELAY_LATER_MS));
-        }
-        let request = Arc::new(Request::Have(Have { group, tips }));
-        for peer in lacking {
-            if let Some(state) = self.peers.get_mut(&peer) {
-                state.pushing += 1;
-            }
-            self.ask(peer, Arc::clone(&request), Errand::Push, out);
-        }
-    }
-
-    /// Tells members what they may lack, where a push did not go out or did not arrive.
-    fn tell(&mut self, now_ms: u64, group: GroupId, out: &mut Vec<Output>) {
-        let Some(sync) = self.groups.get_mut(&group) else { return };
-        let mut asks = Vec::new();
-        for peer in sync.due_to_be_told(now_ms) {
-            let Some(tips) = sync.take_untold(&peer) else { continue };
-            match self.peers.get_mut(&peer) {
-                Some(state) if state.pushing < PUSHING_PER_PEER => {
-                    state.pushing += 1;
-                    asks.push((peer, Arc::new(Request::Have(Have { group, tips }))));
-                }
-                Some(_) => sync.tell_at(&peer, now_ms + limits::BUSY_RETRY_MS),
-                None => {}
-            }
-        }
-        for (peer, request) in asks {
-            self.ask(peer, request, Errand::Push, out);
-        }
-    }
-
-    fn blame(&mut self, now_ms: u64, peer: Identity, severity: Severity, what: &'static str, out: &mut Vec<Output>) {
+    pub(super) fn blame(
+        &mut self,
+        now_ms: u64,
+        peer: Identity,
+        severity: Severity,
+        what: &'static str,
+        out: &mut Vec<Output>,
+    ) {
         out.push(Output::Notice(Notice::Fault { peer, severity, what }));
         if self.faults.add(now_ms, peer, severity) {
             out.push(Output::Ban(peer));

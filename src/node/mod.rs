@@ -11,7 +11,9 @@ mod group;
 mod intake;
 pub mod io;
 pub mod machine;
+mod presence;
 pub mod serve;
+mod spread;
 
 pub use engine::Engine;
 pub use machine::Machine;

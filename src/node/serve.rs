@@ -20,7 +20,7 @@ use crate::wire::{self, Batch, Probe, Reached, Refused, Request, Response, WantB
 /// Blocks of one line that an answer takes from the store at a time.
 const RUN: usize = 256;
 
-/// Answers a request of `peer`, except `push` and `have`, which are not questions.
+/// Answers a request of `peer`, except `push`, `have` and `presences`, which are not questions.
 ///
 /// # Errors
 /// [`KvError`] where the store fails.
@@ -36,7 +36,7 @@ pub fn serve(kv: &dyn Read, peer: &Identity, request: Request) -> Result<Respons
         Request::Pull(pull) => missing_blocks(kv, &wire::frontier(pull.frontier)).map(Response::Batch),
         Request::WantBlocks(WantBlocks { ids, .. }) => wanted_blocks(kv, &ids).map(Response::Batch),
         Request::WantObjects(WantObjects { objects, .. }) => wanted_objects(kv, &objects).map(Response::Batch),
-        Request::Push(_) | Request::Have(_) => Ok(Response::Refused(Refused::Malformed)),
+        Request::Push(_) | Request::Have(_) | Request::Presences(_) => Ok(Response::Refused(Refused::Malformed)),
     }
 }
 

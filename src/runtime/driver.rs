@@ -14,7 +14,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use super::clock::Uptime;
+use super::clock::{Uptime, unix_ms};
 use super::commit::Told;
 use super::events::Events;
 use super::news;
@@ -23,13 +23,14 @@ use super::writer::Writer;
 use crate::api::types::EventKind;
 use crate::cbor;
 use crate::chain::{GroupId, Tip};
-use crate::identity::Identity;
+use crate::identity::{Identity, SecretKey};
 use crate::limits;
 use crate::net::{self, AddPeerError, Malformed, NetEvent, Network, PeerInfo, RequestError};
 use crate::node::Machine;
 use crate::node::engine::{Groups, Task};
 use crate::node::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Output, Severity, Ticket};
 use crate::node::serve::serve;
+use crate::presence::{Invalid, Presence, Status, Verified};
 use crate::store::{Registry, Store};
 use crate::wire::{Refused, Request, Response};
 
@@ -45,6 +46,10 @@ pub enum Ask {
     Listening(oneshot::Sender<Vec<Multiaddr>>),
     /// Pull a group from all members now; tells how many connected peers will be asked.
     SyncNow(GroupId, oneshot::Sender<usize>),
+    /// Sign what this node is up to and tell the group's members; none where it is no member.
+    SetPresence(GroupId, Status, Option<String>, oneshot::Sender<Option<Result<Verified, Invalid>>>),
+    /// What the members of a group say of themselves.
+    Presences(GroupId, oneshot::Sender<Vec<Verified>>),
 }
 
 /// Requests of each peer, held to so many a minute.
@@ -60,6 +65,8 @@ pub fn requests_per_minute(most: u32) -> Requests {
 pub struct Driver {
     /// Whose node it is.
     pub me: Identity,
+    /// Signs what this node says of itself.
+    pub key: SecretKey,
     /// The network.
     pub network: Network,
     /// The protocol.
@@ -130,6 +137,7 @@ impl Driver {
                 () = tokio::time::sleep(wake.unwrap_or(Duration::MAX)), if wake.is_some() => work.step(Input::Tick),
             }
         }
+        work.say_good_bye().await;
         // The verifier's and the writer's handles go here, so that their threads end.
         let Driver { network, .. } = work.parts;
         network.close(Duration::from_millis(limits::CLOSE_MS)).await;
@@ -160,7 +168,9 @@ impl Work {
                 self.respond(InboundId(id.0), &Response::Refused(Refused::Busy(limits::RATE_RETRY_MS)));
             }
             NetEvent::Request { peer, id, bytes } => match Request::decode(&bytes) {
-                Ok(request) => self.step(Input::Asked { peer, id: InboundId(id.0), request }),
+                Ok(request) => {
+                    self.step(Input::Asked { peer, id: InboundId(id.0), request, clock_ms: unix_ms() });
+                }
                 Err(error) => {
                     tracing::info!(%peer, %error, "a request that is none");
                     self.respond(InboundId(id.0), &Response::Refused(Refused::Malformed));
@@ -230,6 +240,58 @@ impl Work {
                 let _gone = answer.send(asked.count());
                 self.step(Input::SyncNow(group));
             }
+            Ask::SetPresence(group, status, metadata, answer) => {
+                let _gone = answer.send(self.set_presence(group, status, metadata));
+            }
+            Ask::Presences(group, answer) => {
+                let _gone = answer.send(self.parts.machine.presences(&group).cloned().collect());
+            }
+        }
+    }
+
+    fn set_presence(
+        &mut self,
+        group: GroupId,
+        status: Status,
+        metadata: Option<String>,
+    ) -> Option<Result<Verified, Invalid>> {
+        let member = self.parts.key.identity();
+        if !self.parts.machine.has_member(&group, &member) {
+            return None;
+        }
+        let time_ms = self.parts.machine.presence_time_ms(&group, &member, unix_ms());
+        let signed = Presence { group, member, status, metadata, time_ms }.sign(&self.parts.key);
+        if let Ok(record) = &signed {
+            self.step(Input::Presence(record.clone()));
+        }
+        Some(signed)
+    }
+
+    /// Where this node has said that it is here, it says that it goes, and gives its peers a moment to take that.
+    async fn say_good_bye(&mut self) {
+        let is_here =
+            |record: &&Presence| record.member == self.parts.key.identity() && record.status != Status::Offline;
+        let machine = &self.parts.machine;
+        let groups = machine.groups().flat_map(|group| machine.presences(group)).map(Verified::presence);
+        let said: Vec<Presence> = groups.filter(is_here).cloned().collect();
+        if said.is_empty() {
+            return;
+        }
+        for Presence { group, metadata, .. } in said {
+            self.set_presence(group, Status::Offline, metadata);
+        }
+        let told = async {
+            while self.parts.machine.is_telling_presence() {
+                let now_ms = self.uptime.ms();
+                let wake_ms = self.parts.machine.next_wake_ms().map_or(u64::MAX, |at_ms| at_ms.saturating_sub(now_ms));
+                match tokio::time::timeout(Duration::from_millis(wake_ms), self.parts.network.next()).await {
+                    Ok(event) => self.network(event),
+                    Err(_) => self.step(Input::Tick),
+                }
+            }
+        };
+        if tokio::time::timeout(Duration::from_millis(limits::PRESENCE_STOP_MS), told).await.is_err() {
+            tracing::info!("some members were not told in time that this node is going offline");
         }
     }
 
@@ -282,6 +344,18 @@ impl Work {
             Notice::NotShared { group, peer } => {
                 tracing::debug!(%group, %peer, "does not share the group");
                 self.parts.events.tell(EventKind::NotShared { group_id: group.to_string(), peer_id: peer.to_string() });
+            }
+            Notice::Presence(record) => {
+                let Presence { group, member, status, time_ms, .. } = record.presence();
+                self.parts.events.tell(EventKind::Presence {
+                    group_id: group.to_string(),
+                    member_id: member.to_string(),
+                    status: *status,
+                    updated_ms: *time_ms,
+                });
+            }
+            Notice::EarlyPresence { group, member, ahead_ms } => {
+                tracing::info!(%group, %member, ahead_ms, "a presence record from the future: check the machines' clocks");
             }
             Notice::Fault { peer, severity, what } => tracing::info!(%peer, ?severity, what, "a peer's fault"),
         }

@@ -38,6 +38,7 @@ use crate::limits;
 use crate::net::{AddPeerError, AddressBook, BookEntry, NetConfig, NetError, Network, PeerInfo};
 use crate::node::machine::Settings as MachineSettings;
 use crate::node::{Engine, Machine};
+use crate::presence;
 use crate::store::{Store, StoreError, View};
 use clock::Uptime;
 use driver::{Ask, Driver, Inbox};
@@ -142,6 +143,27 @@ impl Node {
         self.ask(|answer| Ask::RemovePeer(peer, answer)).await
     }
 
+    /// Signs what this node is up to, holds it, and has the group's members told; none where it is no member.
+    ///
+    /// # Errors
+    /// [`Stopping`]; inside, what is wrong with the metadata.
+    pub async fn set_presence(
+        &self,
+        group: GroupId,
+        status: presence::Status,
+        metadata: Option<String>,
+    ) -> Result<Option<Result<presence::Verified, presence::Invalid>>, Stopping> {
+        self.ask(|answer| Ask::SetPresence(group, status, metadata, answer)).await
+    }
+
+    /// What the members of a group say of themselves, as far as it is known here.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn presences(&self, group: GroupId) -> Result<Vec<presence::Verified>, Stopping> {
+        self.ask(|answer| Ask::Presences(group, answer)).await
+    }
+
     /// Pulls a group from all connected members now; tells how many will be asked.
     ///
     /// # Errors
@@ -175,17 +197,19 @@ impl Daemon {
         let seed = getrandom::u64().map_err(std::io::Error::other)?;
 
         let network = network(key.clone(), &store, settings, seed)?;
-        let (writer, writing) = Writer::start(Arc::clone(&store), Engine::new([key]), told_sender.clone())?;
+        let (writer, writing) = Writer::start(Arc::clone(&store), Engine::new([key.clone()]), told_sender.clone())?;
         let drift_ms = settings.max_clock_drift_ms.value;
         let (verifier, verifying) = Verifier::start(writer.clone(), told_sender, drift_ms)?;
         let sync_interval_ms = settings.sync_interval_s.value.saturating_mul(1_000);
-        let settings_of_machine = MachineSettings { sync_interval_ms, auto: settings.sync_auto_start.value };
+        let auto = settings.sync_auto_start.value;
+        let settings_of_machine = MachineSettings { sync_interval_ms, auto, max_drift_ms: drift_ms };
         let mut machine = Machine::new(identity, settings_of_machine);
         for kept in store.view()?.groups()? {
             machine.open_at_start(commit::opened(&store, kept.id, |author| *author == identity)?);
         }
         let driver = Driver {
             me: identity,
+            key,
             network,
             machine,
             store: Arc::clone(&store),

@@ -1,10 +1,12 @@
 //! What people do in a story: each act goes through the writer of its node, and is answered after the commit.
 
-use super::node::{Name, Token};
+use super::node::{Name, Node, Token};
 use super::world::World;
 use crate::chain::transaction::{Claim, Experience, MemberAdd, MemberRemove, NotarySet, Retract, RoleSet};
 use crate::chain::{ClaimBody, ClaimId, GroupId, ObjectHash, Role, TextHash, Transaction};
 use crate::node::engine::{self, Failure, Reply, Task, Written};
+use crate::node::io::Input;
+use crate::presence::{Presence, Status};
 
 /// A claim and its words.
 pub(super) fn claim(text: &str, parent: Option<ClaimId>) -> (Transaction, Vec<u8>) {
@@ -111,6 +113,22 @@ impl World {
     pub(super) fn experience(&mut self, name: Name, group: GroupId, bytes: &[u8]) -> Result<Written, Failure> {
         let experience = Experience { object: ObjectHash::of(bytes), size: bytes.len() as u32 };
         self.write(name, group, vec![Transaction::Experience(experience)], vec![bytes.to_vec()])
+    }
+
+    /// A node says what it is up to.
+    pub(super) fn say(&mut self, name: Name, group: GroupId, status: Status) {
+        let clock_ms = self.clock(name);
+        let Node { key, id, machine, .. } = &self.nodes[name];
+        let time_ms = machine.presence_time_ms(&group, id, clock_ms);
+        let presence = Presence { group, member: *id, status, metadata: None, time_ms };
+        let record = presence.sign(key).unwrap();
+        self.step(name, Input::Presence(record));
+    }
+
+    /// What a node holds of a member's presence.
+    pub(super) fn said(&self, at: Name, group: &GroupId, of: Name) -> Option<Status> {
+        let mut held = self.nodes[at].machine.presences(group).map(crate::presence::Verified::presence);
+        held.find(|presence| presence.member == self.nodes[of].id).map(|presence| presence.status)
     }
 
     /// A group of all nodes: the first founds it and adds the others, who join.

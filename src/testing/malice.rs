@@ -11,7 +11,7 @@ use crate::ledger::state;
 use crate::limits;
 use crate::node::engine::Task;
 use crate::node::io::{InboundId, Input, Notice, Output, Severity};
-use crate::wire::{Have, Probe, Pull, Push, Refused, Request, Response, WantBlocks, WantObjects};
+use crate::wire::{Have, Presences, Probe, Pull, Push, Refused, Request, Response, WantBlocks, WantObjects};
 
 const ALICE: usize = 0;
 const BOB: usize = 1;
@@ -185,17 +185,18 @@ fn a_stranger_learns_nothing() {
     let block = crate::chain::BlockId::from_bytes(*group.as_bytes());
     let stranger = world.nodes[EVE].id;
     let ask = |world: &mut World, group: GroupId, kind: usize| -> Vec<Output> {
-        let request = match kind % 6 {
+        let request = match kind % 7 {
             0 => Request::Probe(Probe { group, digest: serde_bytes::ByteBuf::from(vec![0; 32]) }),
             1 => Request::Pull(Pull { group, frontier: vec![] }),
             2 => Request::WantBlocks(WantBlocks { group, ids: vec![block] }),
             3 => Request::WantObjects(WantObjects { group, objects: vec![ObjectAt { block, index: 0 }] }),
             4 => Request::Push(Push { group, blocks: vec![], objects: vec![] }),
+            5 => Request::Presences(Presences { group, records: vec![] }),
             _ => Request::Have(Have { group, tips: vec![] }),
         };
         let (now, id) = (world.now, InboundId(1_000_000 + kind as u64));
         let World { nodes, rng, .. } = world;
-        nodes[ALICE].machine.step(now, rng, Input::Asked { peer: stranger, id, request })
+        nodes[ALICE].machine.step(now, rng, Input::Asked { peer: stranger, id, request, clock_ms: 0 })
     };
     for kind in 0..600 {
         let known = format!("{:?}", ask(&mut world, group, kind));

@@ -12,6 +12,7 @@ pub(crate) mod desk;
 mod evil;
 mod malice;
 mod node;
+mod presence;
 mod random;
 mod seals;
 mod stories;

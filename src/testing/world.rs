@@ -109,13 +109,15 @@ fn kind(request: &Request) -> &'static str {
         Request::WantObjects(_) => "want_objects",
         Request::Push(_) => "push",
         Request::Have(_) => "have",
+        Request::Presences(_) => "presences",
     }
 }
 
 impl World {
     pub(super) fn new(seed: u64, nodes: usize) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let settings = Settings { sync_interval_ms: INTERVAL_MS, auto: true };
+        let drift = limits::MAX_CLOCK_DRIFT_MS;
+        let settings = Settings { sync_interval_ms: INTERVAL_MS, auto: true, max_drift_ms: drift };
         let mut world = Self {
             now: 0,
             replies_first: rng.random_bool(0.5),
@@ -309,7 +311,7 @@ impl World {
                 let id = InboundId(node.next_question);
                 node.next_question += 1;
                 node.questions.insert(id, ask);
-                self.step(to, Input::Asked { peer, id, request });
+                self.step(to, Input::Asked { peer, id, request, clock_ms: self.clock(to) });
             }
             Err(_) => self.step(to, Input::Malformed(peer, Severity::High)),
         }

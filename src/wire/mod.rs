@@ -10,6 +10,7 @@ use crate::cbor::{self, DecodeError, cbor_array};
 use crate::chain::{BlockId, Frontier, GroupId, ObjectAt, Tip, Unverified};
 use crate::identity::Identity;
 use crate::limits;
+use crate::presence;
 
 /// The libp2p protocol that carries these messages, one request and one response a stream.
 pub const SYNC_PROTOCOL: &str = "/lbm/sync/1";
@@ -81,6 +82,14 @@ cbor_array! {
         pub tips: Vec<Reached>,
     }
 
+    /// Sends what members say of themselves, as far as it may be new there.
+    pub struct Presences {
+        /// The group.
+        pub group: GroupId,
+        /// The records, ascending by member, each member's at most once.
+        pub records: Vec<presence::Unverified>,
+    }
+
     /// Blocks and objects.
     pub struct Batch {
         /// The blocks, causes first.
@@ -105,6 +114,7 @@ pub enum Request {
     WantObjects(WantObjects),
     Push(Push),
     Have(Have),
+    Presences(Presences),
 }
 
 /// A response.
@@ -117,7 +127,7 @@ pub enum Response {
     Same,
     /// To `probe`: they are not.
     Differs,
-    /// To `push` and `have`: taken. What was pushed is durable.
+    /// To `push`, `have` and `presences`: taken. What was pushed is durable.
     Taken,
     /// To any: no.
     Refused(Refused),
@@ -147,7 +157,8 @@ impl Request {
             | Self::WantBlocks(WantBlocks { group, .. })
             | Self::WantObjects(WantObjects { group, .. })
             | Self::Push(Push { group, .. })
-            | Self::Have(Have { group, .. }) => *group,
+            | Self::Have(Have { group, .. })
+            | Self::Presences(Presences { group, .. }) => *group,
         }
     }
 
@@ -177,6 +188,7 @@ impl Request {
                 (push.blocks.len(), limits::BATCH_BLOCKS)
             }
             Self::Have(have) => (have.tips.len(), limits::GROUP_MEMBERS),
+            Self::Presences(presences) => (presences.records.len(), limits::PRESENCE_RECORDS),
         };
         bounded(got, max).map(|()| request)
     }

@@ -19,7 +19,7 @@ fn all_rules() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
         let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
-        ["block.cddl", "claim.cddl", "sync.cddl"].map(read).join("\n")
+        ["block.cddl", "claim.cddl", "presence.cddl", "sync.cddl"].map(read).join("\n")
     });
     &TEXT
 }
@@ -44,6 +44,10 @@ fn every_signed_structure_has_the_form_of_its_rule() {
     }
     for body in claim_bodies() {
         accepts("claim-body", &body.text, &body.encode());
+    }
+    for record in story.presences() {
+        accepts("presence-body", "a presence", record.bytes());
+        accepts("presence", "a presence", &cbor::encode(&record.to_unverified()));
     }
     accepts("reserved-payload", "a sealed payload", &cbor::encode(&Payload::Sealed(1, vec![1, 2, 3])));
 }
@@ -224,6 +228,24 @@ fn claims_of_another_form_are_told_apart() {
 }
 
 #[test]
+fn presences_of_another_form_are_told_apart() {
+    let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("another version", &[0], number(2)),
+        ("a short group id", &[1], bytes(31)),
+        ("a member in words", &[2], chars(32)),
+        ("an unknown status", &[3], word("away")),
+        ("metadata in bytes", &[4], bytes(5)),
+        ("metadata too long", &[4], chars(4_097)),
+        ("time in words", &[5], chars(3)),
+    ];
+    for record in story().presences() {
+        refuses("presence-body", record.bytes(), wrong);
+        let sent = cbor::encode(&record.to_unverified());
+        refuses("presence", &sent, &[("a short signature", &[1], bytes(63)), ("a body in words", &[0], chars(9))]);
+    }
+}
+
+#[test]
 fn messages_of_another_form_are_told_apart() {
     let story = story();
     let tip = Value::Array(vec![number(1), bytes(32)]);
@@ -265,6 +287,12 @@ fn messages_of_another_form_are_told_apart() {
         &[("a short signature", &[0, 1, 0, 1], bytes(63)), ("an object in words", &[0, 2, 0], chars(3))],
     );
     refuses("request", &request("have"), &[("a negative number", &[0, 1, 0, 1, 0], number(-1))]);
+    let record = Value::Array(vec![bytes(9), bytes(64)]);
+    refuses(
+        "request",
+        &request("presences"),
+        &[("257 records", &[0, 1], list(&record, 257)), ("a short signature", &[0, 1, 0, 1], bytes(63))],
+    );
     let responses = story.responses();
     let response = |name: &str| responses.iter().find(|(other, _)| *other == name).unwrap().1.encode();
     refuses(
@@ -283,7 +311,7 @@ fn messages_of_another_form_are_told_apart() {
 #[test]
 fn no_rule_is_left_over() {
     let parsed = cddl::cddl_from_str(all_rules(), true).unwrap();
-    let roots = ["block", "claim-body", "request", "response", "reserved-payload"];
+    let roots = ["block", "claim-body", "presence", "request", "response", "reserved-payload"];
     for name in Rules::new(&parsed).names() {
         let uses = all_rules().lines().map(|line| line.split(';').next().unwrap_or_default());
         let is_word = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
@@ -323,6 +351,8 @@ fn the_bounds_in_the_rules_are_the_limits() {
         format!("objects: [*{} object]", limits::BATCH_OBJECTS),
         format!("tips: [*{} line-end]", limits::GROUP_MEMBERS),
         format!("reached: [*{} line-end]", limits::BATCH_BLOCKS),
+        format!("records: [*{} sent-presence]", limits::PRESENCE_RECORDS),
+        format!("json-object = tstr .size (2..{})", limits::PRESENCE_METADATA_BYTES),
         format!("tips: [*{} tip]", limits::TIPS_PER_AUTHOR),
     ] {
         assert!(all_rules().contains(&bound), "the rules do not say {bound}");

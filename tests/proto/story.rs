@@ -12,8 +12,9 @@ use lbm::chain::{
     Transaction, Verified,
 };
 use lbm::identity::{Identity, SecretKey};
+use lbm::presence::{self, Presence, Status};
 use lbm::wire::{
-    AuthorTips, Batch, Have, Probe, Pull, Push, Reached, Refused, Request, Response, WantBlocks, WantObjects,
+    AuthorTips, Batch, Have, Presences, Probe, Pull, Push, Reached, Refused, Request, Response, WantBlocks, WantObjects,
 };
 use serde_bytes::ByteBuf;
 
@@ -299,6 +300,23 @@ impl Story {
         self.told(name).objects.iter().cloned().map(ByteBuf::from).collect()
     }
 
+    /// What the members say of themselves, ascending by member.
+    pub fn presences(&self) -> Vec<presence::Verified> {
+        let metadata = "{\"task\":\"入力を検証する\",\"step\":[1,2.5,null]}".to_owned();
+        let says = |key: &SecretKey, status, metadata: Option<String>| {
+            let presence =
+                Presence { group: self.group, member: key.identity(), status, metadata, time_ms: START_MS + 9_000 };
+            presence.sign(key).unwrap()
+        };
+        let mut said = vec![
+            says(&self.alice, Status::Active, None),
+            says(&self.bob, Status::Busy, Some(metadata)),
+            says(&self.carol, Status::Offline, Some("{}".to_owned())),
+        ];
+        said.sort_by_key(|record| record.presence().member);
+        said
+    }
+
     /// Every kind of request.
     pub fn requests(&self) -> Vec<(&'static str, Request)> {
         let group = self.group;
@@ -318,6 +336,13 @@ impl Story {
             ("want_objects", Request::WantObjects(WantObjects { group, objects })),
             ("push", Request::Push(Push { group, blocks: blocks(&["knowledge"]), objects: self.objects("knowledge") })),
             ("have", Request::Have(Have { group, tips: vec![self.reached("woven"), self.reached("left")] })),
+            (
+                "presences",
+                Request::Presences(Presences {
+                    group,
+                    records: self.presences().iter().map(presence::Verified::to_unverified).collect(),
+                }),
+            ),
         ]
     }
 

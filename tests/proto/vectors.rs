@@ -11,6 +11,7 @@ use lbm::chain::{Body, ClaimBody, Context, GroupId, ObjectHash, OrderKey, Payloa
 use lbm::kv::{Direction, Table};
 use lbm::ledger::account::{self, Totals};
 use lbm::ledger::{Outcome, query, task};
+use lbm::presence;
 use lbm::wire::{Request, Response};
 use serde_json::{Value, json};
 
@@ -183,6 +184,71 @@ fn claims() {
     for claim in kept("claims.json")["claims"].as_array().unwrap() {
         assert_eq!(ClaimBody::decode(&bytes(&claim["body"])).unwrap().text, claim["text"].as_str().unwrap());
     }
+}
+
+#[test]
+fn presences() {
+    let story = story();
+    let fields = |record: &presence::Verified| {
+        let presence::Presence { group, member, status, metadata, time_ms } = record.presence();
+        json!({"group": group, "member": member, "status": status, "metadata": metadata, "time_ms": time_ms})
+    };
+    let made = story.presences();
+    let records: Vec<_> = made
+        .iter()
+        .map(|record| {
+            let signature = hex::encode(record.to_unverified().signature);
+            json!({"fields": fields(record), "body": hex::encode(record.bytes()), "signature": signature})
+        })
+        .collect();
+    pin("presence.json", &json!({"group": story.group, "records": records, "refused": refused_presences(&made[0])}));
+    // What is written in the file is enough to check the records.
+    let kept = kept("presence.json");
+    let group: GroupId = kept["group"].as_str().unwrap().parse().unwrap();
+    let sent = |record: &Value| presence::Unverified {
+        body: bytes(&record["body"]),
+        signature: bytes(&record["signature"]).try_into().unwrap(),
+    };
+    for record in kept["records"].as_array().unwrap() {
+        assert_eq!(fields(&sent(record).open(&group).unwrap().verify().unwrap()), record["fields"]);
+    }
+    for record in kept["refused"].as_array().unwrap() {
+        let opened = sent(record).open(&group).and_then(presence::Opened::verify);
+        assert!(opened.is_err(), "{}", record["why"]);
+    }
+}
+
+/// A record changed in one place: signed again as it is then, or not.
+fn refused_presences(good: &presence::Verified) -> Vec<Value> {
+    let mut people = ["alice", "bob", "carol"].map(key).into_iter();
+    let key = people.find(|key| key.identity() == good.presence().member).unwrap();
+    let mut refused = Vec::new();
+    let mut signed = |why: &str, body: Vec<u8>| {
+        let signature = hex::encode(key.sign(presence::SIGNATURE_DOMAIN, &body));
+        refused.push(json!({"why": why, "body": hex::encode(&body), "signature": signature}));
+    };
+    let changed = |at: usize, new: ciborium::Value| {
+        let mut body: Vec<ciborium::Value> = ciborium::from_reader(good.bytes()).unwrap();
+        body[at] = new;
+        lbm::cbor::encode(&body)
+    };
+    let text = |text: &str| ciborium::Value::Text(text.to_owned());
+    signed("another version", changed(0, 2.into()));
+    signed("another group", changed(1, ciborium::Value::Bytes(vec![7; 32])));
+    signed("signed by another than its member", changed(2, ciborium::Value::Bytes(vec![7; 32])));
+    signed("an unknown status", changed(3, text("away")));
+    signed("metadata that is an array", changed(4, text("[]")));
+    signed("metadata that is no JSON", changed(4, text("{")));
+    signed("a trailing byte", [good.bytes(), &[0]].concat());
+    signed("an element too many", {
+        let mut body = [good.bytes(), &[0]].concat();
+        body[0] += 1;
+        body
+    });
+    let as_block = key.sign(lbm::chain::block::SIGNATURE_DOMAIN, good.bytes());
+    let body = hex::encode(good.bytes());
+    refused.push(json!({"why": "signed for another purpose", "body": body, "signature": hex::encode(as_block)}));
+    refused
 }
 
 #[test]

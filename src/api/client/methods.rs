@@ -5,11 +5,12 @@ use crate::api::routes;
 use crate::api::types::{
     AddMember, AddPeer, AskBalance, AssignTask, Balance, Block, BulkPublished, Claim, ClaimList, CompleteTask, Context,
     ContextQuery, CreateGroup, Event, ExperienceSubmitted, FailTask, GroupAlone, GroupCreated, GroupDetail, GroupLeft,
-    GroupList, GroupPolicy, GroupStats, Health, JoinEvent, JoinGroup, ListClaims, ListEvents, ListMoves, ListRejected,
-    ListTasks, MemberChanged, MemberList, MoveList, NewClaim, NewTask, NotaryChanged, Paid, Payment, PeerAdded,
-    PeerList, PeerRemoved, PolicyChanged, PolicyUpdate, PublishBulk, PublishedClaim, ReadyTasks, RecentClaims,
-    RejectedList, ReleaseTask, RetractedClaim, SetNotary, SetRole, ShowBlock, StartTask, Status, SubmitExperience,
-    SyncNow, SyncReport, TaskChanged, TaskDetail, TaskList, Thread, Unfrozen, Verified,
+    GroupList, GroupPolicy, GroupStats, Health, JoinEvent, JoinGroup, ListClaims, ListEvents, ListMoves, ListPresence,
+    ListRejected, ListTasks, MemberChanged, MemberList, MoveList, NewClaim, NewTask, NotaryChanged, Paid, Payment,
+    PeerAdded, PeerList, PeerRemoved, PolicyChanged, PolicyUpdate, PresenceList, PresenceSet, PublishBulk,
+    PublishedClaim, ReadyTasks, RecentClaims, RejectedList, ReleaseTask, RetractedClaim, SetNotary, SetPresence,
+    SetRole, ShowBlock, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged, TaskDetail, TaskList,
+    Thread, Unfrozen, Verified,
 };
 use crate::identity::Identity;
 
@@ -136,6 +137,16 @@ impl Client {
     /// [`routes::BLOCK_SHOW`].
     pub async fn block(&self, group: &str, block: &str, query: &ShowBlock) -> Result<Block, ClientError> {
         self.ask(&routes::BLOCK_SHOW, &[group, block], query).await
+    }
+
+    /// [`routes::PRESENCE_SET`].
+    pub async fn set_presence(&self, group: &str, presence: &SetPresence) -> Result<PresenceSet, ClientError> {
+        self.tell(&routes::PRESENCE_SET, &[group], presence).await
+    }
+
+    /// [`routes::PRESENCE_LIST`].
+    pub async fn presence(&self, group: &str, query: &ListPresence) -> Result<PresenceList, ClientError> {
+        self.ask(&routes::PRESENCE_LIST, &[group], query).await
     }
 
     /// [`routes::CLAIM_PUBLISH`].

@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 
 use crate::api::types::{
     AddMember, AddPeer, AskBalance, AssignTask, CompleteTask, ContextQuery, CreateGroup, FailTask, FieldError,
-    JoinGroup, ListClaims, ListEvents, ListMoves, ListRejected, ListTasks, NewClaim, NewTask, Payment, PolicyUpdate,
-    Problem, PublishBulk, ReadyTasks, RecentClaims, ReleaseTask, SetNotary, SetRole, ShowBlock, StartTask,
-    SubmitExperience, SyncNow,
+    JoinGroup, ListClaims, ListEvents, ListMoves, ListPresence, ListRejected, ListTasks, NewClaim, NewTask, Payment,
+    PolicyUpdate, Problem, PublishBulk, ReadyTasks, RecentClaims, ReleaseTask, SetNotary, SetPresence, SetRole,
+    ShowBlock, StartTask, SubmitExperience, SyncNow,
 };
 
 /// A request that knows its bounds.
@@ -57,10 +57,11 @@ checked!(
     Payment,
     PolicyUpdate,
     RecentClaims,
+    SetPresence,
     ShowBlock,
     SubmitExperience
 );
-bounded_by_type!(AddMember, AskBalance, ListEvents, ReleaseTask, SetNotary, SetRole, SyncNow);
+bounded_by_type!(AddMember, AskBalance, ListEvents, ListPresence, ReleaseTask, SetNotary, SetRole, SyncNow);
 
 impl Checked for PublishBulk {
     fn checked(&self) -> Result<(), Problem> {

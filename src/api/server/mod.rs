@@ -17,6 +17,7 @@ mod listing;
 mod member;
 mod node;
 mod peer;
+mod presence;
 mod problem;
 mod resolve;
 mod router;

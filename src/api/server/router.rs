@@ -13,7 +13,9 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, on};
 
 use super::resolve::shown;
-use super::{Api, backup, block, claim, context, events, group, join, listing, member, node, peer, sync, task, token};
+use super::{
+    Api, backup, block, claim, context, events, group, join, listing, member, node, peer, presence, sync, task, token,
+};
 use crate::api::routes::{self, Permission, Route};
 use crate::api::types::{Problem, ProblemCode};
 use crate::limits;
@@ -82,6 +84,8 @@ fn table() -> Table {
         .route(&routes::MEMBER_SET_ROLE, member::set_role)
         .route(&routes::MEMBER_REMOVE, member::remove)
         .route(&routes::MEMBER_UNFREEZE, member::unfreeze)
+        .route(&routes::PRESENCE_SET, presence::set)
+        .route(&routes::PRESENCE_LIST, presence::list)
         .route(&routes::CLAIM_PUBLISH, claim::publish)
         .route(&routes::CLAIM_BULK, claim::bulk)
         .route(&routes::CLAIM_LIST, listing::list)

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{PolicyUpdate, Problem, Role, TaskStatus};
+use super::{PolicyUpdate, PresenceStatus, Problem, Role, TaskStatus};
 
 /// Query of `GET /events`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub struct ListEvents {
     pub follow: bool,
 }
 
-/// Something that happened. It is durable before anyone hears of it.
+/// Something that happened. What is kept, is durable before anyone hears of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Its number: each one higher than the one before, from 1 at the daemon's start.
@@ -121,6 +121,17 @@ pub enum EventKind {
         changed: PolicyUpdate,
         /// The block.
         block_id: String,
+    },
+    /// A member says of itself something else than before. A mere sign of life is no event.
+    Presence {
+        /// The group.
+        group_id: String,
+        /// The member.
+        member_id: String,
+        /// What it is up to.
+        status: PresenceStatus,
+        /// When it said so, by its own clock.
+        updated_ms: u64,
     },
     /// The ledger refuses a block at its place in the order.
     BlockRejected {

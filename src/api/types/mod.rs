@@ -13,6 +13,7 @@ mod context;
 mod event;
 mod group;
 mod node;
+mod presence;
 mod problem;
 mod task;
 mod token;
@@ -33,6 +34,7 @@ pub use node::{
     AddPeer, Health, HealthCheck, ListRejected, Peer, PeerAdded, PeerList, PeerRemoved, Rejected, RejectedList, Status,
     SyncNow, SyncReport, SyncedGroup,
 };
+pub use presence::{ListPresence, MemberPresence, PresenceList, PresenceSet, PresenceStatus, SetPresence};
 pub use problem::{Problem, ProblemCode};
 pub use task::{
     AssignTask, BlockingTask, CompleteTask, FailTask, ListTasks, NewTask, ReadyTasks, ReleaseTask, StartTask, Task,

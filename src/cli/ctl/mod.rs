@@ -8,6 +8,7 @@ mod join;
 mod member;
 mod node;
 mod peer;
+mod presence;
 mod task;
 mod token;
 
@@ -56,6 +57,9 @@ pub enum CtlCommand {
     /// Groups and their members
     #[command(subcommand)]
     Group(group::GroupCommand),
+    /// What members say of themselves right now
+    #[command(subcommand)]
+    Presence(presence::PresenceCommand),
     /// Claims: pieces of knowledge
     #[command(subcommand)]
     Claim(claim::ClaimCommand),
@@ -96,6 +100,7 @@ pub async fn run(args: &CtlArgs, session: &mut Session<'_>) -> Result<Outcome, C
         CtlCommand::Rejected(args) => node::rejected(args, session).await,
         CtlCommand::Sync(args) => node::sync(args, session).await,
         CtlCommand::Group(command) => group::run(command, session).await,
+        CtlCommand::Presence(command) => presence::run(command, session).await,
         CtlCommand::Claim(command) => claim::run(command, session).await,
         CtlCommand::Task(command) => task::run(command, session).await,
         CtlCommand::Context(args) => context::run(args, session).await,

@@ -210,6 +210,9 @@ fn told(kind: &EventKind) -> String {
             let changed = serde_json::to_string(changed).unwrap_or_default();
             format!("policy of {} changed by {}: {changed}", short(group_id), tail(author))
         }
+        EventKind::Presence { group_id, member_id, status, .. } => {
+            format!("{} is {status} in {}", tail(member_id), short(group_id))
+        }
         EventKind::BlockRejected { group_id, block_id, author, reason } => {
             format!("block {} in {} by {} rejected: {reason}", short(block_id), short(group_id), tail(author))
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 
 use super::rows::{TaskPlan, TaskRow, TaskStatus, id_of, waiting_key};
@@ -67,18 +68,24 @@ fn tasks(kv: &dyn Read) -> Result<Tasks, KvError> {
     let (mut rows, mut plans) = (BTreeMap::new(), BTreeMap::new());
     let mut failed = Ok(());
     kv.scan_prefix(Table::State, b"j", &mut |key, value| {
-        let mut read = || {
-            let id = |key| id_of(key, 1).ok_or_else(|| KvError::damaged(Table::State, key));
-            match key.split_last() {
-                Some((0, rest)) => drop(plans.insert(id(rest)?, parse_row(Table::State, key, value)?)),
-                _ => drop(rows.insert(id(key)?, parse_row(Table::State, key, value)?)),
-            }
-            Ok(())
+        failed = match key.split_last() {
+            Some((0, rest)) => keep(&mut plans, rest, key, value),
+            _ => keep(&mut rows, key, key, value),
         };
-        failed = read();
         if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     failed.map(|()| (rows, plans))
+}
+
+fn keep<T: DeserializeOwned>(
+    kept: &mut BTreeMap<TaskId, T>,
+    named: &[u8],
+    key: &[u8],
+    value: &[u8],
+) -> Result<(), KvError> {
+    let id = id_of(named, 1).ok_or_else(|| KvError::damaged(Table::State, key))?;
+    kept.insert(id, parse_row(Table::State, key, value)?);
+    Ok(())
 }
 
 fn indexes(kv: &dyn Read) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, KvError> {

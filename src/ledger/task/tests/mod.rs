@@ -478,22 +478,22 @@ fn a_members_reward_comes_back_when_the_task_fails_or_is_cancelled_or_its_creato
 #[test]
 fn an_admins_reward_is_made_on_completion_and_an_admin_answers_for_it() {
     let mut desk = team();
-    act(&mut desk, 0, paid("t", 50)).unwrap();
+    act(&mut desk, 4, paid("t", 50)).unwrap();
     assert_eq!(account::totals(desk.rows()).unwrap().supply, 200, "nothing is made yet");
     act(&mut desk, 1, assign("t", 1)).unwrap();
     act(&mut desk, 1, start("t", 1)).unwrap();
-    act(&mut desk, 4, set(0, Member)).unwrap();
+    act(&mut desk, 0, set(4, Member)).unwrap();
     assert_eq!(act(&mut desk, 1, complete("t", 1)).unwrap_err().code(), "no_sponsor");
     // The creator may still give it away, and does not answer for it thereby; another admin does.
-    act(&mut desk, 0, assign("t", 2)).unwrap();
+    act(&mut desk, 4, assign("t", 2)).unwrap();
     act(&mut desk, 2, start("t", 2)).unwrap();
     assert_eq!(act(&mut desk, 2, complete("t", 2)).unwrap_err().code(), "no_sponsor");
-    act(&mut desk, 4, assign("t", 2)).unwrap();
+    act(&mut desk, 0, assign("t", 2)).unwrap();
     work(&mut desk, 2, "t", 3);
     assert_eq!((balance(&desk, 2), account::totals(desk.rows()).unwrap().supply), (150, 250));
     // Failed or cancelled, nothing is made.
-    act(&mut desk, 4, paid("f", 50)).unwrap();
-    act(&mut desk, 4, cancel("f")).unwrap();
+    act(&mut desk, 0, paid("f", 50)).unwrap();
+    act(&mut desk, 0, cancel("f")).unwrap();
     assert_eq!(account::totals(desk.rows()).unwrap().supply, 250);
 }
 

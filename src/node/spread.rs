@@ -1,0 +1,106 @@
+//! How what is new reaches others: blocks of our own are pushed, those of others announced, and who missed either is told.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rand::{Rng, RngExt};
+
+use super::io::{NoAnswer, Output, Severity};
+use super::machine::{Errand, Machine};
+use crate::chain::GroupId;
+use crate::identity::Identity;
+use crate::limits;
+use crate::wire::{Have, Refused, Request, Response};
+
+/// Pushes to one peer that may be unacknowledged. What comes meanwhile is announced when one is.
+const PUSHING_PER_PEER: usize = 16;
+
+impl Machine {
+    /// Sends what of our own is new to the connected members, and to those whose membership it ends: it is the last that they are
+    /// told, and without it they would go on writing what nobody takes.
+    pub(super) fn push(&mut self, now_ms: u64, group: GroupId, removed: &BTreeSet<Identity>, out: &mut Vec<Output>) {
+        let Some(sync) = self.groups.get_mut(&group) else { return };
+        let requests: Vec<Arc<Request>> = sync.take_pushes(group).into_iter().map(Arc::new).collect();
+        let told = |peer: &&Identity| sync.has_member(peer) || removed.contains(*peer);
+        let members: Vec<Identity> = self.peers.keys().filter(told).copied().collect();
+        let mut asks = Vec::new();
+        for peer in members {
+            let Some(state) = self.peers.get_mut(&peer) else { continue };
+            for request in &requests {
+                if state.pushing >= PUSHING_PER_PEER || matches!(**request, Request::Have(_)) {
+                    sync.tell_at(&peer, now_ms);
+                } else {
+                    state.pushing += 1;
+                    asks.push((peer, Arc::clone(request)));
+                }
+            }
+        }
+        for (peer, request) in asks {
+            self.ask(peer, request, Errand::Push, out);
+        }
+    }
+
+    pub(super) fn push_answered(
+        &mut self,
+        now_ms: u64,
+        peer: Identity,
+        group: GroupId,
+        result: &Result<Response, NoAnswer>,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.pushing = state.pushing.saturating_sub(1);
+        }
+        if matches!(result, Err(NoAnswer::Malformed)) {
+            self.blame(now_ms, peer, Severity::High, "an answer that is none", out);
+        }
+        let again_ms = match result {
+            Ok(Response::Refused(Refused::Busy(after_ms))) => (*after_ms).clamp(10, limits::REQUEST_TIMEOUT_MS),
+            Ok(Response::Refused(Refused::Failed)) | Err(NoAnswer::Lost) => limits::TELL_RETRY_MS,
+            _ => return,
+        };
+        if let Some(sync) = self.groups.get_mut(&group) {
+            sync.tell_at(&peer, now_ms + again_ms);
+        }
+    }
+
+    /// Announces what others have sent us to a few of those who may lack it at once, and to the rest a little later: most have
+    /// heard of it by then, but who is connected to nobody else has not.
+    pub(super) fn announce(&mut self, now_ms: u64, rng: &mut impl Rng, group: GroupId, out: &mut Vec<Output>) {
+        let Some(sync) = self.groups.get_mut(&group) else { return };
+        let Some(tips) = sync.take_announcement(now_ms) else { return };
+        let lacks = |peer: &&Identity| sync.has_member(peer) && sync.lacks(peer, &tips);
+        let mut lacking: Vec<Identity> = self.peers.keys().filter(lacks).copied().collect();
+        while lacking.len() > limits::RELAY_FANOUT {
+            let later = lacking.swap_remove(rng.random_range(0..lacking.len()));
+            sync.tell_at(&later, now_ms + rng.random_range(limits::RELAY_LATER_MS));
+        }
+        let request = Arc::new(Request::Have(Have { group, tips }));
+        for peer in lacking {
+            if let Some(state) = self.peers.get_mut(&peer) {
+                state.pushing += 1;
+            }
+            self.ask(peer, Arc::clone(&request), Errand::Push, out);
+        }
+    }
+
+    /// Tells members what they may lack, where a push did not go out or did not arrive.
+    pub(super) fn tell(&mut self, now_ms: u64, group: GroupId, out: &mut Vec<Output>) {
+        let Some(sync) = self.groups.get_mut(&group) else { return };
+        let mut asks = Vec::new();
+        for peer in sync.due_to_be_told(now_ms) {
+            let Some(tips) = sync.take_untold(&peer) else { continue };
+            match self.peers.get_mut(&peer) {
+                Some(state) if state.pushing < PUSHING_PER_PEER => {
+                    state.pushing += 1;
+                    asks.push((peer, Arc::new(Request::Have(Have { group, tips }))));
+                }
+                Some(_) => sync.tell_at(&peer, now_ms + limits::BUSY_RETRY_MS),
+                None => {}
+            }
+        }
+        for (peer, request) in asks {
+            self.ask(peer, request, Errand::Push, out);
+        }
+    }
+}
