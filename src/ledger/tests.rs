@@ -536,3 +536,29 @@ fn what_is_written_below_another_branch_of_the_line_finds_its_place() {
     }
     panic!("the longer branch came first twenty times");
 }
+
+#[test]
+fn what_is_written_below_another_branch_of_the_line_is_judged_at_its_place() {
+    let mut desk = Desk::founded();
+    desk.write(0, vec![Transaction::MemberAdd(MemberAdd { identity: who(1), role: Member })], vec![]).unwrap();
+    let mut twin = desk.copy();
+    desk.publish(0, "low, so it counts");
+    for block in 0..5 {
+        twin.publish(1, &format!("{block}"));
+    }
+    twin.publish(0, "high");
+    let high = desk.verify(twin.own_blocks());
+    desk.ingest(&high);
+    let key = state::frozen_key(&who(0));
+    assert!(desk.rows().rows(Table::State).contains_key(&key));
+    // Her next block stands before the one that freezes her, where there is nothing to lift yet.
+    let before = desk.rows().clone();
+    let lift = vec![Transaction::Unfreeze(Unfreeze { identity: who(0) })];
+    let refused = desk.write(0, lift.clone(), vec![]).unwrap_err();
+    assert!(matches!(refused, Failure::Refused(refusal) if refusal.code() == "not_frozen"));
+    assert_eq!(*desk.rows(), before);
+    // Once somebody has built on both, so does she.
+    desk.publish(1, "having seen all");
+    desk.write(0, lift, vec![]).unwrap();
+    assert!(!desk.rows().rows(Table::State).contains_key(&key));
+}

@@ -337,3 +337,19 @@ fn a_notary_whose_clock_was_wrong_seals_again_once_it_is_right() {
     world.settle();
     world.assert_no_faults();
 }
+
+#[test]
+fn who_writes_without_a_pause_is_sealed_all_the_same() {
+    let mut world = World::new(2, 2);
+    let group = world.found_with_all();
+    world.settle();
+    let mut blocks = Vec::new();
+    for round in 0..20 {
+        let claim = world.publish(BOB, group, &format!("{round}"));
+        blocks.push(state::claim(world.rows(BOB, &group), &claim).unwrap().unwrap().block);
+        world.run_for(500);
+    }
+    assert!(blocks[..10].iter().all(|block| world.is_final(BOB, &group, block)));
+    assert!(!world.is_final(BOB, &group, &blocks[19]), "one seal for all that comes meanwhile");
+    world.settle();
+}
