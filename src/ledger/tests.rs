@@ -483,3 +483,82 @@ fn a_seal_that_cannot_count_moves_nothing() {
     assert!(arrange::is_final(&overlay, &seal.id()).unwrap());
     assert_eq!(rows::counters(&overlay).unwrap().open(), 42);
 }
+
+#[test]
+fn who_is_frozen_lifts_it_only_where_no_other_admin_can() {
+    let lift = |number| Transaction::Unfreeze(Unfreeze { identity: who(number) });
+    for others in [0, 1] {
+        let mut desk = Desk::founded();
+        if others > 0 {
+            desk.write(0, vec![Transaction::MemberAdd(MemberAdd { identity: who(1), role: Admin })], vec![]).unwrap();
+        }
+        let mut twin = desk.copy();
+        desk.publish(0, "one");
+        twin.publish(0, "other");
+        let other = desk.verify(twin.own_blocks());
+        desk.ingest(&other);
+        let lifted = desk.write(0, vec![lift(0)], vec![]);
+        match others {
+            0 => drop(lifted.unwrap()),
+            _ => {
+                assert!(matches!(lifted.unwrap_err(), Failure::Refused(refusal) if refusal.code() == "frozen"));
+                desk.write(1, vec![lift(0)], vec![]).unwrap();
+            }
+        }
+        assert!(!desk.rows().rows(Table::State).contains_key(&state::frozen_key(&who(0))));
+    }
+}
+
+#[test]
+fn what_is_written_below_another_branch_of_the_line_finds_its_place() {
+    for attempt in 0..20 {
+        let mut desk = Desk::founded();
+        let mut twin = desk.copy();
+        let first = desk.publish(0, &format!("short {attempt}")).blocks[0];
+        for block in 0..5 {
+            twin.publish(0, &format!("long {block}"));
+        }
+        let long = desk.verify(twin.own_blocks());
+        desk.ingest(&long);
+        if state::line_head(desk.rows(), &who(0)).unwrap().unwrap().id != first {
+            continue;
+        }
+        // Its line goes on at height 2, and the branch that does not count is five high.
+        desk.publish(0, "goes on");
+        let all = desk.verify(desk.own_blocks());
+        let mut blocks = vec![genesis()];
+        blocks.extend(long.into_iter().chain(all));
+        let other = taken_in([blocks.as_slice()]);
+        for table in [Table::State, Table::Order] {
+            assert_eq!(desk.rows().rows(table), other.rows().rows(table));
+        }
+        return;
+    }
+    panic!("the longer branch came first twenty times");
+}
+
+#[test]
+fn what_is_written_below_another_branch_of_the_line_is_judged_at_its_place() {
+    let mut desk = Desk::founded();
+    desk.write(0, vec![Transaction::MemberAdd(MemberAdd { identity: who(1), role: Member })], vec![]).unwrap();
+    let mut twin = desk.copy();
+    desk.publish(0, "low, so it counts");
+    for block in 0..5 {
+        twin.publish(1, &format!("{block}"));
+    }
+    twin.publish(0, "high");
+    let high = desk.verify(twin.own_blocks());
+    desk.ingest(&high);
+    let key = state::frozen_key(&who(0));
+    assert!(desk.rows().rows(Table::State).contains_key(&key));
+    // Her next block stands before the one that freezes her, where there is nothing to lift yet.
+    let before = desk.rows().clone();
+    let lift = vec![Transaction::Unfreeze(Unfreeze { identity: who(0) })];
+    let refused = desk.write(0, lift.clone(), vec![]).unwrap_err();
+    assert!(matches!(refused, Failure::Refused(refusal) if refusal.code() == "not_frozen"));
+    assert_eq!(*desk.rows(), before);
+    // Once somebody has built on both, so does she.
+    desk.publish(1, "having seen all");
+    desk.write(0, lift, vec![]).unwrap();
+    assert!(!desk.rows().rows(Table::State).contains_key(&key));
+}

@@ -329,9 +329,27 @@ fn a_notary_whose_clock_was_wrong_seals_again_once_it_is_right() {
     world.nodes[ALICE].skew_ms = limits::MAX_CLOCK_DRIFT_MS as i64 - 1_000;
     world.publish(ALICE, group, "ahead");
     world.run_for(5_000);
-    world.nodes[ALICE].skew_ms = -2_000;
-    // Her own line is ahead of her clock by more than a block may be.
     world.publish(BOB, group, "waits");
+    // Her own line is ahead of her clock by more than a block may be: she tries in vain, for a while.
+    world.nodes[ALICE].skew_ms = -9_000;
+    world.run_for(6_000);
+    assert_eq!(world.open_blocks(BOB, &group), 1);
     world.settle();
     world.assert_no_faults();
+}
+
+#[test]
+fn who_writes_without_a_pause_is_sealed_all_the_same() {
+    let mut world = World::new(2, 2);
+    let group = world.found_with_all();
+    world.settle();
+    let mut blocks = Vec::new();
+    for round in 0..20 {
+        let claim = world.publish(BOB, group, &format!("{round}"));
+        blocks.push(state::claim(world.rows(BOB, &group), &claim).unwrap().unwrap().block);
+        world.run_for(500);
+    }
+    assert!(blocks[..10].iter().all(|block| world.is_final(BOB, &group, block)));
+    assert!(!world.is_final(BOB, &group, &blocks[19]), "one seal for all that comes meanwhile");
+    world.settle();
 }

@@ -47,13 +47,18 @@ impl<'a> GroupBatch<'a> {
     /// Judges and stores a block of our own. Where the ledger refuses it, nothing is kept.
     pub(super) fn write(&mut self, linked: Linked<Draft>, objects: Vec<ByteBuf>) -> Result<(), Failure> {
         let draft = linked.block();
-        let judged = fold::judge(&self.overlay, draft.id(), draft.body(), None)?;
-        if let Outcome::Refused(_, refusal) = judged.1 {
+        let id = draft.id();
+        // A branch of its author's own line may stand behind it: then what holds at the end of the order says nothing.
+        let is_last = fold::last(&self.overlay)?.is_none_or(|last| last < draft.order_key());
+        let judged = is_last.then(|| fold::judge(&self.overlay, id, draft.body(), None)).transpose()?;
+        if let Some((_, Outcome::Refused(_, refusal))) = judged {
             return Err(refusal.into());
         }
-        // A branch of its author's own line may stand behind it.
-        let is_last = fold::last(&self.overlay)?.is_none_or(|last| last < draft.order_key());
-        self.keep(linked, objects, is_last.then_some(judged))
+        self.keep(linked, objects, judged)?;
+        match self.news.changes.iter().rfind(|change| change.block == id).map(|change| &change.after) {
+            Some(Outcome::Refused(_, refusal)) => Err(refusal.clone().into()),
+            _ => Ok(()),
+        }
     }
 
     /// Stores a block of our own: at the end of the order where it was judged there, else at its place.
