@@ -177,7 +177,8 @@ fn a_member_without_the_notary(carol: Side<'_>, bob: &str, alice: &str, until: I
     assert_eq!(carol.task("survey")["final"], false);
     wait_until(PATIENCE, "Carol sees what Bob has made for her", || carol.balance(&carol.daemon.id) >= MINTED[1]);
     lost.insert(carol.wrote(&format!("token transfer --to {bob} --amount 500000")));
-    carol.wrote("task create --task later --title Later --reward 7");
+    let later = carol.ctl("task create --task later --title Later --reward 7 --wait-final=1s");
+    later.refused(1, &["it is written", "not final after 1 s"]);
     (carol.goes_on(alice, false, until), lost)
 }
 

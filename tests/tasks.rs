@@ -93,7 +93,9 @@ fn two_members_hand_each_other_work_and_are_paid_once() {
     task(&bob, &group, &["complete", "parse"]).refused(1, &["lbm ctl task start"]);
     assert_eq!(task(&bob, &group, &["start", "parse"]).done()["status"], "in_progress");
     let result = bob.publish(&group, "The logs say that the cache was cold");
-    task(&bob, &group, &["complete", "parse", "--attempt", "1", "--claim", &result[..12]]).ok();
+    let done = ["complete", "parse", "--attempt", "1", "--claim", &result[..12], "--wait-final"];
+    let done = task(&bob, &group, &done).done();
+    assert_eq!((keys(&done), &done["final"]), (keys(&made), &json!(true)), "waited for as any other write");
     wait_for(&alice, &group, "parse", &[("status", json!("completed")), ("claim_hash", json!(result))]);
     assert_eq!(balance(&alice, &group, &bob.id), 150);
     wait_until(PATIENCE, "what waited is ready", || ready(&alice, &group) == ["report"]);

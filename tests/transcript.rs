@@ -557,18 +557,28 @@ fn the_demo_tells_the_story_and_leaves_nothing_behind() {
         answer
     };
     let summary = demo(&["demo", "--json"]).json();
-    assert_eq!(keys(&summary), ["claims", "propagation_ms", "seconds", "state_hash"]);
-    assert_eq!(summary["claims"], 5);
+    assert_eq!(keys(&summary), ["claims", "propagation_ms", "seconds", "state_hash", "total_supply"]);
+    // Two faucets of 100, five texts of 10, a task of 50.
+    assert_eq!((&summary["claims"], &summary["total_supply"]), (&json!(5), &json!(300)));
     assert!(summary["propagation_ms"].as_f64().unwrap() < 1_000.0, "{summary}");
     let story = demo(&["demo"]).stdout;
     for words in [
         "$ lbm init",
         "$ lbm-node",
         "group create",
+        "group policy",
         "claim publish",
+        "task complete",
+        "150 tokens",
+        "40 tokens for a fee of 4, final",
+        "refused: the group has 270 tokens of at most 500",
         "The network breaks",
+        "task write-report is assigned, final",
+        "task write-report is assigned, not final yet",
+        "claimed the task write-report: ",
         "kill -9",
         "same five claims",
+        "same 300 tokens",
     ] {
         assert!(story.contains(words), "no `{words}` in:\n{story}");
     }

@@ -249,23 +249,23 @@ pub(super) async fn run(command: &TaskCommand, session: &mut Session<'_>) -> Res
             let how = StartTask { attempt: attempt.attempt, lease_ms: lease.ms() };
             how.check()?;
             let answer = session.client.start_task(&one.group.group, &one.task, &how).await?;
-            session.answer(answer)?;
+            changed(&one.group.group, answer, session).await?;
         }
         TaskCommand::Complete(args) => complete(args, session).await?,
         TaskCommand::Fail(FailArgs { held: HeldTask { one, attempt }, error }) => {
             let why = FailTask { attempt: attempt.attempt, error_message: error.clone() };
             why.check()?;
             let answer = session.client.fail_task(&one.group.group, &one.task, &why).await?;
-            session.answer(answer)?;
+            changed(&one.group.group, answer, session).await?;
         }
         TaskCommand::Release(HeldTask { one, attempt }) => {
             let which = ReleaseTask { attempt: attempt.attempt };
             let answer = session.client.release_task(&one.group.group, &one.task, &which).await?;
-            session.answer(answer)?;
+            changed(&one.group.group, answer, session).await?;
         }
         TaskCommand::Cancel(OneTask { task, group }) => {
             let answer = session.client.cancel_task(&group.group, task).await?;
-            session.answer(answer)?;
+            changed(&group.group, answer, session).await?;
         }
     }
     Ok(Outcome::Done)
@@ -284,7 +284,7 @@ async fn create(args: &CreateArgs, session: &mut Session<'_>) -> Result<(), CliE
     };
     task.check()?;
     let answer = session.client.create_task(&args.group.group, &task).await?;
-    session.answer(answer)
+    changed(&args.group.group, answer, session).await
 }
 
 async fn assign(
@@ -296,7 +296,7 @@ async fn assign(
     let to = AssignTask { assignee, lease_ms: lease.ms() };
     to.check()?;
     let answer = session.client.assign_task(&one.group.group, &one.task, &to).await?;
-    session.answer(answer)
+    changed(&one.group.group, answer, session).await
 }
 
 async fn complete(args: &CompleteArgs, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -305,6 +305,12 @@ async fn complete(args: &CompleteArgs, session: &mut Session<'_>) -> Result<(), 
     let result = CompleteTask { attempt: attempt.attempt, claim_hash, result_hash };
     result.check()?;
     let answer = session.client.complete_task(&one.group.group, &one.task, &result).await?;
+    changed(&one.group.group, answer, session).await
+}
+
+/// Writes how a task stands, once that is final where it was asked for.
+async fn changed(group: &str, mut answer: TaskChanged, session: &mut Session<'_>) -> Result<(), CliError> {
+    answer.is_final |= session.settled(group, &answer.block_id).await?;
     session.answer(answer)
 }
 
