@@ -46,7 +46,8 @@ impl Ear {
         Self { command, heard }
     }
 
-    /// The blocks of an author that were told to be refused, and counted again by no later word.
+    /// The blocks of an author that were told to be refused, and counted again by no later word. What a reader was too slow for is
+    /// never these: they are told behind whatever else a batch brings.
     fn refused(&self, author: &str) -> BTreeSet<String> {
         let mut refused = BTreeSet::new();
         for event in self.heard.lock().unwrap().iter().filter(|event| event["author"] == author) {
