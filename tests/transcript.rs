@@ -423,7 +423,7 @@ fn the_demo_tells_the_story_and_leaves_nothing_behind() {
         "refused: the group has 270 tokens of at most 500",
         "The network breaks",
         "task write-report is assigned, final",
-        "task write-report is assigned, not final yet",
+        "task write-report is assigned  (",
         "claimed the task write-report: ",
         "kill -9",
         "same five claims",

@@ -63,30 +63,20 @@ impl<'a> Session<'a> {
     where
         At<T>: Render,
     {
-        if !self.settled(group, answer.block_id()).await? {
-            return self.answer(answer);
-        }
-        let answer = Settled { answer: At { answer, now_ms: self.now_ms }, is_final: true };
-        Ok(output::print(&answer, self.json, self.out)?)
-    }
-
-    /// Waits until a block is final, where that was asked for and there is a block. Whether it was waited for.
-    ///
-    /// # Errors
-    /// Where it is not final in time, and where it turns out to be refused.
-    pub async fn settled(&self, group: &str, block: &str) -> Result<bool, CliError> {
-        let Some(wait) = self.wait_final.filter(|_| !block.is_empty()) else { return Ok(false) };
+        let Some(wait) = self.wait_final.filter(|_| !answer.block_id().is_empty()) else { return self.answer(answer) };
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let query = ShowBlock { wait_final_ms: Some(wait_ms) };
         query.check()?;
-        let block = self.client.block(group, block, &query).await?;
+        let block = self.client.block(group, answer.block_id(), &query).await?;
         if let Some(reason) = block.reason {
             return Err(CliError::Rejected { reason });
         }
         if !block.is_final {
-            return Err(CliError::Pending { block: block.block_id, waited_ms: wait_ms, sealer: block.sealer });
+            let waited_ms = wait_ms;
+            return Err(CliError::Pending { block: block.block_id, waited_ms, sealer: block.sealer });
         }
-        Ok(true)
+        let answer = Settled { answer: At { answer, now_ms: self.now_ms }, is_final: true };
+        Ok(output::print(&answer, self.json, self.out)?)
     }
 
     /// Tells people something that is not the answer. Where nobody can be told, that is no failure.

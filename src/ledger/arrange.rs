@@ -45,6 +45,8 @@ pub fn insert<B: Block>(kv: &mut Overlay<'_>, blocks: &[Linked<B>]) -> Result<Ve
             break;
         }
     }
+    // So that those of one epoch stand together, the lowest first, however many a whole history has.
+    seals.sort_unstable_by_key(|seal| (seal.epoch, seal.key));
     arranging.found()?;
     while let Some((epoch, past)) = arranging.next_seal(&seals)? {
         arranging.close(epoch, past)?;
@@ -135,17 +137,15 @@ impl Arranging<'_, '_, '_> {
     fn next_seal(&self, seals: &[Candidate]) -> Result<Option<(u64, Past)>, KvError> {
         let Some(last) = state::sealing(self.kv)? else { return Ok(None) };
         let epoch = last.epoch + 1;
-        let mut candidates: Vec<OrderKey> = seals
-            .iter()
-            .filter(|seal| seal.epoch == epoch && seal.author == last.sealer && self.unplaced.contains_key(&seal.key))
-            .map(|seal| seal.key)
-            .collect();
-        candidates.sort_unstable();
-        for seal in candidates {
-            if self.covers_all(seal)? {
+        let first = seals.partition_point(|seal| seal.epoch < epoch);
+        for seal in seals.iter().skip(first).take_while(|seal| seal.epoch == epoch) {
+            if seal.author != last.sealer || !self.unplaced.contains_key(&seal.key) {
+                continue;
+            }
+            if self.covers_all(seal.key)? {
                 return Ok(Some((epoch, self.all_open()?)));
             }
-            let (past, reached) = self.open_past(seal)?;
+            let (past, reached) = self.open_past(seal.key)?;
             if reached.contains(&last.seal) {
                 return Ok(Some((epoch, past)));
             }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::fold::OrderRow;
-use super::{query, state};
+use super::{arrange, query, state};
+use crate::chain::link::{self, Link};
 use crate::chain::rows::{self, parse_row};
 use crate::chain::transaction::{
     Claim, Experience, MemberAdd, MemberRemove, NotarySet, Retract, RoleSet, Seal, Unfreeze,
@@ -449,4 +450,36 @@ fn a_notary_does_not_seal_for_ever_what_it_cannot_cover() {
     assert_eq!(desk.seal().unwrap().blocks.len(), 1);
     assert_eq!(rows::counters(desk.rows()).unwrap().open(), 0);
     assert_eq!(desk.seal().unwrap().blocks, []);
+}
+
+#[test]
+fn a_seal_that_cannot_count_moves_nothing() {
+    let mut desk = Desk::founded();
+    let bob = MemberAdd { identity: who(1), role: Admin };
+    let added = desk.write(0, vec![Transaction::MemberAdd(bob)], vec![]).unwrap().blocks[0];
+    for round in 0..2 {
+        for claim in 0..20 {
+            desk.publish(0, &format!("{round} {claim}"));
+        }
+        desk.seal().unwrap();
+    }
+    let of_bob = |epoch| block(1, None, vec![added], 2, vec![Transaction::Seal(Seal { epoch })]);
+    let of_alice = |epoch| block(0, Some((1, added)), vec![], 2, vec![Transaction::Seal(Seal { epoch })]);
+    // Lower than what counts: by another than the sealer, by her without the seal before it, and with a number that is to come.
+    for forged in [of_bob(1), of_bob(2), of_alice(2), of_alice(3)] {
+        let mut overlay = Overlay::new(desk.rows());
+        let Ok(Link::Linked(linked)) = link::link(&overlay, forged) else { panic!("it does not link") };
+        link::store(&mut overlay, &linked).unwrap();
+        assert_eq!(arrange::insert(&mut overlay, &[linked]).unwrap().len(), 1);
+        assert_eq!(overlay.into_changes().table(Table::Order).len(), 1, "the group is folded anew for nothing");
+    }
+    // Hers with the seal before it counts, and what it does not cover is open again.
+    let mut overlay = Overlay::new(desk.rows());
+    let Ok(Link::Linked(linked)) = link::link(&overlay, of_alice(1)) else { panic!("it does not link") };
+    link::store(&mut overlay, &linked).unwrap();
+    let seal = linked.block().clone();
+    rows::set_block(&mut overlay, &link::Block::line_key(&seal), seal.signature(), seal.bytes());
+    arrange::insert(&mut overlay, &[linked]).unwrap();
+    assert!(arrange::is_final(&overlay, &seal.id()).unwrap());
+    assert_eq!(rows::counters(&overlay).unwrap().open(), 42);
 }

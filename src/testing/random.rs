@@ -63,7 +63,7 @@ impl World {
             }
             2 if wild => (vec![Transaction::MemberRemove(MemberRemove { identity })], vec![]),
             3 if wild => (vec![Transaction::RoleSet(RoleSet { identity, role })], vec![]),
-            7 if wild => (vec![Transaction::NotarySet(NotarySet { identity })], vec![]),
+            9 if wild => (vec![Transaction::NotarySet(NotarySet { identity })], vec![]),
             8 if politics == Politics::Wild => (vec![Transaction::Unfreeze(Unfreeze { identity })], vec![]),
             4 if parent.is_some() => (vec![Transaction::Retract(Retract { claim: parent.unwrap() })], vec![]),
             5 => {

@@ -155,15 +155,13 @@ async fn change(api: &Arc<Api>, group: GroupId, id: TaskId, transaction: Transac
         let found = resolve::by_id(view, group)?;
         let kv = found.kv.as_ref();
         let row = query::row(kv, &id)?.ok_or_else(|| no_such_task(&id))?;
-        let block = written.blocks.last().copied().unwrap_or(row.block);
         Ok(TaskChanged {
             task_id: id.0,
             status: row.status,
             assignee: row.assignee.map(|assignee| assignee.to_string()),
             attempt: row.attempt,
             lease_until_ms: row.lease_until_ms,
-            block_id: block.to_string(),
-            is_final: is_final(kv, &block)?,
+            block_id: written.last_block(),
         })
     };
     api.read(read).await.map(Json)

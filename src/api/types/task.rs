@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::block::Wrote;
 use super::check::{self, FieldError};
 use crate::identity::Identity;
 pub use crate::ledger::task::TaskStatus;
@@ -304,7 +305,10 @@ pub struct TaskChanged {
     pub lease_until_ms: Option<u64>,
     /// The block that says so.
     pub block_id: String,
-    /// Whether a seal fixes it. Before that a block that this node has not seen may still come first.
-    #[serde(rename = "final")]
-    pub is_final: bool,
+}
+
+impl Wrote for TaskChanged {
+    fn block_id(&self) -> &str {
+        &self.block_id
+    }
 }

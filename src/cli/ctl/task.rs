@@ -249,23 +249,23 @@ pub(super) async fn run(command: &TaskCommand, session: &mut Session<'_>) -> Res
             let how = StartTask { attempt: attempt.attempt, lease_ms: lease.ms() };
             how.check()?;
             let answer = session.client.start_task(&one.group.group, &one.task, &how).await?;
-            changed(&one.group.group, answer, session).await?;
+            session.wrote(&one.group.group, answer).await?;
         }
         TaskCommand::Complete(args) => complete(args, session).await?,
         TaskCommand::Fail(FailArgs { held: HeldTask { one, attempt }, error }) => {
             let why = FailTask { attempt: attempt.attempt, error_message: error.clone() };
             why.check()?;
             let answer = session.client.fail_task(&one.group.group, &one.task, &why).await?;
-            changed(&one.group.group, answer, session).await?;
+            session.wrote(&one.group.group, answer).await?;
         }
         TaskCommand::Release(HeldTask { one, attempt }) => {
             let which = ReleaseTask { attempt: attempt.attempt };
             let answer = session.client.release_task(&one.group.group, &one.task, &which).await?;
-            changed(&one.group.group, answer, session).await?;
+            session.wrote(&one.group.group, answer).await?;
         }
         TaskCommand::Cancel(OneTask { task, group }) => {
             let answer = session.client.cancel_task(&group.group, task).await?;
-            changed(&group.group, answer, session).await?;
+            session.wrote(&group.group, answer).await?;
         }
     }
     Ok(Outcome::Done)
@@ -284,7 +284,7 @@ async fn create(args: &CreateArgs, session: &mut Session<'_>) -> Result<(), CliE
     };
     task.check()?;
     let answer = session.client.create_task(&args.group.group, &task).await?;
-    changed(&args.group.group, answer, session).await
+    session.wrote(&args.group.group, answer).await
 }
 
 async fn assign(
@@ -296,7 +296,7 @@ async fn assign(
     let to = AssignTask { assignee, lease_ms: lease.ms() };
     to.check()?;
     let answer = session.client.assign_task(&one.group.group, &one.task, &to).await?;
-    changed(&one.group.group, answer, session).await
+    session.wrote(&one.group.group, answer).await
 }
 
 async fn complete(args: &CompleteArgs, session: &mut Session<'_>) -> Result<(), CliError> {
@@ -305,13 +305,7 @@ async fn complete(args: &CompleteArgs, session: &mut Session<'_>) -> Result<(), 
     let result = CompleteTask { attempt: attempt.attempt, claim_hash, result_hash };
     result.check()?;
     let answer = session.client.complete_task(&one.group.group, &one.task, &result).await?;
-    changed(&one.group.group, answer, session).await
-}
-
-/// Writes how a task stands, once that is final where it was asked for.
-async fn changed(group: &str, mut answer: TaskChanged, session: &mut Session<'_>) -> Result<(), CliError> {
-    answer.is_final |= session.settled(group, &answer.block_id).await?;
-    session.answer(answer)
+    session.wrote(&one.group.group, answer).await
 }
 
 /// One page, or as many as it takes for the number that was asked for.
@@ -337,14 +331,9 @@ async fn list(args: &ListArgs, session: &Session<'_>) -> Result<TaskList, CliErr
     }
 }
 
-/// Whether what an answer says is final, for people.
-const fn standing(is_final: bool) -> &'static str {
-    if is_final { "final" } else { "pending" }
-}
-
 impl Render for At<TaskChanged> {
     fn render(&self, out: &mut dyn Write) -> io::Result<()> {
-        let TaskChanged { task_id, status, assignee, attempt, lease_until_ms, is_final, .. } = &self.answer;
+        let TaskChanged { task_id, status, assignee, attempt, lease_until_ms, .. } = &self.answer;
         write!(out, "Task {} is {status}", one_line(task_id, 100))?;
         if let Some(assignee) = assignee {
             write!(
@@ -357,7 +346,7 @@ impl Render for At<TaskChanged> {
         if let Some(until) = lease_until_ms {
             write!(out, ", lease until {}", full(*until))?;
         }
-        writeln!(out, " [{}]", standing(*is_final))
+        writeln!(out)
     }
 }
 
@@ -401,7 +390,7 @@ impl Render for At<TaskDetail> {
         rows.extend(claim_hash.clone().map(|claim| ("result", claim)));
         rows.extend(result_hash.clone().map(|hash| ("result hash", hash)));
         rows.extend(error_message.clone().map(|said| ("error", said)));
-        rows.push(("state", standing(task.is_final).to_owned()));
+        rows.push(("state", if task.is_final { "final" } else { "pending" }.to_owned()));
         fields(out, &rows)?;
         match description {
             Some(description) => writeln!(out, "\n{}", harmless(description).trim_end()),

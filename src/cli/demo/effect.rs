@@ -23,13 +23,13 @@ pub(super) fn quoted(arg: &str) -> String {
 pub(super) fn effect(answer: &Value) -> String {
     let text = |key: &str| answer.get(key).and_then(Value::as_str);
     let number = |key: &str| answer.get(key).and_then(Value::as_u64);
-    let standing = || if answer.get("final").is_some_and(|sealed| sealed == true) { "final" } else { "not final yet" };
+    let standing = || if answer.get("final").is_some_and(|sealed| sealed == true) { ", final" } else { "" };
     if let (Some(task), Some(status)) = (text("task_id"), text("status")) {
-        return format!("task {task} is {status}, {}", standing());
+        return format!("task {task} is {status}{}", standing());
     }
     if let (Some(amount), Some(fee)) = (number("amount"), number("fee")) {
         let fee = if fee > 0 { format!(" for a fee of {fee}") } else { String::new() };
-        return format!("{}{fee}, {}", count(amount, "token"), standing());
+        return format!("{}{fee}{}", count(amount, "token"), standing());
     }
     if let Some(balance) = number("balance") {
         return count(balance, "token");
