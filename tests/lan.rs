@@ -8,51 +8,15 @@ mod common;
 
 use std::time::Duration;
 
-use common::netns::Lan;
-use common::{Daemon, PATIENCE, agree, skipped, wait_until};
+use common::netns::{HEALING, machines, wait_for};
+use common::{Daemon, PATIENCE, agree, wait_until};
 use serde_json::json;
 
 /// How long a person waits before it counts as not working.
 const A_FEW_SECONDS: Duration = Duration::from_secs(8);
-/// After a cable was pulled: what is connected notices within two pings, and redials within the sweep's pause.
-const HEALING: Duration = Duration::from_secs(60);
-
-/// A daemon on each machine of a network, with nothing in its address book.
-fn machines<const N: usize>(test: &str, names: [&str; N], listen: &str) -> Option<(Lan, [Daemon; N])> {
-    let lan = match Lan::new(N) {
-        Ok(lan) => lan,
-        Err(why) => {
-            skipped(test, &why);
-            return None;
-        }
-    };
-    let mut machine = 0;
-    let daemons = names.map(|name| {
-        let mut daemon = Daemon::prepared(name);
-        daemon.wrapper(&["ip", "netns", "exec", &lan.name(machine)]);
-        daemon.args(&["--listen", listen]);
-        daemon.restart();
-        machine += 1;
-        daemon
-    });
-    Some((lan, daemons))
-}
 
 const TCP: &str = "/ip4/0.0.0.0/tcp/0";
 const QUIC: &str = "/ip4/0.0.0.0/udp/0/quic-v1";
-
-/// Waits until a daemon has connections to all of these.
-#[track_caller]
-fn wait_for(daemon: &Daemon, others: &[&Daemon], patience: Duration) -> Duration {
-    let what =
-        format!("{} is connected to {:?}", daemon.name, others.iter().map(|other| &other.name).collect::<Vec<_>>());
-    wait_until(patience, &what, || {
-        let peers = daemon.ctl(&["peer", "list"]).done();
-        let peers = peers["peers"].as_array().unwrap();
-        let is_there = |id: &str| peers.iter().any(|peer| peer["peer_id"] == id && peer["connected"] == true);
-        others.iter().all(|other| is_there(&other.id))
-    })
-}
 
 /// The first founds a group, the others join it; no address is typed.
 fn share(daemons: &[&Daemon]) -> String {

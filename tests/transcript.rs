@@ -1,4 +1,4 @@
-//! What the README and the issue promise, typed into real processes: each command, its exit code, and its keys.
+//! What the issue and the demo promise, typed into real processes: each command, its exit code, and its keys.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "shown where a test fails")]
 
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Answer, Daemon, LBM, LBM_NODE, PATIENCE, agree, clean, keys, lbm, private_folder, run, wait_until};
+use common::{Answer, Daemon, LBM, PATIENCE, agree, clean, keys, lbm, private_folder, run, wait_until, words};
 use serde_json::{Value, json};
 
 /// The keys of one claim in a listing, sorted.
@@ -20,35 +20,6 @@ const CLAIM_KEYS: [&str; 9] =
 #[track_caller]
 fn typed(line: &str) -> Answer {
     lbm(&words(line).iter().map(String::as_str).collect::<Vec<_>>())
-}
-
-/// The words of a shell line, with double quotes; without a comment and `&` at its end.
-fn words(line: &str) -> Vec<String> {
-    let (mut words, mut word, mut quoted, mut is_word) = (vec![], String::new(), false, false);
-    for c in line.chars() {
-        match c {
-            '#' if !quoted && !is_word => break,
-            '"' => {
-                quoted = !quoted;
-                is_word = true;
-            }
-            ' ' if !quoted => {
-                if is_word {
-                    words.push(std::mem::take(&mut word));
-                }
-                is_word = false;
-            }
-            c => {
-                word.push(c);
-                is_word = true;
-            }
-        }
-    }
-    if is_word {
-        words.push(word);
-    }
-    words.retain(|word| word != "&");
-    words
 }
 
 // ---- the transcript of the issue ------------------------------------------------------------------------------
@@ -406,128 +377,6 @@ fn events(daemon: &Daemon, kind: &str) -> Vec<Value> {
     events.into_iter().filter(|event| event["type"] == kind).collect()
 }
 
-// ---- the README -----------------------------------------------------------------------------------------------
-
-fn readme() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
-}
-
-/// The code blocks of a part of the README, line by line.
-fn code_blocks(text: &str) -> Vec<Vec<String>> {
-    let inside = text.split("```").skip(1).step_by(2);
-    inside.map(|block| block.lines().skip(1).map(str::to_owned).collect()).collect()
-}
-
-/// What stands between single backticks outside of code blocks.
-fn inline_code(text: &str) -> Vec<String> {
-    let outside: String = text.split("```").step_by(2).collect();
-    outside.replace('\n', " ").split('`').skip(1).step_by(2).map(str::to_owned).collect()
-}
-
-#[test]
-fn every_command_that_the_readme_names_exists() {
-    let readme = readme();
-    let id = lbm(&["init", "--data", private_folder().path().join("x").to_str().unwrap(), "--json"]).text("node_id");
-    let mut lines: Vec<String> = code_blocks(&readme).into_iter().flatten().collect();
-    for code in inline_code(&readme) {
-        // `lbm keys show\|encrypt` in a table, `lbm ctl status|health`.
-        let code = code.replace("\\|", "|");
-        let words: Vec<&str> = code.split(' ').collect();
-        let Some(at) = words.iter().position(|word| word.contains('|')) else {
-            lines.push(code);
-            continue;
-        };
-        let each = words[at].split('|').map(|one| [&words[..at], &[one], &words[at + 1..]].concat().join(" "));
-        lines.extend(each);
-    }
-    let mut seen = 0;
-    for line in lines {
-        let line = line.replace("12D3KooW…", &id);
-        let words = words(&line);
-        let program = match words.first().map(String::as_str) {
-            Some("lbm") => LBM,
-            Some("lbm-node") => LBM_NODE,
-            _ => continue,
-        };
-        seen += 1;
-        let mut command = Command::new(program);
-        command.args(&words[1..]).arg("--help");
-        let help = run(command, b"");
-        assert!(help.ok().stdout.contains("Usage:"), "{line}");
-    }
-    assert!(seen > 40, "the README is read wrongly: {seen}");
-    assert_eq!(lbm(&["ctl", "frobnicate", "--help"]).code, Some(2), "an unknown command passes as a known one");
-}
-
-#[test]
-fn the_readme_makes_two_machines_share() {
-    let readme = readme();
-    let part = readme.split("\n## ").find(|part| part.starts_with("Two machines")).unwrap();
-    let [setup, first, second] = code_blocks(part).try_into().unwrap();
-    let folder = private_folder();
-    let mut machines = Vec::new();
-    for name in ["alice", "bob"] {
-        let data = folder.path().join(name);
-        for line in &setup {
-            let words = words(&line.replace("--name alice", &format!("--name {name}")));
-            match words.first().map(String::as_str) {
-                Some("lbm") => drop(on(&data, &words)),
-                Some("lbm-node") => machines.push(Background::start(&data, &words)),
-                other => panic!("unexpected in the README: {other:?}"),
-            }
-        }
-    }
-    let (alice, bob) = (folder.path().join("alice"), folder.path().join("bob"));
-    let id = on(&bob, &words("lbm keys show --json")).json()["node_id"].as_str().unwrap().to_owned();
-    for line in first {
-        on(&alice, &words(&line.replace("12D3KooW…", &id)));
-    }
-    let groups = on(&alice, &words("lbm ctl group list --json")).json();
-    let group = groups["groups"][0]["group_id"].as_str().unwrap().to_owned();
-    // Multicast does not reach across loopback.
-    let status = on(&alice, &words("lbm ctl status --json")).json();
-    on(&bob, &words(&format!("lbm ctl peer add --addr {}", status["listen"][0].as_str().unwrap())));
-    let mut last = None;
-    for line in second {
-        last = Some(on(&bob, &words(&line.replace("5f0c…", &group))));
-    }
-    let context = last.unwrap().stdout;
-    assert!(context.contains("Always validate inputs"), "{context}");
-}
-
-/// Runs a line of the README on a machine, whose data folder the environment names.
-#[track_caller]
-fn on(data: &Path, words: &[String]) -> Answer {
-    let mut command = clean(Command::new("env"));
-    command.arg(format!("LB_DATA={}", data.display())).arg(LBM).args(&words[1..]);
-    let answer = run(command, b"");
-    answer.ok();
-    answer
-}
-
-/// A program that goes when this does.
-struct Background(std::process::Child);
-
-impl Background {
-    fn start(data: &Path, words: &[String]) -> Self {
-        let mut command = clean(Command::new(LBM_NODE));
-        command.args(&words[1..]).env("LB_DATA", data).env("LB_LISTEN", "/ip4/127.0.0.1/tcp/0").env("LB_MDNS", "false");
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let background = Self(child);
-        assert!(line.starts_with("ready "), "{line}");
-        background
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
 // ---- the demo -------------------------------------------------------------------------------------------------
 
 /// Nothing of the demo is left: no file in its folder for what is temporary, and no process that names it.
@@ -557,18 +406,28 @@ fn the_demo_tells_the_story_and_leaves_nothing_behind() {
         answer
     };
     let summary = demo(&["demo", "--json"]).json();
-    assert_eq!(keys(&summary), ["claims", "propagation_ms", "seconds", "state_hash"]);
-    assert_eq!(summary["claims"], 5);
+    assert_eq!(keys(&summary), ["claims", "propagation_ms", "seconds", "state_hash", "total_supply"]);
+    // Two faucets of 100, five texts of 10, a task of 50.
+    assert_eq!((&summary["claims"], &summary["total_supply"]), (&json!(5), &json!(300)));
     assert!(summary["propagation_ms"].as_f64().unwrap() < 1_000.0, "{summary}");
     let story = demo(&["demo"]).stdout;
     for words in [
         "$ lbm init",
         "$ lbm-node",
         "group create",
+        "group policy",
         "claim publish",
+        "task complete",
+        "150 tokens",
+        "40 tokens for a fee of 4, final",
+        "refused: the group has 270 tokens of at most 500",
         "The network breaks",
+        "task write-report is assigned, final",
+        "task write-report is assigned  (",
+        "claimed the task write-report: ",
         "kill -9",
         "same five claims",
+        "same 300 tokens",
     ] {
         assert!(story.contains(words), "no `{words}` in:\n{story}");
     }

@@ -36,8 +36,12 @@ pub fn tell(events: &Events, store: &Store, news: &News) {
 }
 
 fn tell_changes(events: &Events, store: &Store, news: &News, group_id: &str) {
-    let from = news.changes.len().saturating_sub(limits::EVENT_BACKLOG);
-    let changes = news.changes.get(from..).unwrap_or_default();
+    // What turned out otherwise concerns its author, and nothing that is merely new may push it out: it has its place first, and is told
+    // last.
+    let (turned, new): (Vec<&Change>, Vec<&Change>) =
+        news.changes.iter().partition(|change| change.before.is_some() || !change.after.is_applied());
+    let turned = last(&turned, limits::EVENT_BACKLOG);
+    let new = last(&new, limits::EVENT_BACKLOG - turned.len());
     let bodies: std::collections::BTreeMap<BlockId, &[u8]> = news
         .blocks
         .iter()
@@ -46,36 +50,30 @@ fn tell_changes(events: &Events, store: &Store, news: &News, group_id: &str) {
         .map(|(_, fresh)| (fresh.tip.id, fresh.block.body.as_slice()))
         .collect();
     let mut tasks = BTreeSet::new();
-    let mut moved: Vec<&Change> = Vec::new();
-    for change in changes {
-        if change.before.is_some() || !change.after.is_applied() {
-            moved.push(change);
-        }
-        match (&change.before, &change.after) {
-            (_, Outcome::Refused(_, refusal)) => events.tell(EventKind::BlockRejected {
-                group_id: group_id.to_owned(),
-                block_id: change.block.to_string(),
-                author: change.author.to_string(),
-                reason: refusal.to_string(),
-            }),
-            (Some(_), Outcome::Applied) => events.tell(EventKind::BlockReinstated {
-                group_id: group_id.to_owned(),
-                block_id: change.block.to_string(),
-                author: change.author.to_string(),
-            }),
-            (None, Outcome::Applied) => {
-                let body = bodies.get(&change.block);
-                if let Some(body) = body.and_then(|bytes| cbor::decode_lenient::<Body>(bytes, bytes.len()).ok()) {
-                    tell_block(events, group_id, change.block, &body);
-                    tasks.extend(body.transactions().iter().filter_map(Transaction::task).cloned());
-                }
-            }
+    for change in new {
+        let body = bodies.get(&change.block);
+        if let Some(body) = body.and_then(|bytes| cbor::decode_lenient::<Body>(bytes, bytes.len()).ok()) {
+            tell_block(events, group_id, change.block, &body);
+            tasks.extend(body.transactions().iter().filter_map(Transaction::task).cloned());
         }
     }
-    let moved = moved.get(moved.len().saturating_sub(limits::EVENT_TASK_BLOCKS)..).unwrap_or_default();
-    if let Err(error) = tell_tasks(events, store, news, tasks, moved) {
+    if let Err(error) = tell_tasks(events, store, news, tasks, last(turned, limits::EVENT_TASK_BLOCKS)) {
         tracing::warn!(%error, "events of tasks are left out");
     }
+    for change in turned {
+        let (group_id, block_id, author) = (group_id.to_owned(), change.block.to_string(), change.author.to_string());
+        events.tell(match &change.after {
+            Outcome::Refused(_, refusal) => {
+                EventKind::BlockRejected { group_id, block_id, author, reason: refusal.to_string() }
+            }
+            Outcome::Applied => EventKind::BlockReinstated { group_id, block_id, author },
+        });
+    }
+}
+
+/// The last of some, at most so many.
+fn last<T>(all: &[T], most: usize) -> &[T] {
+    all.get(all.len().saturating_sub(most)..).unwrap_or_default()
 }
 
 /// Tells how tasks stand now that a block has changed, or that a block concerned which counts no more or counts again.
@@ -161,5 +159,52 @@ fn tell_block(events: &Events, group_id: &str, block: BlockId, body: &Body) {
             },
             _ => continue,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::GroupId;
+    use crate::chain::rows::LineKey;
+    use crate::identity::SecretKey;
+    use crate::ledger::Refusal;
+    use crate::node::engine::Fresh;
+
+    #[test]
+    fn who_is_refused_is_told_however_much_is_new_besides() {
+        let author = SecretKey::from_seed(&[7; 32]).identity();
+        let block = |number: u64| BlockId::of(&number.to_be_bytes());
+        let change = |number: u64, before: Option<Outcome>, after: Outcome| Change {
+            block: block(number),
+            line: LineKey::new(&author, number, &block(number)),
+            author,
+            before,
+            after,
+            membership: false,
+            urgent: false,
+        };
+        let refused = change(0, Some(Outcome::Applied), Outcome::Refused(0, Refusal::NotAMember(author)));
+        let many = 2 * limits::EVENT_BACKLOG as u64;
+        let new = (1..=many).map(|number| change(number, None, Outcome::Applied));
+        let news = News {
+            group: GroupId::from_bytes([1; 32]),
+            blocks: Vec::<(Option<Identity>, std::sync::Arc<Fresh>)>::new(),
+            changes: std::iter::once(refused).chain(new).collect(),
+            members: None,
+            equivocators: vec![],
+            in_doubt: None,
+            to_seal: None,
+            sealed: None,
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("lbm.redb"), &author).unwrap();
+        let events = Events::default();
+        tell(&events, &store, &news);
+        let told: Vec<EventKind> = events.follow(0).0.into_iter().map(|event| event.kind).collect();
+        assert!(
+            matches!(&told[..], [EventKind::BlockRejected { block_id, .. }] if *block_id == block(0).to_string()),
+            "{told:?}"
+        );
     }
 }

@@ -6,6 +6,7 @@
 //! What must hold after every step is asserted where it happens, in [`world`]; what must hold once all is quiet, in [`check`].
 
 mod act;
+mod attacks;
 mod check;
 mod copies;
 pub(crate) mod desk;

@@ -184,6 +184,36 @@ pub fn lbm_with(args: &[&str], input: &[u8]) -> Answer {
     run(command, input)
 }
 
+/// The words of a shell line, with double quotes; without a comment and `&` at its end.
+#[must_use]
+pub fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quoted, mut is_word) = (vec![], String::new(), false, false);
+    for c in line.chars() {
+        match c {
+            '#' if !quoted && !is_word => break,
+            '"' => {
+                quoted = !quoted;
+                is_word = true;
+            }
+            ' ' if !quoted => {
+                if is_word {
+                    words.push(std::mem::take(&mut word));
+                }
+                is_word = false;
+            }
+            c => {
+                word.push(c);
+                is_word = true;
+            }
+        }
+    }
+    if is_word {
+        words.push(word);
+    }
+    words.retain(|word| word != "&");
+    words
+}
+
 /// A folder that only we may look into, as data folders must be.
 pub fn private_folder() -> tempfile::TempDir {
     let folder = tempfile::Builder::new().prefix("lbm-test-").tempdir().unwrap();

@@ -8,6 +8,12 @@
 use std::io;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::{Daemon, skipped, wait_until};
+
+/// After a cable was pulled: what is connected notices within two pings, and redials within the sweep's pause.
+pub const HEALING: Duration = Duration::from_secs(60);
 
 /// Numbers the networks of one test process, so that tests may run side by side.
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -119,6 +125,41 @@ impl Drop for Lan {
         }
         drop(ip(&["netns", "del", &self.switch()]));
     }
+}
+
+/// A daemon on each machine of a network, with nothing in its address book.
+#[must_use]
+pub fn machines<const N: usize>(test: &str, names: [&str; N], listen: &str) -> Option<(Lan, [Daemon; N])> {
+    let lan = match Lan::new(N) {
+        Ok(lan) => lan,
+        Err(why) => {
+            skipped(test, &why);
+            return None;
+        }
+    };
+    let mut machine = 0;
+    let daemons = names.map(|name| {
+        let mut daemon = Daemon::prepared(name);
+        daemon.wrapper(&["ip", "netns", "exec", &lan.name(machine)]);
+        daemon.args(&["--listen", listen]);
+        daemon.restart();
+        machine += 1;
+        daemon
+    });
+    Some((lan, daemons))
+}
+
+/// Waits until a daemon has connections to all of these.
+#[track_caller]
+pub fn wait_for(daemon: &Daemon, others: &[&Daemon], patience: Duration) -> Duration {
+    let what =
+        format!("{} is connected to {:?}", daemon.name, others.iter().map(|other| &other.name).collect::<Vec<_>>());
+    wait_until(patience, &what, || {
+        let peers = daemon.ctl(&["peer", "list"]).done();
+        let peers = peers["peers"].as_array().unwrap();
+        let is_there = |id: &str| peers.iter().any(|peer| peer["peer_id"] == id && peer["connected"] == true);
+        others.iter().all(|other| is_there(&other.id))
+    })
 }
 
 fn ip(args: &[&str]) -> Result<(), String> {
