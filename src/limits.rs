@@ -118,6 +118,9 @@ pub const SEAL_INTERVAL_MS: u64 = 2_000;
 /// How long a notary that has just started waits for a first pull before it seals, milliseconds: its data folder may be an older copy,
 /// and a seal that nobody asked for would take a number again.
 pub const SEAL_LISTEN_MS: u64 = 10_000;
+/// Seals of a notary that has signed two with one number that a node takes back, at most, where another branch of its has more. What
+/// was final for longer stays, whatever comes.
+pub const SEALS_REVISED: u64 = 8;
 /// The greatest number of a seal: one a millisecond for as long as there are clocks.
 pub const EPOCH_MAX: u64 = 1 << 53;
 /// Parents of one block besides its author's previous one. Heads beyond it are woven in by the next block.

@@ -1,22 +1,28 @@
 //! Where blocks stand: new ones find their places, seals close epochs, and what stands behind a change is undone and applied again.
 //!
 //! Blocks sort by `(epoch, height, id)`. Seal number `n + 1` is a block that says so, by whom seal `n` made the sealer, with seal `n`
-//! in its past; of several the lowest by `(height, id)` counts. Its epoch is what it has in its past and no seal before it had.
+//! in its past. Its epoch is what it has in its past and no seal before it had.
 //! **The state is a function of the set of blocks**: in whatever sequence they came, the rows of `State` and `Order` are the same
-//! to the byte. **What is sealed stays where it is**, but for one case: a notary that signs two seals at one place of its line.
-//! Then the lower counts on every node, and the group is folded anew.
+//! to the byte. **What is sealed stays where it is.** Both hold unless a notary signs two blocks with one number, and a seal on each branch:
+//! then the branch with more of its seals counts, of equal ones the lower, and the group is folded anew; but a node never takes back a seal
+//! behind which another notary has sealed, or [`limits::SEALS_REVISED`] seals count. So nobody rewrites what was final for long, and
+//! nodes that such a notary has kept apart for that long stay apart, until people choose.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::{Bound, ControlFlow};
 
 use super::fold::{self, Change, OrderRow, Place};
 use super::outcome::Outcome;
 use super::state::{self, SealRow, Undo};
+use crate::cbor;
 use crate::chain::link::Block;
-use crate::chain::rows::{self, Counters, parse_row, write_row};
+use crate::chain::rows::{self, Counters, Placed, parse_row, write_row};
+use crate::chain::transaction::Seal;
 use crate::chain::{BlockId, Body, FOUNDING_EPOCH, LineKey, Linked, OPEN_EPOCH, OrderKey, Transaction};
 use crate::identity::Identity;
 use crate::kv::{Direction, KvError, Overlay, Read, Table};
+use crate::limits;
 
 /// Inserts linked blocks, already stored, at their places.
 ///
@@ -40,8 +46,8 @@ pub fn insert<B: Block>(kv: &mut Overlay<'_>, blocks: &[Linked<B>]) -> Result<Ve
         arranging.unplaced.insert(key, unplaced);
     }
     for seal in &seals {
-        if arranging.displaces(seal)? {
-            seals = arranging.take_all_back()?;
+        if let Some(better) = arranging.displaces(seal)? {
+            seals = arranging.take_all_back(better)?;
             break;
         }
     }
@@ -138,19 +144,32 @@ impl Arranging<'_, '_, '_> {
         let Some(last) = state::sealing(self.kv)? else { return Ok(None) };
         let epoch = last.epoch + 1;
         let first = seals.partition_point(|seal| seal.epoch < epoch);
+        let mut found: Vec<(&Candidate, Past)> = Vec::new();
         for seal in seals.iter().skip(first).take_while(|seal| seal.epoch == epoch) {
             if seal.author != last.sealer || !self.unplaced.contains_key(&seal.key) {
                 continue;
             }
             if self.covers_all(seal.key)? {
-                return Ok(Some((epoch, self.all_open()?)));
+                found.push((seal, self.all_open()?));
+                continue;
             }
             let (past, reached) = self.open_past(seal.key)?;
             if reached.contains(&last.seal) {
-                return Ok(Some((epoch, past)));
+                found.push((seal, past));
             }
         }
-        Ok(None)
+        // More than one only where the notary has signed two blocks with one number.
+        if found.len() < 2 {
+            return Ok(found.pop().map(|(_, past)| (epoch, past)));
+        }
+        let mut best = None;
+        for (seal, past) in found {
+            let rank = self.rank(seal)?;
+            if best.as_ref().is_none_or(|(other, _)| rank > *other) {
+                best = Some((rank, past));
+            }
+        }
+        Ok(best.map(|(_, past)| (epoch, past)))
     }
 
     /// Whether every block that is stored lies in a block's past: then nothing else is a head.
@@ -174,20 +193,12 @@ impl Arranging<'_, '_, '_> {
         let mut seen = BTreeSet::from([block.id]);
         let mut queue = VecDeque::from([block.id]);
         while let Some(id) = queue.pop_front() {
-            let placed = rows::placed(self.kv, &id)?.ok_or_else(|| KvError::damaged(Table::Id, id.as_bytes()))?;
-            let key = OrderKey::open(placed.height, id);
-            let mut follow = |body: &Body| queue.extend(body.builds_on().filter(|id| seen.insert(*id)));
-            match self.unplaced.get(&key) {
-                Some(Unplaced { body: Some(body), .. }) => follow(body),
-                Some(Unplaced { line, .. }) => follow(&rows::body(self.kv, line)?),
-                None if self.kv.get(Table::Order, &key.to_bytes())?.is_some() => {
-                    follow(&rows::body(self.kv, &placed.line_key(&id))?);
-                }
-                None => {
-                    reached.insert(id);
-                    continue;
-                }
+            let (key, placed) = self.open_key(id)?;
+            if !self.unplaced.contains_key(&key) && self.kv.get(Table::Order, &key.to_bytes())?.is_none() {
+                reached.insert(id);
+                continue;
             }
+            self.with_body(key, &placed, |body| queue.extend(body.builds_on().filter(|id| seen.insert(*id))))?;
             past.insert(key);
         }
         Ok((past, reached))
@@ -265,35 +276,97 @@ impl Arranging<'_, '_, '_> {
         Ok(())
     }
 
-    /// Whether a seal takes the place of one that counts: by the same notary, with the seal before it in its past, and lower.
-    fn displaces(&self, seal: &Candidate) -> Result<bool, KvError> {
-        let Some(last) = state::sealing(self.kv)? else { return Ok(false) };
-        if seal.epoch > last.epoch {
-            return Ok(false);
+    /// The seal that a new one puts in the place of one that counts, where it does: both by the same notary, which has signed two
+    /// blocks with one number, and the new one on the better branch.
+    ///
+    /// Not where too many seals count behind the old one, or one by somebody else: what was final here for so long stays, and a notary
+    /// that has handed over has no say any more.
+    fn displaces(&self, seal: &Candidate) -> Result<Option<Candidate>, KvError> {
+        if rows::tips(self.kv, &seal.author)?.len() < 2 {
+            return Ok(None);
         }
-        let counts = self.seal_row(seal.epoch)?;
-        let author = rows::placed(self.kv, &counts.block)?.map(|placed| placed.author);
-        if author != Some(seal.author) || seal.key >= OrderKey::open(counts.height, counts.block) {
-            return Ok(false);
+        let Some(last) = state::sealing(self.kv)? else { return Ok(None) };
+        let Some(root) = self.first_of_branch(seal, last.epoch)? else { return Ok(None) };
+        if last.epoch - root.epoch >= limits::SEALS_REVISED {
+            return Ok(None);
         }
-        let before = self.seal_row(seal.epoch.saturating_sub(1))?;
-        let mut seen = BTreeSet::from([seal.key.id]);
-        let mut queue = VecDeque::from([seal.key.id]);
+        for epoch in root.epoch..=last.epoch {
+            let placed = rows::placed(self.kv, &self.seal_row(epoch)?.block)?;
+            if placed.is_none_or(|placed| placed.author != seal.author) {
+                return Ok(None);
+            }
+        }
+        let counts = self.seal_row(root.epoch)?;
+        let old = Candidate { key: OrderKey::open(counts.height, counts.block), ..root };
+        let is_better = self.rank(&root)? > self.rank(&old)?;
+        let before = self.seal_row(root.epoch - 1)?;
+        Ok((is_better && self.descends(root.key.id, &before)?).then_some(root))
+    }
+
+    /// The earliest seal on a seal's branch of its author's line whose number another seal that counts has.
+    fn first_of_branch(&self, seal: &Candidate, last: u64) -> Result<Option<Candidate>, KvError> {
+        let (mut first, mut next) = (None, Some(seal.key.id));
+        while let Some(id) = next {
+            let (key, placed) = self.open_key(id)?;
+            let (found, prev) = self.with_body(key, &placed, |body| (Candidate::of(key, body), body.prev))?;
+            if let Some(found) = found.filter(|found| (1..=last).contains(&found.epoch)) {
+                if self.seal_row(found.epoch)?.block == id {
+                    break;
+                }
+                first = Some(found);
+            }
+            next = prev;
+        }
+        Ok(first)
+    }
+
+    /// How good a seal is among those with its number: how many seals follow on its branch of its author's line, and how low it stands.
+    fn rank(&self, seal: &Candidate) -> Result<(u64, Reverse<OrderKey>), KvError> {
+        let placed = rows::placed(self.kv, &seal.key.id)?;
+        let seq = placed.map_or(0, |placed| placed.seq);
+        let (mut at, mut epoch) = (seal.key.id, seal.epoch);
+        let mut failed = Ok(());
+        rows::line_from(self.kv, &seal.author, seq + 1, &mut |key, block| {
+            match cbor::decode_lenient::<Body>(&block.body, limits::BLOCK_BYTES) {
+                Ok(body) if body.prev == Some(at) => {
+                    at = BlockId::of(&block.body);
+                    epoch += u64::from(body.transactions() == [Transaction::Seal(Seal { epoch: epoch + 1 })]);
+                }
+                Ok(_) => {}
+                Err(_) => failed = Err(KvError::damaged(Table::Line, key.as_bytes())),
+            }
+            ControlFlow::Continue(())
+        })?;
+        failed.map(|()| (epoch, Reverse(seal.key)))
+    }
+
+    /// Whether a block has a seal in its past.
+    fn descends(&self, block: BlockId, seal: &SealRow) -> Result<bool, KvError> {
+        let (mut seen, mut queue) = (BTreeSet::from([block]), VecDeque::from([block]));
         while let Some(id) = queue.pop_front() {
-            if id == before.block {
+            if id == seal.block {
                 return Ok(true);
             }
-            let placed = rows::placed(self.kv, &id)?.ok_or_else(|| KvError::damaged(Table::Id, id.as_bytes()))?;
-            if placed.height > before.height {
-                let key = OrderKey::open(placed.height, id);
-                let mut follow = |body: &Body| queue.extend(body.builds_on().filter(|id| seen.insert(*id)));
-                match self.unplaced.get(&key) {
-                    Some(Unplaced { body: Some(body), .. }) => follow(body),
-                    _ => follow(&rows::body(self.kv, &placed.line_key(&id))?),
-                }
+            let (key, placed) = self.open_key(id)?;
+            if placed.height > seal.height {
+                self.with_body(key, &placed, |body| queue.extend(body.builds_on().filter(|id| seen.insert(*id))))?;
             }
         }
         Ok(false)
+    }
+
+    /// Where a stored block would stand in the open epoch.
+    fn open_key(&self, id: BlockId) -> Result<(OrderKey, Placed), KvError> {
+        let placed = rows::placed(self.kv, &id)?.ok_or_else(|| KvError::damaged(Table::Id, id.as_bytes()))?;
+        Ok((OrderKey::open(placed.height, id), placed))
+    }
+
+    /// Looks at the body of a block, new or stored.
+    fn with_body<T>(&self, key: OrderKey, placed: &Placed, look: impl FnOnce(&Body) -> T) -> Result<T, KvError> {
+        match self.unplaced.get(&key) {
+            Some(Unplaced { body: Some(body), .. }) => Ok(look(body)),
+            _ => Ok(look(&rows::body(self.kv, &placed.line_key(&key.id))?)),
+        }
     }
 
     fn seal_row(&self, epoch: u64) -> Result<SealRow, KvError> {
@@ -301,8 +374,13 @@ impl Arranging<'_, '_, '_> {
         rows::read_row(self.kv, Table::State, &key)?.ok_or_else(|| KvError::damaged(Table::State, &key))
     }
 
-    /// Takes every block of the group from its place, and gives all that say that they are seals.
-    fn take_all_back(&mut self) -> Result<Vec<Candidate>, KvError> {
+    /// Takes every block of the group from its place, and gives the seals that may count: those that did before `better`, itself,
+    /// and whatever may follow.
+    fn take_all_back(&mut self, better: Candidate) -> Result<Vec<Candidate>, KvError> {
+        let mut settled = BTreeMap::from([(better.epoch, better.key.id)]);
+        for epoch in 1..better.epoch {
+            settled.insert(epoch, self.seal_row(epoch)?.block);
+        }
         let all = (Bound::Unbounded, Bound::Unbounded);
         let mut keys = Vec::new();
         self.kv.scan(Table::State, all, Direction::Up, &mut |key, _| {
@@ -339,6 +417,7 @@ impl Arranging<'_, '_, '_> {
                 None => Candidate::of(*key, &rows::body(self.kv, &unplaced.line)?),
             });
         }
+        seals.retain(|seal: &Candidate| settled.get(&seal.epoch).is_none_or(|id| *id == seal.key.id));
         Ok(seals)
     }
 }

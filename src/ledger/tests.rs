@@ -1,5 +1,6 @@
 //! Any arrival comes to the same state, and each rule refuses what it should.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
@@ -12,7 +13,8 @@ use crate::chain::transaction::{
     Claim, Experience, MemberAdd, MemberRemove, NotarySet, Retract, RoleSet, Seal, Unfreeze,
 };
 use crate::chain::{BlockId, ClaimId, OPEN_EPOCH, ObjectHash, OrderKey, Role, Transaction, Verified};
-use crate::kv::{Memory, Overlay, Table};
+use crate::kv::{Direction, Memory, Overlay, Table};
+use crate::limits;
 use crate::node::engine::Failure;
 use crate::testing::desk::{Desk, block, genesis, who};
 
@@ -139,6 +141,20 @@ pub(super) fn undo_what_is_open(blocks: &[Verified], rows: &Memory) {
     assert_eq!(rows::counters(rows).unwrap().sealed, order.len() as u64);
 }
 
+/// How many seals follow a seal on its branch of its author's line.
+fn seals_behind(blocks: &[Verified], seal: &Verified, mut epoch: u64) -> u64 {
+    let (first, mut at) = (epoch, seal);
+    let next = |at: &Verified| {
+        let follows = |block: &&Verified| block.body().prev == Some(at.id()) && block.body().author == at.body().author;
+        blocks.iter().filter(follows).min_by_key(|block| block.id())
+    };
+    while let Some(block) = next(at) {
+        epoch += u64::from(block.body().transactions() == [Transaction::Seal(Seal { epoch: epoch + 1 })]);
+        at = block;
+    }
+    epoch - first
+}
+
 /// The order as its definition says, by walking through all of it: the numbers of the epochs, and which block closes each.
 fn defined(blocks: &[Verified]) -> BTreeMap<BlockId, u64> {
     let past = |of: &Verified| {
@@ -158,7 +174,7 @@ fn defined(blocks: &[Verified]) -> BTreeMap<BlockId, u64> {
         let candidates = blocks.iter().filter(says_so).filter(|block| block.body().author == sealer);
         let next = candidates
             .filter(|block| past(block).contains(&last))
-            .min_by_key(|block| (block.body().height, block.id()));
+            .max_by_key(|block| (seals_behind(blocks, block, epoch), Reverse((block.body().height, block.id()))));
         let Some(seal) = next else { break };
         let past = past(seal);
         for id in &past {
@@ -466,22 +482,90 @@ fn a_seal_that_cannot_count_moves_nothing() {
     let of_bob = |epoch| block(1, None, vec![added], 2, vec![Transaction::Seal(Seal { epoch })]);
     let of_alice = |epoch| block(0, Some((1, added)), vec![], 2, vec![Transaction::Seal(Seal { epoch })]);
     // Lower than what counts: by another than the sealer, by her without the seal before it, and with a number that is to come.
-    for forged in [of_bob(1), of_bob(2), of_alice(2), of_alice(3)] {
+    // And by her, on a branch that has fewer seals.
+    for forged in [of_bob(1), of_bob(2), of_alice(2), of_alice(3), of_alice(1)] {
         let mut overlay = Overlay::new(desk.rows());
         let Ok(Link::Linked(linked)) = link::link(&overlay, forged) else { panic!("it does not link") };
         link::store(&mut overlay, &linked).unwrap();
         assert_eq!(arrange::insert(&mut overlay, &[linked]).unwrap().len(), 1);
         assert_eq!(overlay.into_changes().table(Table::Order).len(), 1, "the group is folded anew for nothing");
     }
-    // Hers with the seal before it counts, and what it does not cover is open again.
-    let mut overlay = Overlay::new(desk.rows());
-    let Ok(Link::Linked(linked)) = link::link(&overlay, of_alice(1)) else { panic!("it does not link") };
-    link::store(&mut overlay, &linked).unwrap();
-    let seal = linked.block().clone();
-    rows::set_block(&mut overlay, &link::Block::line_key(&seal), seal.signature(), seal.bytes());
-    arrange::insert(&mut overlay, &[linked]).unwrap();
-    assert!(arrange::is_final(&overlay, &seal.id()).unwrap());
-    assert_eq!(rows::counters(&overlay).unwrap().open(), 42);
+}
+
+/// The notary's other branch, from her block with number 1 on: so many seals and nothing else.
+fn other_branch(desk: &Desk, seals: u64) -> Vec<Verified> {
+    let first = rows::placed(desk.rows(), &desk.first_of(0)).unwrap().unwrap();
+    let (mut line, mut height) = ((first.seq, desk.first_of(0)), first.height);
+    (1..=seals)
+        .map(|epoch| {
+            height += 1;
+            let seal = block(0, Some(line), vec![], height, vec![Transaction::Seal(Seal { epoch })]);
+            line = (line.0 + 1, seal.id());
+            seal
+        })
+        .collect()
+}
+
+fn all_blocks(desk: &Desk) -> Vec<Verified> {
+    let mut lines = Vec::new();
+    rows::log(desk.rows(), 0, Direction::Up, &mut |_, line| {
+        lines.push(line);
+        std::ops::ControlFlow::Continue(())
+    })
+    .unwrap();
+    desk.verify(lines.iter().map(|line| rows::block(desk.rows(), line).unwrap()).collect())
+}
+
+/// A desk at which Alice has sealed so often, each time one claim.
+fn sealed_desk(seals: usize) -> Desk {
+    let mut desk = Desk::founded();
+    let bob = MemberAdd { identity: who(1), role: Admin };
+    desk.write(0, vec![Transaction::MemberAdd(bob)], vec![]).unwrap();
+    for round in 0..seals {
+        desk.publish(0, &format!("claim {round}"));
+        desk.seal().unwrap();
+    }
+    desk
+}
+
+#[test]
+fn of_a_notarys_two_branches_the_one_with_more_seals_counts_while_few_are_taken_back() {
+    let kept = |desk: &Desk| state::sealing(desk.rows()).unwrap().unwrap();
+    let many = limits::SEALS_REVISED;
+    // In whatever sequence they come.
+    for (ours, theirs) in [(2, 3), (many, many + 1)] {
+        let mut desk = sealed_desk(ours as usize);
+        let branch = other_branch(&desk, theirs);
+        assert_eq!(desk.ingest(&branch[..1]).stored, 1);
+        assert_eq!(kept(&desk).epoch, ours, "one seal is not better than {ours}");
+        desk.ingest(&branch[1..]);
+        assert_eq!((kept(&desk).epoch, kept(&desk).seal), (theirs, branch.last().unwrap().id()));
+        let mut other = Desk::empty();
+        other.ingest(&all_blocks(&desk));
+        for table in [Table::State, Table::Order] {
+            assert_eq!(desk.rows().rows(table), other.rows().rows(table));
+        }
+    }
+    // What was final for longer stays, however many come.
+    let mut desk = sealed_desk(many as usize + 1);
+    let before = sealed(desk.rows());
+    desk.ingest(&other_branch(&desk, 5 * many));
+    assert_eq!((kept(&desk).epoch, sealed(desk.rows())), (many + 1, before));
+}
+
+#[test]
+fn a_notary_that_has_handed_over_rewrites_nothing() {
+    let mut desk = sealed_desk(2);
+    desk.write(0, vec![Transaction::NotarySet(NotarySet { identity: who(1) })], vec![]).unwrap();
+    desk.seal().unwrap();
+    desk.write(1, vec![Transaction::MemberRemove(MemberRemove { identity: who(0) })], vec![]).unwrap();
+    desk.seal().unwrap();
+    let before = sealed(desk.rows());
+    for seals in [1, 4, 40] {
+        desk.ingest(&other_branch(&desk, seals));
+        assert_eq!(sealed(desk.rows()), before);
+        assert_eq!(state::sealing(desk.rows()).unwrap().unwrap().sealer, who(1));
+    }
 }
 
 #[test]

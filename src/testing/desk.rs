@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::act::claim;
 use super::node::View;
 use crate::chain::transaction::Transaction;
-use crate::chain::{BlockId, Body, Context, Draft, GroupId, ObjectHash, Payload, Unverified, Verified};
+use crate::chain::{BlockId, Body, Context, Draft, GroupId, ObjectHash, Payload, Unverified, Verified, rows};
 use crate::identity::{Identity, SecretKey};
 use crate::kv::Memory;
 use crate::ledger::invariants;
@@ -94,6 +94,17 @@ impl Desk {
 
     pub(crate) fn rows(&self) -> &Memory {
         &self.rows[&self.group]
+    }
+
+    /// The first block of an author behind the founding.
+    pub(crate) fn first_of(&self, author: u8) -> BlockId {
+        let mut first = None;
+        rows::line_from(self.rows(), &who(author), u64::from(author == 0), &mut |_, block| {
+            first = Some(BlockId::of(&block.body));
+            std::ops::ControlFlow::Break(())
+        })
+        .unwrap();
+        first.unwrap()
     }
 
     /// A second desk with the same rows: what both write is a fork.
