@@ -164,8 +164,12 @@ fn an_admin_without_the_notary(bob: Side<'_>, carol: &str, until: Instant) -> (u
     let mint = bob.wrote(&format!("token mint --to {carol} --amount {}", MINTED[1]));
     bob.publish("What both found out");
     let pending = bob.ctl(&format!("token transfer --to {carol} --amount 10 --wait-final=1s"));
-    pending.refused(1, &["not final after 1 s", "notary", "lbm ctl rejected"]);
-    assert_eq!(pending.json()["code"], "pending");
+    pending.refused(4, &["not final after 1 s", "notary", "lbm ctl rejected"]);
+    // It is done, and says in which block.
+    assert_eq!(
+        (&pending.json()["final"], pending.json()["block_id"].as_str().map(str::len)),
+        (&json!(false), Some(64))
+    );
     bob.wrote("group policy --set transfer_fee_bps=2000");
     (bob.goes_on(carol, true, until), mint)
 }
@@ -179,7 +183,7 @@ fn a_member_without_the_notary(carol: Side<'_>, bob: &str, alice: &str, until: I
     wait_until(PATIENCE, "Carol sees what Bob has made for her", || carol.balance(&carol.daemon.id) >= MINTED[1]);
     lost.insert(carol.wrote(&format!("token transfer --to {bob} --amount 500000")));
     let later = carol.ctl("task create --task later --title Later --reward 7 --wait-final=1s");
-    later.refused(1, &["it is written", "not final after 1 s"]);
+    later.refused(4, &["it is written", "not final after 1 s"]);
     (carol.goes_on(alice, false, until), lost)
 }
 

@@ -177,6 +177,7 @@ impl CliError {
         match self {
             _ if self.is_reader_gone() => ExitCode::SUCCESS,
             Self::Client(error) | Self::BulkStopped { source: error, .. } if error.is_no_daemon() => ExitCode::from(3),
+            Self::Pending { .. } => ExitCode::from(4),
             _ => ExitCode::FAILURE,
         }
     }

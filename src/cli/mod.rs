@@ -163,7 +163,8 @@ pub fn finish(ran: Result<Outcome, CliError>, json: bool, out: &mut dyn Write, e
             if !error.is_reader_gone() {
                 // With both streams closed there is only the exit code left to tell it by.
                 let _ = writeln!(err, "error: {}", text::harmless(&error.to_string()));
-                if json {
+                // What is pending has its answer on the way out already.
+                if json && !matches!(error, CliError::Pending { .. }) {
                     let _ = writeln!(out, "{}", error.document()).and_then(|()| out.flush());
                 }
             }

@@ -71,12 +71,12 @@ impl<'a> Session<'a> {
         if let Some(reason) = block.reason {
             return Err(CliError::Rejected { reason });
         }
-        if !block.is_final {
-            let waited_ms = wait_ms;
-            return Err(CliError::Pending { block: block.block_id, waited_ms, sealer: block.sealer });
+        let answer = Settled { answer: At { answer, now_ms: self.now_ms }, is_final: block.is_final };
+        output::print(&answer, self.json, self.out)?;
+        if block.is_final {
+            return Ok(());
         }
-        let answer = Settled { answer: At { answer, now_ms: self.now_ms }, is_final: true };
-        Ok(output::print(&answer, self.json, self.out)?)
+        Err(CliError::Pending { block: block.block_id, waited_ms: wait_ms, sealer: block.sealer })
     }
 
     /// Tells people something that is not the answer. Where nobody can be told, that is no failure.

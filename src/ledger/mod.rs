@@ -26,4 +26,6 @@ pub use token::TokenRefusal;
 #[cfg(test)]
 mod exhaustive;
 #[cfg(test)]
+mod sealing_tests;
+#[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use super::Api;
 use crate::api::VERSION;
 use crate::api::types::{Health, HealthCheck, Problem, Status};
 use crate::chain::rows;
-use crate::ledger::state;
+use crate::ledger::{query, state};
 use crate::limits;
 use crate::store::View;
 
@@ -45,6 +45,7 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Answer<Health> {
         writer(node.writer.queued()),
     ];
     checks.push(own_lines(&api.read(|_, view| unsure(view)).await?));
+    checks.push(forks(&api.read(|_, view| forked(view)).await?));
     let listen = node.listening().await?;
     checks.push(match listen.first() {
         Some(first) => well("listening", format!("on {} addresses, first {first}", listen.len())),
@@ -90,6 +91,27 @@ fn own_lines(unsure: &[String]) -> HealthCheck {
     let remedy = "the data folder is an older copy: connect to members that have been on since; where nobody else has the group, \
                   `lbm ctl group alone GROUP`";
     ill("own blocks", detail, remedy)
+}
+
+/// Who has signed two blocks with one number, each with its group's name.
+fn forked(view: &View) -> Result<Vec<String>, Problem> {
+    let mut found = Vec::new();
+    for kept in view.groups()? {
+        let rows = view.rows(kept);
+        let Some(group) = state::group(&rows)? else { continue };
+        let frozen = query::frozen(&rows)?;
+        found.extend(frozen.into_iter().map(|identity| format!("{identity} in {}", group.name)));
+    }
+    Ok(found)
+}
+
+fn forks(frozen: &[String]) -> HealthCheck {
+    let Some(first) = frozen.first() else {
+        return well("forks", "nobody has signed two blocks with one number".to_owned());
+    };
+    let detail = format!("{} signed two blocks with one number, first {first}", frozen.len());
+    let remedy = "find out whether its key is on two machines or in two hands; then an admin may lift it: `lbm ctl group unfreeze`";
+    ill("forks", detail, remedy)
 }
 
 fn disk(free_bytes: Option<u64>) -> HealthCheck {
