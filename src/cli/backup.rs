@@ -36,7 +36,8 @@ pub struct RestoreArgs {
     /// A file that `lbm backup` made
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Nobody else has groups of this node, so there is nobody to ask for what the backup lacks: write at once
+    /// Nobody else has groups of this node, so there is nobody to ask for what the backup lacks: write at once. Wrong where others
+    /// have them: what this node wrote since is then written over, and a notary forks its group
     #[arg(long)]
     pub alone: bool,
 }

@@ -36,7 +36,7 @@ pub(super) fn set(scratch: &mut Scratch<'_, '_>, site: &Site, set: &NotarySet) -
     }
     match scratch.get::<Member>(&state::member_key(&set.identity))? {
         None => return refuse(Refusal::NoSuchMember(set.identity)),
-        Some(member) if member.role < Role::Admin => return refuse(Refusal::NotAnAdmin(set.identity)),
+        Some(member) if member.role < Role::Admin => return refuse(Refusal::NotaryNotAdmin(set.identity)),
         Some(_) => {}
     }
     group.notary = set.identity;

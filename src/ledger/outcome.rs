@@ -91,6 +91,9 @@ pub enum Refusal {
         /// Who could.
         notary: Identity,
     },
+    /// The notary hands over to an admin.
+    #[error("{0} is not an admin, and only an admin can be the notary: make it one first (`lbm ctl group set-role`)")]
+    NotaryNotAdmin(Identity),
     /// It is the notary already.
     #[error("{0} is the notary already")]
     SameNotary(Identity),
@@ -136,6 +139,7 @@ impl Refusal {
             Self::NotFrozen(_) => "not_frozen",
             Self::NotTheSeal(_) => "not_the_seal",
             Self::NotTheNotary { .. } => "not_the_notary",
+            Self::NotaryNotAdmin(_) => "notary_not_admin",
             Self::SameNotary(_) => "same_notary",
             Self::IsNotary(_) => "is_notary",
             Self::Unsupported => "unsupported",

@@ -362,7 +362,7 @@ fn each_rule_refuses_what_it_should_and_no_more() {
         (&[Add(0, 1, Admin), Remove(0, 0)], Err("is_notary")),
         (&[Add(0, 1, Admin), Remove(1, 0)], Err("is_notary")),
         (&[Add(0, 1, Admin), Set(1, 0, Viewer)], Err("is_notary")),
-        (&[Add(0, 1, Member), HandOver(0, 1)], Err("not_an_admin")),
+        (&[Add(0, 1, Member), HandOver(0, 1)], Err("notary_not_admin")),
         (&[HandOver(0, 1)], Err("no_such_member")),
         (&[HandOver(0, 0)], Err("same_notary")),
         (&[Add(0, 1, Admin), HandOver(1, 1)], Err("not_the_notary")),

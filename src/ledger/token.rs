@@ -2,7 +2,7 @@
 //! market move tokens with.
 //!
 //! **What all accounts hold, the treasury and the escrow are the supply, and the supply is within its cap.** Tokens come into
-//! being in [`issue`] and [`issue_once`] only, and never go. Arithmetic is checked: a sum that does not hold is a damaged store.
+//! being in `issue` and `issue_once` only, and never go. Arithmetic is checked: a sum that does not hold is a damaged store.
 
 use serde::{Deserialize, Serialize};
 

@@ -96,6 +96,7 @@ fn its_codes_are_those_of_the_ledger() {
         Refusal::NotFrozen(who),
         Refusal::NotTheSeal(1),
         Refusal::NotTheNotary { author: who, notary: who },
+        Refusal::NotaryNotAdmin(who),
         Refusal::SameNotary(who),
         Refusal::IsNotary(who),
         Refusal::Token(TokenRefusal::Balance { account: who, balance: 1, amount: 2, fee: 3 }),

@@ -138,6 +138,7 @@ impl From<&Refusal> for Problem {
             | Refusal::NotFrozen(_)
             | Refusal::NotTheSeal(_)
             | Refusal::NotTheNotary { .. }
+            | Refusal::NotaryNotAdmin(_)
             | Refusal::SameNotary(_)
             | Refusal::Unsupported
             | Refusal::AlreadyFounded

@@ -7,7 +7,7 @@ use crate::limits;
 cbor_array! {
     /// Publishes a piece of knowledge. Its words are in an object, so that they can be dropped without touching the chain.
     pub struct Claim {
-        /// The object: an encoded [`super::ClaimBody`].
+        /// The object: an encoded [`crate::chain::ClaimBody`].
         pub object: ObjectHash,
         /// Its length in bytes.
         pub size: u32,

@@ -22,7 +22,12 @@ impl TaskId {
     /// [`FormError`] names the rule.
     pub fn check(&self) -> Result<(), FormError> {
         let of_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
-        word("the task's id", &self.0, limits::TASK_ID_BYTES, "A-Z a-z 0-9 . _ : -", of_id)
+        word("the task's id", &self.0, limits::TASK_ID_BYTES, "A-Z a-z 0-9 . _ : -", of_id)?;
+        if self.0.chars().all(|c| c == '.') {
+            // A path with such a segment is another path.
+            return Err(FormError::Characters { field: "the task's id", allowed: "A-Z a-z 0-9 _ : - besides dots" });
+        }
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@
 //! | `w` ‖ dependency ‖ 0 ‖ id | empty: the task waits for the dependency |
 //!
 //! A rank is `u8(255 - priority) ‖ u64be(due, or its greatest value) ‖ u64be(created)`. **An index row is there exactly while the task's
-//! own row says so**: both are written by [`save`] and nowhere else.
+//! own row says so**: both are written by `save` and nowhere else.
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;

@@ -108,11 +108,11 @@ pub struct Ingested {
     pub known: usize,
     /// Blocks that wait for others.
     pub waiting: usize,
-    /// What the sender's blocks wait for, at most [`limits::WANT_IDS`] ids.
+    /// What the sender's blocks wait for, at most [`crate::limits::WANT_IDS`] ids.
     pub missing: Vec<BlockId>,
     /// Places where stored blocks lacked an object that has come now.
     pub objects: usize,
-    /// Objects that stored blocks name and nobody has sent, at most [`limits::WANT_IDS`]: others each time where there are more.
+    /// Objects that stored blocks name and nobody has sent, at most [`crate::limits::WANT_IDS`]: others each time where there are more.
     pub wanted: Vec<ObjectAt>,
     /// What the sender should have seen itself.
     pub fault: Option<LinkError>,
