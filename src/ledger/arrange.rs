@@ -320,24 +320,28 @@ impl Arranging<'_, '_, '_> {
         Ok(first)
     }
 
-    /// How good a seal is among those with its number: how many seals follow on its branch of its author's line, and how low it stands.
+    /// How good a seal is among those with its number: the number of the last seal that follows on its author's line, on whichever
+    /// branch behind it has most, and how low it stands.
     fn rank(&self, seal: &Candidate) -> Result<(u64, Reverse<OrderKey>), KvError> {
         let placed = rows::placed(self.kv, &seal.key.id)?;
         let seq = placed.map_or(0, |placed| placed.seq);
-        let (mut at, mut epoch) = (seal.key.id, seal.epoch);
+        // For each block behind the seal the number of the last seal up to it.
+        let mut reached = BTreeMap::from([(seal.key.id, seal.epoch)]);
         let mut failed = Ok(());
         rows::line_from(self.kv, &seal.author, seq + 1, &mut |key, block| {
             match cbor::decode_lenient::<Body>(&block.body, limits::BLOCK_BYTES) {
-                Ok(body) if body.prev == Some(at) => {
-                    at = BlockId::of(&block.body);
-                    epoch += u64::from(body.transactions() == [Transaction::Seal(Seal { epoch: epoch + 1 })]);
+                Ok(body) => {
+                    if let Some(epoch) = body.prev.and_then(|prev| reached.get(&prev).copied()) {
+                        let follows = body.transactions() == [Transaction::Seal(Seal { epoch: epoch + 1 })];
+                        reached.insert(BlockId::of(&block.body), epoch + u64::from(follows));
+                    }
                 }
-                Ok(_) => {}
                 Err(_) => failed = Err(KvError::damaged(Table::Line, key.as_bytes())),
             }
             ControlFlow::Continue(())
         })?;
-        failed.map(|()| (epoch, Reverse(seal.key)))
+        let last = reached.into_values().max().unwrap_or(seal.epoch);
+        failed.map(|()| (last, Reverse(seal.key)))
     }
 
     /// Whether a block has a seal in its past.

@@ -224,18 +224,14 @@ impl History {
         epochs
     }
 
-    /// How many seals follow a seal on its branch of its author's line.
-    fn seals_behind(&self, seal: &Draft, mut epoch: u64) -> u64 {
-        let (first, mut at) = (epoch, seal);
-        let next = |at: &Draft| {
-            let follows = |block: &&Draft| block.body().prev == Some(at.id());
-            self.blocks.iter().filter(follows).min_by_key(|block| block.id())
-        };
-        while let Some(block) = next(at) {
-            epoch += u64::from(seal_number(block.body()) == Some(epoch + 1));
-            at = block;
-        }
-        epoch - first
+    /// How many seals follow a block on its author's line, where the last before it had the number `epoch`: on the branch that has most.
+    fn seals_behind(&self, block: &Draft, epoch: u64) -> u64 {
+        let next = self.blocks.iter().filter(|next| next.body().prev == Some(block.id()));
+        let behind = next.map(|next| {
+            let is_next = u64::from(seal_number(next.body()) == Some(epoch + 1));
+            is_next + self.seals_behind(next, epoch + is_next)
+        });
+        behind.max().unwrap_or(0)
     }
 
     /// Whether one notary has sealed behind another that has made two seals with one number: then what came first stays.

@@ -4,8 +4,8 @@ use super::tests::sealed;
 use super::{arrange, state};
 use crate::chain::link::{self, Link};
 use crate::chain::rows;
-use crate::chain::transaction::{MemberAdd, MemberRemove, NotarySet, Seal};
-use crate::chain::{Role, Transaction, Verified};
+use crate::chain::transaction::{Experience, MemberAdd, MemberRemove, NotarySet, Seal};
+use crate::chain::{ObjectHash, Role, Transaction, Verified};
 use crate::kv::{Direction, Overlay, Table};
 use crate::limits;
 use crate::testing::desk::{Desk, block, who};
@@ -113,6 +113,25 @@ fn of_a_notarys_two_branches_the_one_with_more_seals_counts_while_few_are_taken_
     let before = sealed(desk.rows());
     desk.ingest(&other_branch(&desk, 5 * many));
     assert_eq!((kept(&desk).epoch, sealed(desk.rows())), (many + 1, before));
+}
+
+#[test]
+fn seals_that_follow_are_found_on_whichever_branch_they_stand() {
+    let mut desk = sealed_desk(2);
+    let branch = other_branch(&desk, 3);
+    let first = &branch[0];
+    // Eight more branches behind the first seal of the other one, some of them before its own in the line's rows.
+    let forks = (0..8).map(|number| {
+        let run = Transaction::Experience(Experience { object: ObjectHash::of(&[number]), size: 1 });
+        block(0, Some((first.body().seq, first.id())), vec![], first.body().height + 1, vec![run])
+    });
+    let forks: Vec<Verified> = forks.collect();
+    assert!(forks.iter().any(|fork| fork.id() < branch[1].id()), "none of them hides the seal");
+    desk.ingest(&branch[..1]);
+    desk.ingest(&forks);
+    desk.ingest(&branch[1..]);
+    let kept = state::sealing(desk.rows()).unwrap().unwrap();
+    assert_eq!((kept.epoch, kept.seal), (3, branch[2].id()));
 }
 
 #[test]

@@ -139,18 +139,14 @@ pub(super) fn undo_what_is_open(blocks: &[Verified], rows: &Memory) {
     assert_eq!(rows::counters(rows).unwrap().sealed, order.len() as u64);
 }
 
-/// How many seals follow a seal on its branch of its author's line.
-fn seals_behind(blocks: &[Verified], seal: &Verified, mut epoch: u64) -> u64 {
-    let (first, mut at) = (epoch, seal);
-    let next = |at: &Verified| {
-        let follows = |block: &&Verified| block.body().prev == Some(at.id()) && block.body().author == at.body().author;
-        blocks.iter().filter(follows).min_by_key(|block| block.id())
-    };
-    while let Some(block) = next(at) {
-        epoch += u64::from(block.body().transactions() == [Transaction::Seal(Seal { epoch: epoch + 1 })]);
-        at = block;
-    }
-    epoch - first
+/// How many seals follow a block on its author's line, where the last before it had the number `epoch`: on the branch that has most.
+fn seals_behind(blocks: &[Verified], block: &Verified, epoch: u64) -> u64 {
+    let next = blocks.iter().filter(|next| next.body().prev == Some(block.id()));
+    let behind = next.map(|next| {
+        let is_next = u64::from(next.body().transactions() == [Transaction::Seal(Seal { epoch: epoch + 1 })]);
+        is_next + seals_behind(blocks, next, epoch + is_next)
+    });
+    behind.max().unwrap_or(0)
 }
 
 /// The order as its definition says, by walking through all of it: the numbers of the epochs, and which block closes each.
