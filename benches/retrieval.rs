@@ -17,7 +17,7 @@
     reason = "a bench reports and gives up"
 )]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
@@ -157,7 +157,7 @@ fn percentile(times: &mut [f64], percent: usize) -> f64 {
     times.get(at).map_or(0.0, |time| (time * 1e3).round() / 1e3)
 }
 
-/// Words of a made-up language, drawn by Zipf's law.
+/// Words of a made-up language, put together from syllables and drawn by Zipf's law.
 struct Language {
     state: u64,
     words: Vec<String>,
@@ -167,17 +167,31 @@ struct Language {
 
 impl Language {
     fn new(words: usize) -> Self {
-        const SYLLABLES: [&str; 16] =
-            ["ba", "con", "di", "fer", "gu", "lo", "mi", "nar", "per", "quo", "re", "sta", "tion", "ver", "xi", "zen"];
-        let spell = |mut rank: usize| {
+        // Onset, nucleus and coda as English has them, the plain ones more often: some 4,000 syllables.
+        const ONSETS: [&str; 32] = [
+            "", "b", "c", "d", "f", "g", "h", "l", "m", "n", "p", "r", "s", "t", "v", "w", "br", "ch", "cl", "cr",
+            "dr", "fl", "gr", "pl", "pr", "qu", "sh", "sp", "st", "str", "th", "tr",
+        ];
+        const NUCLEI: [&str; 12] = ["a", "e", "i", "o", "u", "e", "a", "ea", "io", "ou", "ai", "oo"];
+        const CODAS: [&str; 16] = ["", "", "", "", "n", "r", "s", "t", "l", "m", "d", "nt", "st", "ng", "ck", "nd"];
+        let mut language = Self { state: 7, shares: Vec::new(), words: Vec::new() };
+        let mut taken = HashSet::new();
+        while language.words.len() < words {
+            // The more words there are, the longer is a new one.
+            let most = 1 + (language.words.len() + 10).ilog10() as usize;
+            let syllables = 1 + language.below(most);
             let mut word = String::new();
-            rank += 16;
-            while rank > 0 {
-                word.push_str(SYLLABLES[rank % 16]);
-                rank /= 16;
+            for _ in 0..syllables {
+                for part in [&ONSETS[..], &NUCLEI, &CODAS] {
+                    // The lower of two draws, since sounds are not equally common either.
+                    let at = language.below(part.len()).min(language.below(part.len()));
+                    word.push_str(part[at]);
+                }
             }
-            word
-        };
+            if word.len() > 1 && taken.insert(word.clone()) {
+                language.words.push(word);
+            }
+        }
         let mut sum = 0.0;
         let weights: Vec<f64> = (0..words).map(|rank| 1.0 / (rank as f64 + 2.7)).collect();
         let total: f64 = weights.iter().sum();
@@ -185,7 +199,12 @@ impl Language {
             sum += weight / total;
             sum
         });
-        Self { state: 7, shares: shares.collect(), words: (0..words).map(spell).collect() }
+        language.shares = shares.collect();
+        language
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.random() as usize % bound
     }
 
     /// Splitmix64.
@@ -231,7 +250,7 @@ fn synthetic(claims: usize) -> Value {
         let start = Instant::now();
         index.add(key, &document).expect("an index with room");
         adds.push(start.elapsed().as_secs_f64() * 1e3);
-        let words = 3 + language.random() as usize % 6;
+        let words = 3 + language.below(6);
         let query = language.sentence(words);
         for (k, times) in [(30, &mut searches), (1_000, &mut wide)] {
             let start = Instant::now();

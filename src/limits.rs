@@ -100,6 +100,17 @@ pub const TERM_BYTES: usize = 128;
 pub const QUERY_TERMS: usize = 256;
 /// How often one term of a query counts. More is the same word pasted again.
 pub const QUERY_TERM_COUNT: u32 = 16;
+/// Distinct character 4-grams of one query that are looked up: those of some eighty words. Past it the most common are left out.
+pub const QUERY_GRAMS: usize = 512;
+/// Words of one query that the index does not know and that it looks for similar ones of. Each costs a look at all words that share a
+/// 4-gram with it.
+pub const QUERY_UNKNOWN_WORDS: usize = 32;
+/// Words of the index that stand in for one word of a query that it does not know.
+pub const QUERY_SIMILAR_WORDS: usize = 8;
+/// Tokens of one text that make its vector: the first sixteen kilobytes or so. So many times 127 times 4,095 fit in 31 bits.
+pub const LATENT_TOKENS: usize = 4_096;
+/// Documents that each view of an index gives to the common ranking.
+pub const VIEW_DEPTH: usize = 1_000;
 /// Documents that one index numbers, removed ones included: about four gigabytes of memory.
 pub const INDEX_DOCUMENTS: usize = 1 << 24;
 /// Bytes of the largest part of one index: its parts are addressed by 32 bits, and one more document must fit.
@@ -358,3 +369,4 @@ const _: () = assert!(6 * PAGE_BYTES + 6 * CLAIM_TEXT_BYTES + PAGE_ROWS * 4 * 10
 const _: () = assert!(BULK_LINE_BYTES <= API_BODY_BYTES && 6 * EXPERIENCE_BYTES <= API_BODY_BYTES);
 const _: () = assert!(2 * 6 * CONTEXT_BYTES + CONTEXT_TOP_K * 4 * 1024 <= API_ANSWER_BYTES);
 const _: () = assert!(PAGE_DEFAULT_ROWS <= PAGE_ROWS && CONTEXT_DEFAULT_TOP_K <= CONTEXT_TOP_K);
+const _: () = assert!(LATENT_TOKENS as i64 * 127 * 4_095 <= i32::MAX as i64);

@@ -77,7 +77,7 @@ pub struct Item {
     pub created_ms: u64,
     /// Its score in this answer.
     pub score: f32,
-    /// The words of the query that it has, the most telling first.
+    /// Why it was chosen, for people: the words of the query that it has, the most telling first, or what else brought it.
     pub why: Vec<String>,
     /// Whether the context shows only its beginning, for the budget's sake.
     pub cut: bool,
@@ -189,7 +189,7 @@ impl Draft {
             author: candidate.metadata.author,
             created_ms: candidate.metadata.created_ms,
             score: candidate.hit.score,
-            why: candidate.hit.matched,
+            why: candidate.hit.why(),
             cut: fenced.is_cut(),
         });
         Context {

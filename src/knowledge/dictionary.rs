@@ -106,6 +106,16 @@ impl Dictionary {
         self.text.get(start..end_of(number)).unwrap_or_default()
     }
 
+    /// The term under a number.
+    pub(super) fn term(&self, number: u32) -> &str {
+        std::str::from_utf8(self.bytes(number)).unwrap_or_default()
+    }
+
+    /// Terms.
+    pub(super) const fn len(&self) -> usize {
+        self.ends.len()
+    }
+
     /// Bytes of text, which [`Dictionary::intern`] can grow only while they fit in 32 bits.
     pub(super) const fn text_bytes(&self) -> usize {
         self.text.len()

@@ -6,15 +6,21 @@
 //! is retracted, superseded or forbidden, through the filter of a search.
 //!
 //! Invariant: **the same documents and the same query give the same answer on every node**, in whatever sequence the
-//! documents came and whatever was removed in between. Hence scores are sums of integers, logarithms are our own, ties
-//! are broken by key, and the hash tables, which are seeded at random, are never iterated.
+//! documents came and whatever was removed in between. Hence each view's scores are sums of integers, logarithms are our own,
+//! floats meet in a fixed sequence, ties are broken by key, and the hash tables, which are seeded at random, are never iterated.
 
+mod bm25;
 pub mod context;
 mod dictionary;
 pub mod fence;
+mod fusion;
+mod grams;
 pub mod index;
 mod inverted;
+mod latent;
 mod postings;
+mod rows;
+mod spelling;
 mod stop_words;
 pub mod text;
 mod top;

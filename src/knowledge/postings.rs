@@ -7,6 +7,8 @@
 //!
 //! Invariant: documents of a list ascend, and the bytes of a list read alone: they can be written to disk as they are.
 
+use super::rows::reserve;
+
 /// Sizes of pieces in bytes: 8, 12, 16, 24, 32, 48, ….
 const fn piece_bytes(class: u8) -> usize {
     let base = if class.is_multiple_of(2) { 8 } else { 12 };
@@ -107,10 +109,7 @@ impl Postings {
             return start;
         }
         let (start, bytes) = (self.arena.len(), piece_bytes(class));
-        if self.arena.capacity() - start < bytes {
-            // A quarter at a time, not double: what is held and not used is what a small machine feels.
-            self.arena.reserve_exact(bytes.max(start / 4).max(4_096));
-        }
+        reserve(&mut self.arena, bytes);
         self.arena.resize(start + bytes, 0);
         (start / ALIGN) as u32
     }

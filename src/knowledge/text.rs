@@ -27,6 +27,19 @@ pub enum Kind {
     Whole,
 }
 
+/// One term of a text, and where it came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Token<'a> {
+    /// The term as it stands in the index.
+    pub term: &'a str,
+    /// The word before it was stemmed, folded. Empty for what was cut from a script without spaces.
+    pub folded: &'a str,
+    /// The word as the text has it.
+    pub surface: &'a str,
+    /// Word or further form.
+    pub kind: Kind,
+}
+
 /// Which side of a search is analysed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -68,11 +81,11 @@ impl std::fmt::Debug for Analyser {
     }
 }
 
-/// Receives each term: the term, the text that gave it, and its kind.
-type Sink<'a> = dyn FnMut(&str, &str, Kind) + 'a;
+/// Receives each term.
+type Sink<'a> = dyn FnMut(Token<'_>) + 'a;
 
 impl Analyser {
-    /// Hands each term of `text` to `sink`, in the sequence of the text, with the text it came from.
+    /// Hands each term of `text` to `sink`, in the sequence of the text.
     pub fn terms(&mut self, text: &str, side: Side, sink: &mut Sink<'_>) {
         for (chunk, suffix) in chunks(text) {
             if chunk.bytes().all(|byte| byte.is_ascii_alphabetic()) && !has_inner_capital(chunk) {
@@ -93,7 +106,7 @@ impl Analyser {
     pub fn query(&mut self, text: &str) -> Vec<QueryTerm> {
         let mut terms: Vec<QueryTerm> = Vec::new();
         let mut seen: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
-        self.terms(prefix(text, QUERY_BYTES), Side::Query, &mut |term, surface, kind| {
+        self.terms(prefix(text, QUERY_BYTES), Side::Query, &mut |Token { term, surface, kind, .. }| {
             if let Some(known) = seen.get(term).and_then(|at| terms.get_mut(*at)) {
                 known.count += 1;
             } else {
@@ -141,7 +154,7 @@ impl Analyser {
                 fold(segment, &mut self.folded);
                 if !stop_words::contains(&self.folded) {
                     fold(&letters.concat(), &mut self.folded);
-                    emit(&self.folded, segment, Kind::Word, sink);
+                    emit(&self.folded, &self.folded, segment, Kind::Word, sink);
                 }
             }
             parts => {
@@ -170,17 +183,17 @@ impl Analyser {
             return;
         }
         if base.bytes().all(|byte| byte.is_ascii_lowercase()) && base.len() <= TERM_BYTES {
-            emit(&self.stemmer.stem(base), word, kind, sink);
+            emit(&self.stemmer.stem(base), base, word, kind, sink);
         } else {
-            emit(base, word, kind, sink);
+            emit(base, base, word, kind, sink);
         }
     }
 }
 
-fn emit(term: &str, surface: &str, kind: Kind, sink: &mut Sink<'_>) {
-    let term = prefix(term, TERM_BYTES);
+fn emit(term: &str, folded: &str, surface: &str, kind: Kind, sink: &mut Sink<'_>) {
+    let (term, folded) = (prefix(term, TERM_BYTES), prefix(folded, TERM_BYTES));
     if !term.is_empty() {
-        sink(term, surface, kind);
+        sink(Token { term, folded, surface, kind });
     }
 }
 
@@ -363,14 +376,14 @@ fn pairs(run: &mut String, side: Side, sink: &mut Sink<'_>) {
         run.get(start..starts.get(from + count).copied()?)
     };
     if starts.len() == 2 {
-        emit(run, run, Kind::Word, sink);
+        emit(run, "", run, Kind::Word, sink);
     } else {
         for at in 0..starts.len() - 1 {
             if let (Side::Document, Some(single)) = (side, unit(at, 1)) {
-                emit(single, single, Kind::Whole, sink);
+                emit(single, "", single, Kind::Whole, sink);
             }
             if let Some(pair) = unit(at, 2) {
-                emit(pair, pair, Kind::Word, sink);
+                emit(pair, "", pair, Kind::Word, sink);
             }
         }
     }

@@ -3,7 +3,7 @@
 //! An index reads what it lacks when it is asked, so **a query finds every claim that was durable before it**, and starting
 //! costs nothing until somebody asks. It holds words only; whether a claim stands is read from the state when it is found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -82,6 +82,10 @@ pub struct GroupIndex {
     published: Vec<(u64, u32)>,
     authors: Vec<Identity>,
     author_numbers: BTreeMap<Identity, u32>,
+    /// By document number: where the numbers of its tags end in `tags`.
+    tag_ends: Vec<usize>,
+    tags: Vec<u32>,
+    tag_numbers: HashMap<String, u32>,
     next: u64,
     /// Claims whose words had not come when their block did.
     wordless: BTreeMap<ClaimId, Wordless>,
@@ -144,14 +148,15 @@ impl GroupIndex {
         let object = rows::object(kv, &wordless.line, wordless.index)?;
         match object.map(|bytes| ClaimBody::of_claim(&bytes, wordless.rewarded.as_ref())) {
             Some(Some(ClaimBody { title, text, tags })) => {
-                let added = self.index.add(*claim.as_bytes(), &Document { title, text, tags })?;
-                let (Added::New(doc) | Added::Known(doc)) = added;
-                let doc = doc as usize;
-                if self.published.len() <= doc {
-                    self.published.resize(doc + 1, (0, u32::MAX));
-                }
-                if let Some(published) = self.published.get_mut(doc) {
-                    *published = (wordless.created_ms, wordless.author);
+                let document = Document { title, text, tags };
+                // Nothing is ever removed, so that a new document has the next number.
+                if let Added::New(_) = self.index.add(*claim.as_bytes(), &document)? {
+                    self.published.push((wordless.created_ms, wordless.author));
+                    for tag in document.tags {
+                        let next = self.tag_numbers.len() as u32;
+                        self.tags.push(*self.tag_numbers.entry(tag).or_insert(next));
+                    }
+                    self.tag_ends.push(self.tags.len());
                 }
             }
             // An object that is no claim body, or not the text to be rewarded, is its author's mistake, and has no words.
@@ -165,38 +170,57 @@ impl GroupIndex {
 
     fn answer(&self, kv: &dyn Read, question: &Question) -> Result<Context, AskError> {
         let author = question.author.map(|author| self.author_numbers.get(&author).copied().unwrap_or(u32::MAX));
-        // Asked of every document that has a word of the query, so it reads no row.
+        let mut wanted_tags = Vec::new();
+        for tag in &question.tags {
+            match self.tag_numbers.get(tag) {
+                Some(number) => wanted_tags.push(*number),
+                None => return Ok(compile([], &question.ask)),
+            }
+        }
+        // Asked of every document that may be among the best, so it reads no row.
         let passes = |doc: u32| {
             let (created_ms, by) = self.published.get(doc as usize).copied().unwrap_or((0, u32::MAX));
             question.since_ms.is_none_or(|since| created_ms >= since)
                 && question.until_ms.is_none_or(|until| created_ms <= until)
                 && author.is_none_or(|author| by == author)
+                && wanted_tags.iter().all(|tag| self.tags(doc).contains(tag))
         };
         let wanted = question.ask.top_k.min(limits::CONTEXT_TOP_K);
-        let mut depth = if question.tags.is_empty() { wanted * 4 + 16 } else { limits::PAGE_ROWS };
+        let mut depth = wanted * 4 + 16;
+        let mut gone: HashSet<u32> = HashSet::new();
         loop {
-            let hits = self.index.search(&question.query, depth, &passes);
-            let found = hits.len();
-            let candidates = self.candidates(kv, hits, question)?;
-            // Retracted claims and other tags are seen only here: where they crowd the rest out, look deeper.
-            if found < depth || candidates.len() >= wanted * 2 || depth >= limits::CONTEXT_DEPTH {
+            let hits = self.index.search(&question.query, depth, &|doc| !gone.contains(&doc) && passes(doc));
+            let (found, before) = (hits.len(), gone.len());
+            let candidates = self.candidates(kv, hits, &mut gone)?;
+            // Retracted claims are seen only here: where they crowd the rest out, look again without them.
+            let enough = found < depth || candidates.len() >= wanted * 2 || gone.len() == before;
+            if enough || gone.len() >= limits::CONTEXT_DEPTH {
                 return Ok(compile(candidates, &question.ask));
             }
-            depth *= 8;
+            depth = limits::VIEW_DEPTH;
         }
     }
 
-    fn candidates(&self, kv: &dyn Read, hits: Vec<Hit>, question: &Question) -> Result<Vec<Candidate>, KvError> {
+    /// The numbers of a document's tags.
+    fn tags(&self, doc: u32) -> &[u32] {
+        let end_of = |doc: u32| self.tag_ends.get(doc as usize).copied().unwrap_or_default();
+        let start = doc.checked_sub(1).map_or(0, end_of);
+        self.tags.get(start..end_of(doc)).unwrap_or_default()
+    }
+
+    /// The claims of hits, as far as they stand; the others go into `gone`.
+    fn candidates(&self, kv: &dyn Read, hits: Vec<Hit>, gone: &mut HashSet<u32>) -> Result<Vec<Candidate>, KvError> {
         let mut candidates = Vec::with_capacity(hits.len());
         for hit in hits {
-            let Some(claim) = query::claim(kv, &ClaimId::from_bytes(hit.key))? else { continue };
-            let Some(body) = claim.body else { continue };
-            if claim.row.retracted_by.is_some() || !question.tags.iter().all(|tag| body.tags.contains(tag)) {
+            let claim =
+                query::claim(kv, &ClaimId::from_bytes(hit.key))?.filter(|claim| claim.row.retracted_by.is_none());
+            let Some((row, body)) = claim.and_then(|claim| Some((claim.row, claim.body?))) else {
+                gone.insert(hit.doc);
                 continue;
-            }
+            };
             candidates.push(Candidate {
                 document: Document { title: body.title, text: body.text, tags: body.tags },
-                metadata: Metadata { author: claim.row.author, created_ms: claim.row.created_ms },
+                metadata: Metadata { author: row.author, created_ms: row.created_ms },
                 stems: self.index.stems(hit.doc),
                 hit,
             });

@@ -117,6 +117,25 @@ fn an_unrelated_long_query_is_told_by_its_relevance() {
 }
 
 #[test]
+fn a_misspelled_query_and_one_in_other_words_find_what_they_mean() {
+    let index = index_of(&[
+        "the database connection pool was exhausted",
+        "a physician prescribed medicine to the patient",
+        "keep the bread dough warm while it rises",
+        "tickets expire after one day",
+    ]);
+    for (query, want, why) in
+        [("databse conection pol exausted", 0, "similar spelling"), ("doctor giving drugs", 1, "similar meaning")]
+    {
+        let hits = index.search(query, 8, &|_| true);
+        assert_eq!(hits.iter().map(|hit| hit.key[0]).collect::<Vec<_>>(), [want], "{query}: {hits:?}");
+        assert!(hits[0].relevance >= 1.0 && hits[0].matched.is_empty());
+        assert_eq!(hits[0].why(), [why]);
+    }
+    assert!(index.search("quarterly football scores", 8, &|_| true).is_empty());
+}
+
+#[test]
 fn nothing_is_found_by_nothing() {
     let index = index_of(&["seal"]);
     for query in ["", "the of and", "unknown", "…"] {

@@ -1,12 +1,12 @@
 use proptest::prelude::*;
 
-use super::{Analyser, Kind, Side};
+use super::{Analyser, Kind, Side, Token};
 use crate::limits::{QUERY_BYTES, TERM_BYTES};
 
 /// Terms of a text; whole forms are marked with `=`.
 fn terms(text: &str, side: Side) -> Vec<String> {
     let mut terms = Vec::new();
-    Analyser::default().terms(text, side, &mut |term, _, kind| {
+    Analyser::default().terms(text, side, &mut |Token { term, kind, .. }| {
         terms.push(if kind == Kind::Whole { format!("={term}") } else { term.to_owned() });
     });
     terms
