@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use lbm::identity::SecretKey;
 use lbm::knowledge::context::{Ask, Candidate, compile};
-use lbm::knowledge::index::Index;
+use lbm::knowledge::index::{Filter, Index};
 use lbm::knowledge::{ClaimKey, Document, Metadata};
 use serde_json::{Value, json};
 
@@ -70,7 +70,7 @@ impl Collection {
                 tags: tags.into_iter().flatten().filter_map(|tag| tag.as_str().map(str::to_owned)).collect(),
             };
             let key = *blake3::hash(id.as_bytes()).as_bytes();
-            collection.index.add(key, &document).expect("an index with room");
+            collection.index.add(key, &document, &metadata(), 0).expect("an index with room");
             collection.ids.insert(key, id);
             collection.documents.insert(key, document);
         }
@@ -89,7 +89,7 @@ impl Collection {
     fn answered(&self, queries: &[(String, String)]) -> f64 {
         let author = SecretKey::from_seed(&[1; 32]).identity();
         let answered = queries.iter().filter(|(_, query)| {
-            let candidates = self.index.search(query, 30, &|_| true).into_iter().map(|hit| Candidate {
+            let candidates = self.index.search(query, 30, &Filter::ALL).into_iter().map(|hit| Candidate {
                 stems: self.index.stems(hit.doc),
                 document: self.documents[&hit.key].clone(),
                 metadata: Metadata { author, created_ms: 0 },
@@ -99,6 +99,10 @@ impl Collection {
         });
         answered.count() as f64 / queries.len() as f64
     }
+}
+
+fn metadata() -> Metadata {
+    Metadata { author: SecretKey::from_seed(&[1; 32]).identity(), created_ms: 0 }
 }
 
 fn lines(path: &Path) -> impl Iterator<Item = Value> + use<> {
@@ -118,7 +122,7 @@ fn collection(folder: &Path, foreign: Option<&Path>) -> Value {
     let judged: Vec<_> = collection.queries.iter().filter(|(id, _)| collection.relevant.contains_key(id)).collect();
     for (id, query) in &judged {
         let start = Instant::now();
-        let hits = collection.index.search(query, 10, &|_| true);
+        let hits = collection.index.search(query, 10, &Filter::ALL);
         times.push(start.elapsed().as_secs_f64() * 1e3);
         let relevant = &collection.relevant[id];
         let gains: Vec<f64> =
@@ -240,21 +244,21 @@ fn synthetic(claims: usize) -> Value {
     let resident = resident_bytes();
     let start = Instant::now();
     for (key, document) in &documents {
-        index.add(*key, document).expect("an index with room");
+        index.add(*key, document, &metadata(), 0).expect("an index with room");
     }
     let build = start.elapsed().as_secs_f64();
     let grown = resident_bytes().saturating_sub(resident);
-    let (heap, mut adds, mut searches, mut wide) = (index.heap_bytes(), Vec::new(), Vec::new(), Vec::new());
+    let (heap, mut adds, mut searches, mut wide) = (index.bytes(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..QUERIES {
         let (key, document) = language.claim();
         let start = Instant::now();
-        index.add(key, &document).expect("an index with room");
+        index.add(key, &document, &metadata(), 0).expect("an index with room");
         adds.push(start.elapsed().as_secs_f64() * 1e3);
         let words = 3 + language.below(6);
         let query = language.sentence(words);
         for (k, times) in [(30, &mut searches), (1_000, &mut wide)] {
             let start = Instant::now();
-            let hits = index.search(&query, k, &|_| true);
+            let hits = index.search(&query, k, &Filter::ALL);
             times.push(start.elapsed().as_secs_f64() * 1e3);
             assert!(!hits.is_empty(), "no hit for {query}");
         }

@@ -111,10 +111,14 @@ pub const QUERY_SIMILAR_WORDS: usize = 8;
 pub const LATENT_TOKENS: usize = 4_096;
 /// Documents that each view of an index gives to the common ranking.
 pub const VIEW_DEPTH: usize = 1_000;
-/// Documents that one index numbers, removed ones included: about four gigabytes of memory.
+/// Documents that one index numbers: some eleven gigabytes on the disk.
 pub const INDEX_DOCUMENTS: usize = 1 << 24;
-/// Bytes of the largest part of one index: its parts are addressed by 32 bits, and one more document must fit.
-pub const INDEX_PART_BYTES: usize = u32::MAX as usize - (1 << 24);
+/// Documents of one segment of an index: several of them are searched at a time, and a merge is done within seconds.
+pub const SEGMENT_DOCUMENTS: usize = 1 << 17;
+/// Bytes of one segment: its parts are addressed by 32 bits.
+pub const SEGMENT_BYTES: usize = 1 << 29;
+/// Documents that are put together at once where one is added: some milliseconds. More of them wait for the background.
+pub const MERGE_AT_ONCE_DOCUMENTS: usize = 1_024;
 /// The least token budget of a context: room for its heading and one sentence.
 pub const CONTEXT_BUDGET_TOKENS: usize = 128;
 

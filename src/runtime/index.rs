@@ -3,7 +3,7 @@
 //! An index reads what it lacks when it is asked, so **a query finds every claim that was durable before it**, and starting
 //! costs nothing until somebody asks. It holds words only; whether a claim stands is read from the state when it is found.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use crate::chain::transaction::Claim;
 use crate::chain::{ClaimBody, ClaimId, GroupId, LineKey, TextHash, Transaction, rows};
 use crate::identity::Identity;
 use crate::knowledge::context::{Ask, Candidate, Context, compile};
-use crate::knowledge::index::{Added, Hit, Index, IndexError};
+use crate::knowledge::index::{Filter, Hit, Index, IndexError};
 use crate::knowledge::{Document, Metadata};
 use crate::kv::{Direction, KvError, Read};
 use crate::ledger::query;
@@ -78,14 +78,6 @@ impl Indexes {
 #[derive(Debug, Default)]
 pub struct GroupIndex {
     index: Index,
-    /// By document number: when its claim was published, and by which of `authors`.
-    published: Vec<(u64, u32)>,
-    authors: Vec<Identity>,
-    author_numbers: BTreeMap<Identity, u32>,
-    /// By document number: where the numbers of its tags end in `tags`.
-    tag_ends: Vec<usize>,
-    tags: Vec<u32>,
-    tag_numbers: HashMap<String, u32>,
     next: u64,
     /// Claims whose words had not come when their block did.
     wordless: BTreeMap<ClaimId, Wordless>,
@@ -96,7 +88,7 @@ struct Wordless {
     line: LineKey,
     index: u32,
     created_ms: u64,
-    author: u32,
+    author: Identity,
     rewarded: Option<TextHash>,
 }
 
@@ -125,7 +117,7 @@ impl GroupIndex {
 
     fn read(&mut self, kv: &dyn Read, line: &LineKey) -> Result<(), AskError> {
         let (id, body) = rows::body_and_id(kv, line)?;
-        let author = self.author_number(body.author);
+        let author = body.author;
         for (index, transaction) in (0..).zip(body.transactions()) {
             if let Transaction::Claim(Claim { rewarded, .. }) = transaction {
                 let (created_ms, rewarded) = (body.time_ms, *rewarded);
@@ -136,28 +128,13 @@ impl GroupIndex {
         Ok(())
     }
 
-    fn author_number(&mut self, author: Identity) -> u32 {
-        let Self { authors, author_numbers, .. } = self;
-        *author_numbers.entry(author).or_insert_with(|| {
-            authors.push(author);
-            u32::try_from(authors.len() - 1).unwrap_or(u32::MAX)
-        })
-    }
-
     fn add(&mut self, kv: &dyn Read, claim: ClaimId, wordless: Wordless) -> Result<(), AskError> {
         let object = rows::object(kv, &wordless.line, wordless.index)?;
         match object.map(|bytes| ClaimBody::of_claim(&bytes, wordless.rewarded.as_ref())) {
             Some(Some(ClaimBody { title, text, tags })) => {
                 let document = Document { title, text, tags };
-                // Nothing is ever removed, so that a new document has the next number.
-                if let Added::New(_) = self.index.add(*claim.as_bytes(), &document)? {
-                    self.published.push((wordless.created_ms, wordless.author));
-                    for tag in document.tags {
-                        let next = self.tag_numbers.len() as u32;
-                        self.tags.push(*self.tag_numbers.entry(tag).or_insert(next));
-                    }
-                    self.tag_ends.push(self.tags.len());
-                }
+                let metadata = Metadata { author: wordless.author, created_ms: wordless.created_ms };
+                self.index.add(*claim.as_bytes(), &document, &metadata, self.next)?;
             }
             // An object that is no claim body, or not the text to be rewarded, is its author's mistake, and has no words.
             Some(None) => {}
@@ -169,27 +146,19 @@ impl GroupIndex {
     }
 
     fn answer(&self, kv: &dyn Read, question: &Question) -> Result<Context, AskError> {
-        let author = question.author.map(|author| self.author_numbers.get(&author).copied().unwrap_or(u32::MAX));
-        let mut wanted_tags = Vec::new();
-        for tag in &question.tags {
-            match self.tag_numbers.get(tag) {
-                Some(number) => wanted_tags.push(*number),
-                None => return Ok(compile([], &question.ask)),
-            }
-        }
-        // Asked of every document that may be among the best, so it reads no row.
-        let passes = |doc: u32| {
-            let (created_ms, by) = self.published.get(doc as usize).copied().unwrap_or((0, u32::MAX));
-            question.since_ms.is_none_or(|since| created_ms >= since)
-                && question.until_ms.is_none_or(|until| created_ms <= until)
-                && author.is_none_or(|author| by == author)
-                && wanted_tags.iter().all(|tag| self.tags(doc).contains(tag))
-        };
         let wanted = question.ask.top_k.min(limits::CONTEXT_TOP_K);
         let mut depth = wanted * 4 + 16;
         let mut gone: HashSet<u32> = HashSet::new();
         loop {
-            let hits = self.index.search(&question.query, depth, &|doc| !gone.contains(&doc) && passes(doc));
+            let only = |doc: u32| !gone.contains(&doc);
+            let filter = Filter {
+                since_ms: question.since_ms,
+                until_ms: question.until_ms,
+                author: question.author,
+                tags: &question.tags,
+                only: Some(&only),
+            };
+            let hits = self.index.search(&question.query, depth, &filter);
             let (found, before) = (hits.len(), gone.len());
             let candidates = self.candidates(kv, hits, &mut gone)?;
             // Retracted claims are seen only here: where they crowd the rest out, look again without them.
@@ -199,13 +168,6 @@ impl GroupIndex {
             }
             depth = limits::VIEW_DEPTH;
         }
-    }
-
-    /// The numbers of a document's tags.
-    fn tags(&self, doc: u32) -> &[u32] {
-        let end_of = |doc: u32| self.tag_ends.get(doc as usize).copied().unwrap_or_default();
-        let start = doc.checked_sub(1).map_or(0, end_of);
-        self.tags.get(start..end_of(doc)).unwrap_or_default()
     }
 
     /// The claims of hits, as far as they stand; the others go into `gone`.
