@@ -19,6 +19,7 @@ use super::dictionary::Dictionary;
 use super::segment::Segment;
 use super::top::Top;
 use crate::limits::LATENT_TOKENS;
+use wordpiece::Vocabulary;
 
 /// Number of tokens and bytes of their text (u32 each, little endian); the tokens, each with a line feed behind it; by token what
 /// one step of its row is worth (u16, below 2^12); by token its row (i8).
@@ -39,6 +40,9 @@ const BLOCK_ROWS: usize = 512;
 /// come to the same.
 static ARCH: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
 
+/// Beginnings of pieces that are told apart: five times as many as there are.
+const BEGINNINGS: usize = 1 << 15;
+
 /// Closeness is counted in units of 2^-16 where documents are chosen.
 const SCALE: f32 = 65_536.0;
 
@@ -46,6 +50,8 @@ const SCALE: f32 = 65_536.0;
 #[derive(Debug, Default)]
 struct Space {
     tokens: Dictionary,
+    /// By [`Space::beginning`]: which lengths the pieces have that begin so. Words are cut by trying, and most tries fail.
+    lengths: Vec<u32>,
     steps: Vec<u16>,
     rows: &'static [[u8; DIMENSIONS]],
 }
@@ -57,13 +63,39 @@ impl Space {
         let (count, bytes) = (u32::from_le_bytes(*count) as usize, u32::from_le_bytes(*bytes) as usize);
         let (text, rest) = rest.split_at_checked(bytes)?;
         let (steps, rows) = rest.split_at_checked(count * 2)?;
-        let mut tokens = Dictionary::default();
+        let (mut tokens, mut lengths) = (Dictionary::default(), vec![0; BEGINNINGS]);
         for token in std::str::from_utf8(text).ok()?.lines() {
             tokens.intern(token);
+            let (piece, goes_on) = token.strip_prefix("##").map_or((token, false), |piece| (piece, true));
+            let mask = Self::beginning(piece, goes_on).and_then(|at| lengths.get_mut(at));
+            mask.into_iter().for_each(|mask| *mask |= 1_u32.checked_shl(piece.len() as u32).unwrap_or_default());
         }
         let steps = steps.as_chunks::<2>().0.iter().map(|step| u16::from_le_bytes(*step)).collect();
         let (rows, rest) = rows.as_chunks::<DIMENSIONS>();
-        (tokens.len() == count && rows.len() == count && rest.is_empty()).then_some(Self { tokens, steps, rows })
+        (tokens.len() == count && rows.len() == count && rest.is_empty()).then_some(Self {
+            tokens,
+            lengths,
+            steps,
+            rows,
+        })
+    }
+
+    /// Which beginnings of pieces are told from one another: their first three bytes, of shorter ones none.
+    fn beginning(piece: &str, goes_on: bool) -> Option<usize> {
+        let (first, _) = piece.as_bytes().split_first_chunk::<3>()?;
+        let number = u32::from_le_bytes([first[0], first[1], first[2], goes_on.into()]);
+        Some((number.wrapping_mul(0x9e37_79b1) >> (32 - BEGINNINGS.ilog2())) as usize)
+    }
+}
+
+impl Vocabulary for Space {
+    fn find(&self, piece: &str) -> Option<u32> {
+        self.tokens.find(piece)
+    }
+
+    fn lengths(&self, word: &str, goes_on: bool) -> u32 {
+        // Those of one and two bytes are always tried.
+        0b111 | Self::beginning(word, goes_on).and_then(|at| self.lengths.get(at)).copied().unwrap_or_default()
     }
 }
 
@@ -85,7 +117,7 @@ impl Sum {
     /// Adds the tokens of a text. Of all that is added the first [`LATENT_TOKENS`] count.
     pub(super) fn add(&mut self, text: &str) {
         let space = &*SPACE;
-        wordpiece::tokens(text, |token| space.tokens.find(token), &mut |token| {
+        wordpiece::tokens(text, space, &mut |token| {
             let (Some(row), Some(step)) = (space.rows.get(token as usize), space.steps.get(token as usize)) else {
                 return true;
             };

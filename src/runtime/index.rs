@@ -126,9 +126,13 @@ impl Indexes {
     /// # Errors
     /// [`std::io::Error`] where the system gives no thread.
     pub fn start(root: PathBuf, store: Arc<Store>) -> std::io::Result<(Self, JoinHandle<()>)> {
-        let indexes = Self { root: Some(root), ..Self::default() };
+        let indexes = Self::in_folder(root);
         let thread = keeper::start(indexes.clone(), store)?;
         Ok((indexes, thread))
+    }
+
+    fn in_folder(root: PathBuf) -> Self {
+        Self { root: Some(root), ..Self::default() }
     }
 
     /// Has the thread end.

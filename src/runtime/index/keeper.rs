@@ -73,7 +73,7 @@ impl Bell {
 
 /// Why a step was not done.
 #[derive(Debug, thiserror::Error)]
-enum KeepError {
+pub(super) enum KeepError {
     #[error(transparent)]
     Store(#[from] KvError),
     #[error(transparent)]
@@ -83,8 +83,8 @@ enum KeepError {
 }
 
 /// The thread's own.
-struct Keeper {
-    indexes: Indexes,
+pub(super) struct Keeper {
+    pub(super) indexes: Indexes,
     store: Arc<Store>,
 }
 
@@ -93,11 +93,15 @@ struct Keeper {
 /// # Errors
 /// [`io::Error`] where the system gives none.
 pub(super) fn start(indexes: Indexes, store: Arc<Store>) -> io::Result<JoinHandle<()>> {
-    let keeper = Keeper { indexes, store };
+    let keeper = Keeper::new(indexes, store);
     std::thread::Builder::new().name("lbm-index".into()).spawn(move || keeper.work())
 }
 
 impl Keeper {
+    pub(super) const fn new(indexes: Indexes, store: Arc<Store>) -> Self {
+        Self { indexes, store }
+    }
+
     fn work(&self) {
         if let Err(error) = self.begin() {
             tracing::warn!(%error, "indexes are opened when they are asked");
@@ -118,7 +122,7 @@ impl Keeper {
     }
 
     /// Has a look at every group, and removes the folders of those that are not kept.
-    fn begin(&self) -> Result<(), KeepError> {
+    pub(super) fn begin(&self) -> Result<(), KeepError> {
         let kept: Vec<GroupId> = self.store.view()?.groups()?.into_iter().map(|kept| kept.id).collect();
         if let Some(root) = &self.indexes.root {
             for entry in std::fs::read_dir(root).into_iter().flatten() {
@@ -133,7 +137,7 @@ impl Keeper {
     }
 
     /// Does one thing for a group; whether there may be more.
-    fn step(&self, id: GroupId) -> Result<bool, KeepError> {
+    pub(super) fn step(&self, id: GroupId) -> Result<bool, KeepError> {
         let view = self.store.view()?;
         let Some(kv) = view.group(&id)? else { return Ok(false) };
         let counters = rows::counters(kv.as_ref())?;
