@@ -100,7 +100,12 @@ pub(super) fn history_of(
 /// What must not depend on the arrival.
 pub(super) fn compare(expected: &Memory, got: &Memory) {
     for table in [Table::State, Table::Order, Table::Line, Table::Id, Table::Meta] {
-        assert_eq!(expected.rows(table), got.rows(table), "table {table:?} differs");
+        let rows = |memory: &Memory| {
+            let mut rows = memory.rows(table).clone();
+            rows.remove(rows::ARRIVALS);
+            rows
+        };
+        assert_eq!(rows(expected), rows(got), "table {table:?} differs");
     }
 }
 

@@ -17,7 +17,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::chain::rows;
 use crate::chain::{ClaimId, GroupId};
 use crate::identity::Identity;
 use crate::knowledge::context::{Ask, Candidate, Context, compile};
@@ -27,7 +26,7 @@ use crate::kv::{KvError, Read};
 use crate::ledger::query;
 use crate::limits;
 use crate::store::Store;
-use group::GroupIndex;
+use group::{GroupIndex, Seen};
 use keeper::Bell;
 
 /// What is asked of a group's knowledge.
@@ -188,12 +187,12 @@ impl Indexes {
     /// # Errors
     /// [`AskError`] where the store fails or the index is full.
     pub fn answer(&self, id: GroupId, kv: &dyn Read, question: &Question) -> Result<Answer, AskError> {
-        let (slot, counters) = (self.group(id), rows::counters(kv)?);
+        let (slot, seen) = (self.group(id), Seen::of(kv)?);
         let (index, gone, indexed_percent) = loop {
             let mut slot = slot.lock();
             let group = slot.open(kv)?;
-            if !group.follow(kv, &counters)? {
-                break (group.snapshot(), group.gone(&counters), group.percent());
+            if !group.follow(kv, &seen)? {
+                break (group.snapshot(), group.gone(&seen), group.percent());
             }
             drop(slot);
             self.bell.ring(id);
@@ -202,7 +201,7 @@ impl Indexes {
         let asking = Asking { kv, question, index: &index };
         let (context, new) = asking.answer(&gone)?;
         if !new.is_empty() {
-            slot.with(|group| group.note_gone(&counters, new.into_iter()));
+            slot.with(|group| group.note_gone(&seen, new.into_iter()));
         }
         Ok(Answer { context, indexed_percent })
     }
