@@ -92,7 +92,7 @@ impl Collection {
             let candidates = self.index.search(query, 30, &|_| true).into_iter().map(|hit| Candidate {
                 stems: self.index.stems(hit.doc),
                 document: self.documents[&hit.key].clone(),
-                metadata: Metadata { author, created_ms: 0 },
+                metadata: Metadata { author, created_ms: 0, evidence: vec![], valid_until_ms: None },
                 hit,
             });
             !compile(candidates, &Ask::default()).items.is_empty()

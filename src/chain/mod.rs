@@ -16,7 +16,7 @@ pub mod transaction;
 mod waiting;
 
 pub use block::{Body, Context, Draft, Invalid, Payload, Unverified, Verified};
-pub use body::{ClaimBody, ClaimBodyError};
+pub use body::{ClaimBody, ClaimBodyError, Evidence};
 pub use frontier::Frontier;
 pub use ids::{BlockId, ClaimId, GroupId, IdError, ObjectHash, TextHash};
 pub use link::{Link, LinkError, LinkFailure, Linked};

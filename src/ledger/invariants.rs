@@ -3,13 +3,15 @@
 //!
 //! A state that breaks one was not made by the rules, or the rules are wrong: no block can be to blame.
 
+use std::collections::BTreeSet;
 use std::ops::{Bound, ControlFlow};
 
 use super::account::{self, Account, Move};
+use super::state::ClaimRow;
 use super::{query, state, task};
-use crate::chain::Role;
 use crate::chain::rows::parse_row;
 use crate::chain::transaction::TaskId;
+use crate::chain::{ClaimId, Role};
 use crate::identity::Identity;
 use crate::kv::{Direction, KvError, Read, Table};
 use crate::limits;
@@ -71,6 +73,9 @@ pub enum Broken {
     /// An index of tasks says something else than the tasks.
     #[error("the index row {0} is not what the tasks say")]
     TaskIndex(String),
+    /// An index of claims says something else than the claims.
+    #[error("the index row {0} is not what the claims say, or is missing")]
+    ClaimIndex(String),
     /// The escrow is not what was set aside.
     #[error("the escrow has {escrow} tokens, and {locked} are set aside")]
     Escrow {
@@ -81,7 +86,7 @@ pub enum Broken {
     },
 }
 
-/// Checks a group's state; costs a walk through its accounts, their histories, its members and its tasks.
+/// Checks a group's state; costs a walk through its accounts, their histories, its members, its tasks and its claims.
 ///
 /// # Errors
 /// [`KvError`] where the store fails, or a row cannot be read.
@@ -90,7 +95,37 @@ pub fn check(kv: &dyn Read) -> Result<Vec<Broken>, KvError> {
     members(kv, &mut broken)?;
     tokens(kv, &mut broken)?;
     task::check(kv, &mut broken)?;
+    claims(kv, &mut broken)?;
     Ok(broken)
+}
+
+/// The index rows of claims are those that the claims make, and no others.
+fn claims(kv: &dyn Read, broken: &mut Vec<Broken>) -> Result<(), KvError> {
+    let (mut expected, mut failed) = (BTreeSet::new(), Ok(()));
+    kv.scan_prefix(Table::State, b"c", &mut |key, value| {
+        let id = key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(ClaimId::from_bytes);
+        let (Some(id), Ok(row)) = (id, parse_row::<ClaimRow>(Table::State, key, value)) else {
+            failed = Err(KvError::damaged(Table::State, key));
+            return ControlFlow::Break(());
+        };
+        expected.extend(row.parent.map(|parent| state::answer_key(&parent, &id)));
+        expected.extend(row.supersedes.iter().map(|old| state::superseding_key(old, &id)));
+        if row.retracted_by.is_none() {
+            expected.insert(state::recent_key(row.created_ms, &id));
+        }
+        ControlFlow::Continue(())
+    })?;
+    failed?;
+    for kind in [b"k", b"v", b"n"] {
+        kv.scan_prefix(Table::State, kind, &mut |key, _| {
+            if !expected.remove(key) {
+                broken.push(Broken::ClaimIndex(hex::encode(key)));
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    broken.extend(expected.iter().map(|key| Broken::ClaimIndex(hex::encode(key))));
+    Ok(())
 }
 
 fn members(kv: &dyn Read, broken: &mut Vec<Broken>) -> Result<(), KvError> {

@@ -18,7 +18,7 @@ pub mod task;
 pub mod token;
 pub mod verify;
 
-pub use fold::{Change, OrderRow};
+pub use fold::{Change, ClaimAct, OrderRow};
 pub use outcome::{Outcome, Refusal};
 pub use task::TaskRefusal;
 pub use token::TokenRefusal;
@@ -28,4 +28,6 @@ mod exhaustive;
 #[cfg(test)]
 mod sealing_tests;
 #[cfg(test)]
-mod tests;
+mod superseding_tests;
+#[cfg(test)]
+pub(crate) mod tests;

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::chain::transaction::Claim;
-use crate::chain::{ClaimBody, ClaimId, GroupId, LineKey, TextHash, Transaction, rows};
+use crate::chain::{ClaimBody, ClaimId, Evidence, GroupId, LineKey, TextHash, Transaction, rows};
 use crate::identity::Identity;
 use crate::knowledge::context::{Ask, Candidate, Context, compile};
 use crate::knowledge::index::{Added, Hit, Index, IndexError};
@@ -32,6 +32,10 @@ pub struct Question {
     pub tags: Vec<String>,
     /// Only claims of this author.
     pub author: Option<Identity>,
+    /// Only claims of the thread with this root.
+    pub thread: Option<ClaimId>,
+    /// Only claims that are valid at this time.
+    pub now_ms: u64,
 }
 
 /// Why a question has no answer.
@@ -147,7 +151,7 @@ impl GroupIndex {
     fn add(&mut self, kv: &dyn Read, claim: ClaimId, wordless: Wordless) -> Result<(), AskError> {
         let object = rows::object(kv, &wordless.line, wordless.index)?;
         match object.map(|bytes| ClaimBody::of_claim(&bytes, wordless.rewarded.as_ref())) {
-            Some(Some(ClaimBody { title, text, tags })) => {
+            Some(Some(ClaimBody { title, text, tags, .. })) => {
                 let document = Document { title, text, tags };
                 // Nothing is ever removed, so that a new document has the next number.
                 if let Added::New(_) = self.index.add(*claim.as_bytes(), &document)? {
@@ -177,12 +181,16 @@ impl GroupIndex {
                 None => return Ok(compile([], &question.ask)),
             }
         }
+        let thread = question.thread.map(|root| query::thread(kv, &root)).transpose()?;
+        let thread: Option<HashSet<u32>> =
+            thread.map(|thread| thread.iter().filter_map(|claim| self.index.find(claim.as_bytes())).collect());
         // Asked of every document that may be among the best, so it reads no row.
         let passes = |doc: u32| {
             let (created_ms, by) = self.published.get(doc as usize).copied().unwrap_or((0, u32::MAX));
             question.since_ms.is_none_or(|since| created_ms >= since)
                 && question.until_ms.is_none_or(|until| created_ms <= until)
                 && author.is_none_or(|author| by == author)
+                && thread.as_ref().is_none_or(|thread| thread.contains(&doc))
                 && wanted_tags.iter().all(|tag| self.tags(doc).contains(tag))
         };
         let wanted = question.ask.top_k.min(limits::CONTEXT_TOP_K);
@@ -191,8 +199,8 @@ impl GroupIndex {
         loop {
             let hits = self.index.search(&question.query, depth, &|doc| !gone.contains(&doc) && passes(doc));
             let (found, before) = (hits.len(), gone.len());
-            let candidates = self.candidates(kv, hits, &mut gone)?;
-            // Retracted claims are seen only here: where they crowd the rest out, look again without them.
+            let candidates = self.candidates(kv, hits, question.now_ms, &mut gone)?;
+            // Retracted, superseded and expired claims are seen only here: where they crowd the rest out, look again without them.
             let enough = found < depth || candidates.len() >= wanted * 2 || gone.len() == before;
             if enough || gone.len() >= limits::CONTEXT_DEPTH {
                 return Ok(compile(candidates, &question.ask));
@@ -209,22 +217,46 @@ impl GroupIndex {
     }
 
     /// The claims of hits, as far as they stand; the others go into `gone`.
-    fn candidates(&self, kv: &dyn Read, hits: Vec<Hit>, gone: &mut HashSet<u32>) -> Result<Vec<Candidate>, KvError> {
+    fn candidates(
+        &self,
+        kv: &dyn Read,
+        hits: Vec<Hit>,
+        now_ms: u64,
+        gone: &mut HashSet<u32>,
+    ) -> Result<Vec<Candidate>, KvError> {
         let mut candidates = Vec::with_capacity(hits.len());
         for hit in hits {
-            let claim =
-                query::claim(kv, &ClaimId::from_bytes(hit.key))?.filter(|claim| claim.row.retracted_by.is_none());
-            let Some((row, body)) = claim.and_then(|claim| Some((claim.row, claim.body?))) else {
+            let id = ClaimId::from_bytes(hit.key);
+            let claim = query::claim(kv, &id)?.filter(|claim| claim.row.retracted_by.is_none());
+            let claim = claim.and_then(|claim| Some((claim.row, claim.body.filter(|body| !body.is_expired(now_ms))?)));
+            let is_superseded = claim.is_some() && !query::superseded_by(kv, &id, 1)?.is_empty();
+            let Some((row, body)) = claim.filter(|_| !is_superseded) else {
                 gone.insert(hit.doc);
                 continue;
             };
             candidates.push(Candidate {
                 document: Document { title: body.title, text: body.text, tags: body.tags },
-                metadata: Metadata { author: row.author, created_ms: row.created_ms },
+                metadata: Metadata {
+                    author: row.author,
+                    created_ms: row.created_ms,
+                    evidence: body.evidence.iter().map(shown).collect(),
+                    valid_until_ms: body.valid_until_ms,
+                },
                 stems: self.index.stems(hit.doc),
                 hit,
             });
         }
         Ok(candidates)
+    }
+}
+
+/// A piece of evidence as a model reads it.
+fn shown(evidence: &Evidence) -> String {
+    match evidence {
+        Evidence::Command(command, Some(code)) => format!("command `{command}` ended with exit code {code}"),
+        Evidence::Command(command, None) => format!("command `{command}`"),
+        Evidence::Hash(hash) => format!("hash {hash}"),
+        Evidence::Link(link) => format!("link {link}"),
+        Evidence::Note(note) => note.clone(),
     }
 }

@@ -20,7 +20,7 @@ fn ask(documents: &[Document], query: &str, ask: &Ask) -> Context {
     let author = SecretKey::from_seed(&[7; 32]).identity();
     let candidates = index.search(query, 500, &|_| true).into_iter().map(|hit| Candidate {
         document: documents[hit.doc as usize].clone(),
-        metadata: Metadata { author, created_ms: 1_793_701_325_000 },
+        metadata: Metadata { author, created_ms: 1_793_701_325_000, evidence: vec![], valid_until_ms: None },
         stems: index.stems(hit.doc),
         hit,
     });
