@@ -13,8 +13,21 @@ use common::{Answer, Daemon, LBM, PATIENCE, agree, clean, keys, lbm, private_fol
 use serde_json::{Value, json};
 
 /// The keys of one claim in a listing, sorted.
-const CLAIM_KEYS: [&str; 9] =
-    ["author", "claim_hash", "created_ms", "final", "parent_hash", "retracted", "tags", "text", "title"];
+const CLAIM_KEYS: [&str; 13] = [
+    "author",
+    "claim_hash",
+    "created_ms",
+    "evidence",
+    "final",
+    "parent_hash",
+    "retracted",
+    "superseded_by",
+    "supersedes",
+    "tags",
+    "text",
+    "title",
+    "valid_until_ms",
+];
 
 /// Runs `lbm` with the words of `line`.
 #[track_caller]

@@ -46,7 +46,7 @@ pub(super) async fn context(
         };
         let answer = api.node().indexes.answer(found.id, kv, &question)?;
         let items: Vec<ContextItem> =
-            answer.items.into_iter().map(|item| shown(kv, item)).collect::<Result<_, Problem>>()?;
+            answer.items.iter().map(|item| shown(kv, item)).collect::<Result<_, Problem>>()?;
         let claim_hashes = items.iter().map(|item| item.claim_hash.clone()).collect();
         Ok(Context { context: answer.text, claim_hashes, items })
     };
@@ -54,7 +54,7 @@ pub(super) async fn context(
 }
 
 /// An item with what the ledger knows of its claim, in the same view.
-fn shown(kv: &dyn Read, item: Item) -> Result<ContextItem, Problem> {
+fn shown(kv: &dyn Read, item: &Item) -> Result<ContextItem, Problem> {
     let id = ClaimId::from_bytes(item.claim_hash);
     let key = state::claim_key(&id);
     let row = state::claim(kv, &id)?.ok_or_else(|| KvError::damaged(Table::State, &key))?;
