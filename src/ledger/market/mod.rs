@@ -335,3 +335,6 @@ fn open(scratch: &Scratch<'_, '_>, id: &PurchaseId) -> Result<PurchaseRow, Refus
 fn terms_of(scratch: &Scratch<'_, '_>, row: &PurchaseRow) -> Result<OfferCreate, KvError> {
     scratch.expect(&terms_key(&row.deal.offer))
 }
+
+#[cfg(test)]
+mod tests;
