@@ -295,11 +295,13 @@ fn look_up(index: &Index, terms: &[&str]) -> (Vec<Vec<Option<u32>>>, Vec<u64>) {
     (numbers, frequencies.into_iter().fold(vec![0; terms.len()], sum))
 }
 
-fn sum(a: Vec<u64>, b: Vec<u64>) -> Vec<u64> {
-    if a.is_empty() {
-        return b;
+/// Adds up lists of one length; an empty one is nothing yet.
+fn sum(mut sums: Vec<u64>, more: Vec<u64>) -> Vec<u64> {
+    if sums.is_empty() {
+        return more;
     }
-    a.iter().zip(b.iter().chain(std::iter::repeat(&0))).map(|(a, b)| a + b).collect()
+    sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+    sums
 }
 
 /// The terms of the words that resemble these most, each wanted once.

@@ -12,7 +12,7 @@
 //! segment gives wrong hits or none, and never a panic; [`Segment::is_whole`] tells.
 
 mod build;
-pub mod bytes;
+pub(super) mod bytes;
 mod merge;
 mod write;
 
