@@ -31,7 +31,7 @@ use lbm::identity::SecretKey;
 use lbm::knowledge::context::{Ask, Candidate, compile};
 use lbm::knowledge::index::{Filter, Index};
 use lbm::knowledge::segment::{Builder, Segment};
-use lbm::knowledge::{ClaimKey, Document, Stamp};
+use lbm::knowledge::{ClaimKey, Document, Metadata, Stamp};
 use lbm::runtime::index::folder::{Folder, Manifest, named};
 use lbm::runtime::index::shelf::{Job, Shelf};
 use rayon::prelude::*;
@@ -108,7 +108,7 @@ impl Collection {
             let candidates = self.index.search(query, 30, &Filter::ALL).into_iter().map(|hit| Candidate {
                 stems: self.index.stems(hit.doc),
                 document: self.documents[&hit.key].clone(),
-                stamp: Stamp { author, created_ms: 0, evidence: vec![], valid_until_ms: None },
+                metadata: Metadata { author, created_ms: 0, evidence: vec![], valid_until_ms: None },
                 hit,
             });
             !compile(candidates, &Ask::default()).items.is_empty()
