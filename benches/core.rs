@@ -351,8 +351,8 @@ fn answer_a_pull(bencher: Bencher<'_, '_>) {
 fn redb_watch_a_page(bencher: Bencher<'_, '_>, came: usize) {
     let (group, disk) = Disk::filled(came);
     let view = disk.store.view().unwrap();
-    let rows = view.group(&group).unwrap().unwrap();
-    bencher.bench(|| {
+    bencher.bench_local(|| {
+        let rows = view.group(&group).unwrap().unwrap();
         let mut page = Vec::with_capacity(100);
         arrival::after(rows.as_ref(), came as u64 / 2, &mut |arrival| {
             page.push(query::claim(rows.as_ref(), &arrival.claim).unwrap().unwrap());

@@ -27,12 +27,14 @@ const fn outer(module: &'static str, may: &'static [&'static str]) -> Layer {
 const LAYERS: &[Layer] = &[
     pure("limits", &[]),
     pure("cbor", &["limits"]),
+    pure("hash", &[]),
     pure("kv", &["limits"]),
     pure("identity", &["limits", "cbor", "kv"]),
-    pure("chain", &["limits", "cbor", "kv", "identity"]),
+    pure("package", &["limits", "cbor", "hash"]),
+    pure("chain", &["limits", "cbor", "hash", "kv", "identity", "package"]),
     pure("presence", &["limits", "cbor", "identity", "chain"]),
     pure("wire", &["limits", "cbor", "kv", "identity", "chain", "presence"]),
-    pure("ledger", &["limits", "cbor", "kv", "identity", "chain"]),
+    pure("ledger", &["limits", "cbor", "kv", "identity", "package", "chain"]),
     pure("node", &["limits", "cbor", "kv", "identity", "chain", "presence", "wire", "ledger"]),
     outer("store", &["limits", "cbor", "kv", "identity", "chain", "wire", "ledger", "node"]),
     outer("backup", &["limits", "cbor", "kv", "identity", "store", "datadir"]),
@@ -452,6 +454,20 @@ fn every_source_says_what_it_is_and_stays_short() {
     for (name, source) in sources() {
         assert!(source.starts_with("//! "), "{name} does not open with a //! that says what it owns");
     }
+}
+
+#[test]
+fn one_file_alone_has_unsafe_code_and_one_line_of_it() {
+    let with_unsafe: Vec<(String, usize)> = files("src")
+        .into_iter()
+        .filter(|(name, _)| name.ends_with(".rs"))
+        .map(|(name, source)| (name, tokens(&source).iter().filter(|token| *token == "unsafe").count()))
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    assert_eq!(with_unsafe, [("src/store/map.rs".to_owned(), 1)]);
+    let allows = |source: &str| tokens(source).iter().filter(|token| *token == "unsafe_code").count();
+    let allowing = files("src").into_iter().filter(|(_, source)| allows(source) > 0).map(|(name, _)| name);
+    assert_eq!(allowing.collect::<Vec<_>>(), ["src/store/map.rs"]);
 }
 
 /// Folders of the machine that this was written on, and hosts that packages come from: neither means anything elsewhere.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ids::TextHash;
-use super::transaction::{CLAIM_BODY_BYTES, FormError, text, word};
+use super::transaction::{CLAIM_BODY_BYTES, FormError, line, tags, text, word};
 use crate::cbor::{self, DecodeError, cbor_array};
 use crate::limits;
 
@@ -107,32 +107,14 @@ impl ClaimBody {
     }
 
     fn check(&self) -> Result<(), FormError> {
-        if let Some(title) = &self.title {
-            text("the title", title, limits::TITLE_BYTES)?;
-            if title.contains('\n') {
-                return Err(FormError::Characters { field: "the title", allowed: "of one line" });
-            }
-        }
+        self.title.iter().try_for_each(|title| line("the title", title, limits::TITLE_BYTES))?;
         text("the text", &self.text, limits::CLAIM_TEXT_BYTES)?;
-        if self.tags.len() > limits::TAGS {
-            return Err(FormError::Count { field: "tags", got: self.tags.len(), max: limits::TAGS });
-        }
-        for tag in &self.tags {
-            text("a tag", tag, limits::TAG_BYTES)?;
-            if tag.contains([',', '\n']) || tag.trim() != tag {
-                let allowed = "of one line, without a comma or a space around it";
-                return Err(FormError::Characters { field: "a tag", allowed });
-            }
-        }
         if self.evidence.len() > limits::EVIDENCE {
             let (got, max) = (self.evidence.len(), limits::EVIDENCE);
             return Err(FormError::Count { field: "pieces of evidence", got, max });
         }
         self.evidence.iter().try_for_each(Evidence::check)?;
-        match self.tags.windows(2).find(|pair| pair[0] >= pair[1]) {
-            Some(pair) => Err(FormError::TagTwice(pair[1].clone())),
-            None => Ok(()),
-        }
+        tags(&self.tags)
     }
 
     /// Its bytes as an object.

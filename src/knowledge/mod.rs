@@ -16,14 +16,15 @@ pub mod fence;
 mod fusion;
 mod grams;
 pub mod index;
-mod inverted;
 mod latent;
-mod postings;
-mod rows;
+pub mod levels;
+mod search;
+pub mod segment;
 mod spelling;
 mod stop_words;
 pub mod text;
 mod top;
+mod words;
 
 use crate::identity::Identity;
 
@@ -39,6 +40,15 @@ pub struct Document {
     pub text: String,
     /// Labels the author gave it.
     pub tags: Vec<String>,
+}
+
+/// Who signed a claim, and when: what a search can be narrowed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Who signed it.
+    pub author: Identity,
+    /// When its author says it was written, milliseconds since 1970-01-01 UTC.
+    pub created_ms: u64,
 }
 
 /// What is known of a claim besides its searchable content, and shown with it.

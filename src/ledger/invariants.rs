@@ -8,10 +8,10 @@ use std::ops::{Bound, ControlFlow};
 
 use super::account::{self, Account, Move};
 use super::state::ClaimRow;
-use super::{query, state, task};
+use super::{market, query, state, task};
 use crate::chain::rows::parse_row;
 use crate::chain::transaction::TaskId;
-use crate::chain::{ClaimId, Role};
+use crate::chain::{ClaimId, PurchaseId, Role};
 use crate::identity::Identity;
 use crate::kv::{Direction, KvError, Read, Table};
 use crate::limits;
@@ -70,12 +70,17 @@ pub enum Broken {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// An index of tasks says something else than the tasks.
-    #[error("the index row {0} is not what the tasks say")]
-    TaskIndex(String),
-    /// An index of claims says something else than the claims.
-    #[error("the index row {0} is not what the claims say, or is missing")]
-    ClaimIndex(String),
+    /// A purchase is in no state, or in two.
+    #[error("the purchase {purchase} {what}")]
+    Purchase {
+        /// Which.
+        purchase: PurchaseId,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// An index says something else than the rows that it is of, or lacks one.
+    #[error("the index row {0} is not what the rows say that it is of, or is missing")]
+    Index(String),
     /// The escrow is not what was set aside.
     #[error("the escrow has {escrow} tokens, and {locked} are set aside")]
     Escrow {
@@ -86,7 +91,7 @@ pub enum Broken {
     },
 }
 
-/// Checks a group's state; costs a walk through its accounts, their histories, its members, its tasks and its claims.
+/// Checks a group's state; costs a walk through its accounts, their histories, its members, tasks, offers, purchases and claims.
 ///
 /// # Errors
 /// [`KvError`] where the store fails, or a row cannot be read.
@@ -94,8 +99,12 @@ pub fn check(kv: &dyn Read) -> Result<Vec<Broken>, KvError> {
     let mut broken = Vec::new();
     members(kv, &mut broken)?;
     tokens(kv, &mut broken)?;
-    task::check(kv, &mut broken)?;
     claims(kv, &mut broken)?;
+    let locked = task::check(kv, &mut broken)? + market::check(kv, &mut broken)?;
+    let escrow = account::totals(kv)?.escrow;
+    if u128::from(escrow) != locked {
+        broken.push(Broken::Escrow { escrow, locked });
+    }
     Ok(broken)
 }
 
@@ -119,12 +128,12 @@ fn claims(kv: &dyn Read, broken: &mut Vec<Broken>) -> Result<(), KvError> {
     for kind in [b"k", b"v", b"n"] {
         kv.scan_prefix(Table::State, kind, &mut |key, _| {
             if !expected.remove(key) {
-                broken.push(Broken::ClaimIndex(hex::encode(key)));
+                broken.push(Broken::Index(hex::encode(key)));
             }
             ControlFlow::Continue(())
         })?;
     }
-    broken.extend(expected.iter().map(|key| Broken::ClaimIndex(hex::encode(key))));
+    broken.extend(expected.iter().map(|key| Broken::Index(hex::encode(key))));
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use crate::kv::{KvError, Read, Table};
 use crate::ledger::{query, state};
 use crate::limits;
 use crate::runtime::clock::unix_ms;
-use crate::runtime::index::Question;
+use crate::runtime::index::{Answer, Question};
 
 /// The most tokens that a context may be asked for: four bytes each, they fill [`limits::CONTEXT_BYTES`].
 const MOST_TOKENS: usize = limits::CONTEXT_BYTES / 4;
@@ -44,11 +44,11 @@ pub(super) async fn context(
             thread: thread.map(|claim| query::thread_root(kv, &claim)).transpose()?,
             now_ms: unix_ms(),
         };
-        let answer = api.node().indexes.answer(found.id, kv, &question)?;
+        let Answer { context: answer, indexed_percent } = api.node().indexes.answer(found.id, kv, &question)?;
         let items: Vec<ContextItem> =
             answer.items.iter().map(|item| shown(kv, item)).collect::<Result<_, Problem>>()?;
         let claim_hashes = items.iter().map(|item| item.claim_hash.clone()).collect();
-        Ok(Context { context: answer.text, claim_hashes, items })
+        Ok(Context { context: answer.text, claim_hashes, items, indexed_percent })
     };
     api.read_group(group, read).await.map(Json)
 }
