@@ -392,7 +392,7 @@ pub(crate) fn set_log(kv: &mut Overlay<'_>, number: u64, key: &LineKey) {
 
 fn parse_block(key: &[u8], value: &[u8]) -> Result<Unverified, KvError> {
     let (signature, body) = value.split_first_chunk().ok_or_else(|| KvError::damaged(Table::Line, key))?;
-    Ok(Unverified { body: body.to_vec(), signature: *signature })
+    Ok(Unverified::new(body.to_vec(), *signature))
 }
 
 /// A block as it was received.
@@ -485,6 +485,14 @@ fn object_key(line: &LineKey, index: u32) -> Vec<u8> {
 /// [`KvError`] where the store fails.
 pub fn object(kv: &dyn Read, line: &LineKey, index: u32) -> Result<Option<Vec<u8>>, KvError> {
     kv.get(Table::Object, &object_key(line, index))
+}
+
+/// Whether the object that a block's transaction names is here.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn has_object(kv: &dyn Read, line: &LineKey, index: u32) -> Result<bool, KvError> {
+    Ok(object(kv, line, index)?.is_some())
 }
 
 /// Keeps the object that a stored block's transaction names: the caller has compared its hash.

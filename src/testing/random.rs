@@ -3,7 +3,7 @@
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
-use super::act::claim;
+use super::act::{claim, claim_instead};
 use super::evil;
 use super::node::Name;
 use super::world::{Weather, World};
@@ -71,9 +71,16 @@ impl World {
                 (0..count).map(|place| claim(&format!("{number} {place}"), None)).unzip()
             }
             7 => (vec![self.random_payment(identity)], vec![]),
+            10 | 11 => (vec![self.random_trade(name, &group)], vec![]),
             // The same words as others': one object, several claims.
             6 => {
                 let (transaction, object) = claim("the same", parent);
+                (vec![transaction], vec![object])
+            }
+            12 | 13 if parent.is_some() => {
+                let olds = [parent, claims.choose(&mut self.rng).copied()];
+                let (transaction, object) =
+                    claim_instead(&format!("claim {number}"), olds.into_iter().flatten().collect());
                 (vec![transaction], vec![object])
             }
             _ => {
@@ -184,8 +191,10 @@ impl World {
             for (key, value) in rows.rows(Table::Order) {
                 let row: OrderRow = rows::parse_row(Table::Order, key, value).unwrap();
                 let crate::ledger::Outcome::Refused(_, refusal) = row.outcome else { continue };
-                let expected =
-                    matches!(refusal, Refusal::AlreadyAMember(_) | Refusal::AlreadyRetracted(_) | Refusal::Token(_));
+                let expected = matches!(
+                    refusal,
+                    Refusal::AlreadyAMember(_) | Refusal::AlreadyRetracted(_) | Refusal::Token(_) | Refusal::Market(_)
+                );
                 assert!(expected, "node {name} refuses: {refusal}");
             }
         }
@@ -229,6 +238,8 @@ fn run(seed: u64, politics: Politics, acts: usize) {
             world.random_lie(liar, politics, &mut copies);
         }
         world.random_act(politics);
+        let (name, most) = (world.rng.random_range(0..nodes), world.rng.random_range(1..5));
+        world.watch(name, most);
         let pause = *[1, 20, 300, 3_000].choose(&mut world.rng).unwrap();
         world.run_for(pause);
     }

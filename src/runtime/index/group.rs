@@ -22,7 +22,7 @@ use crate::chain::transaction::Claim;
 use crate::chain::{ClaimBody, ClaimId, LineKey, Transaction};
 use crate::knowledge::index::Index;
 use crate::knowledge::segment::{Builder, Segment};
-use crate::knowledge::{ClaimKey, Document, Metadata};
+use crate::knowledge::{ClaimKey, Document, Stamp};
 use crate::kv::{Direction, KvError, Read};
 use crate::limits;
 
@@ -33,7 +33,7 @@ const PART_DOCUMENTS: usize = 256;
 pub(super) struct Ready {
     pub(super) key: ClaimKey,
     pub(super) document: Document,
-    pub(super) metadata: Metadata,
+    pub(super) stamp: Stamp,
     pub(super) position: u64,
 }
 
@@ -55,22 +55,17 @@ impl Claims {
         only: Option<u32>,
     ) -> Result<(), KvError> {
         let (id, body) = rows::body_and_id(kv, line)?;
-        let metadata = Metadata { author: body.author, created_ms: body.time_ms };
+        let stamp = Stamp { author: body.author, created_ms: body.time_ms };
         for (index, transaction) in (0..).zip(body.transactions()) {
             let Transaction::Claim(Claim { rewarded, .. }) = transaction else { continue };
             if only.is_some_and(|only| only != index) {
                 continue;
             }
             match rows::object(kv, line, index)?.map(|bytes| ClaimBody::of_claim(&bytes, rewarded.as_ref())) {
-                Some(Some(ClaimBody { title, text, tags })) => {
+                Some(Some(ClaimBody { title, text, tags, .. })) => {
                     self.text_bytes += text.len();
                     let key = *ClaimId::derive(id, index).as_bytes();
-                    self.ready.push(Ready {
-                        key,
-                        document: Document { title, text, tags },
-                        metadata,
-                        position: number,
-                    });
+                    self.ready.push(Ready { key, document: Document { title, text, tags }, stamp, position: number });
                 }
                 // An object that is no claim body, or not the text to be rewarded, is its author's mistake, and has no words.
                 Some(None) => {}
@@ -108,7 +103,7 @@ impl Claims {
     pub(super) fn build(&self) -> Vec<Segment> {
         let build = |ready: &[Ready]| {
             let mut builder = Builder::default();
-            ready.iter().for_each(|one| builder.add(one.key, &one.document, &one.metadata, one.position));
+            ready.iter().for_each(|one| builder.add(one.key, &one.document, &one.stamp, one.position));
             builder.finish()
         };
         match self.ready.as_slice() {
@@ -147,13 +142,15 @@ impl Seen {
     }
 }
 
-/// Claims that were found and do not stand, as of some state.
+/// Claims that were found and do not stand, as of some state and some time.
 ///
 /// None of them can stand again while no block was taken back and tried again, and no claim was retracted: only these undo what made it
-/// go (a claim stands again, too, where the one that supersedes it is retracted).
+/// go (a claim stands again, too, where the one that supersedes it is retracted). One that has expired stays so, unless the clock is set
+/// back.
 #[derive(Debug, Default, Clone)]
 struct Gone {
     as_of: (u64, u64),
+    at_ms: u64,
     keys: Arc<HashSet<ClaimKey>>,
 }
 
@@ -309,20 +306,22 @@ impl GroupIndex {
         self.trouble.as_ref().map(|(trouble, _)| trouble.as_str())
     }
 
-    /// The claims that are known not to stand in such a view.
-    pub(super) fn gone(&self, seen: &Seen) -> Arc<HashSet<ClaimKey>> {
-        if self.gone.as_of == seen.stands_as_of { Arc::clone(&self.gone.keys) } else { Arc::default() }
+    /// The claims that are known not to stand in such a view at such a time.
+    pub(super) fn gone(&self, seen: &Seen, now_ms: u64) -> Arc<HashSet<ClaimKey>> {
+        let holds = self.gone.as_of == seen.stands_as_of && self.gone.at_ms <= now_ms;
+        if holds { Arc::clone(&self.gone.keys) } else { Arc::default() }
     }
 
-    /// Notes claims that do not stand in such a view.
-    pub(super) fn note_gone(&mut self, seen: &Seen, keys: impl Iterator<Item = ClaimKey>) {
+    /// Notes claims that do not stand in such a view at such a time.
+    pub(super) fn note_gone(&mut self, seen: &Seen, now_ms: u64, keys: impl Iterator<Item = ClaimKey>) {
         // In an older state than the index has read, what is merely new there is missing too.
         if seen.blocks != self.read.next {
             return;
         }
-        if self.gone.as_of != seen.stands_as_of {
-            self.gone = Gone { as_of: seen.stands_as_of, keys: Arc::default() };
+        if self.gone.as_of != seen.stands_as_of || self.gone.at_ms > now_ms {
+            self.gone = Gone { as_of: seen.stands_as_of, at_ms: now_ms, keys: Arc::default() };
         }
+        self.gone.at_ms = now_ms;
         let room = limits::CONTEXT_DEPTH.saturating_sub(self.gone.keys.len());
         Arc::make_mut(&mut self.gone.keys).extend(keys.take(room));
     }

@@ -258,7 +258,7 @@ fn a_claim_that_was_gone_is_found_again_when_it_stands_again() {
     assert_eq!(found(&desk), []);
     let seen = Seen::of(desk.rows()).unwrap();
     let slot = indexes.group(desk.group);
-    assert_eq!(slot.with(|index| index.gone(&seen).len()), Some(1), "it is known to be gone");
+    assert_eq!(slot.with(|index| index.gone(&seen, u64::MAX).len()), Some(1), "it is known to be gone");
     assert_eq!(found(&desk), []);
     // That admin was none any more: a block says so that lands before what it did.
     admin(&mut elsewhere, Transaction::RoleSet(RoleSet { identity: who(1), role: Role::Viewer }));
