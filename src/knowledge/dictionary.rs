@@ -95,7 +95,8 @@ impl Dictionary {
         number
     }
 
-    fn bytes(&self, number: u32) -> &[u8] {
+    /// The bytes of the term under a number.
+    pub(super) fn bytes(&self, number: u32) -> &[u8] {
         let end_of = |number: u32| self.ends.get(number as usize).map_or(0, |end| *end as usize);
         let start = number.checked_sub(1).map_or(0, end_of);
         self.text.get(start..end_of(number)).unwrap_or_default()

@@ -186,8 +186,12 @@ impl<'a> Search<'a> {
     fn run(&self, k: usize, filter: &Filter<'_>) -> Vec<Hit> {
         let segments = self.index.segments();
         let floors: [AtomicU32; 3] = std::array::from_fn(|_| AtomicU32::new(0));
-        let found: Vec<[Found; 3]> =
-            segments.par_iter().enumerate().map(|(place, _)| self.look(place, filter, &floors)).collect();
+        let found: Vec<[Found; 3]> = segments
+            .par_iter()
+            .enumerate()
+            .with_max_len(1)
+            .map(|(place, _)| self.look(place, filter, &floors))
+            .collect();
         let key = |doc: u32| self.index.key(doc).copied().unwrap_or_default();
         let [by_words, by_similar, by_meaning] =
             std::array::from_fn(|view| best(found.iter().filter_map(|found| found.get(view)).flatten(), &key));
@@ -240,7 +244,7 @@ impl<'a> Search<'a> {
                 (segment, *base, candidates.get(start..end).unwrap_or_default())
             })
             .collect();
-        let scored = with_candidates.into_par_iter().map(|(segment, base, candidates)| {
+        let scored = with_candidates.into_par_iter().with_max_len(1).map(|(segment, base, candidates)| {
             if candidates.is_empty() {
                 return (None, Vec::new());
             }

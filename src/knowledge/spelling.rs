@@ -61,10 +61,12 @@ impl Wanted {
         };
         let mut across = Vec::new();
         for (place, (_, gram, _)) in (0..).zip(&distinct) {
-            if let Some((tail, head)) = gram.halves() {
-                across.push((number_of(&mut query.tails, tail), number_of(&mut query.heads, head), place));
-            } else {
-                query.inner.push((*gram, place));
+            match gram.halves() {
+                None => query.inner.push((*gram, place)),
+                Some((tail, head)) => {
+                    let numbers = number_of(&mut query.tails, tail).zip(number_of(&mut query.heads, head));
+                    across.extend(numbers.map(|(tail, head)| (tail, head, place)));
+                }
             }
         }
         query.join(&across);
@@ -86,7 +88,7 @@ pub(super) struct Query {
 }
 
 impl Query {
-    fn join(&mut self, across: &[(u16, u16, u32)]) {
+    fn join(&mut self, across: &[(u8, u8, u32)]) {
         let width = self.heads.len() + 1;
         self.across = vec![0; width * (self.tails.len() + 1)];
         for (tail, head, place) in across {
@@ -96,7 +98,7 @@ impl Query {
     }
 
     #[inline]
-    fn across(&self, tail: u16, head: u16) -> Option<u32> {
+    fn across(&self, tail: u8, head: u8) -> Option<u32> {
         if tail == 0 || head == 0 {
             return None;
         }
@@ -109,29 +111,38 @@ impl Query {
     }
 }
 
-/// The number, from 1, of a part among the distinct ones seen so far.
-fn number_of(seen: &mut Vec<Gram>, part: Gram) -> u16 {
-    let at = seen.iter().position(|known| *known == part).unwrap_or_else(|| {
-        seen.push(part);
-        seen.len() - 1
-    });
-    u16::try_from(at + 1).unwrap_or_default()
+/// The number, from 1, of a part among the distinct ones seen so far; none past the 255th, which only the longest queries have.
+fn number_of(seen: &mut Vec<Gram>, part: Gram) -> Option<u8> {
+    if let Some(at) = seen.iter().position(|known| *known == part) {
+        return u8::try_from(at + 1).ok();
+    }
+    let number = u8::try_from(seen.len() + 1).ok()?;
+    seen.push(part);
+    Some(number)
 }
 
-/// What a word has of a query, in one place, for most words of a document are looked up and nothing else is: one more than its first
-/// link in two halves, and the numbers of its short and long tail and head, 0 where the query has no such one.
-type Features = [u16; 6];
+/// What a word has of a query: eight bytes in one place, for a search looks up each word of some thousand documents. Tails and heads go by
+/// number, 0 where the query has no such one.
+#[derive(Debug, Clone, Copy)]
+struct Features {
+    /// One more than its first link.
+    link: u32,
+    short_tail: u8,
+    long_tail: u8,
+    short_head: u8,
+    long_head: u8,
+}
 
-const NOTHING: Features = [0; 6];
-const LINK: std::ops::Range<usize> = 0..2;
-const SHORT_TAIL: usize = 2;
-const LONG_TAIL: usize = 3;
-const SHORT_HEAD: usize = 4;
-const LONG_HEAD: usize = 5;
+const NOTHING: Features = Features { link: 0, short_tail: 0, long_tail: 0, short_head: 0, long_head: 0 };
 
-fn first_link(features: &Features) -> Option<u32> {
-    let [low, high, ..] = features;
-    (u32::from(*low) | u32::from(*high) << 16).checked_sub(1)
+impl Features {
+    const fn tail(&mut self, is_long: bool) -> &mut u8 {
+        if is_long { &mut self.long_tail } else { &mut self.short_tail }
+    }
+
+    const fn head(&mut self, is_long: bool) -> &mut u8 {
+        if is_long { &mut self.long_head } else { &mut self.short_head }
+    }
 }
 
 /// One gram of a word.
@@ -140,8 +151,8 @@ struct Link {
     /// Its place in the plan.
     place: u32,
     count: u32,
-    /// The next link of the word.
-    next: Option<u32>,
+    /// One more than the next link of the word.
+    next: u32,
 }
 
 /// A query in one segment: what each of its words has of the query.
@@ -162,25 +173,30 @@ impl<'a> Marked<'a> {
         for (gram, place) in &query.inner {
             each_word(segment, *gram, |word, count| marked.link(word, *place, count));
         }
-        let parts = [(&query.tails, SHORT_TAIL, LONG_TAIL), (&query.heads, SHORT_HEAD, LONG_HEAD)];
-        for (parts, short, long) in parts {
-            for (number, part) in (1..).zip(parts) {
-                let which = if part.is_long() { long } else { short };
-                each_word(segment, *part, |word, _| {
-                    let slot = marked.features.get_mut(word as usize).and_then(|features| features.get_mut(which));
-                    slot.into_iter().for_each(|slot| *slot = number);
-                });
-            }
+        for (number, tail) in (1..).zip(&query.tails) {
+            each_word(segment, *tail, |word, _| {
+                marked.note(word, |features| *features.tail(tail.is_long()) = number);
+            });
+        }
+        for (number, head) in (1..).zip(&query.heads) {
+            each_word(segment, *head, |word, _| {
+                marked.note(word, |features| *features.head(head.is_long()) = number);
+            });
         }
         marked
     }
 
+    fn note(&mut self, word: u32, change: impl FnOnce(&mut Features)) {
+        if let Some(features) = self.features.get_mut(word as usize) {
+            change(features);
+        }
+    }
+
     fn link(&mut self, word: u32, place: u32, count: u32) {
-        let Some(features) = self.features.get_mut(word as usize) else { return };
-        let next = first_link(features);
+        let link = self.links.len() as u32 + 1;
+        let mut next = 0;
+        self.note(word, |features| next = std::mem::replace(&mut features.link, link));
         self.links.push(Link { place, count, next });
-        let first = self.links.len() as u32;
-        features[LINK].copy_from_slice(&[first as u16, (first >> 16) as u16]);
     }
 
     /// How often a document has each gram of the query, into `counts`.
@@ -198,13 +214,13 @@ impl<'a> Marked<'a> {
                 continue;
             };
             let features = self.features.get(word as usize).unwrap_or(&NOTHING);
-            let mut next = first_link(features);
-            while let Some(link) = next.and_then(|next| self.links.get(next as usize)) {
+            let mut next = features.link;
+            while let Some(link) = next.checked_sub(1).and_then(|at| self.links.get(at as usize)) {
                 add(link.place, link.count.saturating_mul(weight));
                 next = link.next;
             }
-            let long = self.query.across(before[LONG_TAIL], features[SHORT_HEAD]);
-            let short = self.query.across(before[SHORT_TAIL], features[LONG_HEAD]);
+            let long = self.query.across(before.long_tail, features.short_head);
+            let short = self.query.across(before.short_tail, features.long_head);
             long.into_iter().chain(short).for_each(|place| add(place, weight));
             before = features;
         }

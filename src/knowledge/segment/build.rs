@@ -311,10 +311,10 @@ struct Sorted {
 impl Sorted {
     fn new(dictionary: &Dictionary) -> Self {
         let mut order: Vec<u32> = (0..dictionary.len() as u32).collect();
-        order.sort_unstable_by_key(|number| dictionary.term(*number));
+        order.sort_unstable_by_key(|number| dictionary.bytes(*number));
         let (mut rows, mut places) = (RowsDraft::default(), vec![0; order.len()]);
         for (place, number) in (0..).zip(order) {
-            rows.push(dictionary.term(number).as_bytes());
+            rows.push(dictionary.bytes(number));
             places.get_mut(number as usize).into_iter().for_each(|slot| *slot = place);
         }
         Self { rows, places }
