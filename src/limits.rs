@@ -234,6 +234,27 @@ pub const INBOUND_REQUESTS_BYTES: usize = 64 * 1024 * 1024;
 /// Requests under way on one connection, both directions together. Further inbound streams are dropped.
 pub const STREAMS_PER_CONNECTION: usize = 3 * SERVED_PER_PEER;
 
+// ---- the market -----------------------------------------------------------------------------------------------
+
+/// One message that is spread by gossip, bytes. An announcement is shorter; what is between the two is blamed on who sent it, and
+/// what is longer breaks its stream.
+pub const GOSSIP_MESSAGE_BYTES: usize = 64 * 1024;
+/// Messages of our own that wait for somebody to listen. Past it the first is dropped; its offer is announced again, and in the
+/// catalogue.
+pub const GOSSIP_QUEUE: usize = 1_024;
+/// Messages that wait for a judgement. Past it the first goes no further.
+pub const GOSSIP_JUDGING: usize = 1_024;
+/// Messages that wait for one peer to take them. Past it they are dropped for that peer.
+pub const GOSSIP_PEER_QUEUE: usize = 256;
+/// Requests of `/lbm/market/1` under way on one connection, both directions together. Further inbound streams are dropped.
+pub const MARKET_STREAMS: usize = 8;
+/// One request of `/lbm/market/1`, bytes: a purchase order with room.
+pub const MARKET_REQUEST_BYTES: usize = 16 * 1024;
+/// One response of `/lbm/market/1`, bytes: a mebibyte of a package with the tags of its chunks.
+pub const MARKET_RESPONSE_BYTES: usize = 1024 * 1024 + 16 * 1024;
+/// Memory that requests of `/lbm/market/1` of all peers together may take before their hand-over, bytes.
+pub const MARKET_INBOUND_BYTES: usize = 4 * 1024 * 1024;
+
 // ---- the network ----------------------------------------------------------------------------------------------
 
 /// Established connections to one peer: two may cross when both sides dial at once.
@@ -250,7 +271,7 @@ pub const BOOK_PEERS: usize = 4_096;
 pub const BOOK_ADDRESSES_PER_PEER: usize = 16;
 /// Length of one address in its text form, bytes: an IPv6 address, a port, QUIC and a peer id take 130.
 pub const ADDRESS_BYTES: usize = 256;
-/// How long an idle connection of a peer that does not speak our protocol stays open, milliseconds.
+/// How long a connection of a peer that does not say that it speaks our protocol stays open, milliseconds.
 pub const IDLE_CONNECTION_MS: u64 = 90_000;
 /// Pause between two pings of a connection, milliseconds.
 pub const PING_INTERVAL_MS: u64 = 15_000;

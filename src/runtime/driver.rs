@@ -25,7 +25,7 @@ use crate::cbor;
 use crate::chain::{GroupId, Tip};
 use crate::identity::{Identity, SecretKey};
 use crate::limits;
-use crate::net::{self, AddPeerError, Malformed, NetEvent, Network, PeerInfo, RequestError};
+use crate::net::{self, AddPeerError, Malformed, NetEvent, Network, PeerInfo, Protocol, RequestError};
 use crate::node::Machine;
 use crate::node::engine::{Groups, Task};
 use crate::node::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Output, Severity, Ticket};
@@ -167,7 +167,11 @@ impl Work {
             NetEvent::Request { peer, id, .. } if self.parts.requests.check_key(&peer).is_err() => {
                 self.respond(InboundId(id.0), &Response::Refused(Refused::Busy(limits::RATE_RETRY_MS)));
             }
-            NetEvent::Request { peer, id, bytes } => match Request::decode(&bytes) {
+            NetEvent::Request { id, protocol: Protocol::Market, .. } => {
+                self.respond(InboundId(id.0), &Response::Refused(Refused::NotShared));
+            }
+            NetEvent::Gossip { id, .. } => self.parts.network.judge(id, net::Acceptance::Ignore),
+            NetEvent::Request { peer, id, bytes, .. } => match Request::decode(&bytes) {
                 Ok(request) => {
                     self.step(Input::Asked { peer, id: InboundId(id.0), request, clock_ms: unix_ms() });
                 }
@@ -298,7 +302,7 @@ impl Work {
     fn act(&mut self, output: Output) {
         match output {
             Output::Ask { ticket, peer, request } => {
-                let id = self.parts.network.request(peer, request.encode());
+                let id = self.parts.network.request(Protocol::Sync, peer, request.encode());
                 self.asked.insert(id, ticket);
             }
             Output::Answer { id, response } => self.respond(id, &response),

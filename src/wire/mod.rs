@@ -12,9 +12,6 @@ use crate::identity::Identity;
 use crate::limits;
 use crate::presence;
 
-/// The libp2p protocol that carries these messages, one request and one response a stream.
-pub const SYNC_PROTOCOL: &str = "/lbm/sync/1";
-
 cbor_array! {
     /// The tips of one author.
     pub struct AuthorTips {
