@@ -92,6 +92,38 @@ pub const AMOUNT_MAX: u64 = i64::MAX as u64;
 /// The greatest fee of a transfer, basis points: half of what arrives.
 pub const TRANSFER_FEE_BPS: u64 = 5_000;
 
+// ---- the market -----------------------------------------------------------------------------------------------
+
+/// Content of one package, bytes. It is sold and checked as a whole.
+pub const PACKAGE_BYTES: usize = 10 * 1024 * 1024;
+/// Content of one chunk of a package, bytes: what a dispute has to show fits a block.
+pub const PACKAGE_CHUNK_BYTES: usize = 64 * 1024;
+/// Description of an offer, UTF-8 bytes. What is longer is a claim, or part of what is sold.
+pub const OFFER_DESCRIPTION_BYTES: usize = 4 * 1024;
+/// Identities among whom an offer splits what it earns: a settlement pays each of them.
+pub const OFFER_SPLITS: usize = 16;
+/// Offers that an offer gives a part of what it earns: a settlement pays the seller of each.
+pub const OFFER_ROYALTIES: usize = 16;
+/// A whole, in basis points.
+pub const WHOLE_BPS: u64 = 10_000;
+/// How long after a purchase is final its seller may grant it, milliseconds: the least that survives a restart, and the longest that
+/// a buyer's tokens may be locked for nothing.
+pub const OFFER_GRANT_MS: core::ops::RangeInclusive<u64> = 60_000..=30 * 24 * 3_600_000;
+/// The same of an offer that does not say, milliseconds: a laptop that is closed overnight.
+pub const OFFER_DEFAULT_GRANT_MS: u64 = 24 * 3_600_000;
+/// How long after a grant is final others than the buyer must wait to settle, milliseconds: the least leaves an honest buyer five minutes
+/// whatever the clocks say.
+pub const OFFER_DISPUTE_MS: core::ops::RangeInclusive<u64> = 2 * MAX_CLOCK_DRIFT_MS..=30 * 24 * 3_600_000;
+/// The same of an offer that does not say, milliseconds.
+pub const OFFER_DEFAULT_DISPUTE_MS: u64 = 24 * 3_600_000;
+/// How long after the last moment to grant a refund can be asked for, milliseconds: a seller whose clock is behind by the drift and a
+/// buyer whose clock is ahead by it must not meet.
+pub const REFUND_MARGIN_MS: u64 = 2 * MAX_CLOCK_DRIFT_MS;
+/// Body of one order, bytes. Ours have at most 165.
+pub const ORDER_BYTES: usize = 256;
+/// Rows that one page of offers or purchases looks at for those that were asked for.
+pub const MARKET_SCAN: usize = 10_000;
+
 // ---- retrieval ------------------------------------------------------------------------------------------------
 
 /// One term of the index, UTF-8 bytes. Longer words and identifiers are known by their first bytes.
