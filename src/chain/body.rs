@@ -1,7 +1,7 @@
 //! The words of a claim: the object that a claim transaction names.
 
 use super::ids::TextHash;
-use super::transaction::{CLAIM_BODY_BYTES, FormError, text};
+use super::transaction::{CLAIM_BODY_BYTES, FormError, line, tags, text};
 use crate::cbor::{self, DecodeError, cbor_array};
 use crate::limits;
 
@@ -52,27 +52,9 @@ impl ClaimBody {
     }
 
     fn check(&self) -> Result<(), FormError> {
-        if let Some(title) = &self.title {
-            text("the title", title, limits::TITLE_BYTES)?;
-            if title.contains('\n') {
-                return Err(FormError::Characters { field: "the title", allowed: "of one line" });
-            }
-        }
+        self.title.iter().try_for_each(|title| line("the title", title, limits::TITLE_BYTES))?;
         text("the text", &self.text, limits::CLAIM_TEXT_BYTES)?;
-        if self.tags.len() > limits::TAGS {
-            return Err(FormError::Count { field: "tags", got: self.tags.len(), max: limits::TAGS });
-        }
-        for tag in &self.tags {
-            text("a tag", tag, limits::TAG_BYTES)?;
-            if tag.contains([',', '\n']) || tag.trim() != tag {
-                let allowed = "of one line, without a comma or a space around it";
-                return Err(FormError::Characters { field: "a tag", allowed });
-            }
-        }
-        match self.tags.windows(2).find(|pair| pair[0] >= pair[1]) {
-            Some(pair) => Err(FormError::TagTwice(pair[1].clone())),
-            None => Ok(()),
-        }
+        tags(&self.tags)
     }
 
     /// Its bytes as an object.

@@ -148,6 +148,13 @@ fn apply(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, transaction: &T
         Transaction::TaskFail(fail) => task::fail(scratch, site, index, fail),
         Transaction::TaskRelease(release) => task::release(scratch, site, release),
         Transaction::TaskCancel(cancel) => task::cancel(scratch, site, index, cancel),
+        Transaction::OfferCreate(_)
+        | Transaction::OfferRevoke(_)
+        | Transaction::Purchase(_)
+        | Transaction::Grant(_)
+        | Transaction::Settle(_)
+        | Transaction::Refund(_)
+        | Transaction::Dispute(_) => refuse(Refusal::Unsupported),
         Transaction::Claim(claim) => knowledge::claim(scratch, site, index, claim),
         Transaction::Retract(retract) => knowledge::retract(scratch, site, retract),
         Transaction::Experience(experience) => knowledge::experience(scratch, site, index, experience),

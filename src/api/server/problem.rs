@@ -185,6 +185,9 @@ impl From<&FormError> for Problem {
             | FormError::Key(_)
             | FormError::TagTwice(_)
             | FormError::Unsorted(_)
+            | FormError::OneTimeKey
+            | FormError::OrderSignature(_)
+            | FormError::OrderGroup
             | FormError::NoChange => false,
         };
         let code = if too_large { ProblemCode::TooLarge } else { ProblemCode::BadField };
