@@ -40,8 +40,8 @@ pub const PAGE_DEFAULT_ROWS: usize = 100;
 pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Claims in one bulk request of the API. Larger files are sent in several requests.
 pub const BULK_CLAIMS: usize = 1_000;
-/// Body of one API request, bytes: a bulk of ordinary claims, or one experience in base64.
-pub const API_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// Body of one API request, bytes: a bulk of ordinary claims, or one package in base64.
+pub const API_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// Body of one API answer that a client reads, bytes: a full page or context with each byte escaped as JSON's `\u0001`.
 pub const API_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 /// One event of a stream that a client reads, bytes. Events carry ids and sentences, never a claim's text.
@@ -123,6 +123,29 @@ pub const REFUND_MARGIN_MS: u64 = 2 * MAX_CLOCK_DRIFT_MS;
 pub const ORDER_BYTES: usize = 256;
 /// Rows that one page of offers or purchases looks at for those that were asked for.
 pub const MARKET_SCAN: usize = 10_000;
+
+/// How long before the last moment to grant a seller's node stops granting, milliseconds: what it writes then may not get there in time.
+pub const GRANT_MARGIN_MS: u64 = *OFFER_GRANT_MS.start() / 4;
+/// How long an order holds that is handed to somebody else to be written, milliseconds.
+pub const ORDER_LIFE_MS: u64 = 10 * 60_000;
+/// The span over which purchases count against a spending limit, milliseconds: any 24 hours, so that midnight doubles nothing.
+pub const SPENDING_SPAN_MS: u64 = 24 * 3_600_000;
+/// Purchases above their limit that wait for a person. Past it a purchase is refused at once.
+pub const WISHES: usize = 256;
+/// Purchases of a node in groups that it is no member of, under way at the same time.
+pub const OUTSIDE_ORDERS: usize = 256;
+/// How long a purchase is waited for when nobody says, milliseconds.
+pub const BUY_DEFAULT_WAIT_MS: u64 = 60_000;
+/// How long a purchase can be waited for, milliseconds: then the connection is given back, and the node goes on alone.
+pub const BUY_WAIT_MS: u64 = 3_600_000;
+/// Pause after what a purchase needs could not be done, milliseconds. It doubles with each further failure.
+pub const DEED_RETRY_MS: u64 = 250;
+/// The longest such pause, milliseconds.
+pub const DEED_RETRY_MOST_MS: u64 = 60_000;
+/// Pause between two questions about a purchase in a group that this node is no member of, milliseconds: the first, and the longest.
+pub const ACCOUNT_ASK_MS: core::ops::RangeInclusive<u64> = 100..=15_000;
+/// Open purchases of one group that a node looks at for its own.
+pub const OPEN_PURCHASES: usize = 100_000;
 
 // ---- retrieval ------------------------------------------------------------------------------------------------
 
@@ -419,6 +442,7 @@ const _: () = assert!(GROUP_MEMBERS * 64 <= REQUEST_BYTES);
 const _: () = assert!(PRESENCE_MESSAGE_BYTES + 2 * PRESENCE_BYTES + 128 <= REQUEST_BYTES);
 const _: () = assert!(GROUP_MEMBERS * 200 <= PRESENCE_GROUP_BYTES);
 const _: () = assert!(6 * PAGE_BYTES + 6 * CLAIM_TEXT_BYTES + PAGE_ROWS * 4 * 1024 <= API_ANSWER_BYTES);
+const _: () = assert!(PACKAGE_BYTES.div_ceil(3) * 4 + 64 * 1024 <= API_BODY_BYTES);
 const _: () = assert!(BULK_LINE_BYTES <= API_BODY_BYTES && 6 * EXPERIENCE_BYTES <= API_BODY_BYTES);
 const _: () = assert!(2 * 6 * CONTEXT_BYTES + CONTEXT_TOP_K * 4 * 1024 <= API_ANSWER_BYTES);
 const _: () = assert!(PAGE_DEFAULT_ROWS <= PAGE_ROWS && CONTEXT_DEFAULT_TOP_K <= CONTEXT_TOP_K);

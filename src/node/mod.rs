@@ -14,6 +14,7 @@ pub mod machine;
 mod presence;
 pub mod serve;
 mod spread;
+pub mod trade;
 
 pub use engine::Engine;
 pub use machine::Machine;
