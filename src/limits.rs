@@ -289,7 +289,7 @@ pub const INBOUND_REQUESTS_BYTES: usize = 64 * 1024 * 1024;
 /// Requests under way on one connection, both directions together. Further inbound streams are dropped.
 pub const STREAMS_PER_CONNECTION: usize = 3 * SERVED_PER_PEER;
 
-// ---- the market -----------------------------------------------------------------------------------------------
+// ---- the market between nodes ---------------------------------------------------------------------------------
 
 /// One message that is spread by gossip, bytes. An announcement is shorter; what is between the two is blamed on who sent it, and
 /// what is longer breaks its stream.
@@ -309,6 +309,58 @@ pub const MARKET_REQUEST_BYTES: usize = 16 * 1024;
 pub const MARKET_RESPONSE_BYTES: usize = 1024 * 1024 + 16 * 1024;
 /// Memory that requests of `/lbm/market/1` of all peers together may take before their hand-over, bytes.
 pub const MARKET_INBOUND_BYTES: usize = 4 * 1024 * 1024;
+/// Requests of one peer on `/lbm/market/1` that are served at the same time. Further ones are answered with `busy`.
+pub const MARKET_SERVED_PER_PEER: usize = 4;
+/// One announcement as signed, bytes: all that an offer may say, and who offers it.
+pub const ANNOUNCEMENT_BYTES: usize = 8 * 1024;
+/// How long an announcement counts, milliseconds (a day). A withdrawal is remembered as long: what it withdrew counts no longer.
+pub const ANNOUNCEMENT_LIFE_MS: u64 = 24 * 3_600_000;
+/// Pause between two announcements of one standing offer, milliseconds, before jitter.
+pub const ANNOUNCE_INTERVAL_MS: u64 = 300_000;
+/// Announcements of one offer that follow each other faster are kept and not handed on, milliseconds: an offer never changes.
+pub const ANNOUNCE_LEAST_MS: u64 = 60_000;
+/// Announcements of other sellers that a node keeps, withdrawals included.
+pub const BOOK_OFFERS: usize = 20_000;
+/// Bytes of the same.
+pub const BOOK_OFFERS_BYTES: usize = 32 * 1024 * 1024;
+/// Announcements of one seller that a node keeps. Past it the seller's oldest goes.
+pub const BOOK_OFFERS_PER_SELLER: usize = 1_000;
+/// Announcements that one peer may hand on at once. More than that, and what exceeds [`GOSSIP_PER_PEER_PER_S`], goes no further.
+pub const GOSSIP_PER_PEER: u64 = 1_000;
+/// Announcements that one peer may hand on in the long run, a second.
+pub const GOSSIP_PER_PEER_PER_S: u64 = 20;
+/// Announcements of one page of a catalogue.
+pub const CATALOGUE_RECORDS: usize = 256;
+/// Bytes after which such a page ends; its last record may go past it.
+pub const CATALOGUE_BYTES: usize = 512 * 1024;
+/// Pages of one catalogue that are asked for: more than a full book has.
+pub const CATALOGUE_PAGES: usize = 256;
+/// Catalogues that are pulled at the same time.
+pub const CATALOGUES: usize = 3;
+/// Pause between two pulls of one peer's catalogue, milliseconds, before jitter.
+pub const CATALOGUE_INTERVAL_MS: u64 = 600_000;
+/// Chunks of a package in one answer: a mebibyte.
+pub const PACKAGE_RANGE_CHUNKS: u32 = 16;
+/// Purchases that one question about an account names.
+pub const ACCOUNT_PURCHASES: usize = 64;
+/// Why an order was not taken, UTF-8 bytes.
+pub const DECLINED_BYTES: usize = 1024;
+/// Packages that are fetched at the same time, each in memory until it is whole.
+pub const FETCHES: usize = 4;
+/// Packages that wait to be fetched. Past it a caller is told to try later.
+pub const FETCHES_WAITING: usize = 256;
+/// Requests for parts of one package under way.
+pub const FETCH_PARALLEL: usize = 2;
+/// How long a part may take before another peer is asked for it, milliseconds. What comes later still counts.
+pub const FETCH_SLOW_MS: u64 = 3_000;
+/// How long a peer that has not sent what it was asked for comes last, milliseconds.
+pub const FETCH_AVOID_MS: u64 = 15_000;
+/// Pause between two calls to a seller that is not connected, milliseconds.
+pub const FETCH_CALL_MS: u64 = 5_000;
+/// How long a fetch goes on without any part coming, milliseconds.
+pub const FETCH_GIVE_UP_MS: u64 = 60_000;
+/// Encrypted packages on the disk, bytes. Past it none is kept until some are removed.
+pub const PACKAGES_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
 // ---- the network ----------------------------------------------------------------------------------------------
 
@@ -441,6 +493,11 @@ const _: () = assert!(OBJECT_BYTES + 1024 <= COPIED_BYTES);
 const _: () = assert!(GROUP_MEMBERS * 64 <= REQUEST_BYTES);
 const _: () = assert!(PRESENCE_MESSAGE_BYTES + 2 * PRESENCE_BYTES + 128 <= REQUEST_BYTES);
 const _: () = assert!(GROUP_MEMBERS * 200 <= PRESENCE_GROUP_BYTES);
+const _: () = assert!(ANNOUNCEMENT_BYTES + 128 <= GOSSIP_MESSAGE_BYTES);
+const _: () = assert!(CATALOGUE_BYTES + 2 * ANNOUNCEMENT_BYTES <= MARKET_RESPONSE_BYTES);
+const _: () = assert!(ACCOUNT_PURCHASES * 300 + 1024 <= MARKET_RESPONSE_BYTES);
+const _: () = assert!(PACKAGE_RANGE_CHUNKS as usize * (PACKAGE_CHUNK_BYTES + 512) <= MARKET_RESPONSE_BYTES);
+const _: () = assert!(BOOK_OFFERS <= CATALOGUE_RECORDS * CATALOGUE_PAGES);
 const _: () = assert!(6 * PAGE_BYTES + 6 * CLAIM_TEXT_BYTES + PAGE_ROWS * 4 * 1024 <= API_ANSWER_BYTES);
 const _: () = assert!(PACKAGE_BYTES.div_ceil(3) * 4 + 64 * 1024 <= API_BODY_BYTES);
 const _: () = assert!(BULK_LINE_BYTES <= API_BODY_BYTES && 6 * EXPERIENCE_BYTES <= API_BODY_BYTES);

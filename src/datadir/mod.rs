@@ -9,6 +9,7 @@
 //! | `node.key` | the node's secret key ([`keystore`](crate::identity::keystore)), mode 0600 |
 //! | `name` | the node's name, one line |
 //! | `lbm.redb` | the database |
+//! | `packages` | the encrypted packages that this node sells, has bought or hands on, each under its hash |
 //! | `lbm.sock` | the daemon's local socket |
 //! | `config.toml` | settings |
 //! | `restoring` | stands here while a backup is put in place ([`backup`](crate::backup)) |

@@ -16,6 +16,7 @@ pub mod commit;
 pub mod driver;
 pub mod events;
 pub mod index;
+pub mod market;
 mod news;
 pub mod verify;
 pub mod writer;
@@ -39,7 +40,7 @@ use crate::net::{AddPeerError, AddressBook, BookEntry, NetConfig, NetError, Netw
 use crate::node::machine::Settings as MachineSettings;
 use crate::node::{Engine, Machine};
 use crate::presence;
-use crate::store::{Store, StoreError, View};
+use crate::store::{PackageStoreError, Packages, Store, StoreError, View};
 use clock::Uptime;
 use driver::{Ask, Driver, Inbox};
 use events::Events;
@@ -53,6 +54,9 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The packages.
+    #[error(transparent)]
+    Packages(#[from] PackageStoreError),
     /// The network.
     #[error(transparent)]
     Network(#[from] NetError),
@@ -81,6 +85,8 @@ pub struct Node {
     pub name: NodeName,
     /// The rows.
     pub store: Arc<Store>,
+    /// The encrypted packages.
+    pub packages: Arc<Packages>,
     /// What writes.
     pub writer: Writer,
     /// What happens.
@@ -189,6 +195,7 @@ impl Daemon {
     /// [`StartError`].
     pub fn start(key: SecretKey, name: NodeName, store: Store, settings: &Settings) -> Result<Self, StartError> {
         let identity = key.identity();
+        let packages = Arc::new(Packages::open(&store.packages_path(), limits::PACKAGES_BYTES)?);
         let store = Arc::new(store);
         let events = Events::default();
         let (told_sender, told) = mpsc::channel(limits::DRIVER_QUEUE);
@@ -213,6 +220,8 @@ impl Daemon {
             network,
             machine,
             store: Arc::clone(&store),
+            packages: Arc::clone(&packages),
+            desk: Arc::new(market::Closed),
             writer: writer.clone(),
             verifier,
             events: events.clone(),
@@ -222,7 +231,7 @@ impl Daemon {
         let driver = tokio::spawn(driver.run(Inbox { told, asks, stop }));
         let uptime = Uptime::start();
         let indexes = Indexes::default();
-        let node = Node { identity, name, store, writer, events, indexes, uptime, asks: asks_sender };
+        let node = Node { identity, name, store, packages, writer, events, indexes, uptime, asks: asks_sender };
         Ok(Self { node, stop: stop_sender, driver, threads: vec![verifying, writing] })
     }
 

@@ -6,6 +6,7 @@
 //! walks the file once to find its free pages (0.1 s for 100,000 claims); to spare that, redb would write more at each commit.
 
 mod dump;
+mod packages;
 mod rows;
 mod schema;
 
@@ -22,6 +23,7 @@ use crate::kv::{Changes, KvError, Read, Table, prefix_end};
 use crate::limits;
 use crate::node::engine::Groups;
 pub use dump::{PutRows, Row, TakeRow};
+pub use packages::{PackageStoreError, Packages};
 use rows::GroupRows;
 use schema::{BOOK, Bytes, GROUPS, LEFT, LOCAL, META, definition};
 
@@ -300,6 +302,12 @@ impl Store {
                 open(Table::Meta)?,
             ],
         })
+    }
+
+    /// The folder of the packages, beside the file.
+    #[must_use]
+    pub fn packages_path(&self) -> PathBuf {
+        self.path.with_file_name("packages")
     }
 
     /// Bytes that are left on the file's disk; none where the system does not say.
