@@ -138,6 +138,8 @@ pub const OUTSIDE_ORDERS: usize = 256;
 pub const BUY_DEFAULT_WAIT_MS: u64 = 60_000;
 /// How long a purchase can be waited for, milliseconds: then the connection is given back, and the node goes on alone.
 pub const BUY_WAIT_MS: u64 = 3_600_000;
+/// Parts of purchases that a node works on at the same time, each with a package in memory at most.
+pub const DEEDS: usize = 8;
 /// Pause after what a purchase needs could not be done, milliseconds. It doubles with each further failure.
 pub const DEED_RETRY_MS: u64 = 250;
 /// The longest such pause, milliseconds.

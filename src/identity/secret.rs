@@ -67,7 +67,9 @@ mod tests {
         let (key, other) = (SecretKey::from_seed(&[7; 32]), SecretKey::from_seed(&[8; 32]));
         let derived = key.derive("lbm test 1", b"a");
         assert_eq!(*derived, *SecretKey::from_seed(&[7; 32]).derive("lbm test 1", b"a"));
-        for another in [key.derive("lbm test 2", b"a"), key.derive("lbm test 1", b"b"), other.derive("lbm test 1", b"a")] {
+        for another in
+            [key.derive("lbm test 2", b"a"), key.derive("lbm test 1", b"b"), other.derive("lbm test 1", b"a")]
+        {
             assert_ne!(*derived, *another);
         }
         assert_ne!(*derived, *key.seed());

@@ -19,6 +19,7 @@ use super::commit::Told;
 use super::events::Events;
 use super::market::{AskFailed, Desk, Fetching, MarketAsk};
 use super::news;
+use super::trade::Trade;
 use super::verify::{Unchecked, Verifier};
 use super::writer::Writer;
 use crate::api::types::EventKind;
@@ -82,6 +83,8 @@ pub struct Driver {
     pub packages: Arc<Packages>,
     /// Answers what buyers ask.
     pub desk: Arc<dyn Desk>,
+    /// Looks after what is bought and sold.
+    pub trade: Trade,
     /// For the address book.
     pub writer: Writer,
     /// For what peers send.
@@ -251,13 +254,18 @@ impl Work {
 
     fn told(&mut self, told: Told) {
         match told {
-            Told::Opened(opened) => self.step(Input::Opened(opened)),
+            Told::Opened(opened) => {
+                self.parts.trade.moved(opened.group, true);
+                self.step(Input::Opened(opened));
+            }
             Told::Closed(group) => {
+                self.parts.trade.moved(group, true);
                 self.parts.events.tell(EventKind::GroupLeft { group_id: group.to_string() });
                 self.step(Input::Closed(group));
             }
             Told::News(news) => {
-                news::tell(&self.parts.events, &self.parts.store, &news);
+                let offers = news::tell(&self.parts.events, &self.parts.store, &news);
+                self.parts.trade.moved(news.group, offers);
                 self.step(Input::News(news));
             }
             Told::Ingested(ticket, result) => self.step(Input::Ingested { ticket, result }),

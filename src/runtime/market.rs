@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 use super::clock::unix_ms;
 use super::driver::{Ask, Asked, Done, Work};
 use super::{Node, Stopping};
-use crate::announcement::{Announcement, Verified};
+use crate::announcement::{Announcement, Says, Verified};
+use crate::api::types::EventKind;
 use crate::chain::transaction::SignedOrder;
 use crate::chain::{GroupId, OfferId};
 use crate::identity::Identity;
@@ -286,8 +287,15 @@ impl Work {
     fn market_notice(&mut self, notice: Notice) {
         match notice {
             Notice::Offer(record) => {
-                let Announcement { offer, seller, says, .. } = record.announcement();
-                tracing::debug!(%offer, %seller, stands = matches!(says, crate::announcement::Says::Offered(_)), "an offer");
+                let Announcement { group, offer, seller, says, .. } = record.announcement();
+                let (group_id, offer_id, seller) = (group.to_string(), offer.to_string(), seller.to_string());
+                self.parts.events.tell(match says {
+                    Says::Offered(offered) => {
+                        let (title, price) = (offered.offer.title.clone(), offered.offer.price);
+                        EventKind::OfferListed { group_id, offer_id, seller, title, price }
+                    }
+                    Says::Withdrawn => EventKind::OfferWithdrawn { group_id, offer_id, seller },
+                });
             }
             Notice::Pulled { peer, new } => tracing::debug!(%peer, new, "pulled a catalogue"),
             Notice::Fetching { package, chunks, of } => tracing::debug!(%package, chunks, of, "fetching"),

@@ -18,6 +18,7 @@ pub mod events;
 pub mod index;
 pub mod market;
 mod news;
+pub mod trade;
 pub mod verify;
 pub mod writer;
 
@@ -45,6 +46,7 @@ use clock::Uptime;
 use driver::{Ask, Driver, Inbox};
 use events::Events;
 use index::Indexes;
+use trade::Trade;
 use verify::Verifier;
 use writer::Writer;
 
@@ -93,6 +95,8 @@ pub struct Node {
     pub events: Events,
     /// What retrieves.
     pub indexes: Indexes,
+    /// What buys and sells.
+    pub trade: Trade,
     /// Since when it runs.
     pub uptime: Uptime,
     asks: mpsc::Sender<Ask>,
@@ -185,6 +189,7 @@ pub struct Daemon {
     pub node: Node,
     stop: watch::Sender<bool>,
     driver: tokio::task::JoinHandle<()>,
+    trading: tokio::task::JoinHandle<()>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
@@ -214,6 +219,8 @@ impl Daemon {
         for kept in store.view()?.groups()? {
             machine.open_at_start(commit::opened(&store, kept.id, |author| *author == identity)?);
         }
+        let parts = (Arc::clone(&store), Arc::clone(&packages));
+        let trade = Trade::new(key.clone(), parts.0, parts.1, writer.clone(), events.clone());
         let driver = Driver {
             me: identity,
             key,
@@ -221,27 +228,32 @@ impl Daemon {
             machine,
             store: Arc::clone(&store),
             packages: Arc::clone(&packages),
-            desk: Arc::new(market::Closed),
+            desk: Arc::new(trade.clone()),
+            trade: trade.clone(),
             writer: writer.clone(),
             verifier,
             events: events.clone(),
             requests: driver::requests_per_minute(settings.p2p_max_req_per_min.value),
             seed,
         };
-        let driver = tokio::spawn(driver.run(Inbox { told, asks, stop }));
+        let driver = tokio::spawn(driver.run(Inbox { told, asks, stop: stop.clone() }));
         let uptime = Uptime::start();
         let indexes = Indexes::default();
-        let node = Node { identity, name, store, packages, writer, events, indexes, uptime, asks: asks_sender };
-        Ok(Self { node, stop: stop_sender, driver, threads: vec![verifying, writing] })
+        let node = Node { identity, name, store, packages, writer, events, indexes, trade, uptime, asks: asks_sender };
+        let trading = tokio::spawn(trade::run(node.clone(), stop));
+        Ok(Self { node, stop: stop_sender, driver, trading, threads: vec![verifying, writing] })
     }
 
     /// Stops: no more from the network, what was taken on is finished, the file is closed.
     ///
     /// The API must be down by now: its handles keep the writer alive.
     pub async fn stop(self) {
-        let Self { node, stop, driver, threads } = self;
+        let Self { node, stop, driver, trading, threads } = self;
         // Nobody to tell is fine: then the driver is gone already.
         let _gone = stop.send(true);
+        if let Err(error) = trading.await {
+            tracing::error!(%error, "what buys and sells failed");
+        }
         if let Err(error) = driver.await {
             tracing::error!(%error, "the driver failed");
         }

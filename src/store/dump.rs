@@ -5,7 +5,9 @@
 use redb::{ReadOnlyTable, ReadableTable};
 use serde_bytes::ByteBuf;
 
-use super::schema::{BOOK, BOOK_NAME, Bytes, GROUPS, GROUPS_NAME, LEFT, LEFT_NAME, LOCAL, LOCAL_NAME, META, NEXT_GROUP, definition, name};
+use super::schema::{
+    BOOK, BOOK_NAME, Bytes, GROUPS, GROUPS_NAME, LEFT, LEFT_NAME, LOCAL, LOCAL_NAME, META, NEXT_GROUP, definition, name,
+};
 use super::{Store, StoreError, View};
 use crate::chain::rows;
 use crate::kv::{KvError, Overlay, Read, Table};

@@ -122,7 +122,12 @@ mod tests {
         SecretKey::from_seed(&[seed; 32]).identity()
     }
 
-    fn row(status: PurchaseStatus, paid_final_ms: Option<u64>, granted_final_ms: Option<u64>, asked: bool) -> PurchaseRow {
+    fn row(
+        status: PurchaseStatus,
+        paid_final_ms: Option<u64>,
+        granted_final_ms: Option<u64>,
+        asked: bool,
+    ) -> PurchaseRow {
         let block = BlockId::from_bytes([1; 32]);
         PurchaseRow {
             deal: Deal {
@@ -158,15 +163,71 @@ mod tests {
         for (what, row, settle, now_ms, of_buyer, of_seller) in [
             ("not final", row(Paid, None, None, false), Sealed, 5_000, Next::Seal, Next::Seal),
             ("instant", row(Paid, None, None, false), Instant, 5_000, Next::Seal, Next::Now(Deed::Grant)),
-            ("final", row(Paid, Some(2_000), None, false), Sealed, 5_000, Next::At(Deed::Refund, refund_ms), Next::Now(Deed::Grant)),
-            ("just in time", row(Paid, Some(2_000), None, false), Sealed, last_ms, Next::At(Deed::Refund, refund_ms), Next::Now(Deed::Grant)),
-            ("too late", row(Paid, Some(2_000), None, false), Instant, last_ms + 1, Next::At(Deed::Refund, refund_ms), Next::Theirs(Some(refund_ms))),
-            ("never granted", row(Paid, Some(2_000), None, false), Sealed, refund_ms, Next::Now(Deed::Refund), Next::Theirs(Some(refund_ms))),
-            ("asked back", row(Paid, Some(2_000), None, true), Sealed, refund_ms, Next::Seal, Next::Theirs(Some(refund_ms))),
+            (
+                "final",
+                row(Paid, Some(2_000), None, false),
+                Sealed,
+                5_000,
+                Next::At(Deed::Refund, refund_ms),
+                Next::Now(Deed::Grant),
+            ),
+            (
+                "just in time",
+                row(Paid, Some(2_000), None, false),
+                Sealed,
+                last_ms,
+                Next::At(Deed::Refund, refund_ms),
+                Next::Now(Deed::Grant),
+            ),
+            (
+                "too late",
+                row(Paid, Some(2_000), None, false),
+                Instant,
+                last_ms + 1,
+                Next::At(Deed::Refund, refund_ms),
+                Next::Theirs(Some(refund_ms)),
+            ),
+            (
+                "never granted",
+                row(Paid, Some(2_000), None, false),
+                Sealed,
+                refund_ms,
+                Next::Now(Deed::Refund),
+                Next::Theirs(Some(refund_ms)),
+            ),
+            (
+                "asked back",
+                row(Paid, Some(2_000), None, true),
+                Sealed,
+                refund_ms,
+                Next::Seal,
+                Next::Theirs(Some(refund_ms)),
+            ),
             ("granted", row(Granted, Some(2_000), None, false), Sealed, 5_000, Next::Now(Deed::Accept), Next::Seal),
-            ("final grant", row(Granted, Some(2_000), Some(3_000), false), Sealed, 5_000, Next::Now(Deed::Accept), Next::At(Deed::Settle, 603_000)),
-            ("silent buyer", row(Granted, Some(2_000), Some(3_000), false), Sealed, 603_000, Next::Now(Deed::Accept), Next::Now(Deed::Settle)),
-            ("asked", row(Granted, Some(2_000), Some(3_000), true), Sealed, 603_000, Next::Now(Deed::Accept), Next::Seal),
+            (
+                "final grant",
+                row(Granted, Some(2_000), Some(3_000), false),
+                Sealed,
+                5_000,
+                Next::Now(Deed::Accept),
+                Next::At(Deed::Settle, 603_000),
+            ),
+            (
+                "silent buyer",
+                row(Granted, Some(2_000), Some(3_000), false),
+                Sealed,
+                603_000,
+                Next::Now(Deed::Accept),
+                Next::Now(Deed::Settle),
+            ),
+            (
+                "asked",
+                row(Granted, Some(2_000), Some(3_000), true),
+                Sealed,
+                603_000,
+                Next::Now(Deed::Accept),
+                Next::Seal,
+            ),
             ("settled", row(Settled, Some(2_000), Some(3_000), false), Sealed, 9_000_000, Next::Nothing, Next::Nothing),
             ("refunded", row(Refunded, Some(2_000), None, false), Sealed, 9_000_000, Next::Nothing, Next::Nothing),
         ] {
