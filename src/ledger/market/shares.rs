@@ -118,7 +118,7 @@ mod tests {
             let due: u128 = royalties.iter().filter(|(to, _)| *to != who(2)).map(|(_, bps)| left * u128::from(*bps) / 10_000).sum();
             prop_assert_eq!(shares.royalties.iter().map(|(_, part)| u128::from(*part)).sum::<u128>(), due);
             for (to, bps) in parts {
-                let got = shares.earned.iter().find(|(who, _)| *who == super::tests::who(to)).map_or(0, |(_, part)| *part);
+                let got = shares.earned.iter().find(|(whom, _)| *whom == who(to)).map_or(0, |(_, part)| *part);
                 let exact = (left - due) * u128::from(bps) / 10_000;
                 prop_assert!(u128::from(got) == exact || to == 2 && u128::from(got) >= exact);
             }
