@@ -116,9 +116,9 @@ pub const OFFER_DEFAULT_GRANT_MS: u64 = 24 * 3_600_000;
 pub const OFFER_DISPUTE_MS: core::ops::RangeInclusive<u64> = 2 * MAX_CLOCK_DRIFT_MS..=30 * 24 * 3_600_000;
 /// The same of an offer that does not say, milliseconds.
 pub const OFFER_DEFAULT_DISPUTE_MS: u64 = 24 * 3_600_000;
-/// How long after the last moment to grant a refund can be asked for, milliseconds: a seller whose clock is behind by the drift and a
-/// buyer whose clock is ahead by it must not meet.
-pub const REFUND_MARGIN_MS: u64 = 2 * MAX_CLOCK_DRIFT_MS;
+/// How long after the last moment to grant a refund can be asked for, milliseconds: a seller whose clock is a drift behind the notary's
+/// must have heard of it before it grants, though it is dated a drift ahead of the notary's. The third drift is for the way.
+pub const REFUND_MARGIN_MS: u64 = 3 * MAX_CLOCK_DRIFT_MS;
 /// Body of one order, bytes. Ours have at most 165.
 pub const ORDER_BYTES: usize = 256;
 /// Rows that one page of offers or purchases looks at for those that were asked for.

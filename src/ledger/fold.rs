@@ -9,7 +9,7 @@ use serde_bytes::ByteBuf;
 
 use super::outcome::{Outcome, Refusal};
 use super::state::{self, Frozen, Kept, Scratch};
-use super::{knowledge, membership, notary, task, token};
+use super::{knowledge, market, membership, notary, task, token};
 use crate::cbor::{self, cbor_array};
 use crate::chain::link::Block;
 use crate::chain::rows::{self, Counters, write_row};
@@ -148,13 +148,13 @@ fn apply(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, transaction: &T
         Transaction::TaskFail(fail) => task::fail(scratch, site, index, fail),
         Transaction::TaskRelease(release) => task::release(scratch, site, release),
         Transaction::TaskCancel(cancel) => task::cancel(scratch, site, index, cancel),
-        Transaction::OfferCreate(_)
-        | Transaction::OfferRevoke(_)
-        | Transaction::Purchase(_)
-        | Transaction::Grant(_)
-        | Transaction::Settle(_)
-        | Transaction::Refund(_)
-        | Transaction::Dispute(_) => refuse(Refusal::Unsupported),
+        Transaction::OfferCreate(create) => market::offer(scratch, site, index, create),
+        Transaction::OfferRevoke(revoke) => market::revoke(scratch, site, revoke),
+        Transaction::Purchase(purchase) => market::purchase(scratch, site, index, purchase),
+        Transaction::Grant(grant) => market::grant(scratch, site, grant),
+        Transaction::Settle(settle) => market::settle(scratch, site, index, settle),
+        Transaction::Refund(refund) => market::refund(scratch, site, refund),
+        Transaction::Dispute(dispute) => market::dispute(scratch, site, index, dispute),
         Transaction::Claim(claim) => knowledge::claim(scratch, site, index, claim),
         Transaction::Retract(retract) => knowledge::retract(scratch, site, retract),
         Transaction::Experience(experience) => knowledge::experience(scratch, site, index, experience),

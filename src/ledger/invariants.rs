@@ -6,10 +6,10 @@
 use std::ops::{Bound, ControlFlow};
 
 use super::account::{self, Account, Move};
-use super::{query, state, task};
-use crate::chain::Role;
+use super::{market, query, state, task};
 use crate::chain::rows::parse_row;
 use crate::chain::transaction::TaskId;
+use crate::chain::{PurchaseId, Role};
 use crate::identity::Identity;
 use crate::kv::{Direction, KvError, Read, Table};
 use crate::limits;
@@ -68,9 +68,17 @@ pub enum Broken {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// An index of tasks says something else than the tasks.
-    #[error("the index row {0} is not what the tasks say")]
-    TaskIndex(String),
+    /// A purchase is in no state, or in two.
+    #[error("the purchase {purchase} {what}")]
+    Purchase {
+        /// Which.
+        purchase: PurchaseId,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// An index says something else than the tasks, offers and purchases.
+    #[error("the index row {0} is not what the rows say that it is of")]
+    Index(String),
     /// The escrow is not what was set aside.
     #[error("the escrow has {escrow} tokens, and {locked} are set aside")]
     Escrow {
@@ -81,7 +89,7 @@ pub enum Broken {
     },
 }
 
-/// Checks a group's state; costs a walk through its accounts, their histories, its members and its tasks.
+/// Checks a group's state; costs a walk through its accounts, their histories, its members, tasks, offers and purchases.
 ///
 /// # Errors
 /// [`KvError`] where the store fails, or a row cannot be read.
@@ -89,7 +97,11 @@ pub fn check(kv: &dyn Read) -> Result<Vec<Broken>, KvError> {
     let mut broken = Vec::new();
     members(kv, &mut broken)?;
     tokens(kv, &mut broken)?;
-    task::check(kv, &mut broken)?;
+    let locked = task::check(kv, &mut broken)? + market::check(kv, &mut broken)?;
+    let escrow = account::totals(kv)?.escrow;
+    if u128::from(escrow) != locked {
+        broken.push(Broken::Escrow { escrow, locked });
+    }
     Ok(broken)
 }
 

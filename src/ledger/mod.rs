@@ -9,6 +9,7 @@ pub mod arrange;
 pub mod fold;
 pub mod invariants;
 pub mod knowledge;
+pub mod market;
 mod membership;
 mod notary;
 mod outcome;
@@ -19,6 +20,7 @@ pub mod token;
 pub mod verify;
 
 pub use fold::{Change, OrderRow};
+pub use market::MarketRefusal;
 pub use outcome::{Outcome, Refusal};
 pub use task::TaskRefusal;
 pub use token::TokenRefusal;

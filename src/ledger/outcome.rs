@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::market::MarketRefusal;
 use super::task::TaskRefusal;
 use super::token::TokenRefusal;
 use crate::chain::{ClaimId, Role};
@@ -68,6 +69,9 @@ pub enum Refusal {
     /// It is about a task.
     #[error(transparent)]
     Task(TaskRefusal),
+    /// It is about an offer or a purchase.
+    #[error(transparent)]
+    Market(MarketRefusal),
     /// The tokens do not move.
     #[error(transparent)]
     Token(TokenRefusal),
@@ -134,6 +138,7 @@ impl Refusal {
             Self::AlreadyRetracted(_) => "already_retracted",
             Self::NotYourClaim(_) => "not_your_claim",
             Self::Task(refusal) => refusal.code(),
+            Self::Market(refusal) => refusal.code(),
             Self::Token(why) => why.code(),
             Self::Frozen(_) => "frozen",
             Self::NotFrozen(_) => "not_frozen",

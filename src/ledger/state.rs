@@ -11,6 +11,7 @@
 //! | `k` ‖ parent claim id (32) ‖ claim id (32) | empty: the second answers the first |
 //! | `x` ‖ experience id (32) | [`ExperienceRow`] |
 //! | `j` `q` `l` `y` `w` ‖ … | tasks and their indexes: [`super::task::rows`] |
+//! | `o` `i` `n` `v` `z` ‖ … | offers, purchases and their indexes: [`super::market::rows`] |
 //! | `t` | [`Totals`](super::account::Totals) |
 //! | `p` | [`Policy`](super::account::Policy) |
 //! | `b` ‖ identity (32) | [`Account`](super::account::Account) |
@@ -68,6 +69,8 @@ cbor_array! {
         pub seal: BlockId,
         /// Who makes the next one: the notary as that seal found it.
         pub sealer: Identity,
+        /// The latest time of a seal up to it, milliseconds since 1970 UTC: a clock that nobody can date back.
+        pub time_ms: u64,
     }
 
     /// A seal that counts.

@@ -134,7 +134,8 @@ impl From<&Refusal> for Problem {
             Refusal::NotYourClaim(_) => ProblemCode::NotTheAuthor,
             Refusal::Task(refusal) => of_task(refusal),
             Refusal::Token(why) => of_tokens(why),
-            Refusal::SameRole(..)
+            Refusal::Market(_)
+            | Refusal::SameRole(..)
             | Refusal::NotFrozen(_)
             | Refusal::NotTheSeal(_)
             | Refusal::NotTheNotary { .. }
