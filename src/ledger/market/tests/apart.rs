@@ -303,7 +303,8 @@ fn history(steps: &[Step]) -> Vec<Verified> {
     }
     let mut all = blocks(&desks[0]);
     for desk in &desks[1..] {
-        let new: Vec<_> = blocks(desk).into_iter().filter(|block| all.iter().all(|old| old.id() != block.id())).collect();
+        let new: Vec<_> =
+            blocks(desk).into_iter().filter(|block| all.iter().all(|old| old.id() != block.id())).collect();
         all.extend(new);
     }
     all

@@ -237,7 +237,9 @@ impl Story {
                 change(&mut terms);
                 return self.offer(1, terms);
             }
-            Buy(author, buyer, nonce) => return self.buy(*author, order(&self.desk, *buyer, self.offer, *nonce), *buyer),
+            Buy(author, buyer, nonce) => {
+                return self.buy(*author, order(&self.desk, *buyer, self.offer, *nonce), *buyer);
+            }
             Odd(buyer, change) => {
                 let mut order = order(&self.desk, *buyer, self.offer, 0);
                 change(&mut order);
@@ -387,10 +389,7 @@ fn who_may_grant_settle_refund_and_dispute() {
         (then(sold(), &[Line::Grant(0, 1)]), Err("not_the_seller")),
         (then(sold(), &[Line::Grant(1, 1), Line::Grant(1, 1)]), Err("already_granted")),
         (vec![Line::Offer(1), Buy(2, 2, 0), Line::Grant(1, 1)], Err("not_final")),
-        (
-            vec![Terms(|terms| terms.settle = Settlement::Instant), Buy(2, 2, 0), Line::Grant(1, 1)],
-            Ok((Granted, None)),
-        ),
+        (vec![Terms(|terms| terms.settle = Settlement::Instant), Buy(2, 2, 0), Line::Grant(1, 1)], Ok((Granted, None))),
         (then(sold(), &[Later(HOUR_MS), Line::Grant(1, 1)]), Ok((Granted, None))),
         (then(sold(), &[Later(HOUR_MS + 1), Line::Grant(1, 1)]), Err("grant_too_late")),
         (vec![Line::Offer(1), Line::Grant(1, 1)], Err("no_such_purchase")),
