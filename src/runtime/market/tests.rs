@@ -188,7 +188,7 @@ impl Liar {
     }
 }
 
-fn empty(request: Request) -> Option<Response> {
+fn empty(request: &Request) -> Option<Response> {
     match request {
         Request::Catalogue(_) => Some(Response::Page(Page { records: vec![], more: false })),
         _ => Some(Response::Refused(Refused::Unknown)),
@@ -239,7 +239,7 @@ async fn what_is_forged_or_over_goes_no_further_and_counts_against_who_sent_it()
     let light = [announcement(7, 3, now_ms - two_days), announcement(7, 4, now_ms + two_days)];
     // Each liar may lie once; at the second heavy one it is sent away.
     for (seed, lies) in (20..).zip(bad.chunks(2)) {
-        let liar = Liar::at(seed, &bob, empty).await;
+        let liar = Liar::at(seed, &bob, |request| empty(&request)).await;
         for record in &light {
             liar.say(bytes(record)).await;
         }
@@ -266,7 +266,7 @@ async fn a_replay_of_what_was_withdrawn_brings_nothing_back() {
     let said = bob.known().await.remove(0).to_unverified().encode();
     alice.withdraw(group(), Place { seller: alice.id(), offer: OfferId::from_bytes([1; 32]) }).await.unwrap();
     bob.knows(0).await;
-    let parrot = Liar::at(30, &bob, empty).await;
+    let parrot = Liar::at(30, &bob, |request| empty(&request)).await;
     parrot.say(said).await;
     // What comes behind the replay shows that it has been judged.
     parrot.say(announcement(30, 2, unix_ms()).to_unverified().encode()).await;
@@ -332,7 +332,7 @@ async fn a_fetch_survives_a_liar_and_one_that_is_cut_off_in_the_middle() {
         Request::Package(GetPackage { from, count, .. }) => {
             Some(Response::Chunks((from..from + count).filter_map(|index| prove(&lie, index)).collect()))
         }
-        other => empty(other),
+        other => empty(&other),
     })
     .await;
     // The seller answers the first part, and then never again.
@@ -342,7 +342,7 @@ async fn a_fetch_survives_a_liar_and_one_that_is_cut_off_in_the_middle() {
             Some(Response::Chunks((0..count).filter_map(|index| prove(&honest, index)).collect()))
         }
         Request::Package(_) => None,
-        other => empty(other),
+        other => empty(&other),
     })
     .await;
     bob.connect(&carol).await;
@@ -380,4 +380,108 @@ async fn what_nobody_has_and_what_finds_no_room_is_said() {
     std::fs::remove_dir_all(bob.store.packages_path()).unwrap();
     let failed = within(bob.fetch_package(wanted(commitment, &alice))).await.unwrap();
     assert!(matches!(failed, Err(NotFetched::NotStored(_))), "{failed:?}");
+}
+
+/// Twenty nodes, each connected to four; a stranger floods one of them with what is good, and another with what is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn twenty_nodes_hear_of_each_offer_while_strangers_flood_two_of_them() {
+    let nodes: Vec<Running> = (1..=20).map(start).collect();
+    for at in 0..nodes.len() {
+        for step in [1, 7] {
+            nodes[at].connect(&nodes[(at + step) % nodes.len()]).await;
+        }
+    }
+    let mut took = Vec::new();
+    for number in 0..20_u8 {
+        let seller = &nodes[usize::from(number)];
+        let begun = Instant::now();
+        seller.sell(100 + number, no_package()).await;
+        let offer = OfferId::from_bytes([100 + number; 32]);
+        for node in &nodes {
+            within(async { while node.offer(offer).await.unwrap().is_empty() {} }).await;
+        }
+        took.push(begun.elapsed());
+    }
+    took.sort();
+    println!("20 nodes know of an offer after {:?} (median), {:?} (the slowest of 20)", took[10], took[19]);
+    assert!(took[19] < Duration::from_secs(2), "{took:?}");
+    let flood = Liar::at(60, &nodes[3], |request| empty(&request)).await;
+    let forger = Liar::at(61, &nodes[11], |request| empty(&request)).await;
+    let now_ms = unix_ms();
+    let flooding = async {
+        for number in 0..2_000_u16 {
+            let offer = OfferId::from_bytes([&number.to_be_bytes()[..], &[60; 30]].concat().try_into().unwrap());
+            let says = Says::Offered(offered(no_package()));
+            let said = Announcement { group: group(), offer, seller: flood.id, time_ms: now_ms, says };
+            flood.say(said.sign(&key(60)).unwrap().to_unverified().encode()).await;
+        }
+    };
+    let forging = async {
+        for number in 0..50 {
+            let mut forged = announcement(62, number, now_ms).to_unverified();
+            forged.signature[1] ^= 1;
+            forger.say(forged.encode()).await;
+        }
+    };
+    let honest = async {
+        let offer = OfferId::from_bytes([250; 32]);
+        nodes[10].sell(250, no_package()).await;
+        for node in &nodes {
+            within(async { while node.offer(offer).await.unwrap().is_empty() {} }).await;
+        }
+    };
+    tokio::join!(flooding, forging, honest);
+    within(async { while nodes[11].is_connected(forger.id).await {} }).await;
+    for node in &nodes {
+        let of = |seller: Identity| node.offers(Filter { seller: Some(seller), ..Filter::default() }, None, 5_000);
+        assert!(of(flood.id).await.unwrap().0.len() <= limits::BOOK_OFFERS_PER_SELLER);
+        assert!(of(key(62).identity()).await.unwrap().0.is_empty(), "a forged offer went on");
+        for number in (100..120).chain([250]) {
+            assert!(
+                !node.offer(OfferId::from_bytes([number; 32])).await.unwrap().is_empty(),
+                "an honest offer is lost"
+            );
+        }
+        for other in &nodes {
+            assert!(!node.is_banned(other.id()).await, "an honest node was sent away");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_catalogue_of_ten_thousand_offers_is_pulled_and_searched() {
+    let bob = start(2);
+    let now_ms = unix_ms();
+    let mut records: Vec<Verified> = (0..10_000_u16)
+        .map(|number| {
+            let seller = SecretKey::from_seed(&[100 + u8::try_from(number % 20).unwrap(); 32]);
+            let offer = OfferId::from_bytes([&number.to_be_bytes()[..], &[1; 30]].concat().try_into().unwrap());
+            let mut offered = offered(no_package());
+            offered.offer.title = format!("Offer number {number}");
+            offered.offer.description = Some("What it is and what it is good for. ".repeat(8));
+            offered.offer.price = u64::from(number);
+            let says = Says::Offered(offered);
+            let said = Announcement { group: group(), offer, seller: seller.identity(), time_ms: now_ms, says };
+            said.sign(&seller).unwrap()
+        })
+        .collect();
+    records.sort_by_key(|record| (record.announcement().seller, record.announcement().offer));
+    let begun = Instant::now();
+    let _full = Liar::at(70, &bob, move |request| {
+        let Request::Catalogue(Catalogue { after, .. }) = request else { return empty(&request) };
+        let place =
+            |record: &Verified| Place { seller: record.announcement().seller, offer: record.announcement().offer };
+        let from = records.partition_point(|record| after.is_some_and(|after| place(record) <= after));
+        let page = records[from..].iter().take(limits::CATALOGUE_RECORDS).map(Verified::to_unverified).collect();
+        Some(Response::Page(Page { records: page, more: from + limits::CATALOGUE_RECORDS < records.len() }))
+    })
+    .await;
+    let all = Filter { text: Some("NUMBER 9999".to_owned()), ..Filter::default() };
+    within(async { while bob.offers(Filter::default(), None, 10_001).await.unwrap().0.len() < 10_000 {} }).await;
+    let pulled = begun.elapsed();
+    let begun = Instant::now();
+    let found = bob.offers(all, None, 100).await.unwrap().0;
+    println!("10,000 offers were pulled in {pulled:?}, and one of them found by its words in {:?}", begun.elapsed());
+    assert_eq!(found.len(), 1);
+    assert!(pulled < Duration::from_secs(20), "{pulled:?}");
 }
