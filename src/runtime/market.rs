@@ -392,3 +392,6 @@ fn not_stored(error: PackageStoreError) -> NotStored {
 
 /// Callers that wait for packages.
 pub(super) type Fetching = std::collections::BTreeMap<PackageHash, Vec<oneshot::Sender<Result<(), NotFetched>>>>;
+
+#[cfg(test)]
+mod tests;

@@ -308,4 +308,4 @@ impl Book {
 
 #[cfg(test)]
 #[path = "book_tests.rs"]
-mod tests;
+pub(super) mod tests;

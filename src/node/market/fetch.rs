@@ -151,6 +151,12 @@ impl Fetch {
 }
 
 impl Fetches {
+    /// How many are under way, and how many wait.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.under_way.len(), self.waiting.len())
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.under_way.is_empty() && self.waiting.is_empty()
     }
