@@ -8,9 +8,7 @@
 
 mod common;
 
-use std::process::{Child, Command, Stdio};
-
-use common::{Daemon, LBM, PATIENCE, clean, wait_until};
+use common::{Daemon, PATIENCE, wait_until};
 use lbm::runtime::trade::steps::Step;
 
 const TEXT: &str = "Retry with jitter, or every client comes back at the same moment";
@@ -29,25 +27,6 @@ enum Fault {
 /// Whose daemon comes to a step.
 const fn is_sellers(step: Step) -> bool {
     matches!(step, Step::Seen | Step::Sealed | Step::Granted)
-}
-
-/// A `lbm ctl offer buy` that runs beside the test; ended with it.
-struct Buying(Child);
-
-impl Buying {
-    fn begin(daemon: &Daemon, offer: &str) -> Self {
-        let mut command = clean(Command::new(LBM));
-        command.args(["ctl", "offer", "buy", offer, "--wait", "20s", "--json", "--data"]).arg(&daemon.data);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        Self(child)
-    }
-}
-
-impl Drop for Buying {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
 }
 
 #[track_caller]
@@ -89,7 +68,7 @@ fn purchase(seller: &mut Daemon, buyer: &mut Daemon, step: Step, fault: Fault) {
     restart_at(held, Some(step));
     let held_file = held.data.join("held");
     buyer.meet(seller);
-    let begun = Buying::begin(buyer, &offer);
+    let begun = buyer.begin(&["offer", "buy", &offer, "--wait", "20s"]);
     wait_until(PATIENCE, &format!("{what}: the step is come to"), || held_file.exists());
     match fault {
         Fault::KillBuyer => restart_at(buyer, None),

@@ -106,7 +106,7 @@ pub struct CreateArgs {
     /// How long after a purchase is final this node may take to grant it; then the buyer has its tokens back [default: 24h]
     #[arg(long, value_name = "SPAN", value_parser = parse_span)]
     grant_within: Option<Duration>,
-    /// How long the buyer may take to settle or dispute; then the seller is paid, at least 10m [default: 24h]
+    /// How long the buyer may take to settle or dispute; then the seller is paid; at least 15m [default: 24h]
     #[arg(long, value_name = "SPAN", value_parser = parse_span)]
     dispute_within: Option<Duration>,
 }

@@ -307,7 +307,7 @@ async fn stand(
                 let here = trade.packages.has(&owned.package.package);
                 let item =
                     library::Item { group: wanting.group, offer: wanting.offer, purchase: Some(id), owned, here };
-                library::key_of(&trade, &view, &item).is_ok()
+                library::opens(&trade, &view, &item)?
             }
             None => false,
         };

@@ -170,6 +170,13 @@ pub(super) fn open(
     Ok(ciphertext.map(|ciphertext| package::open(commitment, key, &ciphertext)))
 }
 
+/// Whether all of something opens. Of what is not on the disk, whether its key is right: it is fetched when it is wanted.
+pub(super) fn opens(trade: &Trade, view: &View, item: &Item) -> Result<bool, TradeError> {
+    let Ok(key) = key_of(trade, view, item) else { return Ok(false) };
+    let opened = if item.here { open(&trade.packages, &item.owned.package, &key)? } else { None };
+    Ok(opened.is_none_or(|opened| opened.is_ok()))
+}
+
 /// The content of something that this node can open: fetched anew where it is not on the disk.
 ///
 /// # Errors

@@ -309,7 +309,7 @@ async fn wait_for(
             let Some(owned) = owned else { return Ok(false) };
             let (purchase, here) = (Some(owned.purchase), own.packages.has(&owned.package.package));
             let item = library::Item { group: at.group, offer: at.offer, purchase, owned, here };
-            Ok(library::key_of(&own, &view, &item).is_ok())
+            library::opens(&own, &view, &item)
         })
         .await?;
         let moved = async { tokio::time::timeout_at(deadline, revision.changed()).await };
