@@ -22,6 +22,7 @@ pub mod trade;
 pub mod verify;
 pub mod writer;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -194,11 +195,17 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts a node on an opened store.
+    /// Starts a node on an opened store, with its retrieval indexes in the folder `index`.
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn start(key: SecretKey, name: NodeName, store: Store, settings: &Settings) -> Result<Self, StartError> {
+    pub fn start(
+        key: SecretKey,
+        name: NodeName,
+        store: Store,
+        index: PathBuf,
+        settings: &Settings,
+    ) -> Result<Self, StartError> {
         let identity = key.identity();
         let packages = Arc::new(Packages::open(&store.packages_path(), limits::PACKAGES_BYTES)?);
         let store = Arc::new(store);
@@ -221,8 +228,10 @@ impl Daemon {
         }
         let parts = (Arc::clone(&store), Arc::clone(&packages));
         let trade = Trade::new(key.clone(), parts.0, parts.1, writer.clone(), events.clone());
+        let (indexes, keeping) = Indexes::start(index, Arc::clone(&store))?;
         let driver = Driver {
             me: identity,
+            indexes: indexes.clone(),
             key,
             network,
             machine,
@@ -238,10 +247,9 @@ impl Daemon {
         };
         let driver = tokio::spawn(driver.run(Inbox { told, asks, stop: stop.clone() }));
         let uptime = Uptime::start();
-        let indexes = Indexes::default();
         let node = Node { identity, name, store, packages, writer, events, indexes, trade, uptime, asks: asks_sender };
         let trading = tokio::spawn(trade::run(node.clone(), stop));
-        Ok(Self { node, stop: stop_sender, driver, trading, threads: vec![verifying, writing] })
+        Ok(Self { node, stop: stop_sender, driver, trading, threads: vec![verifying, writing, keeping] })
     }
 
     /// Stops: no more from the network, what was taken on is finished, the file is closed.
@@ -257,6 +265,7 @@ impl Daemon {
         if let Err(error) = driver.await {
             tracing::error!(%error, "the driver failed");
         }
+        node.indexes.stop();
         drop(node);
         let joined = tokio::task::spawn_blocking(|| {
             for thread in threads {

@@ -282,7 +282,7 @@ async fn create(args: &CreateArgs, session: &mut Session<'_>) -> Result<(), CliE
         expires_ms: args.expires.map(|when| when.resolve(session.now_ms)),
         settle: Some(match args.settle {
             SettleArg::Sealed => Settlement::Sealed,
-            SettleArg::Instant => Settlement::Instant,
+            SettleArg::Instant => Settlement::AtOnce,
         }),
         grant_within_ms: ms(args.grant_within),
         dispute_within_ms: ms(args.dispute_within),
@@ -438,7 +438,7 @@ impl Render for At<Offer> {
             "granted",
             match offer.settle {
                 Settlement::Sealed => format!("when the purchase is final, within {}", span(offer.grant_within_ms)),
-                Settlement::Instant => "at once".to_owned(),
+                Settlement::AtOnce => "at once".to_owned(),
             },
         ));
         rows.push(("disputed", format!("within {}", span(offer.dispute_within_ms))));

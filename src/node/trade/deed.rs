@@ -45,7 +45,7 @@ pub fn next(row: &PurchaseRow, settle: Settlement, me: &Identity, now_ms: u64) -
     match row.status {
         PurchaseStatus::Settled | PurchaseStatus::Refunded => Next::Nothing,
         PurchaseStatus::Paid if is_seller => match row.grant_until_ms() {
-            None if settle == Settlement::Instant => Next::Now(Deed::Grant),
+            None if settle == Settlement::AtOnce => Next::Now(Deed::Grant),
             None => Next::Seal,
             Some(until) if now_ms <= until.saturating_sub(limits::GRANT_MARGIN_MS) => Next::Now(Deed::Grant),
             Some(_) => Next::Theirs(row.due_ms()),
@@ -156,13 +156,13 @@ mod tests {
     #[test]
     fn each_side_does_its_part_in_time_and_never_twice() {
         use PurchaseStatus::{Granted, Paid, Refunded, Settled};
-        use Settlement::{Instant, Sealed};
+        use Settlement::{AtOnce, Sealed};
         let (buyer, seller) = (identity(1), identity(2));
         let refund_ms = 2_000 + 60_000 + limits::REFUND_MARGIN_MS;
         let last_ms = 2_000 + 60_000 - limits::GRANT_MARGIN_MS;
         for (what, row, settle, now_ms, of_buyer, of_seller) in [
             ("not final", row(Paid, None, None, false), Sealed, 5_000, Next::Seal, Next::Seal),
-            ("instant", row(Paid, None, None, false), Instant, 5_000, Next::Seal, Next::Now(Deed::Grant)),
+            ("instant", row(Paid, None, None, false), AtOnce, 5_000, Next::Seal, Next::Now(Deed::Grant)),
             (
                 "final",
                 row(Paid, Some(2_000), None, false),
@@ -182,7 +182,7 @@ mod tests {
             (
                 "too late",
                 row(Paid, Some(2_000), None, false),
-                Instant,
+                AtOnce,
                 last_ms + 1,
                 Next::At(Deed::Refund, refund_ms),
                 Next::Theirs(Some(refund_ms)),

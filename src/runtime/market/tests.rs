@@ -51,7 +51,7 @@ fn start(seed: u8) -> Running {
     let settings = Settings::load(data.path(), Flags { listen, no_mdns: true, ..Flags::default() }, &|_| None).unwrap();
     let me = key(seed).identity();
     let store = Store::open(&data.path().join("lbm.redb"), &me).unwrap();
-    let daemon = Daemon::start(key(seed), NodeName::of(me), store, &settings).unwrap();
+    let daemon = Daemon::start(key(seed), NodeName::of(me), store, data.path().join("index"), &settings).unwrap();
     Running { _data: data, seed, daemon }
 }
 

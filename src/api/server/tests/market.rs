@@ -63,7 +63,7 @@ async fn cheated(cheat: Cheat) {
         splits: vec![],
         royalties: vec![],
         expires_ms: None,
-        settle: Settlement::Instant,
+        settle: Settlement::AtOnce,
         grant_within_ms: limits::OFFER_DEFAULT_GRANT_MS,
         dispute_within_ms: limits::OFFER_DEFAULT_DISPUTE_MS,
         package,

@@ -242,7 +242,7 @@ fn random(desk: &Desk, author: u8, kind: u8, which: u8, pick: u8, other: u8) -> 
             splits.retain(|_| other > 128 && other % 8 != author);
             Transaction::OfferCreate(OfferCreate {
                 price: u64::from(other) / 2,
-                settle: if which % 4 == 1 { Settlement::Instant } else { Settlement::Sealed },
+                settle: if which % 4 == 1 { Settlement::AtOnce } else { Settlement::Sealed },
                 expires_ms: (pick > 200).then_some(desk.now_ms + HOUR_MS),
                 splits,
                 royalties: royalties.into_iter().collect(),
