@@ -111,9 +111,9 @@ pub const WHOLE_BPS: u64 = 10_000;
 pub const OFFER_GRANT_MS: core::ops::RangeInclusive<u64> = 60_000..=30 * 24 * 3_600_000;
 /// The same of an offer that does not say, milliseconds: a laptop that is closed overnight.
 pub const OFFER_DEFAULT_GRANT_MS: u64 = 24 * 3_600_000;
-/// How long after a grant is final others than the buyer must wait to settle, milliseconds: the least leaves an honest buyer five minutes
-/// whatever the clocks say.
-pub const OFFER_DISPUTE_MS: core::ops::RangeInclusive<u64> = 2 * MAX_CLOCK_DRIFT_MS..=30 * 24 * 3_600_000;
+/// How long after a grant is final others than the buyer must wait to settle, milliseconds: the least leaves an honest buyer ten minutes
+/// to hear of the grant and to be heard, whatever the clocks say.
+pub const OFFER_DISPUTE_MS: core::ops::RangeInclusive<u64> = 3 * MAX_CLOCK_DRIFT_MS..=30 * 24 * 3_600_000;
 /// The same of an offer that does not say, milliseconds.
 pub const OFFER_DEFAULT_DISPUTE_MS: u64 = 24 * 3_600_000;
 /// How long after the last moment to grant a refund can be asked for, milliseconds: a seller whose clock is a drift behind the notary's

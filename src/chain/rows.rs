@@ -51,6 +51,10 @@ cbor_array! {
         pub height: u64,
         /// Blocks that a seal covers.
         pub sealed: u64,
+        /// How often a block was taken back from its place, to be tried again at it or another.
+        pub taken_back: u64,
+        /// Objects that came after the blocks that name them.
+        pub late_objects: u64,
     }
 
     /// A block that nothing builds on yet.
@@ -358,7 +362,7 @@ pub(crate) fn set_log(kv: &mut Overlay<'_>, number: u64, key: &LineKey) {
 
 fn parse_block(key: &[u8], value: &[u8]) -> Result<Unverified, KvError> {
     let (signature, body) = value.split_first_chunk().ok_or_else(|| KvError::damaged(Table::Line, key))?;
-    Ok(Unverified { body: body.to_vec(), signature: *signature })
+    Ok(Unverified::new(body.to_vec(), *signature))
 }
 
 /// A block as it was received.

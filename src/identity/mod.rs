@@ -10,11 +10,13 @@ pub mod keystore;
 mod password;
 mod sealing;
 mod secret;
+mod signed;
 
 pub use id::{BadSignature, Identity, IdentityError};
 pub use password::{Password, PasswordError};
 pub use sealing::{BadSeal, OneTimeKey, OneTimeSecret, SEALED_MORE_BYTES};
 pub use secret::SecretKey;
+pub use signed::Signed;
 
 /// What a signature covers: the length of the domain tag, the tag, and the message. No message of one domain can be
 /// one of another.

@@ -29,7 +29,8 @@ pub enum Settlement {
     /// When it is final: it cannot be undone then, and the seller is never robbed.
     Sealed,
     /// At once: the seller bears the risk that the purchase is undone behind the grant.
-    Instant,
+    #[serde(rename = "instant")]
+    AtOnce,
 }
 
 impl Settlement {
@@ -38,7 +39,7 @@ impl Settlement {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Sealed => "sealed",
-            Self::Instant => "instant",
+            Self::AtOnce => "instant",
         }
     }
 }

@@ -19,9 +19,9 @@
 //! - `refund` and `settle` by anybody: when the other side's time is over. **They ask, and the next seal does it**, unless there is a
 //!   grant, or a dispute, in the same epoch: wherever that stands in it, it goes first. So nobody who has seen a grant can slip a refund in
 //!   before it, nor a settlement before a dispute, while the notary is away or however it dates its block.
-//! - Deadlines run from the time of the *seal* that covers what begins them, so that neither side can date that back; the time that is
-//!   compared with them is the block's, but not before the last seal's. What can be gained is the drift by which a block may be dated
-//!   ahead, and [`limits::REFUND_MARGIN_MS`](crate::limits::REFUND_MARGIN_MS) is more.
+//! - Deadlines run from the time of the *seal* that covers what begins them, so that neither side can date that back. Compared with them
+//!   is a block's time, and where dating back would gain something, that of the last seal where it is later. What can be gained is the
+//!   drift by which a block may be dated ahead, and [`limits::REFUND_MARGIN_MS`](crate::limits::REFUND_MARGIN_MS) is more.
 
 mod check;
 pub mod query;
@@ -166,7 +166,9 @@ pub(super) fn grant(scratch: &mut Scratch<'_, '_>, site: &Site, it: &Grant) -> R
         return no(MarketRefusal::AlreadyGranted(it.purchase));
     }
     match before.grant_until_ms() {
-        Some(until_ms) if until_ms < now_ms(scratch, site)? => {
+        // The seller's own time: a grant in time must not be late because another seal came before it. Dated back, it comes late to
+        // nobody's loss: what was given back stays so, and the time to dispute runs from the seal.
+        Some(until_ms) if until_ms < site.time_ms => {
             return no(MarketRefusal::GrantLate { purchase: it.purchase, until_ms });
         }
         None if terms_of(scratch, &before)?.settle == Settlement::Sealed => {

@@ -1,4 +1,5 @@
 //! Real daemons on loopback: offers and packages from one to the other, and peers that lie.
+#![allow(clippy::print_stdout, reason = "two of the tests tell how long they took")]
 
 use std::time::{Duration, Instant};
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::chain::transaction::Transfer;
-use crate::chain::{Context, Unverified, Verified, link, rows};
+use crate::chain::{BlockId, Context, Unverified, Verified, link, rows};
 use crate::kv::{Direction, Table};
 use crate::ledger::state;
 use crate::ledger::tests::{compare, undo_what_is_open};
@@ -14,9 +14,17 @@ use crate::testing::desk::genesis;
 
 /// All blocks of a desk as it has stored them.
 pub(super) fn blocks(desk: &Desk) -> Vec<Verified> {
+    news(desk, &Desk::empty())
+}
+
+/// Those that another desk lacks.
+pub(super) fn news(desk: &Desk, other: &Desk) -> Vec<Verified> {
     let mut all: Vec<Unverified> = Vec::new();
     rows::log(desk.rows(), 0, Direction::Up, &mut |_, line| {
-        all.push(rows::block(desk.rows(), &line).unwrap());
+        let block = rows::block(desk.rows(), &line).unwrap();
+        if rows::placed(other.rows(), &BlockId::of(&block.body)).unwrap().is_none() {
+            all.push(block);
+        }
         ControlFlow::Continue(())
     })
     .unwrap();
@@ -234,7 +242,7 @@ fn random(desk: &Desk, author: u8, kind: u8, which: u8, pick: u8, other: u8) -> 
             splits.retain(|_| other > 128 && other % 8 != author);
             Transaction::OfferCreate(OfferCreate {
                 price: u64::from(other) / 2,
-                settle: if which % 4 == 1 { Settlement::Instant } else { Settlement::Sealed },
+                settle: if which % 4 == 1 { Settlement::AtOnce } else { Settlement::Sealed },
                 expires_ms: (pick > 200).then_some(desk.now_ms + HOUR_MS),
                 splits,
                 royalties: royalties.into_iter().collect(),
@@ -281,7 +289,7 @@ fn history(steps: &[Step]) -> Vec<Verified> {
         let now_ms = desks[at].now_ms + u64::from(*later_ms);
         desks.iter_mut().for_each(|desk| desk.now_ms = now_ms);
         if other.is_multiple_of(3) {
-            let heard = blocks(&desks[(at + 1) % 3]);
+            let heard = news(&desks[(at + 1) % 3], &desks[at]);
             assert_eq!(desks[at].ingest(&heard).fault, None);
         }
         if at == 0 && *pick > 100 {
@@ -303,8 +311,8 @@ fn history(steps: &[Step]) -> Vec<Verified> {
     }
     let mut all = blocks(&desks[0]);
     for desk in &desks[1..] {
-        let new: Vec<_> =
-            blocks(desk).into_iter().filter(|block| all.iter().all(|old| old.id() != block.id())).collect();
+        let new = news(desk, &desks[0]).into_iter().filter(|block| all.iter().all(|old| old.id() != block.id()));
+        let new: Vec<_> = new.collect();
         all.extend(new);
     }
     all
