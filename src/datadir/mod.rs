@@ -10,6 +10,7 @@
 //! | `name` | the node's name, one line |
 //! | `lbm.redb` | the database |
 //! | `packages` | the encrypted packages that this node sells, has bought or hands on, each under its hash |
+//! | `index/` | the retrieval indexes, a folder a group: made anew from the database where they are missing |
 //! | `lbm.sock` | the daemon's local socket |
 //! | `config.toml` | settings |
 //! | `restoring` | stands here while a backup is put in place ([`backup`](crate::backup)) |
@@ -96,6 +97,12 @@ impl DataDir {
     #[must_use]
     pub fn database_path(&self) -> PathBuf {
         self.path.join("lbm.redb")
+    }
+
+    /// The folder of the retrieval indexes.
+    #[must_use]
+    pub fn index_path(&self) -> PathBuf {
+        self.path.join("index")
     }
 }
 

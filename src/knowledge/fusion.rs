@@ -4,26 +4,19 @@
 use super::ClaimKey;
 use crate::limits::VIEW_DEPTH;
 
-/// How many views there are.
-pub(super) const VIEWS: usize = 3;
-
 /// What one view found: (document, score), best first; at most [`VIEW_DEPTH`].
 pub(super) type Ranking = Vec<(u32, f32)>;
 
-/// All that the views found: (document, score), best first, of equals the lower key first.
-pub(super) fn fuse(
-    weights: [f32; VIEWS],
-    rankings: [Ranking; VIEWS],
-    key: &dyn Fn(u32) -> ClaimKey,
-) -> Vec<(u32, f32)> {
+/// All that the views, each with its weight, found: (document, score), best first, of equals the lower key first.
+pub(super) fn fuse(rankings: &[(f32, Ranking)], key: &dyn Fn(u32) -> ClaimKey) -> Vec<(u32, f32)> {
     let mut parts: Vec<(u32, usize, f32)> = Vec::new();
-    for (view, (weight, ranking)) in weights.into_iter().zip(rankings).enumerate() {
+    for (view, (weight, ranking)) in rankings.iter().enumerate() {
         let most = ranking.first().map_or(0.0, |(_, score)| *score);
         // A view that did not find so many found all: what it did not find has nothing in it.
         let least = if ranking.len() < VIEW_DEPTH { 0.0 } else { ranking.last().map_or(0.0, |(_, score)| *score) };
         let span = most - least;
         let part = |score: f32| if span > 0.0 { weight * ((score - least) / span) } else { 0.0 };
-        parts.extend(ranking.into_iter().map(|(doc, score)| (doc, view, part(score))));
+        parts.extend(ranking.iter().map(|(doc, score)| (*doc, view, part(*score))));
     }
     // In the sequence of the views, since sums of floats depend on theirs.
     parts.sort_unstable_by_key(|(doc, view, _)| (*doc, *view));
@@ -45,22 +38,20 @@ mod tests {
         [u8::MAX - doc as u8; 32]
     }
 
-    const WEIGHTS: [f32; 3] = [0.5, 0.3, 0.2];
-
     #[test]
     fn scores_are_stretched_and_added_by_weight() {
-        let fused = fuse(WEIGHTS, [vec![(0, 8.0), (1, 4.0)], vec![(2, 0.9), (1, 0.3)], vec![]], &keys);
+        let fused = fuse(&[(0.5, vec![(0, 8.0), (1, 4.0)]), (0.3, vec![(2, 0.9), (1, 0.3)]), (0.2, vec![])], &keys);
         let rounded = |(doc, score): &(u32, f32)| (*doc, (score * 1_000.0).round() as i32);
         assert_eq!(fused.iter().map(rounded).collect::<Vec<_>>(), [(0, 500), (1, 350), (2, 300)]);
-        assert!(fuse(WEIGHTS, [vec![], vec![], vec![]], &keys).is_empty());
+        assert!(fuse(&[(1.0, vec![])], &keys).is_empty() && fuse(&[], &keys).is_empty());
     }
 
     #[test]
     fn equals_go_by_key_and_a_full_view_starts_at_its_last() {
-        let fused = fuse(WEIGHTS, [vec![(0, 1.0), (1, 1.0)], vec![], vec![]], &keys);
+        let fused = fuse(&[(0.5, vec![(0, 1.0), (1, 1.0)])], &keys);
         assert_eq!(fused, [(1, 0.5), (0, 0.5)]);
         let full = (0..VIEW_DEPTH as u32).map(|doc| (doc, 3_000.0 - doc as f32)).collect();
-        let fused = fuse(WEIGHTS, [full, vec![], vec![]], &keys);
+        let fused = fuse(&[(0.5, full)], &keys);
         assert_eq!((fused[0], fused[VIEW_DEPTH - 1].1), ((0, 0.5), 0.0));
     }
 }

@@ -16,14 +16,15 @@ pub mod fence;
 mod fusion;
 mod grams;
 pub mod index;
-mod inverted;
 mod latent;
-mod postings;
-mod rows;
+pub mod levels;
+mod search;
+pub mod segment;
 mod spelling;
 mod stop_words;
 pub mod text;
 mod top;
+mod words;
 
 use crate::identity::Identity;
 

@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use super::clock::{Uptime, unix_ms};
 use super::commit::Told;
 use super::events::Events;
+use super::index::Indexes;
 use super::market::{AskFailed, Desk, Fetching, MarketAsk};
 use super::news;
 use super::verify::{Unchecked, Verifier};
@@ -88,6 +89,8 @@ pub struct Driver {
     pub verifier: Verifier,
     /// For who watches.
     pub events: Events,
+    /// For who asks.
+    pub indexes: Indexes,
     /// How many requests each peer may make.
     pub requests: Requests,
     /// Where the machine's randomness starts: from the system's random source.
@@ -258,6 +261,7 @@ impl Work {
             }
             Told::News(news) => {
                 news::tell(&self.parts.events, &self.parts.store, &news);
+                self.parts.indexes.nudge(news.group);
                 self.step(Input::News(news));
             }
             Told::Ingested(ticket, result) => self.step(Input::Ingested { ticket, result }),

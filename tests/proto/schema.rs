@@ -8,8 +8,9 @@ use cddl::ast::CDDL;
 use ciborium::Value;
 use lbm::cbor;
 use lbm::chain::Payload;
-use lbm::chain::transaction::CLAIM_BODY_BYTES;
+use lbm::chain::transaction::{CLAIM_BODY_BYTES, GRANT_BYTES};
 use lbm::limits;
+use lbm::package::{CHUNK_BYTES, PATH_HASHES};
 
 use crate::rules::Rules;
 use crate::story::{claim_bodies, story};
@@ -204,6 +205,39 @@ fn bodies_of_another_form_are_told_apart() {
     ];
     refuses("body", story.told("work").block.bytes(), wrong);
     let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("an offer without a title", &[8, 0, 0, 0, 0], chars(0)),
+        ("a description of 4,097 bytes", &[8, 0, 0, 0, 1], chars(4_097)),
+        ("21 tags", &[8, 0, 0, 0, 2], list(&chars(1), 21)),
+        ("a price of 2^63", &[8, 0, 0, 0, 3], Value::Integer((1_u64 << 63).into())),
+        ("a split of nothing", &[8, 0, 0, 0, 4, 0, 1], number(0)),
+        ("17 splits", &[8, 0, 0, 0, 4], list(&Value::Array(vec![bytes(32), number(1)]), 17)),
+        ("a royalty of more than all", &[8, 0, 0, 0, 5, 0, 1], number(10_001)),
+        ("expiry in words", &[8, 0, 0, 0, 6], chars(1)),
+        ("another time to settle", &[8, 0, 0, 0, 7], word("soon")),
+        ("less than a minute to grant", &[8, 0, 0, 0, 8], number(59_999)),
+        ("less than fifteen minutes to dispute", &[8, 0, 0, 0, 9], number(899_999)),
+        ("an empty package", &[8, 0, 0, 0, 10, 1], number(0)),
+        ("a package too long", &[8, 0, 0, 0, 10, 1], number(10_485_761)),
+        ("a short package hash", &[8, 0, 0, 0, 10, 0], bytes(31)),
+        ("a short key commitment", &[8, 0, 0, 0, 10, 2], bytes(31)),
+    ];
+    refuses("body", story.told("offer on another").block.bytes(), wrong);
+    let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("an order that is none", &[8, 0, 0, 0, 0, 0], bytes(160)),
+        ("an order in words", &[8, 0, 0, 0, 0, 0], chars(9)),
+        ("an order with a short signature", &[8, 0, 0, 0, 0, 1], bytes(63)),
+    ];
+    refuses("body", story.told("bought").block.bytes(), wrong);
+    refuses("body", story.told("granted").block.bytes(), &[("a short sealed key", &[8, 0, 0, 0, 1], bytes(79))]);
+    let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("a short secret", &[8, 0, 0, 0, 1], bytes(31)),
+        ("a chunk of nothing", &[8, 0, 0, 0, 2, 1], bytes(0)),
+        ("a chunk too long", &[8, 0, 0, 0, 2, 1], bytes(65_553)),
+        ("a way of nine hashes", &[8, 0, 0, 0, 2, 2], list(&bytes(32), 9)),
+        ("a short purchase id", &[8, 0, 0, 0, 0], bytes(31)),
+    ];
+    refuses("body", story.told("disputed").block.bytes(), wrong);
+    let wrong: &[(&str, Place<'_>, Value)] = &[
         ("a group", &[1], bytes(32)),
         ("number 1", &[3], number(1)),
         ("a block before it", &[4], bytes(32)),
@@ -360,6 +394,20 @@ fn the_bounds_in_the_rules_are_the_limits() {
         format!("task-description = tstr .size (1..{})", limits::TASK_DESCRIPTION_BYTES),
         format!("error-message = tstr .size (1..{})", limits::ERROR_MESSAGE_BYTES),
         format!("lease = {}..{} ", limits::TASK_LEASE_MS.start(), limits::TASK_LEASE_MS.end()),
+        format!("splits: [*{} split]", limits::OFFER_SPLITS),
+        format!("royalties: [*{} royalty]", limits::OFFER_ROYALTIES),
+        format!("grant_within_ms: {}..{},", limits::OFFER_GRANT_MS.start(), limits::OFFER_GRANT_MS.end()),
+        format!("dispute_within_ms: {}..{},", limits::OFFER_DISPUTE_MS.start(), limits::OFFER_DISPUTE_MS.end()),
+        format!("part = 1..{} ", limits::WHOLE_BPS),
+        format!("content_bytes: 1..{},", limits::PACKAGE_BYTES),
+        format!("chunk: bstr .size (1..{CHUNK_BYTES}),"),
+        format!("path: [*{PATH_HASHES} tree-hash]"),
+        format!("sealed_key: bstr .size {GRANT_BYTES}]"),
+        format!(
+            "at most {} bytes\n  signature: bstr .size 64,              ; Ed25519 (RFC 8032) by the buyer",
+            limits::ORDER_BYTES
+        ),
+        format!("offer-description = tstr .size (1..{})", limits::OFFER_DESCRIPTION_BYTES),
         format!("title = tstr .size (1..{})", limits::TITLE_BYTES),
         format!("words = tstr .size (1..{})", limits::CLAIM_TEXT_BYTES),
         format!("tags: [*{tags} tag]"),

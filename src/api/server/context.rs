@@ -12,7 +12,7 @@ use crate::api::types::{Context, ContextItem, ContextQuery, Problem};
 use crate::chain::ClaimId;
 use crate::knowledge::context::Ask;
 use crate::limits;
-use crate::runtime::index::Question;
+use crate::runtime::index::{Answer, Question};
 
 /// The most tokens that a context may be asked for: four bytes each, they fill [`limits::CONTEXT_BYTES`].
 const MOST_TOKENS: usize = limits::CONTEXT_BYTES / 4;
@@ -33,7 +33,8 @@ pub(super) async fn context(
         author: request.author,
     };
     let read = move |api: &Api, found: &Found<'_>, _| {
-        let answer = api.node().indexes.answer(found.id, found.kv.as_ref(), &question)?;
+        let Answer { context: answer, indexed_percent } =
+            api.node().indexes.answer(found.id, found.kv.as_ref(), &question)?;
         let items: Vec<_> = answer
             .items
             .into_iter()
@@ -49,7 +50,7 @@ pub(super) async fn context(
             })
             .collect();
         let claim_hashes = items.iter().map(|item| item.claim_hash.clone()).collect();
-        Ok(Context { context: answer.text, claim_hashes, items })
+        Ok(Context { context: answer.text, claim_hashes, items, indexed_percent })
     };
     api.read_group(group, read).await.map(Json)
 }

@@ -84,4 +84,8 @@ pub struct Context {
     pub claim_hashes: Vec<String>,
     /// The claims in it, best first.
     pub items: Vec<ContextItem>,
+    /// Where the index is being rebuilt: how much of the group's history was looked at, in percent. Claims that came since the daemon
+    /// started are found in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub indexed_percent: Option<u8>,
 }

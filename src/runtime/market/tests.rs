@@ -52,7 +52,7 @@ fn start(seed: u8) -> Running {
     let settings = Settings::load(data.path(), Flags { listen, no_mdns: true, ..Flags::default() }, &|_| None).unwrap();
     let me = key(seed).identity();
     let store = Store::open(&data.path().join("lbm.redb"), &me).unwrap();
-    let daemon = Daemon::start(key(seed), NodeName::of(me), store, &settings).unwrap();
+    let daemon = Daemon::start(key(seed), NodeName::of(me), store, data.path().join("index"), &settings).unwrap();
     Running { _data: data, seed, daemon }
 }
 
@@ -125,8 +125,8 @@ fn offered(package: Commitment) -> Box<Offered> {
         royalties: vec![],
         expires_ms: None,
         settle: Settlement::Sealed,
-        grant_within_ms: limits::OFFER_DEFAULT_GRANT_MS,
-        dispute_within_ms: limits::OFFER_DEFAULT_DISPUTE_MS,
+        grant_within_ms: 86_400_000,
+        dispute_within_ms: 86_400_000,
         package,
     };
     Box::new(Offered { group_name: "research".to_owned(), currency: "KAT".to_owned(), offer })
