@@ -18,8 +18,8 @@ fn offer() -> OfferCreate {
         royalties: vec![],
         expires_ms: None,
         settle: Settlement::Sealed,
-        grant_within_ms: limits::OFFER_DEFAULT_GRANT_MS,
-        dispute_within_ms: limits::OFFER_DEFAULT_DISPUTE_MS,
+        grant_within_ms: 86_400_000,
+        dispute_within_ms: 86_400_000,
         package: Commitment {
             package: PackageHash::from_bytes([3; 32]),
             content_bytes: 9,
@@ -85,7 +85,7 @@ fn the_longest_record_fits_and_one_byte_more_does_not() {
             .map(|n| Royalty { offer: OfferId::from_bytes([number(n); 32]), bps: 625 })
             .collect(),
         expires_ms: Some(u64::MAX),
-        settle: Settlement::Instant,
+        settle: Settlement::AtOnce,
         grant_within_ms: *limits::OFFER_GRANT_MS.end(),
         dispute_within_ms: *limits::OFFER_DISPUTE_MS.end(),
         package: Commitment { content_bytes: u32::try_from(limits::PACKAGE_BYTES).unwrap(), ..offer().package },

@@ -33,8 +33,8 @@ fn simple() -> OfferCreate {
         royalties: vec![],
         expires_ms: None,
         settle: Settlement::Sealed,
-        grant_within_ms: limits::OFFER_DEFAULT_GRANT_MS,
-        dispute_within_ms: limits::OFFER_DEFAULT_DISPUTE_MS,
+        grant_within_ms: 86_400_000,
+        dispute_within_ms: 86_400_000,
         package: package().1,
     }
 }
@@ -51,7 +51,7 @@ pub fn announcements(story: &Story) -> Vec<Verified> {
         splits,
         royalties: vec![Royalty { offer: offer(1), bps: 500 }],
         expires_ms: Some(START_MS + 86_400_000),
-        settle: Settlement::Instant,
+        settle: Settlement::AtOnce,
         ..simple()
     };
     let offered = |offer| {

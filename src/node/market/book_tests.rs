@@ -34,8 +34,8 @@ pub(in crate::node::market) fn offered(title: &str, price: u64, tags: &[&str]) -
         royalties: vec![],
         expires_ms: None,
         settle: Settlement::Sealed,
-        grant_within_ms: limits::OFFER_DEFAULT_GRANT_MS,
-        dispute_within_ms: limits::OFFER_DEFAULT_DISPUTE_MS,
+        grant_within_ms: 86_400_000,
+        dispute_within_ms: 86_400_000,
         package,
     };
     Box::new(Offered { group_name: "research".to_owned(), currency: "KAT".to_owned(), offer })

@@ -1,4 +1,5 @@
 //! Real daemons on loopback: offers and packages from one to the other, and peers that lie.
+#![allow(clippy::print_stdout, reason = "two of the tests tell how long they took")]
 
 use std::time::{Duration, Instant};
 
@@ -124,8 +125,8 @@ fn offered(package: Commitment) -> Box<Offered> {
         royalties: vec![],
         expires_ms: None,
         settle: Settlement::Sealed,
-        grant_within_ms: limits::OFFER_DEFAULT_GRANT_MS,
-        dispute_within_ms: limits::OFFER_DEFAULT_DISPUTE_MS,
+        grant_within_ms: 86_400_000,
+        dispute_within_ms: 86_400_000,
         package,
     };
     Box::new(Offered { group_name: "research".to_owned(), currency: "KAT".to_owned(), offer })
