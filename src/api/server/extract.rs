@@ -10,7 +10,7 @@ use crate::api::types::{
     FieldError, JoinGroup, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected,
     ListTasks, NewClaim, NewOffer, NewTask, Payment, PolicyUpdate, Problem, PublishBulk, PullMarket, ReadyTasks,
     RecentClaims, ReleaseTask, SetNotary, SetPresence, SetRole, SetSpendingLimit, ShowBlock, StartTask,
-    SubmitExperience, SyncNow,
+    SubmitExperience, SyncNow, WatchClaims,
 };
 
 /// A request that knows its bounds.
@@ -64,7 +64,8 @@ checked!(
     RecentClaims,
     SetPresence,
     ShowBlock,
-    SubmitExperience
+    SubmitExperience,
+    WatchClaims
 );
 bounded_by_type!(
     PullMarket,

@@ -13,6 +13,7 @@ mod peer;
 mod presence;
 mod task;
 mod token;
+mod watch;
 
 use std::time::Duration;
 
