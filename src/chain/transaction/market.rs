@@ -1,12 +1,12 @@
 //! What members sell one another: offers, and the life of a purchase.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_bytes::{ByteArray, ByteBuf, Bytes};
+use serde_bytes::ByteBuf;
 
 use super::{FormError, amount, key, line, tags, text};
 use crate::cbor::{self, DecodeError, cbor_array};
 use crate::chain::ids::{GroupId, OfferId, PurchaseId};
-use crate::identity::{BadSeal, Identity, OneTimeKey, OneTimeSecret, SEALED_MORE_BYTES, SecretKey};
+use crate::identity::{BadSeal, Identity, OneTimeKey, OneTimeSecret, SEALED_MORE_BYTES, SecretKey, Signed};
 use crate::limits;
 use crate::package::{CHUNK_BYTES, ChunkProof, Commitment, PATH_HASHES, PackageKey};
 
@@ -208,9 +208,9 @@ impl Order {
     #[must_use]
     pub fn sign(self, key: &SecretKey) -> SignedOrder {
         debug_assert_eq!(key.identity(), self.buyer, "an order is signed by its buyer");
-        let bytes = cbor::encode(&self);
-        let signature = key.sign(ORDER_DOMAIN, &bytes);
-        SignedOrder { order: self, bytes, signature }
+        let body = cbor::encode(&self);
+        let signature = key.sign(ORDER_DOMAIN, &body);
+        SignedOrder { order: self, signed: Signed::new(body, signature) }
     }
 }
 
@@ -218,8 +218,7 @@ impl Order {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedOrder {
     order: Order,
-    bytes: Vec<u8>,
-    signature: [u8; 64],
+    signed: Signed<Order>,
 }
 
 impl SignedOrder {
@@ -232,7 +231,7 @@ impl SignedOrder {
     /// The purchase that it is, however often it is written.
     #[must_use]
     pub fn id(&self) -> PurchaseId {
-        PurchaseId::of(&self.bytes)
+        PurchaseId::of(&self.signed.body)
     }
 
     /// Checks version, key and signature.
@@ -246,7 +245,9 @@ impl SignedOrder {
         if !key.is_usable() {
             return Err(FormError::OneTimeKey);
         }
-        buyer.verify(ORDER_DOMAIN, &self.bytes, &self.signature).map_err(|_| FormError::OrderSignature(*buyer))
+        buyer
+            .verify(ORDER_DOMAIN, &self.signed.body, &self.signed.signature)
+            .map_err(|_| FormError::OrderSignature(*buyer))
     }
 
     /// Its bytes, for handing it to who may write it.
@@ -266,15 +267,15 @@ impl SignedOrder {
 
 impl Serialize for SignedOrder {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (Bytes::new(&self.bytes), Bytes::new(&self.signature)).serialize(serializer)
+        self.signed.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for SignedOrder {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (bytes, signature): (ByteBuf, ByteArray<64>) = Deserialize::deserialize(deserializer)?;
-        let order = cbor::decode(&bytes, limits::ORDER_BYTES).map_err(serde::de::Error::custom)?;
-        Ok(Self { order, bytes: bytes.into_vec(), signature: signature.into_array() })
+        let signed = Signed::<Order>::deserialize(deserializer)?;
+        let order = cbor::decode(&signed.body, limits::ORDER_BYTES).map_err(serde::de::Error::custom)?;
+        Ok(Self { order, signed })
     }
 }
 
