@@ -1,13 +1,14 @@
 //! Quality, speed and memory of retrieval, measured through the real index.
 //!
 //! ```text
-//! cargo bench --bench retrieval -- --collection DIR [--foreign DIR]
+//! cargo bench --bench retrieval -- --collection DIR [--foreign DIR] [--embedder-url URL --embedder-model NAME | --embedder-folder DIR]
 //! cargo bench --bench retrieval -- --synthetic N
 //! ```
 //!
 //! `--collection` reads a folder in BEIR layout (`corpus.jsonl`, `queries.jsonl`, `qrels.tsv`) and prints one line of JSON.
 //! `--foreign` asks it the queries of another collection as well, and prints how many contexts were not empty: few should
-//! be, whereas of the collection's own nearly all should. `--synthetic` writes N claims of 45 words from a seeded generator
+//! be, whereas of the collection's own nearly all should. With an embedder, its vectors are the fourth view; `--embedded PERCENT` gives
+//! one to so many of a hundred claims only. `--synthetic` writes N claims of 45 words from a seeded generator
 //! and asks queries of three to eight words with one more claim added between any two.
 #![allow(
     clippy::print_stdout,
@@ -20,11 +21,17 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use lbm::config::{Prefixes, Url};
+use lbm::embedder::endpoint::Endpoint;
+use lbm::embedder::folder::Folder;
+use lbm::embedder::null::Null;
+use lbm::embedder::{Embedder, Side};
 use lbm::identity::SecretKey;
 use lbm::knowledge::context::{Ask, Candidate, compile};
-use lbm::knowledge::index::Index;
+use lbm::knowledge::index::{Embedded, Hit, Index};
+use lbm::knowledge::vectors::Vectors;
 use lbm::knowledge::{ClaimKey, Document, Metadata};
 use serde_json::{Value, json};
 
@@ -33,7 +40,19 @@ fn main() {
     let value_of =
         |name: &str| arguments.iter().position(|argument| argument == name).and_then(|at| arguments.get(at + 1));
     if let Some(folder) = value_of("--collection") {
-        println!("{}", collection(Path::new(folder), value_of("--foreign").map(Path::new)));
+        let prefixes = Prefixes::default();
+        let embedder: Option<Box<dyn Embedder>> = match (value_of("--embedder-url"), value_of("--embedder-folder")) {
+            (Some(url), _) => {
+                let url = Url::parse(url).expect("an address");
+                let model = value_of("--embedder-model").expect("--embedder-model");
+                Some(Box::new(Endpoint::new(url.as_str(), model, &prefixes, None, false)))
+            }
+            (None, Some(folder)) => Some(Box::new(Folder::open(Path::new(folder), &prefixes).expect("a model"))),
+            (None, None) => None,
+        };
+        let percent = value_of("--embedded").map_or(100, |percent| percent.parse().expect("--embedded takes a number"));
+        let embedder = embedder.map(|embedder| (embedder, percent));
+        println!("{}", collection(Path::new(folder), value_of("--foreign").map(Path::new), embedder));
     } else if let Some(claims) = value_of("--synthetic") {
         println!("{}", synthetic(claims.parse().expect("--synthetic takes a number")));
     } else {
@@ -49,9 +68,47 @@ struct Collection {
     index: Index,
     queries: Vec<(String, String)>,
     relevant: HashMap<String, HashMap<String, f64>>,
+    model: Option<Model>,
+}
+
+/// An embedder and the vectors that it made of a collection.
+struct Model {
+    embedder: Box<dyn Embedder>,
+    null: Null,
+    vectors: Vectors,
+    _folder: tempfile::TempDir,
+}
+
+impl Model {
+    fn new(embedder: Box<dyn Embedder>, percent: u8, documents: &HashMap<ClaimKey, Document>) -> Self {
+        let patience = Duration::from_secs(600);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut vectors = Vectors::open(&folder.path().join("vectors"), &embedder.id()).expect("a file");
+        let null = Null::measure(embedder.as_ref(), 32, patience).expect("an embedder that works");
+        let wanted: Vec<_> =
+            documents.iter().filter(|(key, _)| u32::from(key[0]) * 100 < u32::from(percent) * 256).collect();
+        for part in wanted.chunks(32) {
+            let texts: Vec<String> = part.iter().map(|(_, document)| document.to_embed()).collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let made = embedder.embed(Side::Document, &texts, patience).expect("an embedder that works");
+            let new: Vec<_> = part.iter().map(|(key, _)| **key).zip(made).collect();
+            vectors.append(&new).expect("room");
+        }
+        Self { embedder, null, vectors, _folder: folder }
+    }
 }
 
 impl Collection {
+    fn search(&self, query: &str, k: usize) -> Vec<Hit> {
+        let Some(Model { embedder, null, vectors, .. }) = &self.model else {
+            return self.index.search(query, k, &|_| true);
+        };
+        let made = embedder.embed(Side::Query, &[query], Duration::from_secs(60)).expect("an embedder that works");
+        let Null { mean, deviation, .. } = *null;
+        let embedded = Embedded { vectors, query: &made[0], unrelated: mean, deviation };
+        self.index.search_with(query, k, &|_| true, Some(embedded))
+    }
+
     fn read(folder: &Path) -> Self {
         let mut collection = Self {
             name: folder.file_name().expect("a folder with a name").to_string_lossy().into_owned(),
@@ -60,6 +117,7 @@ impl Collection {
             index: Index::new(),
             queries: lines(&folder.join("queries.jsonl")).map(|row| (text(&row, "_id"), text(&row, "text"))).collect(),
             relevant: HashMap::new(),
+            model: None,
         };
         for row in lines(&folder.join("corpus.jsonl")) {
             let id = text(&row, "_id");
@@ -89,7 +147,7 @@ impl Collection {
     fn answered(&self, queries: &[(String, String)]) -> f64 {
         let author = SecretKey::from_seed(&[1; 32]).identity();
         let answered = queries.iter().filter(|(_, query)| {
-            let candidates = self.index.search(query, 30, &|_| true).into_iter().map(|hit| Candidate {
+            let candidates = self.search(query, 30).into_iter().map(|hit| Candidate {
                 stems: self.index.stems(hit.doc),
                 document: self.documents[&hit.key].clone(),
                 metadata: Metadata { author, created_ms: 0 },
@@ -111,14 +169,15 @@ fn text(row: &Value, field: &str) -> String {
     row.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-fn collection(folder: &Path, foreign: Option<&Path>) -> Value {
-    let collection = Collection::read(folder);
+fn collection(folder: &Path, foreign: Option<&Path>, embedder: Option<(Box<dyn Embedder>, u8)>) -> Value {
+    let mut collection = Collection::read(folder);
+    collection.model = embedder.map(|(embedder, percent)| Model::new(embedder, percent, &collection.documents));
     let (mut gain, mut recall, mut reciprocal) = (0.0, 0.0, 0.0);
     let mut times = Vec::new();
     let judged: Vec<_> = collection.queries.iter().filter(|(id, _)| collection.relevant.contains_key(id)).collect();
     for (id, query) in &judged {
         let start = Instant::now();
-        let hits = collection.index.search(query, 10, &|_| true);
+        let hits = collection.search(query, 10);
         times.push(start.elapsed().as_secs_f64() * 1e3);
         let relevant = &collection.relevant[id];
         let gains: Vec<f64> =
@@ -142,6 +201,11 @@ fn collection(folder: &Path, foreign: Option<&Path>) -> Value {
         "p50_ms": percentile(&mut times, 50),
         "p95_ms": percentile(&mut times, 95),
     });
+    if let Some(model) = &collection.model {
+        line["embedder"] = json!(model.embedder.name());
+        line["embedded"] = json!(model.vectors.len());
+        line["unrelated"] = json!([model.null.mean, model.null.deviation]);
+    }
     if let Some(foreign) = foreign {
         let foreign = Collection::read(foreign);
         line["answered"] = json!(collection.answered(&collection.queries));

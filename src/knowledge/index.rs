@@ -7,19 +7,24 @@
 //!
 //! Invariant: a search never shows a removed document, and scores as if it had never been added.
 
+use std::collections::HashMap;
+
 use super::bm25::Plan;
 use super::dictionary::Numbers;
-use super::fusion::{VIEWS, fuse};
+use super::fusion::{Ranking, VIEWS, fuse};
 use super::inverted::{Bag, Inverted, Wanted};
 use super::latent::{Sum, Vectors};
 use super::rows::reserve;
 use super::spelling::{Draft, Spelling};
 use super::text::{Analyser, Kind, QueryTerm, Side, Token, prefix};
+use super::vectors::Vectors as Embeddings;
 use super::{ClaimKey, Document};
 use crate::limits::{INDEX_DOCUMENTS, INDEX_PART_BYTES, QUERY_BYTES, QUERY_TERMS, QUERY_UNKNOWN_WORDS, VIEW_DEPTH};
 
-/// What words, 4-grams and meaning weigh in the score.
-const WEIGHTS: [f32; VIEWS] = [0.6, 0.25, 0.15];
+/// What words, 4-grams, meaning and an embedder weigh in the score of a document that the embedder knows nothing of.
+const WEIGHTS: [f32; VIEWS] = [0.6, 0.25, 0.15, 0.0];
+/// What they weigh in that of one that has a vector.
+const EMBEDDED_WEIGHTS: [f32; VIEWS] = [0.4, 0.2, 0.0, 0.4];
 
 /// What words and 4-grams, taken as their mean, and closeness must make up together in a document that is related to a query. Chosen
 /// on the queries of four collections asked of one another: four of five are turned away, and of the gain of a collection's own
@@ -27,6 +32,11 @@ const WEIGHTS: [f32; VIEWS] = [0.6, 0.25, 0.15];
 const RELATED_FROM: f32 = 0.8;
 /// The share of words or of 4-grams from which a document is related however little the latent space knows of it.
 const SHARED_FROM: f32 = 0.5;
+
+/// How many standard deviations above unrelated texts the embedder must put a document that is related for that alone.
+const EMBEDDED_FROM: f32 = 7.0;
+/// How many of them stand for all words and 4-grams of a query, taken as their mean.
+const SHARED_DEVIATIONS: f32 = 6.0;
 
 /// How often a word of each field counts.
 const TEXT_WEIGHT: u32 = 1;
@@ -87,6 +97,19 @@ impl Hit {
     }
 }
 
+/// What an embedder says of a query: the fourth view, where there is one.
+#[derive(Debug, Clone, Copy)]
+pub struct Embedded<'a> {
+    /// The vectors of the claims.
+    pub vectors: &'a Embeddings,
+    /// The vector of the query, by the same model.
+    pub query: &'a [f32],
+    /// The mean cosine of texts that have nothing to do with each other: nothing at it or below is found.
+    pub unrelated: f32,
+    /// Their standard deviation.
+    pub deviation: f32,
+}
+
 /// What a document has of a query, comparable between answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Evidence {
@@ -96,6 +119,8 @@ pub struct Evidence {
     pub grams: f32,
     /// Cosine in the latent space.
     pub closeness: f32,
+    /// How far the embedder's cosine is above that of unrelated texts, in their standard deviations; 0 without an embedder.
+    pub embedded: f32,
 }
 
 /// The index.
@@ -256,6 +281,18 @@ impl Index {
     /// among the best.
     #[must_use]
     pub fn search(&self, query: &str, k: usize, filter: &dyn Fn(u32) -> bool) -> Vec<Hit> {
+        self.search_with(query, k, filter, None)
+    }
+
+    /// The same with an embedder. A document that has no vector is scored as it is without one.
+    #[must_use]
+    pub fn search_with(
+        &self,
+        query: &str,
+        k: usize,
+        filter: &dyn Fn(u32) -> bool,
+        embedded: Option<Embedded<'_>>,
+    ) -> Vec<Hit> {
         let query = prefix(query, QUERY_BYTES);
         let terms = self.query_terms(query);
         let wanted = terms.iter().map(|term| Wanted::new(&term.term, term.count, term.kind == Kind::Word));
@@ -270,12 +307,18 @@ impl Index {
         let by_words = self.words.search(&words, VIEW_DEPTH, &key, &accept);
         let by_meaning = self.vectors.search(&meaning, VIEW_DEPTH, &key, &accept);
         let by_similar = self.words.search(&similar, VIEW_DEPTH, &key, &accept);
-        let found = [&by_words, &by_meaning, &by_similar].into_iter().flatten();
+        let (embedded, by_embedder) = self.by_embedder(embedded, filter);
+        let above: HashMap<u32, f32> = by_embedder.iter().copied().collect();
+        let found = [&by_words, &by_meaning, &by_similar, &by_embedder].into_iter().flatten();
         let mut candidates: Vec<u32> = found.map(|(doc, _)| *doc).collect();
         candidates.sort_unstable();
         candidates.dedup();
         let by_grams = self.spelling.search(&grams, &candidates, VIEW_DEPTH, &key);
-        let rankings = [by_words, by_grams, by_meaning];
+        let rankings = [by_words, by_grams, by_meaning, by_embedder];
+        let weights = |doc: u32| match embedded {
+            Some(embedded) if embedded.vectors.contains(&key(doc)) => EMBEDDED_WEIGHTS,
+            _ => WEIGHTS,
+        };
         let expected = terms.iter().filter(|term| term.kind == Kind::Word).count();
         let hit = |(doc, score)| {
             let grounds = self.words.grounds(&words, doc);
@@ -283,14 +326,34 @@ impl Index {
                 words: grounds.share,
                 grams: self.spelling.share(&grams, doc),
                 closeness: self.vectors.closeness(&meaning, doc),
+                embedded: embedded.zip(above.get(&doc)).map_or(0.0, |(embedded, above)| above / embedded.deviation),
             };
-            let relevance =
+            let built_in =
                 if meaning.is_empty() { grounds.share / shared_from(expected) } else { evidence.relevance() };
+            let relevance = built_in.max(evidence.embedded_relevance());
             let matched = grounds.matched.iter().filter_map(|at| terms.get(*at)).map(|term| term.surface.clone());
             Hit { doc, key: key(doc), score, relevance, matched: matched.collect(), evidence }
         };
-        let fused = fuse(WEIGHTS, rankings, &key).into_iter().map(hit);
+        let fused = fuse(&weights, rankings, &key).into_iter().map(hit);
         fused.filter(|hit| !hit.matched.is_empty() || hit.relevance >= 1.0).take(k).collect()
+    }
+
+    /// What an embedder finds, as cosines above those of unrelated texts; without one where its vectors cannot be read.
+    fn by_embedder<'a>(
+        &self,
+        embedded: Option<Embedded<'a>>,
+        filter: &dyn Fn(u32) -> bool,
+    ) -> (Option<Embedded<'a>>, Ranking) {
+        let Some(Embedded { vectors, query, unrelated, .. }) = embedded else { return (None, Vec::new()) };
+        let document = |claim: &ClaimKey| self.find(claim).filter(|doc| filter(*doc));
+        let key = |doc: u32| self.key(doc).copied().unwrap_or_default();
+        match vectors.search(query, unrelated, VIEW_DEPTH, &document, &key) {
+            Ok(found) => (embedded, found),
+            Err(error) => {
+                tracing::warn!(%error, "a query is answered without the embedder");
+                (None, Vec::new())
+            }
+        }
     }
 
     /// The distinct terms of a query, the most telling first; past the bound, it loses first what no document has.
@@ -343,6 +406,11 @@ impl Evidence {
     fn relevance(&self) -> f32 {
         let all = f32::midpoint(self.words, self.grams) + self.closeness;
         (all / RELATED_FROM).max(self.words.max(self.grams) / SHARED_FROM)
+    }
+
+    /// The same by what the embedder says.
+    fn embedded_relevance(&self) -> f32 {
+        (self.embedded + SHARED_DEVIATIONS * f32::midpoint(self.words, self.grams)) / EMBEDDED_FROM
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::clock::{Uptime, unix_ms};
 use super::commit::Told;
+use super::embedding::Embedding;
 use super::events::Events;
 use super::news;
 use super::verify::{Unchecked, Verifier};
@@ -79,6 +80,8 @@ pub struct Driver {
     pub verifier: Verifier,
     /// For who watches.
     pub events: Events,
+    /// For claims that are new.
+    pub embedding: Embedding,
     /// How many requests each peer may make.
     pub requests: Requests,
     /// Where the machine's randomness starts: from the system's random source.
@@ -205,6 +208,8 @@ impl Work {
     }
 
     fn told(&mut self, told: Told) {
+        // Claims, words of claims, or groups may be new.
+        self.parts.embedding.wake();
         match told {
             Told::Opened(opened) => self.step(Input::Opened(opened)),
             Told::Closed(group) => {

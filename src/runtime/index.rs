@@ -11,7 +11,7 @@ use crate::chain::transaction::Claim;
 use crate::chain::{ClaimBody, ClaimId, GroupId, LineKey, TextHash, Transaction, rows};
 use crate::identity::Identity;
 use crate::knowledge::context::{Ask, Candidate, Context, compile};
-use crate::knowledge::index::{Added, Hit, Index, IndexError};
+use crate::knowledge::index::{Added, Embedded, Hit, Index, IndexError};
 use crate::knowledge::{Document, Metadata};
 use crate::kv::{Direction, KvError, Read};
 use crate::ledger::query;
@@ -62,15 +62,21 @@ impl Indexes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
-    /// Answers a question on one view of a group.
+    /// Answers a question on one view of a group, with an embedder where one serves.
     ///
     /// # Errors
     /// [`AskError`] where the store fails or the index is full.
-    pub fn answer(&self, id: GroupId, kv: &dyn Read, question: &Question) -> Result<Context, AskError> {
+    pub fn answer(
+        &self,
+        id: GroupId,
+        kv: &dyn Read,
+        question: &Question,
+        embedded: Option<Embedded<'_>>,
+    ) -> Result<Context, AskError> {
         let group = self.group(id);
         let mut group = group.lock().unwrap_or_else(PoisonError::into_inner);
         group.catch_up(kv)?;
-        group.answer(kv, question)
+        group.answer(kv, question, embedded)
     }
 }
 
@@ -168,7 +174,7 @@ impl GroupIndex {
         Ok(())
     }
 
-    fn answer(&self, kv: &dyn Read, question: &Question) -> Result<Context, AskError> {
+    fn answer(&self, kv: &dyn Read, question: &Question, embedded: Option<Embedded<'_>>) -> Result<Context, AskError> {
         let author = question.author.map(|author| self.author_numbers.get(&author).copied().unwrap_or(u32::MAX));
         let mut wanted_tags = Vec::new();
         for tag in &question.tags {
@@ -189,7 +195,8 @@ impl GroupIndex {
         let mut depth = wanted * 4 + 16;
         let mut gone: HashSet<u32> = HashSet::new();
         loop {
-            let hits = self.index.search(&question.query, depth, &|doc| !gone.contains(&doc) && passes(doc));
+            let stands = |doc: u32| !gone.contains(&doc) && passes(doc);
+            let hits = self.index.search_with(&question.query, depth, &stands, embedded);
             let (found, before) = (hits.len(), gone.len());
             let candidates = self.candidates(kv, hits, &mut gone)?;
             // Retracted claims are seen only here: where they crowd the rest out, look again without them.

@@ -8,10 +8,12 @@ use axum::extract::State;
 use super::Api;
 use super::extract::{Body, Segments};
 use super::resolve::Found;
-use crate::api::types::{Context, ContextItem, ContextQuery, Problem};
+use crate::api::types::{Context, ContextEmbedder, ContextItem, ContextQuery, Problem};
 use crate::chain::ClaimId;
 use crate::knowledge::context::Ask;
+use crate::knowledge::index::Embedded;
 use crate::limits;
+use crate::runtime::embedding::{Asked, Progress};
 use crate::runtime::index::Question;
 
 /// The most tokens that a context may be asked for: four bytes each, they fill [`limits::CONTEXT_BYTES`].
@@ -33,7 +35,24 @@ pub(super) async fn context(
         author: request.author,
     };
     let read = move |api: &Api, found: &Found<'_>, _| {
-        let answer = api.node().indexes.answer(found.id, found.kv.as_ref(), &question)?;
+        let node = api.node();
+        let answer =
+            |embedded: Option<Embedded<'_>>| node.indexes.answer(found.id, found.kv.as_ref(), &question, embedded);
+        let Progress { embedded, claims, .. } = node.embedding.progress(&found.id);
+        let (answer, embedder) = match node.embedding.ask(&found.id, &question.query) {
+            Asked::Off => (answer(None), None),
+            Asked::Ready(ready) => {
+                let model = ready.model.clone();
+                (
+                    ready.with(|ready| answer(Some(ready))),
+                    Some(ContextEmbedder { model, embedded, claims, why_not: None }),
+                )
+            }
+            Asked::Without { model, why } => {
+                (answer(None), Some(ContextEmbedder { model, embedded, claims, why_not: Some(why) }))
+            }
+        };
+        let answer = answer?;
         let items: Vec<_> = answer
             .items
             .into_iter()
@@ -49,7 +68,7 @@ pub(super) async fn context(
             })
             .collect();
         let claim_hashes = items.iter().map(|item| item.claim_hash.clone()).collect();
-        Ok(Context { context: answer.text, claim_hashes, items })
+        Ok(Context { context: answer.text, claim_hashes, items, embedder })
     };
     api.read_group(group, read).await.map(Json)
 }
