@@ -111,7 +111,7 @@ proptest! {
         let mut vectors = Vectors::open(&folder.path().join("v"), &MODEL).unwrap();
         vectors.append(&numbered(0..count, dimensions)).unwrap();
         let numbers: std::collections::HashMap<ClaimKey, u32> = (0..count).map(|number| (key(number), number)).collect();
-        let passes = |number: u32| number % 3 != 0;
+        let passes = |number: u32| !number.is_multiple_of(3);
         let query = vector(u32::MAX, dimensions);
         let document = |claim: &ClaimKey| numbers.get(claim).copied().filter(|number| passes(*number));
         let found = vectors.search(&query, above, k, &document, &key).unwrap();
