@@ -3,13 +3,15 @@
 //! ```text
 //! cargo bench --bench retrieval -- --collection DIR [--foreign DIR] [--embedder-url URL --embedder-model NAME | --embedder-folder DIR]
 //! cargo bench --bench retrieval -- --synthetic N
+//! cargo bench --bench retrieval -- --vectors N --dimensions D
 //! ```
 //!
 //! `--collection` reads a folder in BEIR layout (`corpus.jsonl`, `queries.jsonl`, `qrels.tsv`) and prints one line of JSON.
 //! `--foreign` asks it the queries of another collection as well, and prints how many contexts were not empty: few should
 //! be, whereas of the collection's own nearly all should. With an embedder, its vectors are the fourth view; `--embedded PERCENT` gives
 //! one to so many of a hundred claims only. `--synthetic` writes N claims of 45 words from a seeded generator
-//! and asks queries of three to eight words with one more claim added between any two.
+//! and asks queries of three to eight words with one more claim added between any two. `--vectors` keeps N random vectors and looks for the
+//! closest to others.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -55,8 +57,13 @@ fn main() {
         println!("{}", collection(Path::new(folder), value_of("--foreign").map(Path::new), embedder));
     } else if let Some(claims) = value_of("--synthetic") {
         println!("{}", synthetic(claims.parse().expect("--synthetic takes a number")));
+    } else if let Some(count) = value_of("--vectors") {
+        let dimensions = value_of("--dimensions").map_or(768, |number| number.parse().expect("a number"));
+        println!("{}", vectors(count.parse().expect("--vectors takes a number"), dimensions));
     } else {
-        println!("usage: cargo bench --bench retrieval -- --collection DIR [--foreign DIR] | --synthetic N");
+        println!(
+            "usage: cargo bench --bench retrieval -- --collection DIR [--foreign DIR] | --synthetic N | --vectors N"
+        );
     }
 }
 
@@ -335,6 +342,43 @@ fn synthetic(claims: usize) -> Value {
         "top_1000_p95_ms": percentile(&mut wide, 95),
         "add_p50_ms": percentile(&mut adds, 50),
         "add_p99_ms": percentile(&mut adds, 99),
+    })
+}
+
+fn vectors(count: usize, dimensions: usize) -> Value {
+    let mut language = Language { state: 11, words: Vec::new(), shares: Vec::new() };
+    let mut vector = || (0..dimensions).map(|_| language.random() as i16 as f32).collect::<Vec<f32>>();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("vectors");
+    let mut vectors = Vectors::open(&path, &[0; 32]).expect("a file");
+    let numbered = |number: usize| *blake3::hash(&number.to_le_bytes()).as_bytes();
+    let mut appends = Vec::new();
+    for start in (0..count).step_by(32) {
+        let new: Vec<_> = (start..count.min(start + 32)).map(|number| (numbered(number), vector())).collect();
+        let start = Instant::now();
+        vectors.append(&new).expect("room");
+        appends.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    drop(vectors);
+    let start = Instant::now();
+    let vectors = Vectors::open(&path, &[0; 32]).expect("a file");
+    let open = start.elapsed().as_secs_f64() * 1e3;
+    let index = Index::new();
+    let mut searches = Vec::new();
+    for _ in 0..200 {
+        let query = vector();
+        let embedded = Embedded { vectors: &vectors, query: &query, unrelated: 0.0, deviation: 0.1 };
+        let start = Instant::now();
+        assert!(index.search_with("", 10, &|_| true, Some(embedded)).is_empty());
+        searches.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    json!({
+        "vectors": vectors.len(),
+        "dimensions": dimensions,
+        "open_ms": (open * 1e3).round() / 1e3,
+        "append_32_p50_ms": percentile(&mut appends, 50),
+        "search_p50_ms": percentile(&mut searches, 50),
+        "search_p95_ms": percentile(&mut searches, 95),
     })
 }
 

@@ -74,6 +74,10 @@ impl Walk {
                 if lines.len() < BLOCKS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
             for line in &lines {
+                // What waits is bounded by one block more than is asked for.
+                if self.pending.len() >= texts {
+                    return Ok(false);
+                }
                 let (block, body) = rows::body_and_id(kv, line)?;
                 for (index, transaction) in (0..).zip(body.transactions()) {
                     if let Transaction::Claim(Claim { rewarded, .. }) = transaction {
