@@ -5,11 +5,10 @@
 //! one counts: the later `time_ms`, and of equal ones that whose bytes are greater, so that all nodes choose alike.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_bytes::{ByteArray, ByteBuf, Bytes};
 
 use crate::cbor::{self, DecodeError};
 use crate::chain::GroupId;
-use crate::identity::{BadSignature, Identity, SecretKey};
+use crate::identity::{BadSignature, Identity, SecretKey, Signed};
 use crate::limits;
 
 /// The version of the format, the first element of each record.
@@ -146,37 +145,15 @@ pub enum Invalid {
 }
 
 /// A record as it came: nothing about it is known. In CBOR `[body, signature]`, both byte strings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unverified {
-    /// The record's bytes.
-    pub body: Vec<u8>,
-    /// The signature.
-    pub signature: [u8; 64],
-}
+pub type Unverified = Signed<Presence>;
 
-impl Serialize for Unverified {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (Bytes::new(&self.body), Bytes::new(&self.signature)).serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Unverified {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (body, signature): (ByteBuf, ByteArray<64>) = Deserialize::deserialize(deserializer)?;
-        Ok(Self { body: body.into_vec(), signature: signature.into_array() })
-    }
-}
-
-impl Unverified {
+impl Signed<Presence> {
     /// Reads the record and checks its form. The signature, which costs a hundred times as much, is left to [`Opened::verify`].
     ///
     /// # Errors
     /// [`Invalid`] names the rule that is broken.
     pub fn open(self, group: &GroupId) -> Result<Opened, Invalid> {
-        // An array header, and the version as its first element: so much stays the same in every version.
-        if let [0x80..=0x97, version @ 0..=23, ..] = *self.body
-            && version != VERSION
-        {
+        if let Some(version) = self.other_version(VERSION) {
             return Err(Invalid::Version(version));
         }
         let presence: Presence = cbor::decode(&self.body, limits::PRESENCE_BYTES)?;
@@ -245,7 +222,7 @@ impl Verified {
     /// The record as it is sent.
     #[must_use]
     pub fn to_unverified(&self) -> Unverified {
-        Unverified { body: self.bytes.clone(), signature: self.signature }
+        Signed::new(self.bytes.clone(), self.signature)
     }
 
     fn age_order(&self) -> (u64, &[u8]) {
@@ -274,7 +251,7 @@ mod tests {
     fn sent(presence: &Presence) -> Unverified {
         let body = cbor::encode(presence);
         let signature = key().sign(SIGNATURE_DOMAIN, &body);
-        Unverified { body, signature }
+        Unverified::new(body, signature)
     }
 
     #[test]
@@ -313,7 +290,7 @@ mod tests {
         let of_another = Presence { member: SecretKey::from_seed(&[9; 32]).identity(), ..presence(None) };
         assert_eq!(open(sent(&of_another)), Err(Invalid::Signature(BadSignature)));
         let as_a_block = key().sign(crate::chain::block::SIGNATURE_DOMAIN, &good.body);
-        assert!(open(Unverified { signature: as_a_block, ..good.clone() }).is_err(), "another purpose");
+        assert!(open(Unverified::new(good.body.clone(), as_a_block)).is_err(), "another purpose");
         let mut later = good.clone();
         later.body[1] = 2;
         assert_eq!(open(later), Err(Invalid::Version(2)));

@@ -91,7 +91,7 @@ fn sign_and_verify(story: &Story, body: &[u8]) -> Option<Verified> {
     let key = [&story.alice, &story.bob, &story.carol].into_iter().find(|key| key.identity() == author)?;
     let signature = key.sign(SIGNATURE_DOMAIN, body);
     let context = Context { group: story.group, now_ms: START_MS, max_drift_ms: limits::MAX_CLOCK_DRIFT_MS };
-    Unverified { body: body.to_vec(), signature }.verify(&context).ok()
+    Unverified::new(body.to_vec(), signature).verify(&context).ok()
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn damaged_presences_are_refused_or_the_one_encoding() {
     let story = story();
     let good: Vec<Vec<u8>> = story.presences().iter().map(|record| record.bytes().to_vec()).collect();
     storm("presences", &good, 60_000, |body| {
-        let sent = lbm::presence::Unverified { body: body.to_vec(), signature: [0; 64] };
+        let sent = lbm::presence::Unverified::new(body.to_vec(), [0; 64]);
         let Ok(opened) = sent.open(&story.group) else { return false };
         assert_eq!(cbor::encode(opened.claimed()), body, "one value, one encoding");
         let metadata = opened.claimed().metadata.as_deref();

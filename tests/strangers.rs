@@ -224,7 +224,7 @@ impl Author {
 
     fn sign_bytes(&self, body: Vec<u8>) -> Unverified {
         let signature = self.key.sign(lbm::chain::block::SIGNATURE_DOMAIN, &body);
-        Unverified { body, signature }
+        Unverified::new(body, signature)
     }
 
     /// Takes a block of its own for written.
@@ -343,7 +343,7 @@ async fn members_who_break_the_rules_are_sent_away_and_change_nothing() {
     misbehaves(next(), &alice, &name, group, "signed by another", |author| {
         let body = cbor::encode(&author.body());
         let signature = SecretKey::from_seed(&[99; 32]).sign(lbm::chain::block::SIGNATURE_DOMAIN, &body);
-        one(Unverified { body, signature })
+        one(Unverified::new(body, signature))
     })
     .await;
     misbehaves(next(), &alice, &name, group, "a block of another group", |author| {
@@ -530,7 +530,7 @@ fn says(key: &SecretKey, group: GroupId, time_ms: u64) -> presence::Unverified {
 fn signed(key: &SecretKey, presence: &Presence) -> presence::Unverified {
     let body = cbor::encode(presence);
     let signature = key.sign(presence::SIGNATURE_DOMAIN, &body);
-    presence::Unverified { body, signature }
+    presence::Unverified::new(body, signature)
 }
 
 /// Whose presence the daemon shows.
@@ -563,7 +563,7 @@ async fn members_who_forge_presence_are_sent_away_and_nothing_is_shown() {
         ("of another group", vec![says(&victim, other_group, now_ms())]),
         ("metadata too long", vec![signed(&victim, &of_victim(too_long))]),
         ("metadata that is no object", vec![signed(&victim, &of_victim(Some("[1]".to_owned())))]),
-        ("a body of nothing", vec![presence::Unverified { body: vec![0xff; 4_000], signature: [1; 64] }]),
+        ("a body of nothing", vec![presence::Unverified::new(vec![0xff; 4_000], [1; 64])]),
     ];
     for (seed, (what, records)) in (60..).zip(cases) {
         let id = SecretKey::from_seed(&[seed; 32]).identity();

@@ -4,12 +4,11 @@
 //! bytes as received. The other half, `Verified -> Linked`, is in [`super::link`].
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_bytes::{ByteArray, ByteBuf, Bytes};
 
 use super::ids::{BlockId, GroupId};
 use super::transaction::{FormError, Transaction};
 use crate::cbor::{self, DecodeError};
-use crate::identity::{BadSignature, Identity, SecretKey};
+use crate::identity::{BadSignature, Identity, SecretKey, Signed};
 use crate::limits;
 
 /// The version of the block format, the first element of each body.
@@ -173,28 +172,9 @@ pub struct Context {
 }
 
 /// A block as it came: nothing about it is known. In CBOR `[body, signature]`, both byte strings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unverified {
-    /// The body's bytes.
-    pub body: Vec<u8>,
-    /// The signature.
-    pub signature: [u8; 64],
-}
+pub type Unverified = Signed<Body>;
 
-impl Serialize for Unverified {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (Bytes::new(&self.body), Bytes::new(&self.signature)).serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Unverified {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (body, signature): (ByteBuf, ByteArray<64>) = Deserialize::deserialize(deserializer)?;
-        Ok(Self { body: body.into_vec(), signature: signature.into_array() })
-    }
-}
-
-impl Unverified {
+impl Signed<Body> {
     /// Checks everything that can be checked about a block alone.
     ///
     /// # Errors
@@ -203,10 +183,7 @@ impl Unverified {
         if self.body.len() > limits::BLOCK_BYTES {
             return Err(Invalid::TooLong(self.body.len()));
         }
-        // An array header, and the version as its first element: so much stays the same in every version.
-        if let [0x80..=0x97, version @ 0..=23, ..] = *self.body
-            && version != VERSION
-        {
+        if let Some(version) = self.other_version(VERSION) {
             return Err(Invalid::Version(version));
         }
         let body: Body = cbor::decode(&self.body, limits::BLOCK_BYTES)?;
@@ -261,7 +238,7 @@ impl Verified {
     /// The block as it is sent.
     #[must_use]
     pub fn to_unverified(&self) -> Unverified {
-        Unverified { body: self.bytes.clone(), signature: self.signature }
+        Signed::new(self.bytes.clone(), self.signature)
     }
 }
 

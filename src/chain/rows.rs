@@ -358,7 +358,7 @@ pub(crate) fn set_log(kv: &mut Overlay<'_>, number: u64, key: &LineKey) {
 
 fn parse_block(key: &[u8], value: &[u8]) -> Result<Unverified, KvError> {
     let (signature, body) = value.split_first_chunk().ok_or_else(|| KvError::damaged(Table::Line, key))?;
-    Ok(Unverified { body: body.to_vec(), signature: *signature })
+    Ok(Unverified::new(body.to_vec(), *signature))
 }
 
 /// A block as it was received.

@@ -25,7 +25,10 @@ fn context() -> Context {
 /// A body signed whatever is in it.
 fn sign(body: &Body) -> Unverified {
     let body = cbor::encode(body);
-    Unverified { signature: key(0).sign(SIGNATURE_DOMAIN, &body), body }
+    {
+        let signature = key(0).sign(SIGNATURE_DOMAIN, &body);
+        Unverified::new(body, signature)
+    }
 }
 
 fn good() -> Body {
@@ -112,7 +115,7 @@ fn a_genesis_stands_alone_at_the_start() {
 fn bytes_that_are_not_the_one_encoding_are_refused() {
     let honest = sign(&good());
     assert!(matches!(
-        Unverified { body: vec![0; limits::BLOCK_BYTES + 1], signature: [0; 64] }.verify(&context()),
+        Unverified::new(vec![0; limits::BLOCK_BYTES + 1], [0; 64]).verify(&context()),
         Err(Invalid::TooLong(_))
     ));
     let mut trailing = honest.body.clone();
@@ -120,17 +123,17 @@ fn bytes_that_are_not_the_one_encoding_are_refused() {
     let mut newer = honest.body.clone();
     newer[1] = 2;
     let signature = key(0).sign(SIGNATURE_DOMAIN, &newer);
-    assert_eq!(Unverified { body: newer, signature }.verify(&context()), Err(Invalid::Version(2)));
+    assert_eq!(Unverified::new(newer, signature).verify(&context()), Err(Invalid::Version(2)));
     for body in [vec![], trailing, honest.body[..honest.body.len() - 1].to_vec()] {
         let signature = key(0).sign(SIGNATURE_DOMAIN, &body);
-        assert!(matches!(Unverified { body, signature }.verify(&context()), Err(Invalid::Decode(_))));
+        assert!(matches!(Unverified::new(body, signature).verify(&context()), Err(Invalid::Decode(_))));
     }
     for at in [0, 31, 32, 63] {
         let mut bad = honest.clone();
         bad.signature[at] ^= 1;
         assert!(matches!(bad.verify(&context()), Err(Invalid::Signature(_))));
     }
-    let other_domain = Unverified { signature: key(0).sign(b"lbm other 1", &honest.body), ..honest };
+    let other_domain = Unverified::new(honest.body.clone(), key(0).sign(b"lbm other 1", &honest.body));
     assert!(matches!(other_domain.verify(&context()), Err(Invalid::Signature(_))));
 }
 

@@ -8,10 +8,12 @@ mod id;
 pub mod keystore;
 mod password;
 mod secret;
+mod signed;
 
 pub use id::{BadSignature, Identity, IdentityError};
 pub use password::{Password, PasswordError};
 pub use secret::SecretKey;
+pub use signed::Signed;
 
 /// What a signature covers: the length of the domain tag, the tag, and the message. No message of one domain can be
 /// one of another.

@@ -307,8 +307,8 @@ fn what_a_hostile_member_sends_is_refused_and_leaves_nothing() {
         ("a forged signature", forged),
         ("another's signature", as_another),
         ("a record of another group", says(CAROL, other_group, clock_ms)),
-        ("bytes that are none", Unverified { body: vec![0xff; 100], signature: [0; 64] }),
-        ("a body without end", Unverified { body: vec![0x86; limits::PRESENCE_BYTES + 1], signature: [0; 64] }),
+        ("bytes that are none", Unverified::new(vec![0xff; 100], [0; 64])),
+        ("a body without end", Unverified::new(vec![0x86; limits::PRESENCE_BYTES + 1], [0; 64])),
     ] {
         assert_eq!(sent_to_bob(&mut world, group, vec![record]), malformed, "{what}");
         assert_eq!(world.nodes[BOB].machine.presences(&group).count(), 0, "{what}");

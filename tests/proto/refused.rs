@@ -42,7 +42,7 @@ fn context(group: GroupId) -> Context {
 
 fn signed(by: &SecretKey, body: Vec<u8>) -> Unverified {
     let signature = by.sign(SIGNATURE_DOMAIN, &body);
-    Unverified { body, signature }
+    Unverified::new(body, signature)
 }
 
 fn bytes(cbor: &Cbor) -> Vec<u8> {
@@ -335,7 +335,7 @@ fn malleated(mut signature: [u8; 64]) -> [u8; 64] {
 fn signatures(forge: &mut Forge<'_>) {
     let good = forge.story.told(forge.name).block.to_unverified();
     let mut add = |why, signature| {
-        let block = Unverified { body: good.body.clone(), signature };
+        let block = Unverified::new(good.body.clone(), signature);
         forge.made.push(Bad { why, reason: "signature", block });
     };
     add("signed by somebody else", key("mallory").sign(SIGNATURE_DOMAIN, &good.body));
@@ -350,7 +350,7 @@ fn signatures(forge: &mut Forge<'_>) {
     anything[..32].copy_from_slice(&small_order());
     let mut elements = forge.elements();
     elements[2] = Cbor::Bytes(small_order().to_vec());
-    let block = Unverified { body: bytes(&Cbor::Array(elements)), signature: anything };
+    let block = Unverified::new(bytes(&Cbor::Array(elements)), anything);
     forge.made.push(Bad { why: "a key of small order, which signs anything", reason: "signature", block });
 }
 
@@ -407,7 +407,7 @@ fn what_is_forged_differs_by_its_fault_alone() {
 fn a_body_past_its_length_is_refused_before_it_is_read() {
     let story = story();
     for (length, reason) in [(limits::BLOCK_BYTES + 1, "too_long"), (limits::BLOCK_BYTES, "encoding")] {
-        let block = Unverified { body: vec![0; length], signature: [0; 64] };
+        let block = Unverified::new(vec![0; length], [0; 64]);
         let invalid = block.verify(&context(story.group)).unwrap_err();
         assert_eq!(word(&invalid), reason);
     }

@@ -157,7 +157,7 @@ fn the_kept_blocks_verify() {
     let context = Context { group, now_ms: START_MS, max_drift_ms: 60_000 };
     for block in kept["blocks"].as_array().unwrap() {
         let signature = bytes(&block["signature"]).try_into().unwrap();
-        let verified = Unverified { body: bytes(&block["body"]), signature }.verify(&context).unwrap();
+        let verified = Unverified::new(bytes(&block["body"]), signature).verify(&context).unwrap();
         assert_eq!(verified.id().to_string(), block["id"].as_str().unwrap());
         assert_eq!(body_json(verified.body()), block["fields"]);
         for (object, (hash, size)) in block["objects"]
@@ -205,9 +205,8 @@ fn presences() {
     // What is written in the file is enough to check the records.
     let kept = kept("presence.json");
     let group: GroupId = kept["group"].as_str().unwrap().parse().unwrap();
-    let sent = |record: &Value| presence::Unverified {
-        body: bytes(&record["body"]),
-        signature: bytes(&record["signature"]).try_into().unwrap(),
+    let sent = |record: &Value| {
+        presence::Unverified::new(bytes(&record["body"]), bytes(&record["signature"]).try_into().unwrap())
     };
     for record in kept["records"].as_array().unwrap() {
         assert_eq!(fields(&sent(record).open(&group).unwrap().verify().unwrap()), record["fields"]);
