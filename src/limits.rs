@@ -111,10 +111,36 @@ pub const QUERY_SIMILAR_WORDS: usize = 8;
 pub const LATENT_TOKENS: usize = 4_096;
 /// Documents that each view of an index gives to the common ranking.
 pub const VIEW_DEPTH: usize = 1_000;
-/// Documents that one index numbers, removed ones included: about four gigabytes of memory.
+/// Documents that one index numbers: some eleven gigabytes on the disk.
 pub const INDEX_DOCUMENTS: usize = 1 << 24;
-/// Bytes of the largest part of one index: its parts are addressed by 32 bits, and one more document must fit.
-pub const INDEX_PART_BYTES: usize = u32::MAX as usize - (1 << 24);
+/// Documents of one segment of an index: several of them are searched at a time, and a merge is done within seconds.
+pub const SEGMENT_DOCUMENTS: usize = 1 << 17;
+/// Bytes of one segment: its parts are addressed by 32 bits.
+pub const SEGMENT_BYTES: usize = 1 << 29;
+/// Documents that an index keeps in memory before it makes a file of them. After a crash so many are analysed again.
+pub const INDEX_FLUSH_DOCUMENTS: usize = 2_048;
+/// Bytes of the same: claims of the greatest length fill it sooner.
+pub const INDEX_FLUSH_BYTES: usize = 16 * 1024 * 1024;
+/// Blocks that are stored before an index notes how far it has read, whatever they have.
+pub const INDEX_FLUSH_BLOCKS: u64 = 2_048;
+/// Blocks that an index reads at its first question. What is more is read in the background, but for the last half as many.
+pub const INDEX_REPLAY_BLOCKS: u64 = 4_096;
+/// Blocks that may wait to be read by whoever asks. When there are more, the background reads along.
+pub const INDEX_FOLLOW_BLOCKS: u64 = 256;
+/// Text that an index reads from the log at a time, bytes: bounds memory where many large claims come.
+pub const INDEX_READ_BYTES: usize = 8 * 1024 * 1024;
+/// Blocks that the background reads for one file.
+pub const INDEX_FILL_BLOCKS: u64 = 16_384;
+/// Blocks of those that one thread reads.
+pub const INDEX_FILL_PART_BLOCKS: usize = 2_048;
+/// The manifest of an index, bytes: it names some hundred segments, and claims whose words have not come.
+pub const INDEX_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
+/// Pause of the background between two looks at what is new, milliseconds.
+pub const INDEX_PAUSE_MS: u64 = 50;
+/// Pause before files of an index that could not be written are tried again, milliseconds.
+pub const INDEX_RETRY_MS: u64 = 60_000;
+/// Documents that are put together at once where one is added: some milliseconds. More of them wait for the background.
+pub const MERGE_AT_ONCE_DOCUMENTS: usize = 1_024;
 /// The least token budget of a context: room for its heading and one sentence.
 pub const CONTEXT_BUDGET_TOKENS: usize = 128;
 

@@ -455,6 +455,20 @@ fn every_source_says_what_it_is_and_stays_short() {
     }
 }
 
+#[test]
+fn one_file_alone_has_unsafe_code_and_one_line_of_it() {
+    let with_unsafe: Vec<(String, usize)> = files("src")
+        .into_iter()
+        .filter(|(name, _)| name.ends_with(".rs"))
+        .map(|(name, source)| (name, tokens(&source).iter().filter(|token| *token == "unsafe").count()))
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    assert_eq!(with_unsafe, [("src/store/map.rs".to_owned(), 1)]);
+    let allows = |source: &str| tokens(source).iter().filter(|token| *token == "unsafe_code").count();
+    let allowing = files("src").into_iter().filter(|(_, source)| allows(source) > 0).map(|(name, _)| name);
+    assert_eq!(allowing.collect::<Vec<_>>(), ["src/store/map.rs"]);
+}
+
 /// Folders of the machine that this was written on, and hosts that packages come from: neither means anything elsewhere.
 #[test]
 fn no_file_names_a_machine_or_a_registry() {

@@ -51,6 +51,10 @@ cbor_array! {
         pub height: u64,
         /// Blocks that a seal covers.
         pub sealed: u64,
+        /// How often a block was taken back from its place, to be tried again at it or another.
+        pub taken_back: u64,
+        /// Objects that came after the blocks that name them.
+        pub late_objects: u64,
     }
 
     /// A block that nothing builds on yet.

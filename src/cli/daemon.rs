@@ -51,7 +51,7 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
         let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Start)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Start)?;
         let listener = server::bind(data).map_err(StartFailure::from)?;
-        let daemon = Daemon::start(key, name, store, &settings).map_err(|error| {
+        let daemon = Daemon::start(key, name, store, folder.index_path(), &settings).map_err(|error| {
             // A start that fails leaves no socket behind; one that is gone already is as good.
             let _gone = std::fs::remove_file(socket_path(data));
             StartFailure::from(error)

@@ -9,6 +9,7 @@
 //! | `node.key` | the node's secret key ([`keystore`](crate::identity::keystore)), mode 0600 |
 //! | `name` | the node's name, one line |
 //! | `lbm.redb` | the database |
+//! | `index/` | the retrieval indexes, a folder a group: made anew from the database where they are missing |
 //! | `lbm.sock` | the daemon's local socket |
 //! | `config.toml` | settings |
 //! | `restoring` | stands here while a backup is put in place ([`backup`](crate::backup)) |
@@ -95,6 +96,12 @@ impl DataDir {
     #[must_use]
     pub fn database_path(&self) -> PathBuf {
         self.path.join("lbm.redb")
+    }
+
+    /// The folder of the retrieval indexes.
+    #[must_use]
+    pub fn index_path(&self) -> PathBuf {
+        self.path.join("index")
     }
 }
 

@@ -16,55 +16,6 @@ const SCALE: f64 = 65_536.0;
 /// Sum of all weights of one query in those units.
 const LARGEST_SUM: f64 = 2_147_483_648.0;
 
-/// The weighted lengths of documents, and the mean of those that stand.
-#[derive(Debug, Default)]
-pub(super) struct Lengths {
-    /// By document. Past 65,535 they are all held to be equally long.
-    lengths: Vec<u16>,
-    standing: u32,
-    total: u64,
-}
-
-impl Lengths {
-    /// Adds the next document, which does not stand yet.
-    pub(super) fn push(&mut self, length: u32) {
-        self.lengths.push(u16::try_from(length).unwrap_or(u16::MAX));
-    }
-
-    /// Counts a document that stands from now on (`by` is 1) or no longer does (-1).
-    pub(super) fn count(&mut self, doc: u32, by: i32) {
-        self.standing = self.standing.saturating_add_signed(by);
-        self.total = self.total.saturating_add_signed(i64::from(self.of(doc)) * i64::from(by));
-    }
-
-    /// The length of a document.
-    #[inline]
-    pub(super) fn of(&self, doc: u32) -> u16 {
-        self.lengths.get(doc as usize).copied().unwrap_or_default()
-    }
-
-    /// Documents, buried ones included: the number of the next.
-    pub(super) const fn len(&self) -> usize {
-        self.lengths.len()
-    }
-
-    /// What a query's term weighs that `frequency` of the standing documents have.
-    pub(super) fn idf(&self, frequency: u32) -> f64 {
-        idf(self.standing, frequency)
-    }
-
-    /// The part of the denominator that depends on the length of a document.
-    pub(super) fn norm(&self) -> Norm {
-        let mean = (self.total as f32 / self.standing.max(1) as f32).max(1.0);
-        Norm { fixed: K1 * (1.0 - B), slope: K1 * B / mean }
-    }
-
-    /// Bytes held on the heap.
-    pub(super) const fn heap_bytes(&self) -> usize {
-        self.lengths.capacity() * 2
-    }
-}
-
 /// `k1·(1-b)` and `k1·b/mean`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Norm {
@@ -73,6 +24,12 @@ pub(super) struct Norm {
 }
 
 impl Norm {
+    /// For documents whose lengths make up `total`.
+    pub(super) fn new(documents: u64, total: u64) -> Self {
+        let mean = (total as f32 / documents.max(1) as f32).max(1.0);
+        Self { fixed: K1 * (1.0 - B), slope: K1 * B / mean }
+    }
+
     /// What a term of weight `term`, in units of the score, gives to a document of this length that has it `count` times.
     /// At least one: a term that all documents have still finds them.
     #[inline]
@@ -82,40 +39,37 @@ impl Norm {
     }
 }
 
-/// The number of no term.
-const NO_TERM: u32 = u32::MAX;
-
-/// A query made ready: the number and weight of each wanted term, the units of its scores, and the sum of all weights.
-#[derive(Debug)]
+/// A query made ready: the weight of each wanted term, the units of its scores, and the sum of all weights.
+#[derive(Debug, Default)]
 pub(super) struct Plan {
-    terms: Vec<(u32, f64)>,
+    weights: Vec<f64>,
     scale: f64,
     most: f64,
 }
 
 impl Plan {
-    /// From the number of each wanted term, if any document ever had it, and its weight.
-    pub(super) fn new(terms: impl Iterator<Item = (Option<u32>, f64)>) -> Self {
-        let terms: Vec<(u32, f64)> = terms.map(|(term, weight)| (term.unwrap_or(NO_TERM), weight)).collect();
-        let most: f64 = terms.iter().map(|(_, weight)| weight).sum();
-        Self { scale: if most * SCALE > LARGEST_SUM { LARGEST_SUM / most } else { SCALE }, terms, most }
+    /// From the weight of each wanted term.
+    pub(super) fn new(weights: impl IntoIterator<Item = f64>) -> Self {
+        let weights: Vec<f64> = weights.into_iter().collect();
+        let most: f64 = weights.iter().sum();
+        Self { scale: if most * SCALE > LARGEST_SUM { LARGEST_SUM / most } else { SCALE }, weights, most }
     }
 
-    /// Number of each wanted term, and its weight in units of the score.
-    pub(super) fn weights(&self) -> impl Iterator<Item = (u32, f32)> {
-        self.terms.iter().map(|(term, weight)| (*term, (weight * self.scale) as f32))
+    /// The weight of each wanted term in units of the score.
+    pub(super) fn weights(&self) -> impl Iterator<Item = f32> + '_ {
+        self.weights.iter().map(|weight| (weight * self.scale) as f32)
     }
 
-    /// Which of the wanted terms `has` accepts, by place and number, and their share of the weight of all of them.
-    pub(super) fn share(&self, has: impl Fn(usize, u32) -> bool) -> (Vec<usize>, f32) {
-        let terms = self.terms.iter().enumerate().filter(|(at, (term, _))| has(*at, *term));
-        let (matched, weights): (Vec<usize>, Vec<f64>) = terms.map(|(at, (_, weight))| (at, *weight)).unzip();
+    /// Which of the wanted terms `has` accepts, by place, and their share of the weight of all of them.
+    pub(super) fn share(&self, has: impl Fn(usize) -> bool) -> (Vec<usize>, f32) {
+        let terms = self.weights.iter().enumerate().filter(|(at, _)| has(*at));
+        let (matched, weights): (Vec<usize>, Vec<f64>) = terms.map(|(at, weight)| (at, *weight)).unzip();
         (matched, (weights.iter().sum::<f64>() / self.most.max(f64::MIN_POSITIVE)) as f32)
     }
 
     /// Wanted terms.
     pub(super) const fn len(&self) -> usize {
-        self.terms.len()
+        self.weights.len()
     }
 
     /// A sum of gains as a score.
@@ -125,8 +79,8 @@ impl Plan {
 }
 
 /// Inverse document frequency in Lucene's form, which is never negative, with [`UNSEEN`] documents more.
-fn idf(documents: u32, frequency: u32) -> f64 {
-    let (documents, frequency) = (f64::from(documents) + UNSEEN, f64::from(frequency));
+pub(super) fn idf(documents: u64, frequency: u64) -> f64 {
+    let (documents, frequency) = (documents as f64 + UNSEEN, frequency as f64);
     ln(1.0 + (documents - frequency + 0.5) / (frequency + 0.5))
 }
 
@@ -157,7 +111,7 @@ mod tests {
     #[test]
     fn rarer_is_heavier_and_nothing_is_negative() {
         for documents in [1, 2, 10, 1_000_000] {
-            let weights: Vec<f64> = (0..=documents.min(1_000)).map(|frequency| idf(documents, frequency)).collect();
+            let weights: Vec<f64> = (0..=1_000.min(documents)).map(|frequency| idf(documents, frequency)).collect();
             assert!(weights.windows(2).all(|pair| pair[0] > pair[1]) && weights.iter().all(|weight| *weight > 0.0));
         }
     }

@@ -31,7 +31,7 @@ pub struct Candidate {
     /// Its author and time.
     pub metadata: Metadata,
     /// Its distinct terms as ascending numbers ([`Index::stems`](super::index::Index::stems)).
-    pub stems: Vec<u32>,
+    pub stems: Vec<u64>,
 }
 
 /// What is asked of a context.
@@ -204,7 +204,7 @@ impl Draft {
 }
 
 /// Jaccard similarity of two ascending lists: what they share as a part of what they have together.
-fn similarity(a: &[u32], b: &[u32]) -> f64 {
+fn similarity(a: &[u64], b: &[u64]) -> f64 {
     let (mut left, mut right, mut shared) = (a.iter().peekable(), b.iter().peekable(), 0);
     while let (Some(x), Some(y)) = (left.peek(), right.peek()) {
         match x.cmp(y) {

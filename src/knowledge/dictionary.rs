@@ -62,11 +62,6 @@ impl Numbers {
             *slot = (hash, number);
         }
     }
-
-    /// Bytes held on the heap.
-    pub(super) const fn heap_bytes(&self) -> usize {
-        self.slots.capacity() * 8
-    }
 }
 
 /// All terms of a view, one behind the other, and their numbers in the sequence of first appearance.
@@ -114,16 +109,6 @@ impl Dictionary {
     /// Terms.
     pub(super) const fn len(&self) -> usize {
         self.ends.len()
-    }
-
-    /// Bytes of text, which [`Dictionary::intern`] can grow only while they fit in 32 bits.
-    pub(super) const fn text_bytes(&self) -> usize {
-        self.text.len()
-    }
-
-    /// Bytes held on the heap.
-    pub(super) const fn heap_bytes(&self) -> usize {
-        self.numbers.heap_bytes() + self.text.capacity() + self.ends.capacity() * 4
     }
 }
 

@@ -14,6 +14,16 @@ const SPACE: u64 = 0x20;
 pub(super) struct Gram(u64);
 
 impl Gram {
+    /// As a number, by which grams sort.
+    pub(super) const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// From its number.
+    pub(super) const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
     const fn then(self, c: char) -> Self {
         let c = c as u64;
         Self(self.0 << BITS | if c > 0xffff { 0xe000 | c & 0xfff } else { c })

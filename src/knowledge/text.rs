@@ -102,6 +102,16 @@ impl Analyser {
         }
     }
 
+    /// The term of a word that was folded already ([`Token::folded`]).
+    #[must_use]
+    pub fn term_of(&self, folded: &str) -> String {
+        if folded.bytes().all(|byte| byte.is_ascii_lowercase()) {
+            self.stemmer.stem(folded).into_owned()
+        } else {
+            folded.to_owned()
+        }
+    }
+
     /// The distinct terms of a query in the sequence of their first appearance. Text past [`QUERY_BYTES`] is not read.
     pub fn query(&mut self, text: &str) -> Vec<QueryTerm> {
         let mut terms: Vec<QueryTerm> = Vec::new();

@@ -1,6 +1,7 @@
 //! The best `k` of a stream of scored documents.
 
 use std::cmp::Ordering;
+use std::sync::atomic::{self, AtomicU32};
 
 use super::ClaimKey;
 
@@ -14,17 +15,21 @@ pub(super) struct Top<'a> {
     /// (score, document): at least the best `k` of what was offered.
     kept: Vec<(u32, u32)>,
     threshold: u32,
+    /// What the best `k` of all that share it reach at least: who has found `k` raises it for all. When they do so shows in no answer,
+    /// for what is skipped is not among the best of all.
+    floor: &'a AtomicU32,
 }
 
 impl<'a> Top<'a> {
-    /// `key` gives the key of a document.
-    pub(super) const fn new(k: usize, key: &'a dyn Fn(u32) -> ClaimKey) -> Self {
-        Self { k, key, kept: Vec::new(), threshold: 1 }
+    /// `key` gives the key of a document; `floor`, 0 at first, is common to all that look for the same `k`.
+    pub(super) const fn new(k: usize, key: &'a dyn Fn(u32) -> ClaimKey, floor: &'a AtomicU32) -> Self {
+        Self { k, key, kept: Vec::new(), threshold: 1, floor }
     }
 
     /// What scores less cannot be among the best.
-    pub(super) const fn threshold(&self) -> u32 {
-        self.threshold
+    #[inline]
+    pub(super) fn threshold(&self) -> u32 {
+        self.threshold.max(self.floor.load(atomic::Ordering::Relaxed))
     }
 
     /// Offers one document.
@@ -36,12 +41,19 @@ impl<'a> Top<'a> {
     }
 
     fn choose(&mut self) {
-        let Self { k, key, kept, threshold } = self;
+        let Self { k, key, kept, threshold, floor } = self;
         if let Some(last) = k.checked_sub(1).filter(|last| *last < kept.len()) {
             let (_, worst, _) = kept.select_nth_unstable_by(last, |a, b| order(*a, *b, *key));
             *threshold = worst.0;
+            floor.fetch_max(worst.0, atomic::Ordering::Relaxed);
         }
         kept.truncate(*k);
+    }
+
+    /// (score, document), in no sequence.
+    pub(super) fn into_best(mut self) -> Vec<(u32, u32)> {
+        self.choose();
+        self.kept
     }
 
     /// (score, document), best first.
@@ -60,7 +72,7 @@ fn order(a: (u32, u32), b: (u32, u32), key: &dyn Fn(u32) -> ClaimKey) -> Orderin
 mod tests {
     use proptest::prelude::*;
 
-    use super::Top;
+    use super::{AtomicU32, Top};
 
     proptest! {
         #[test]
@@ -71,7 +83,8 @@ mod tests {
                 key[..4].copy_from_slice(&(!doc.reverse_bits()).to_be_bytes());
                 key
             };
-            let mut top = Top::new(k, &key);
+            let floor = AtomicU32::new(0);
+            let mut top = Top::new(k, &key, &floor);
             let mut all: Vec<(u32, u32)> = scores.into_iter().zip(0..).collect();
             for (score, doc) in &all {
                 if *score >= top.threshold() {

@@ -16,12 +16,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU32;
 
 use rayon::prelude::*;
 
 use super::ClaimKey;
 use super::dictionary::Numbers;
-use super::rows::reserve;
+use super::latent::ARCH;
 use super::top::Top;
 use crate::limits::{EMBED_DIMENSIONS, INDEX_DOCUMENTS};
 
@@ -153,7 +154,6 @@ impl Vectors {
     fn note(&mut self, key: ClaimKey) {
         let hash = self.numbers.hash(&key);
         self.numbers.add(hash, self.keys.len() as u32);
-        reserve(&mut self.keys, 1);
         self.keys.push(key);
     }
 
@@ -238,7 +238,8 @@ impl Vectors {
     ) -> Result<Vec<(u32, f32)>, VectorsError> {
         self.check(query.len())?;
         let closest = self.closeness(query, above).map_err(failed("read", &self.path))?;
-        let mut top = Top::new(k, key);
+        let floor = AtomicU32::new(0);
+        let mut top = Top::new(k, key, &floor);
         for (close, claim) in closest.into_iter().zip(&self.keys) {
             if close >= top.threshold()
                 && let Some(doc) = document(claim)
@@ -259,16 +260,15 @@ impl Vectors {
         }
         all.par_chunks_mut(PART_RECORDS).enumerate().try_for_each_init(Vec::new, |part, (number, out)| {
             self.read_part(part, number * PART_RECORDS, out.len())?;
-            for (record, out) in part.chunks_exact(size).zip(out) {
-                let Some((own, cells)) =
-                    record.get(KEY_BYTES..size - CHECKSUM_BYTES).and_then(<[u8]>::split_first_chunk)
-                else {
-                    continue;
-                };
-                let lengths = f32::from_le_bytes(*own) * length;
-                let cosine = if lengths > 0.0 { dot(&query, cells) as f32 / lengths } else { 0.0 };
-                *out = ((cosine - above) * SCALE) as u32;
-            }
+            ARCH.dispatch(|| {
+                for (record, out) in part.chunks_exact(size).zip(out) {
+                    let cells = record.get(KEY_BYTES..size - CHECKSUM_BYTES).and_then(<[u8]>::split_first_chunk);
+                    let Some((own, cells)) = cells else { continue };
+                    let lengths = f32::from_le_bytes(*own) * length;
+                    let cosine = if lengths > 0.0 { dot(&query, cells) as f32 / lengths } else { 0.0 };
+                    *out = ((cosine - above) * SCALE) as u32;
+                }
+            });
             io::Result::Ok(())
         })?;
         Ok(all)
@@ -311,8 +311,8 @@ fn widened(query: &[f32]) -> (Vec<i16>, f32) {
     (cells, (square as f32).sqrt())
 }
 
-/// Sixteen at a time and by itself, since only so the compiler makes good use of wide registers.
-#[inline(never)]
+/// Sixteen at a time, since only so the compiler makes good use of wide registers.
+#[inline(always)]
 fn dot(query: &[i16], cells: &[u8]) -> i32 {
     let product = |(a, b): (&i16, &u8)| i32::from(*a) * i32::from(i16::from(b.cast_signed()));
     let sixteen = |(a, b): (&[i16; 16], &[u8; 16])| -> i32 { a.iter().zip(b).map(product).sum() };

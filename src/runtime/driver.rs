@@ -18,6 +18,7 @@ use super::clock::{Uptime, unix_ms};
 use super::commit::Told;
 use super::embedding::Embedding;
 use super::events::Events;
+use super::index::Indexes;
 use super::news;
 use super::verify::{Unchecked, Verifier};
 use super::writer::Writer;
@@ -82,6 +83,8 @@ pub struct Driver {
     pub events: Events,
     /// For claims that are new.
     pub embedding: Embedding,
+    /// For who asks.
+    pub indexes: Indexes,
     /// How many requests each peer may make.
     pub requests: Requests,
     /// Where the machine's randomness starts: from the system's random source.
@@ -218,6 +221,7 @@ impl Work {
             }
             Told::News(news) => {
                 news::tell(&self.parts.events, &self.parts.store, &news);
+                self.parts.indexes.nudge(news.group);
                 self.step(Input::News(news));
             }
             Told::Ingested(ticket, result) => self.step(Input::Ingested { ticket, result }),

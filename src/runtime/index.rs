@@ -1,21 +1,34 @@
 //! The retrieval indexes of a node: one a group, each fed from the sequence in which blocks were stored.
 //!
-//! An index reads what it lacks when it is asked, so **a query finds every claim that was durable before it**, and starting
-//! costs nothing until somebody asks. It holds words only; whether a claim stands is read from the state when it is found.
+//! An index reads what it lacks when it is asked, so **a query finds every claim that was durable before it**. It holds words only;
+//! whether a claim stands is read from the state when it is found. Its segments lie in files beside the database ([`folder`]), which a
+//! thread of its own keeps ([`keeper`]): a start opens them and reads on where they end. An index that is missing, damaged or of another
+//! version is rebuilt there while queries are answered from what there is.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+pub mod folder;
+mod group;
+mod keeper;
+pub mod shelf;
+#[cfg(test)]
+mod tests;
 
-use crate::chain::transaction::Claim;
-use crate::chain::{ClaimBody, ClaimId, GroupId, LineKey, TextHash, Transaction, rows};
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::chain::rows;
+use crate::chain::{ClaimId, GroupId};
 use crate::identity::Identity;
 use crate::knowledge::context::{Ask, Candidate, Context, compile};
-use crate::knowledge::index::{Added, Embedded, Hit, Index, IndexError};
-use crate::knowledge::{Document, Metadata};
-use crate::kv::{Direction, KvError, Read};
+use crate::knowledge::index::{Embedded, Filter, Hit, Index, IndexError};
+use crate::knowledge::{ClaimKey, Document, Metadata};
+use crate::kv::{KvError, Read};
 use crate::ledger::query;
 use crate::limits;
+use crate::store::Store;
+use group::GroupIndex;
+use keeper::Bell;
 
 /// What is asked of a group's knowledge.
 #[derive(Debug, Clone, Default)]
@@ -45,21 +58,129 @@ pub enum AskError {
     Index(#[from] IndexError),
 }
 
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// What was found.
+    pub context: Context,
+    /// How much of the group's history was looked at, in percent; none where it was all of it.
+    pub indexed_percent: Option<u8>,
+}
+
+/// How the index of a group is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Which group.
+    pub group: GroupId,
+    /// Claims in it.
+    pub claims: usize,
+    /// How much of the history it has, in percent; none where it is all of it.
+    pub indexed_percent: Option<u8>,
+    /// Why its files cannot be written.
+    pub trouble: Option<String>,
+}
+
 /// The indexes of all groups.
 #[derive(Debug, Default, Clone)]
-pub struct Indexes(Arc<Mutex<BTreeMap<GroupId, Arc<Mutex<GroupIndex>>>>>);
+pub struct Indexes {
+    groups: Arc<Mutex<BTreeMap<GroupId, Slot>>>,
+    /// Where their folders are; none for indexes in memory.
+    root: Option<PathBuf>,
+    bell: Arc<Bell>,
+}
 
-impl Indexes {
-    /// The index of a group.
-    #[must_use]
-    pub fn group(&self, id: GroupId) -> Arc<Mutex<GroupIndex>> {
-        let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(groups.entry(id).or_default())
+/// The place of a group's index, which is opened when it is first needed.
+#[derive(Debug, Default, Clone)]
+struct Slot(Arc<Mutex<Open>>);
+
+#[derive(Debug, Default)]
+struct Open {
+    path: Option<PathBuf>,
+    index: Option<GroupIndex>,
+}
+
+impl Open {
+    fn open(&mut self, kv: &dyn Read) -> Result<&mut GroupIndex, KvError> {
+        let index = match self.index.take() {
+            Some(index) => index,
+            None => GroupIndex::open(self.path.as_deref(), kv)?,
+        };
+        Ok(self.index.insert(index))
+    }
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drops the index of a group that is left.
+    /// Does something with an index that is open, and whose group was not left.
+    fn with<T>(&self, act: impl FnOnce(&mut GroupIndex) -> T) -> Option<T> {
+        self.lock().index.as_mut().filter(|index| !index.is_closed()).map(act)
+    }
+}
+
+impl Indexes {
+    /// Indexes whose folders are in `root`, and the thread that keeps them.
+    ///
+    /// # Errors
+    /// [`std::io::Error`] where the system gives no thread.
+    pub fn start(root: PathBuf, store: Arc<Store>) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let indexes = Self::in_folder(root);
+        let thread = keeper::start(indexes.clone(), store)?;
+        Ok((indexes, thread))
+    }
+
+    fn in_folder(root: PathBuf) -> Self {
+        Self { root: Some(root), ..Self::default() }
+    }
+
+    /// Has the thread end.
+    pub fn stop(&self) {
+        self.bell.stop();
+    }
+
+    /// Tells that blocks of a group were stored.
+    pub fn nudge(&self, id: GroupId) {
+        self.bell.ring(id);
+    }
+
+    fn group(&self, id: GroupId) -> Slot {
+        let path = || self.root.as_ref().map(|root| root.join(id.to_string()));
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = groups.entry(id).or_insert_with(|| Slot(Arc::new(Mutex::new(Open { path: path(), index: None }))));
+        slot.clone()
+    }
+
+    /// Drops the index of a group that is left, and its files.
     pub fn forget(&self, id: &GroupId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        let slot = self.groups.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        if let Some(slot) = slot
+            && let Some(index) = &mut slot.lock().index
+        {
+            index.close();
+        }
+        if let Some(root) = &self.root
+            && let Err(error) = std::fs::remove_dir_all(root.join(id.to_string()))
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, group = %id, "the index of a group that was left is removed at the next start");
+        }
+    }
+
+    /// How the indexes are that were opened.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<Condition> {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let condition = |(group, slot): (GroupId, Slot)| {
+            slot.with(|index| Condition {
+                group,
+                claims: index.snapshot().len(),
+                indexed_percent: index.percent(),
+                trouble: index.trouble().map(str::to_owned),
+            })
+        };
+        groups.into_iter().filter_map(condition).collect()
     }
 
     /// Answers a question on one view of a group, with an embedder where one serves.
@@ -72,157 +193,71 @@ impl Indexes {
         kv: &dyn Read,
         question: &Question,
         embedded: Option<Embedded<'_>>,
-    ) -> Result<Context, AskError> {
-        let group = self.group(id);
-        let mut group = group.lock().unwrap_or_else(PoisonError::into_inner);
-        group.catch_up(kv)?;
-        group.answer(kv, question, embedded)
-    }
-}
-
-/// One group's index, and how far it has read.
-#[derive(Debug, Default)]
-pub struct GroupIndex {
-    index: Index,
-    /// By document number: when its claim was published, and by which of `authors`.
-    published: Vec<(u64, u32)>,
-    authors: Vec<Identity>,
-    author_numbers: BTreeMap<Identity, u32>,
-    /// By document number: where the numbers of its tags end in `tags`.
-    tag_ends: Vec<usize>,
-    tags: Vec<u32>,
-    tag_numbers: HashMap<String, u32>,
-    next: u64,
-    /// Claims whose words had not come when their block did.
-    wordless: BTreeMap<ClaimId, Wordless>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Wordless {
-    line: LineKey,
-    index: u32,
-    created_ms: u64,
-    author: u32,
-    rewarded: Option<TextHash>,
-}
-
-impl GroupIndex {
-    /// Reads what was stored since.
-    fn catch_up(&mut self, kv: &dyn Read) -> Result<(), AskError> {
-        loop {
-            let mut lines: Vec<LineKey> = Vec::new();
-            rows::log(kv, self.next, Direction::Up, &mut |_, line| {
-                lines.push(line);
-                if lines.len() < limits::PAGE_ROWS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            })?;
-            for line in &lines {
-                self.read(kv, line)?;
-                self.next += 1;
+    ) -> Result<Answer, AskError> {
+        let (slot, counters) = (self.group(id), rows::counters(kv)?);
+        let (index, gone, indexed_percent) = loop {
+            let mut slot = slot.lock();
+            let group = slot.open(kv)?;
+            if !group.follow(kv, &counters)? {
+                break (group.snapshot(), group.gone(&counters), group.percent());
             }
-            if lines.len() < limits::PAGE_ROWS {
-                break;
-            }
-        }
-        for (claim, wordless) in std::mem::take(&mut self.wordless) {
-            self.add(kv, claim, wordless)?;
-        }
-        Ok(())
-    }
-
-    fn read(&mut self, kv: &dyn Read, line: &LineKey) -> Result<(), AskError> {
-        let (id, body) = rows::body_and_id(kv, line)?;
-        let author = self.author_number(body.author);
-        for (index, transaction) in (0..).zip(body.transactions()) {
-            if let Transaction::Claim(Claim { rewarded, .. }) = transaction {
-                let (created_ms, rewarded) = (body.time_ms, *rewarded);
-                let wordless = Wordless { line: *line, index, created_ms, author, rewarded };
-                self.add(kv, ClaimId::derive(id, index), wordless)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn author_number(&mut self, author: Identity) -> u32 {
-        let Self { authors, author_numbers, .. } = self;
-        *author_numbers.entry(author).or_insert_with(|| {
-            authors.push(author);
-            u32::try_from(authors.len() - 1).unwrap_or(u32::MAX)
-        })
-    }
-
-    fn add(&mut self, kv: &dyn Read, claim: ClaimId, wordless: Wordless) -> Result<(), AskError> {
-        let object = rows::object(kv, &wordless.line, wordless.index)?;
-        match object.map(|bytes| ClaimBody::of_claim(&bytes, wordless.rewarded.as_ref())) {
-            Some(Some(ClaimBody { title, text, tags })) => {
-                let document = Document { title, text, tags };
-                // Nothing is ever removed, so that a new document has the next number.
-                if let Added::New(_) = self.index.add(*claim.as_bytes(), &document)? {
-                    self.published.push((wordless.created_ms, wordless.author));
-                    for tag in document.tags {
-                        let next = self.tag_numbers.len() as u32;
-                        self.tags.push(*self.tag_numbers.entry(tag).or_insert(next));
-                    }
-                    self.tag_ends.push(self.tags.len());
-                }
-            }
-            // An object that is no claim body, or not the text to be rewarded, is its author's mistake, and has no words.
-            Some(None) => {}
-            None => {
-                self.wordless.insert(claim, wordless);
-            }
-        }
-        Ok(())
-    }
-
-    fn answer(&self, kv: &dyn Read, question: &Question, embedded: Option<Embedded<'_>>) -> Result<Context, AskError> {
-        let author = question.author.map(|author| self.author_numbers.get(&author).copied().unwrap_or(u32::MAX));
-        let mut wanted_tags = Vec::new();
-        for tag in &question.tags {
-            match self.tag_numbers.get(tag) {
-                Some(number) => wanted_tags.push(*number),
-                None => return Ok(compile([], &question.ask)),
-            }
-        }
-        // Asked of every document that may be among the best, so it reads no row.
-        let passes = |doc: u32| {
-            let (created_ms, by) = self.published.get(doc as usize).copied().unwrap_or((0, u32::MAX));
-            question.since_ms.is_none_or(|since| created_ms >= since)
-                && question.until_ms.is_none_or(|until| created_ms <= until)
-                && author.is_none_or(|author| by == author)
-                && wanted_tags.iter().all(|tag| self.tags(doc).contains(tag))
+            drop(slot);
+            self.bell.ring(id);
         };
+        self.bell.ring(id);
+        let asking = Asking { kv, question, index: &index, embedded };
+        let (context, new) = asking.answer(&gone)?;
+        if !new.is_empty() {
+            slot.with(|group| group.note_gone(&counters, new.into_iter()));
+        }
+        Ok(Answer { context, indexed_percent })
+    }
+}
+
+/// A question on one view and one snapshot.
+struct Asking<'a> {
+    kv: &'a dyn Read,
+    question: &'a Question,
+    index: &'a Index,
+    embedded: Option<Embedded<'a>>,
+}
+
+impl Asking<'_> {
+    /// The answer, and claims that were found and do not stand. `gone` are those of which that is known.
+    fn answer(&self, gone: &HashSet<ClaimKey>) -> Result<(Context, HashSet<ClaimKey>), AskError> {
+        let Self { question, index, embedded, .. } = self;
         let wanted = question.ask.top_k.min(limits::CONTEXT_TOP_K);
         let mut depth = wanted * 4 + 16;
-        let mut gone: HashSet<u32> = HashSet::new();
+        let mut new: HashSet<ClaimKey> = HashSet::new();
         loop {
-            let stands = |doc: u32| !gone.contains(&doc) && passes(doc);
-            let hits = self.index.search_with(&question.query, depth, &stands, embedded);
-            let (found, before) = (hits.len(), gone.len());
-            let candidates = self.candidates(kv, hits, &mut gone)?;
+            let only = |doc: u32| index.key(doc).is_some_and(|key| !gone.contains(key) && !new.contains(key));
+            let filter = Filter {
+                since_ms: question.since_ms,
+                until_ms: question.until_ms,
+                author: question.author,
+                tags: &question.tags,
+                only: (!gone.is_empty() || !new.is_empty()).then_some(&only),
+            };
+            let hits = index.search_with(&question.query, depth, &filter, *embedded);
+            let (found, before) = (hits.len(), new.len());
+            let candidates = self.candidates(hits, &mut new)?;
             // Retracted claims are seen only here: where they crowd the rest out, look again without them.
-            let enough = found < depth || candidates.len() >= wanted * 2 || gone.len() == before;
-            if enough || gone.len() >= limits::CONTEXT_DEPTH {
-                return Ok(compile(candidates, &question.ask));
+            let enough = found < depth || candidates.len() >= wanted * 2 || new.len() == before;
+            if enough || new.len() >= limits::CONTEXT_DEPTH {
+                return Ok((compile(candidates, &question.ask), new));
             }
             depth = limits::VIEW_DEPTH;
         }
     }
 
-    /// The numbers of a document's tags.
-    fn tags(&self, doc: u32) -> &[u32] {
-        let end_of = |doc: u32| self.tag_ends.get(doc as usize).copied().unwrap_or_default();
-        let start = doc.checked_sub(1).map_or(0, end_of);
-        self.tags.get(start..end_of(doc)).unwrap_or_default()
-    }
-
     /// The claims of hits, as far as they stand; the others go into `gone`.
-    fn candidates(&self, kv: &dyn Read, hits: Vec<Hit>, gone: &mut HashSet<u32>) -> Result<Vec<Candidate>, KvError> {
+    fn candidates(&self, hits: Vec<Hit>, gone: &mut HashSet<ClaimKey>) -> Result<Vec<Candidate>, KvError> {
         let mut candidates = Vec::with_capacity(hits.len());
         for hit in hits {
             let claim =
-                query::claim(kv, &ClaimId::from_bytes(hit.key))?.filter(|claim| claim.row.retracted_by.is_none());
+                query::claim(self.kv, &ClaimId::from_bytes(hit.key))?.filter(|claim| claim.row.retracted_by.is_none());
             let Some((row, body)) = claim.and_then(|claim| Some((claim.row, claim.body?))) else {
-                gone.insert(hit.doc);
+                gone.insert(hit.key);
                 continue;
             };
             candidates.push(Candidate {

@@ -21,6 +21,7 @@ mod news;
 pub mod verify;
 pub mod writer;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -191,11 +192,17 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts a node on an opened store.
+    /// Starts a node on an opened store, with its retrieval indexes in the folder `index`.
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn start(key: SecretKey, name: NodeName, store: Store, settings: &Settings) -> Result<Self, StartError> {
+    pub fn start(
+        key: SecretKey,
+        name: NodeName,
+        store: Store,
+        index: PathBuf,
+        settings: &Settings,
+    ) -> Result<Self, StartError> {
         let identity = key.identity();
         let store = Arc::new(store);
         let events = Events::default();
@@ -216,8 +223,10 @@ impl Daemon {
         for kept in store.view()?.groups()? {
             machine.open_at_start(commit::opened(&store, kept.id, |author| *author == identity)?);
         }
+        let (indexes, keeping) = Indexes::start(index, Arc::clone(&store))?;
         let driver = Driver {
             me: identity,
+            indexes: indexes.clone(),
             key,
             network,
             machine,
@@ -231,9 +240,8 @@ impl Daemon {
         };
         let driver = tokio::spawn(driver.run(Inbox { told, asks, stop }));
         let uptime = Uptime::start();
-        let indexes = Indexes::default();
         let node = Node { identity, name, store, writer, events, indexes, embedding, uptime, asks: asks_sender };
-        Ok(Self { node, stop: stop_sender, driver, threads: vec![verifying, writing] })
+        Ok(Self { node, stop: stop_sender, driver, threads: vec![verifying, writing, keeping] })
     }
 
     /// Stops: no more from the network, what was taken on is finished, the file is closed.
@@ -247,6 +255,7 @@ impl Daemon {
         if let Err(error) = driver.await {
             tracing::error!(%error, "the driver failed");
         }
+        node.indexes.stop();
         drop(node);
         let joined = tokio::task::spawn_blocking(|| {
             for thread in threads {

@@ -6,6 +6,7 @@
 //! walks the file once to find its free pages (0.1 s for 100,000 claims); to spare that, redb would write more at each commit.
 
 mod dump;
+mod map;
 mod rows;
 mod schema;
 
@@ -21,6 +22,7 @@ use crate::kv::{Changes, KvError, Read, Table};
 use crate::limits;
 use crate::node::engine::Groups;
 pub use dump::{PutRows, Row, TakeRow};
+pub use map::{Mapped, map};
 use rows::GroupRows;
 use schema::{BOOK, Bytes, GROUPS, LEFT, META, definition};
 

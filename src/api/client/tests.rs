@@ -52,6 +52,7 @@ fn a_status() -> Status {
         groups: 0,
         unsure_groups: 0,
         embedder: None,
+        indexing_groups: 0,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::knowledge::context::Ask;
 use crate::knowledge::index::Embedded;
 use crate::limits;
 use crate::runtime::embedding::{Asked, Progress};
-use crate::runtime::index::Question;
+use crate::runtime::index::{Answer, Question};
 
 /// The most tokens that a context may be asked for: four bytes each, they fill [`limits::CONTEXT_BYTES`].
 const MOST_TOKENS: usize = limits::CONTEXT_BYTES / 4;
@@ -52,7 +52,7 @@ pub(super) async fn context(
                 (answer(None), Some(ContextEmbedder { model, embedded, claims, why_not: Some(why) }))
             }
         };
-        let answer = answer?;
+        let Answer { context: answer, indexed_percent } = answer?;
         let items: Vec<_> = answer
             .items
             .into_iter()
@@ -68,7 +68,7 @@ pub(super) async fn context(
             })
             .collect();
         let claim_hashes = items.iter().map(|item| item.claim_hash.clone()).collect();
-        Ok(Context { context: answer.text, claim_hashes, items, embedder })
+        Ok(Context { context: answer.text, claim_hashes, items, embedder, indexed_percent })
     };
     api.read_group(group, read).await.map(Json)
 }

@@ -12,6 +12,7 @@ use crate::chain::rows;
 use crate::ledger::{query, state};
 use crate::limits;
 use crate::runtime::embedding::{Progress, Standing};
+use crate::runtime::index::Condition;
 use crate::store::View;
 
 type Answer<T> = Result<Json<T>, Problem>;
@@ -31,6 +32,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Answer<Status> {
         groups,
         unsure_groups,
         embedder: node.embedding.standing().map(embedder),
+        indexing_groups: node.indexes.conditions().iter().filter(|index| index.indexed_percent.is_some()).count(),
     }))
 }
 
@@ -46,6 +48,7 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Answer<Health> {
         disk(free_bytes),
         writer(node.writer.queued()),
     ];
+    checks.push(index(&node.indexes.conditions()));
     checks.push(own_lines(&api.read(|_, view| unsure(view)).await?));
     checks.push(forks(&api.read(|_, view| forked(view)).await?));
     let listen = node.listening().await?;
@@ -145,6 +148,23 @@ fn disk(free_bytes: Option<u64>) -> HealthCheck {
         }
         Some(free) => well("disk", format!("{} MiB left", free >> 20)),
         None => ill("disk", "the system does not say how much room is left".to_owned(), "check the data folder's disk"),
+    }
+}
+
+fn index(indexes: &[Condition]) -> HealthCheck {
+    let claims: usize = indexes.iter().map(|index| index.claims).sum();
+    if let Some((index, trouble)) = indexes.iter().find_map(|index| Some((index, index.trouble.as_ref()?))) {
+        let detail =
+            format!("the files of group {} cannot be written, and it goes on in memory: {trouble}", index.group);
+        return ill("index", detail, "free some space, and see who owns the folder `index` of the data folder");
+    }
+    let indexing: Vec<_> = indexes.iter().filter_map(|index| Some((index.group, index.indexed_percent?))).collect();
+    match indexing.first() {
+        // Answers come meanwhile, and nobody has to do anything.
+        Some((group, percent)) => {
+            well("index", format!("indexing {} groups, first {group}: {percent} % is done", indexing.len()))
+        }
+        None => well("index", format!("{claims} claims of {} groups can be searched", indexes.len())),
     }
 }
 

@@ -99,4 +99,8 @@ pub struct Context {
     pub items: Vec<ContextItem>,
     /// What the embedder did for it; `null` where the settings name none.
     pub embedder: Option<ContextEmbedder>,
+    /// Where the index is being rebuilt: how much of the group's history was looked at, in percent. Claims that came since the daemon
+    /// started are found in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub indexed_percent: Option<u8>,
 }

@@ -24,6 +24,8 @@ pub struct Status {
     pub groups: usize,
     /// Those of them in which it may not know its own last block and so writes nothing.
     pub unsure_groups: usize,
+    /// Those of them whose retrieval index is being rebuilt: their contexts are compiled from a part of their claims.
+    pub indexing_groups: usize,
     /// What makes vectors of claims; `null` where the settings name nothing.
     pub embedder: Option<EmbedderStatus>,
 }

@@ -92,6 +92,9 @@ pub(super) async fn run_experience(
 
 impl Render for At<Context> {
     fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        if let Some(percent) = self.answer.indexed_percent {
+            writeln!(out, "The index is being rebuilt: {percent} % of the group's history was looked at.")?;
+        }
         if self.answer.items.is_empty() {
             return writeln!(out, "No claim fits the query.");
         }

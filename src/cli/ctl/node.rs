@@ -115,6 +115,9 @@ impl Render for At<Status> {
         if status.unsure_groups > 0 {
             rows.push(("unsure", format!("{} groups: see `lbm ctl health`", status.unsure_groups)));
         }
+        if status.indexing_groups > 0 {
+            rows.push(("indexing", format!("{} groups: see `lbm ctl health`", status.indexing_groups)));
+        }
         if let Some(embedder) = &status.embedder {
             rows.push(("embedder", embedding(embedder)));
         }

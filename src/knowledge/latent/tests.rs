@@ -1,4 +1,4 @@
-use super::{SPACE, Sum, TABLE, Vector, Vectors, wordpiece};
+use super::{BLOCK_ROWS, DIMENSIONS, SCALE, SPACE, Sum, TABLE, Vector, closenesses, cosine, wordpiece};
 use crate::limits::LATENT_TOKENS;
 
 fn vector(text: &str) -> Vector {
@@ -8,9 +8,8 @@ fn vector(text: &str) -> Vector {
 }
 
 fn closeness(a: &str, b: &str) -> f32 {
-    let mut vectors = Vectors::default();
-    vectors.push(&vector(b));
-    vectors.closeness(&vector(a), 0)
+    let (a, b) = (vector(a), vector(b));
+    cosine(&a.row.map(i16::from), a.length * b.length, &b.row.map(i8::cast_unsigned))
 }
 
 #[test]
@@ -58,4 +57,22 @@ fn the_longest_text_overflows_nothing() {
     let longer = format!("{long} something else behind it");
     assert_eq!(vector(&long), vector(&longer));
     assert!(closeness("smallpox", &long) > 0.99);
+}
+
+/// Whatever registers the processor has, many at a time are what they are one by one.
+#[test]
+fn all_at_once_come_to_the_same_as_one_by_one() {
+    let words = ["notary", "seal", "bread", "forest", "server", "", "the", "physician", "engine"];
+    let texts: Vec<Vector> =
+        (0..300).map(|n: usize| vector(&format!("{} {}", words[n % 9], words[n / 9 % 9]))).collect();
+    let rows: Vec<[u8; DIMENSIONS]> = texts.iter().map(|text| text.row.map(i8::cast_unsigned)).collect();
+    let lengths: Vec<[u8; 4]> = texts.iter().map(|text| text.length.to_le_bytes()).collect();
+    for query in &texts[..20] {
+        let (wide, mut close) = (query.row.map(i16::from), [7; BLOCK_ROWS]);
+        closenesses(&wide, query.length, &rows, &lengths, &mut close);
+        for ((row, text), close) in rows.iter().zip(&texts).zip(close) {
+            let one = cosine(&wide, query.length * text.length, row);
+            assert_eq!((one * SCALE) as u32, close);
+        }
+    }
 }

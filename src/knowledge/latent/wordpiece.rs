@@ -14,12 +14,21 @@ const WORD_BYTES: usize = 100;
 /// Longer pieces are not looked for.
 pub(super) const PIECE_BYTES: usize = 20;
 
-/// Hands the number of each token that `find` knows to `sink`, until that answers `false`. A word with a piece that is not known
+/// Pieces with numbers.
+pub(super) trait Vocabulary {
+    /// The number of a piece; one that stands behind another in its word has `##` before it.
+    fn find(&self, piece: &str) -> Option<u32>;
+
+    /// Which lengths in bytes the pieces have, as bits, with which a word may begin, or go on where `goes_on`: at least those that it has.
+    fn lengths(&self, word: &str, goes_on: bool) -> u32;
+}
+
+/// Hands the number of each token of the vocabulary to `sink`, until that answers `false`. A word with a piece that is not known
 /// has none.
-pub(super) fn tokens(text: &str, find: impl Fn(&str) -> Option<u32>, sink: &mut impl FnMut(u32) -> bool) {
+pub(super) fn tokens(text: &str, vocabulary: &impl Vocabulary, sink: &mut impl FnMut(u32) -> bool) {
     let (mut word, mut piece, mut pieces) = (String::new(), String::new(), Vec::new());
     let mut flush = |word: &mut String| {
-        cut(word, &mut piece, &mut pieces, &find);
+        cut(word, &mut piece, &mut pieces, vocabulary);
         word.clear();
         pieces.drain(..).all(&mut *sink)
     };
@@ -42,18 +51,22 @@ pub(super) fn tokens(text: &str, find: impl Fn(&str) -> Option<u32>, sink: &mut 
 }
 
 /// Cuts a word into its longest pieces from the front; pieces behind the first are known with `##` before them.
-fn cut(word: &str, piece: &mut String, pieces: &mut Vec<u32>, find: &impl Fn(&str) -> Option<u32>) {
+fn cut(word: &str, piece: &mut String, pieces: &mut Vec<u32>, vocabulary: &impl Vocabulary) {
     if word.len() > WORD_BYTES {
         return;
     }
     let mut rest = word;
     while !rest.is_empty() {
+        let goes_on = rest.len() < word.len();
+        let lengths = vocabulary.lengths(rest, goes_on);
         piece.clear();
-        piece.push_str(if rest.len() < word.len() { "##" } else { "" });
+        piece.push_str(if goes_on { "##" } else { "" });
         let mark = piece.len();
         piece.push_str(prefix(rest, PIECE_BYTES));
         let token = loop {
-            if let Some(token) = find(piece) {
+            if lengths >> (piece.len() - mark) & 1 == 1
+                && let Some(token) = vocabulary.find(piece)
+            {
                 break token;
             }
             piece.pop();
@@ -69,14 +82,25 @@ fn cut(word: &str, piece: &mut String, pieces: &mut Vec<u32>, find: &impl Fn(&st
 
 #[cfg(test)]
 mod tests {
-    use super::tokens;
+    use super::{Vocabulary, tokens};
 
     const VOCABULARY: [&str; 12] = ["un", "##aff", "##able", "cafe", "a", "b", "-", "'", "s", "don", "t", "→"];
 
+    struct Few;
+
+    impl Vocabulary for Few {
+        fn find(&self, piece: &str) -> Option<u32> {
+            VOCABULARY.iter().position(|known| *known == piece).map(|at| at as u32)
+        }
+
+        fn lengths(&self, _: &str, _: bool) -> u32 {
+            u32::MAX
+        }
+    }
+
     fn cut(text: &str) -> Vec<&'static str> {
-        let find = |token: &str| VOCABULARY.iter().position(|known| *known == token).map(|at| at as u32);
         let mut found = Vec::new();
-        tokens(text, find, &mut |token| {
+        tokens(text, &Few, &mut |token| {
             found.push(VOCABULARY[token as usize]);
             found.len() < 8
         });

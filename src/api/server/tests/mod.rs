@@ -49,7 +49,7 @@ fn start_in(data: TempDir, seed: u8) -> Running {
     let flags = Flags { listen, no_mdns: true, ..Flags::default() };
     let settings = Settings::load(data.path(), flags, &|_| None).unwrap();
     let store = Store::open(&data.path().join("lbm.redb"), &me).unwrap();
-    let daemon = Daemon::start(key, NodeName::of(me), store, &settings).unwrap();
+    let daemon = Daemon::start(key, NodeName::of(me), store, data.path().join("index"), &settings).unwrap();
     let listener = bind(data.path()).unwrap();
     let (stop, stopped) = watch::channel(false);
     let served = tokio::spawn(serve(listener, daemon.node.clone(), stopped));

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench retrieval -- --collection DIR [--foreign DIR] [--embedder-url URL --embedder-model NAME | --embedder-folder DIR]
-//! cargo bench --bench retrieval -- --synthetic N
+//! cargo bench --bench retrieval -- --synthetic N [--folder DIR]
 //! cargo bench --bench retrieval -- --vectors N --dimensions D
 //! ```
 //!
@@ -10,8 +10,8 @@
 //! `--foreign` asks it the queries of another collection as well, and prints how many contexts were not empty: few should
 //! be, whereas of the collection's own nearly all should. With an embedder, its vectors are the fourth view; `--embedded PERCENT` gives
 //! one to so many of a hundred claims only. `--synthetic` writes N claims of 45 words from a seeded generator
-//! and asks queries of three to eight words with one more claim added between any two. `--vectors` keeps N random vectors and looks for the
-//! closest to others.
+//! into the files of an index, opens it as a start does, and asks queries of three to eight words with one more claim added between any
+//! two, while the background writes and merges. `--vectors` keeps N random vectors and looks for the closest to others.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -20,22 +20,34 @@
     reason = "a bench reports and gives up"
 )]
 
-use std::collections::{HashMap, HashSet};
+mod language;
+
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lbm::config::{Prefixes, Url};
 use lbm::embedder::endpoint::Endpoint;
-use lbm::embedder::folder::Folder;
+use lbm::embedder::folder::Folder as StaticModel;
 use lbm::embedder::null::Null;
 use lbm::embedder::{Embedder, Side};
 use lbm::identity::SecretKey;
 use lbm::knowledge::context::{Ask, Candidate, compile};
-use lbm::knowledge::index::{Embedded, Hit, Index};
+use lbm::knowledge::index::{Embedded, Filter, Hit, Index};
+use lbm::knowledge::segment::{Builder, Segment};
 use lbm::knowledge::vectors::Vectors;
 use lbm::knowledge::{ClaimKey, Document, Metadata};
+use lbm::runtime::index::folder::{Folder, Manifest, named};
+use lbm::runtime::index::shelf::{Job, Shelf};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use rayon::prelude::*;
 use serde_json::{Value, json};
+
+use language::Language;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -49,20 +61,23 @@ fn main() {
                 let model = value_of("--embedder-model").expect("--embedder-model");
                 Some(Box::new(Endpoint::new(url.as_str(), model, &prefixes, None, false)))
             }
-            (None, Some(folder)) => Some(Box::new(Folder::open(Path::new(folder), &prefixes).expect("a model"))),
+            (None, Some(folder)) => Some(Box::new(StaticModel::open(Path::new(folder), &prefixes).expect("a model"))),
             (None, None) => None,
         };
         let percent = value_of("--embedded").map_or(100, |percent| percent.parse().expect("--embedded takes a number"));
         let embedder = embedder.map(|embedder| (embedder, percent));
         println!("{}", collection(Path::new(folder), value_of("--foreign").map(Path::new), embedder));
     } else if let Some(claims) = value_of("--synthetic") {
-        println!("{}", synthetic(claims.parse().expect("--synthetic takes a number")));
+        let claims = claims.parse().expect("--synthetic takes a number");
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let folder = value_of("--folder").map_or(temporary.path(), Path::new);
+        println!("{}", synthetic(claims, &folder.join("index")));
     } else if let Some(count) = value_of("--vectors") {
         let dimensions = value_of("--dimensions").map_or(768, |number| number.parse().expect("a number"));
         println!("{}", vectors(count.parse().expect("--vectors takes a number"), dimensions));
     } else {
         println!(
-            "usage: cargo bench --bench retrieval -- --collection DIR [--foreign DIR] | --synthetic N | --vectors N"
+            "usage: cargo bench --bench retrieval -- --collection DIR [--foreign DIR] | --synthetic N [--folder DIR] | --vectors N"
         );
     }
 }
@@ -108,12 +123,12 @@ impl Model {
 impl Collection {
     fn search(&self, query: &str, k: usize) -> Vec<Hit> {
         let Some(Model { embedder, null, vectors, .. }) = &self.model else {
-            return self.index.search(query, k, &|_| true);
+            return self.index.search(query, k, &Filter::ALL);
         };
         let made = embedder.embed(Side::Query, &[query], Duration::from_secs(60)).expect("an embedder that works");
         let Null { mean, deviation, .. } = *null;
         let embedded = Embedded { vectors, query: &made[0], unrelated: mean, deviation };
-        self.index.search_with(query, k, &|_| true, Some(embedded))
+        self.index.search_with(query, k, &Filter::ALL, Some(embedded))
     }
 
     fn read(folder: &Path) -> Self {
@@ -135,7 +150,7 @@ impl Collection {
                 tags: tags.into_iter().flatten().filter_map(|tag| tag.as_str().map(str::to_owned)).collect(),
             };
             let key = *blake3::hash(id.as_bytes()).as_bytes();
-            collection.index.add(key, &document).expect("an index with room");
+            collection.index.add(key, &document, &metadata(), 0).expect("an index with room");
             collection.ids.insert(key, id);
             collection.documents.insert(key, document);
         }
@@ -164,6 +179,10 @@ impl Collection {
         });
         answered.count() as f64 / queries.len() as f64
     }
+}
+
+fn metadata() -> Metadata {
+    Metadata { author: SecretKey::from_seed(&[1; 32]).identity(), created_ms: 0 }
 }
 
 fn lines(path: &Path) -> impl Iterator<Item = Value> + use<> {
@@ -228,126 +247,136 @@ fn percentile(times: &mut [f64], percent: usize) -> f64 {
     times.get(at).map_or(0.0, |time| (time * 1e3).round() / 1e3)
 }
 
-/// Words of a made-up language, put together from syllables and drawn by Zipf's law.
-struct Language {
-    state: u64,
-    words: Vec<String>,
-    /// By word: the share of text that it and all more common ones make up.
-    shares: Vec<f64>,
+/// One claim of 45 words.
+fn claim(language: &mut Language) -> (ClaimKey, Document) {
+    let document = Document { title: None, text: language.sentence(45), tags: Vec::new() };
+    (*blake3::hash(document.text.as_bytes()).as_bytes(), document)
 }
 
-impl Language {
-    fn new(words: usize) -> Self {
-        // Onset, nucleus and coda as English has them, the plain ones more often: some 4,000 syllables.
-        const ONSETS: [&str; 32] = [
-            "", "b", "c", "d", "f", "g", "h", "l", "m", "n", "p", "r", "s", "t", "v", "w", "br", "ch", "cl", "cr",
-            "dr", "fl", "gr", "pl", "pr", "qu", "sh", "sp", "st", "str", "th", "tr",
-        ];
-        const NUCLEI: [&str; 12] = ["a", "e", "i", "o", "u", "e", "a", "ea", "io", "ou", "ai", "oo"];
-        const CODAS: [&str; 16] = ["", "", "", "", "n", "r", "s", "t", "l", "m", "d", "nt", "st", "ng", "ck", "nd"];
-        let mut language = Self { state: 7, shares: Vec::new(), words: Vec::new() };
-        let mut taken = HashSet::new();
-        while language.words.len() < words {
-            // The more words there are, the longer is a new one.
-            let most = 1 + (language.words.len() + 10).ilog10() as usize;
-            let syllables = 1 + language.below(most);
-            let mut word = String::new();
-            for _ in 0..syllables {
-                for part in [&ONSETS[..], &NUCLEI, &CODAS] {
-                    // The lower of two draws, since sounds are not equally common either.
-                    let at = language.below(part.len()).min(language.below(part.len()));
-                    word.push_str(part[at]);
-                }
+fn build(documents: &[(ClaimKey, Document)]) -> Segment {
+    let mut builder = Builder::default();
+    documents.iter().for_each(|(key, document)| builder.add(*key, document, &metadata(), 0));
+    builder.finish()
+}
+
+/// Does what the daemon's background does for an index, until there is nothing left to do.
+fn keep(folder: &Folder, shelf: &Mutex<Shelf>) {
+    let next = || {
+        let mut shelf = shelf.lock().unwrap();
+        if shelf.is_full() { shelf.flush() } else { shelf.job() }
+    };
+    while let Some(job) = next() {
+        match job {
+            Job::Check(segment) => {
+                let is_whole = segment.is_whole();
+                shelf.lock().unwrap().checked(&segment, is_whole);
             }
-            if word.len() > 1 && taken.insert(word.clone()) {
-                language.words.push(word);
+            Job::Flush(of) | Job::Merge(of) => {
+                let file = folder.write(&of).expect("a disk with room");
+                shelf.lock().unwrap().done(&of, Some(file));
             }
         }
-        let mut sum = 0.0;
-        let weights: Vec<f64> = (0..words).map(|rank| 1.0 / (rank as f64 + 2.7)).collect();
-        let total: f64 = weights.iter().sum();
-        let shares = weights.iter().map(|weight| {
-            sum += weight / total;
-            sum
-        });
-        language.shares = shares.collect();
-        language
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.random() as usize % bound
-    }
-
-    /// Splitmix64.
-    fn random(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn sentence(&mut self, words: usize) -> String {
-        let mut sentence = String::new();
-        for _ in 0..words {
-            let share = self.random() as f64 / u64::MAX as f64;
-            let rank = self.shares.partition_point(|sum| *sum < share).min(self.words.len() - 1);
-            sentence.push_str(&self.words[rank]);
-            sentence.push(' ');
-        }
-        sentence
-    }
-
-    fn claim(&mut self) -> (ClaimKey, Document) {
-        let document = Document { title: None, text: self.sentence(45), tags: Vec::new() };
-        (*blake3::hash(document.text.as_bytes()).as_bytes(), document)
     }
 }
 
-fn synthetic(claims: usize) -> Value {
+fn write_manifest(folder: &Folder, shelf: &Mutex<Shelf>) {
+    let mut manifest = Manifest::new();
+    manifest.segments = shelf.lock().unwrap().files().map(named).collect();
+    folder.write_manifest(&manifest).expect("a disk with room");
+}
+
+fn synthetic(claims: usize, path: &Path) -> Value {
     const QUERIES: usize = 1_000;
+    /// Claims behind the last file when the index is opened; some more come while it is asked, so that one file is written meanwhile.
+    const TAIL: usize = 1_500;
     let mut language = Language::new(60_000);
-    let documents: Vec<_> = (0..claims).map(|_| language.claim()).collect();
-    let mut index = Index::new();
-    let resident = resident_bytes();
+    let folder = Folder::create(path).expect("a folder");
+    let shelf = Mutex::new(Shelf::default());
     let start = Instant::now();
-    for (key, document) in &documents {
-        index.add(*key, document).expect("an index with room");
+    let mut left = claims.saturating_sub(TAIL);
+    while left > 0 {
+        let part: Vec<_> = (0..left.min(16_384)).map(|_| claim(&mut language)).collect();
+        left -= part.len();
+        let segments: Vec<Segment> = part.par_chunks(256).map(build).collect();
+        let file = folder.write(&segments).expect("a disk with room");
+        shelf.lock().unwrap().add_file(file);
+        keep(&folder, &shelf);
     }
-    let build = start.elapsed().as_secs_f64();
-    let grown = resident_bytes().saturating_sub(resident);
-    let (heap, mut adds, mut searches, mut wide) = (index.heap_bytes(), Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..QUERIES {
-        let (key, document) = language.claim();
-        let start = Instant::now();
-        index.add(key, &document).expect("an index with room");
-        adds.push(start.elapsed().as_secs_f64() * 1e3);
-        let words = 3 + language.below(6);
-        let query = language.sentence(words);
-        for (k, times) in [(30, &mut searches), (1_000, &mut wide)] {
+    write_manifest(&folder, &shelf);
+    let build_s = start.elapsed().as_secs_f64();
+    drop(shelf);
+
+    let tail: Vec<_> = (0..TAIL).map(|_| claim(&mut language)).collect();
+    let resident = memory("RssAnon");
+    let start = Instant::now();
+    let (_, segments, lost) = folder.read().expect("a manifest");
+    assert!(lost.is_empty());
+    let (files, file_bytes) = (segments.len(), segments.iter().map(|segment| segment.bytes().len()).sum::<usize>());
+    let shelf = Mutex::new(Shelf::new(segments));
+    for segment in tail.par_chunks(256).map(build).collect::<Vec<_>>() {
+        shelf.lock().unwrap().add(segment);
+    }
+    let index = shelf.lock().unwrap().snapshot();
+    let _hits = index.search(&language.query(), 48, &Filter::ALL);
+    let start_ms = start.elapsed().as_secs_f64() * 1e3;
+    drop((index, tail));
+
+    let is_done = AtomicBool::new(false);
+    let (mut adds, mut searches, mut wide) = (Vec::new(), Vec::new(), Vec::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                keep(&folder, &shelf);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        for _ in 0..QUERIES {
+            let document = [claim(&mut language)];
             let start = Instant::now();
-            let hits = index.search(&query, k, &|_| true);
-            times.push(start.elapsed().as_secs_f64() * 1e3);
-            assert!(!hits.is_empty(), "no hit for {query}");
+            let segment = build(&document);
+            shelf.lock().unwrap().add(segment);
+            adds.push(start.elapsed().as_secs_f64() * 1e3);
+            let query = language.query();
+            for (k, times) in [(48, &mut searches), (1_000, &mut wide)] {
+                let start = Instant::now();
+                let index = shelf.lock().unwrap().snapshot();
+                let hits = index.search(&query, k, &Filter::ALL);
+                times.push(start.elapsed().as_secs_f64() * 1e3);
+                assert!(!hits.is_empty(), "no hit for {query}");
+            }
         }
-    }
+        is_done.store(true, Ordering::Relaxed);
+    });
+    let grown = memory("RssAnon").saturating_sub(resident);
+    let (heap, segments) = {
+        let shelf = shelf.lock().unwrap();
+        (shelf.heap_bytes(), shelf.snapshot().segments().len())
+    };
+    let mb = |bytes: usize| (bytes as f64 / 1e4).round() / 1e2;
     json!({
         "claims": claims,
-        "build_s": (build * 1e3).round() / 1e3,
-        "heap_mb": (heap as f64 / 1e4).round() / 1e2,
-        "resident_mb": (grown as f64 / 1e4).round() / 1e2,
+        "build_s": (build_s * 1e3).round() / 1e3,
+        "files": files,
+        "file_mb": mb(file_bytes),
+        "start_to_first_answer_ms": (start_ms * 1e3).round() / 1e3,
+        "segments": segments,
+        "heap_mb": mb(heap),
+        "anonymous_memory_grown_mb": mb(grown),
         "queries": QUERIES,
         "p50_ms": percentile(&mut searches, 50),
         "p95_ms": percentile(&mut searches, 95),
         "top_1000_p50_ms": percentile(&mut wide, 50),
         "top_1000_p95_ms": percentile(&mut wide, 95),
         "add_p50_ms": percentile(&mut adds, 50),
+        "add_mean_ms": (adds.iter().sum::<f64>() / adds.len() as f64 * 1e3).round() / 1e3,
         "add_p99_ms": percentile(&mut adds, 99),
+        "load": fs::read_to_string("/proc/loadavg").unwrap_or_default().split(' ').next(),
     })
 }
 
 fn vectors(count: usize, dimensions: usize) -> Value {
-    let mut language = Language { state: 11, words: Vec::new(), shares: Vec::new() };
-    let mut vector = || (0..dimensions).map(|_| language.random() as i16 as f32).collect::<Vec<f32>>();
+    let mut random = StdRng::seed_from_u64(11);
+    let mut vector = || (0..dimensions).map(|_| random.random::<f32>() - 0.5).collect::<Vec<f32>>();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("vectors");
     let mut vectors = Vectors::open(&path, &[0; 32]).expect("a file");
@@ -369,7 +398,7 @@ fn vectors(count: usize, dimensions: usize) -> Value {
         let query = vector();
         let embedded = Embedded { vectors: &vectors, query: &query, unrelated: 0.0, deviation: 0.1 };
         let start = Instant::now();
-        assert!(index.search_with("", 10, &|_| true, Some(embedded)).is_empty());
+        assert!(index.search_with("", 10, &Filter::ALL, Some(embedded)).is_empty());
         searches.push(start.elapsed().as_secs_f64() * 1e3);
     }
     json!({
@@ -382,9 +411,9 @@ fn vectors(count: usize, dimensions: usize) -> Value {
     })
 }
 
-/// Memory of this process that is in RAM, where `/proc` tells.
-fn resident_bytes() -> usize {
+/// A count of this process' memory, where `/proc` tells.
+fn memory(field: &str) -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok()).map_or(0, |kib| kib * 1_024)
 }
