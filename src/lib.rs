@@ -10,7 +10,9 @@
 //! | [`limits`] | every bound, with its unit and reason |
 //! | [`cbor`] | the one encoding |
 //! | [`kv`] | rows: reading them, and changes that are yet to be committed |
-//! | [`identity`] | keys, signatures, the form in which a secret key rests |
+//! | [`hash`] | names that are hashes |
+//! | [`identity`] | keys, signatures, sealing to a key, the form in which a secret key rests |
+//! | [`package`] | what is sold: its encryption, what an offer commits to, proofs of its parts |
 //! | [`chain`] | blocks and transactions, what makes one trusted, the DAG, the order, frontiers |
 //! | [`presence`] | what a member says of itself right now, outside the chain |
 //! | [`wire`] | what nodes say to each other |
@@ -50,6 +52,7 @@ pub mod cli;
 pub mod config;
 pub mod datadir;
 pub mod embedder;
+pub mod hash;
 pub mod identity;
 pub mod knowledge;
 pub mod kv;
@@ -57,6 +60,7 @@ pub mod ledger;
 pub mod limits;
 pub mod net;
 pub mod node;
+pub mod package;
 pub mod presence;
 pub mod runtime;
 pub mod store;

@@ -14,6 +14,12 @@ pub const TITLE_BYTES: usize = 256;
 pub const TAGS: usize = 20;
 /// One tag, UTF-8 bytes.
 pub const TAG_BYTES: usize = 64;
+/// Pieces of evidence of one claim.
+pub const EVIDENCE: usize = 8;
+/// One piece of evidence, UTF-8 bytes: a command line, a link, a sentence. What is longer is a claim or an experience of its own.
+pub const EVIDENCE_BYTES: usize = 1024;
+/// Claims that one claim supersedes.
+pub const SUPERSEDES: usize = 16;
 /// Name of a group, of `[A-Za-z0-9:_-]`, bytes.
 pub const GROUP_NAME_BYTES: usize = 128;
 /// Name of a node or an agent, of `[A-Za-z0-9._-]`, bytes: it stands in tables and in logs.
@@ -38,14 +44,18 @@ pub const PAGE_ROWS: usize = 1_000;
 pub const PAGE_DEFAULT_ROWS: usize = 100;
 /// Text after which a page of a listing ends, UTF-8 bytes; its last row may go past it.
 pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// How long a page of watched claims may be waited for, milliseconds.
+pub const WATCH_WAIT_MS: u64 = 600_000;
+/// Entries of the arrival order that one page of watched claims looks at for those that were asked for: some tens of milliseconds.
+pub const WATCH_SCAN: usize = 10_000;
 /// Claims in one bulk request of the API. Larger files are sent in several requests.
 pub const BULK_CLAIMS: usize = 1_000;
 /// Body of one API request, bytes: a bulk of ordinary claims, or one experience in base64.
 pub const API_BODY_BYTES: usize = 8 * 1024 * 1024;
 /// Body of one API answer that a client reads, bytes: a full page or context with each byte escaped as JSON's `\u0001`.
 pub const API_ANSWER_BYTES: usize = 32 * 1024 * 1024;
-/// One event of a stream that a client reads, bytes. Events carry ids and sentences, never a claim's text.
-pub const API_EVENT_BYTES: usize = 64 * 1024;
+/// One event of a stream that a client reads, bytes: the largest claim with each byte escaped.
+pub const API_EVENT_BYTES: usize = 512 * 1024;
 /// How long a client waits for an ordinary answer, milliseconds: a commit behind a full writer's queue on a slow disk.
 pub const API_TIMEOUT_MS: u64 = 60_000;
 /// How long a client waits for an answer that walks a whole history or asks peers, milliseconds.
@@ -63,7 +73,8 @@ pub const BULK_FILE_CLAIMS: usize = 1_000_000;
 /// Bytes of the same.
 pub const BULK_FILE_BYTES: u64 = 512 * 1024 * 1024;
 /// One line of a bulk file, bytes: the largest claim with each byte escaped.
-pub const BULK_LINE_BYTES: usize = 6 * (CLAIM_TEXT_BYTES + TITLE_BYTES + TAGS * (TAG_BYTES + 4)) + 1024;
+pub const BULK_LINE_BYTES: usize =
+    6 * (CLAIM_TEXT_BYTES + TITLE_BYTES + TAGS * (TAG_BYTES + 4) + EVIDENCE * EVIDENCE_BYTES) + 4096;
 
 /// Id of a task, of `[A-Za-z0-9._:-]`, bytes: people type it.
 pub const TASK_ID_BYTES: usize = 64;
@@ -91,6 +102,34 @@ pub const ERROR_MESSAGE_BYTES: usize = 1024;
 pub const AMOUNT_MAX: u64 = i64::MAX as u64;
 /// The greatest fee of a transfer, basis points: half of what arrives.
 pub const TRANSFER_FEE_BPS: u64 = 5_000;
+
+// ---- the market -----------------------------------------------------------------------------------------------
+
+/// Content of one package, bytes. It is sold and checked as a whole.
+pub const PACKAGE_BYTES: usize = 10 * 1024 * 1024;
+/// Content of one chunk of a package, bytes: what a dispute has to show fits a block.
+pub const PACKAGE_CHUNK_BYTES: usize = 64 * 1024;
+/// Description of an offer, UTF-8 bytes. What is longer is a claim, or part of what is sold.
+pub const OFFER_DESCRIPTION_BYTES: usize = 4 * 1024;
+/// Identities among whom an offer splits what it earns: a settlement pays each of them.
+pub const OFFER_SPLITS: usize = 16;
+/// Offers that an offer gives a part of what it earns: a settlement pays the seller of each.
+pub const OFFER_ROYALTIES: usize = 16;
+/// A whole, in basis points.
+pub const WHOLE_BPS: u64 = 10_000;
+/// How long after a purchase is final its seller may grant it, milliseconds: the least that survives a restart, and the longest that
+/// a buyer's tokens may be locked for nothing.
+pub const OFFER_GRANT_MS: core::ops::RangeInclusive<u64> = 60_000..=30 * 24 * 3_600_000;
+/// How long after a grant is final others than the buyer must wait to settle, milliseconds: the least leaves an honest buyer ten minutes
+/// to hear of the grant and to be heard, whatever the clocks say.
+pub const OFFER_DISPUTE_MS: core::ops::RangeInclusive<u64> = 3 * MAX_CLOCK_DRIFT_MS..=30 * 24 * 3_600_000;
+/// How long after the last moment to grant a refund can be asked for, milliseconds: a seller whose clock is a drift behind the notary's
+/// must have heard of it before it grants, though it is dated a drift ahead of the notary's. The third drift is for the way.
+pub const REFUND_MARGIN_MS: u64 = 3 * MAX_CLOCK_DRIFT_MS;
+/// Body of one order, bytes. Ours have at most 165.
+pub const ORDER_BYTES: usize = 256;
+/// Rows that one page of offers or purchases looks at for those that were asked for.
+pub const MARKET_SCAN: usize = 10_000;
 
 // ---- retrieval ------------------------------------------------------------------------------------------------
 
@@ -395,6 +434,8 @@ pub const API_KEEP_ALIVE_MS: u64 = 15_000;
 pub const SYNC_WAIT_MS: u64 = 300_000;
 /// Claims of one thread that are looked at, and steps up to its root.
 pub const THREAD_CLAIMS: usize = 10_000;
+/// Claims that are looked at for one that stands in another's place, through retracted ones.
+pub const SUPERSEDED_STEPS: usize = 1_000;
 /// Blocks that are verified side by side when a whole group is checked again.
 pub const VERIFY_BLOCKS: usize = 4_096;
 /// Bytes of the same, after which no further block is added.
@@ -423,18 +464,24 @@ pub const KEY_SCRYPT_MEMORY_BYTES: u64 = 512 * 1_024 * 1_024;
 /// Passes (scrypt's `p`) that a key file may ask for: with the memory it bounds the time, to about eight seconds.
 pub const KEY_SCRYPT_PASSES: u32 = 4;
 
-const _: () = assert!(CLAIM_TEXT_BYTES + TITLE_BYTES + TAGS * (TAG_BYTES + 3) + 64 <= OBJECT_BYTES);
+const _: () = assert!(
+    CLAIM_TEXT_BYTES + TITLE_BYTES + TAGS * (TAG_BYTES + 3) + EVIDENCE * (EVIDENCE_BYTES + 24) + 64 <= OBJECT_BYTES
+);
 const _: () = assert!(BATCH_BYTES + BLOCK_BYTES + BLOCK_TRANSACTIONS * 64 * 1024 <= 2 * MESSAGE_BYTES);
 const _: () = assert!(BLOCK_BYTES + OBJECT_BYTES <= REQUEST_BYTES && REQUEST_BYTES <= MESSAGE_BYTES);
-// A claim transaction has at least 44 bytes, and its object counts 5 more than its own.
-const _: () = assert!(BATCH_BYTES / 49 + BLOCK_TRANSACTIONS <= BATCH_OBJECTS);
+// A claim transaction has at least 45 bytes, and its object counts 5 more than its own.
+const _: () = assert!(BATCH_BYTES / 50 + BLOCK_TRANSACTIONS <= BATCH_OBJECTS);
 const _: () = assert!(OBJECT_BYTES + 1024 <= COPIED_BYTES);
 const _: () = assert!(GROUP_MEMBERS * 64 <= REQUEST_BYTES);
 const _: () = assert!(PRESENCE_MESSAGE_BYTES + 2 * PRESENCE_BYTES + 128 <= REQUEST_BYTES);
 const _: () = assert!(GROUP_MEMBERS * 200 <= PRESENCE_GROUP_BYTES);
-const _: () = assert!(6 * PAGE_BYTES + 6 * CLAIM_TEXT_BYTES + PAGE_ROWS * 4 * 1024 <= API_ANSWER_BYTES);
+const _: () = assert!(
+    6 * PAGE_BYTES + 6 * (CLAIM_TEXT_BYTES + EVIDENCE * EVIDENCE_BYTES) + PAGE_ROWS * 4 * 1024 <= API_ANSWER_BYTES
+);
+const _: () = assert!(BULK_LINE_BYTES + SUPERSEDES * 2 * 80 <= API_EVENT_BYTES);
 const _: () = assert!(BULK_LINE_BYTES <= API_BODY_BYTES && 6 * EXPERIENCE_BYTES <= API_BODY_BYTES);
-const _: () = assert!(2 * 6 * CONTEXT_BYTES + CONTEXT_TOP_K * 4 * 1024 <= API_ANSWER_BYTES);
+const _: () =
+    assert!(2 * 6 * CONTEXT_BYTES + CONTEXT_TOP_K * (6 * EVIDENCE * EVIDENCE_BYTES + 4 * 1024) <= API_ANSWER_BYTES);
 const _: () = assert!(PAGE_DEFAULT_ROWS <= PAGE_ROWS && CONTEXT_DEFAULT_TOP_K <= CONTEXT_TOP_K);
 const _: () = assert!(LATENT_TOKENS as i64 * 127 * 4_095 <= i32::MAX as i64);
 // A query of 12 bits times a vector of 8, summed over all dimensions, fits in 31.

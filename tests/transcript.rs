@@ -37,7 +37,18 @@ fn two_processes_share_what_their_agents_learned() {
     let status = typed(&format!("ctl --data {data_a} status --json")).done();
     assert_eq!(
         keys(&status),
-        ["embedder", "groups", "listen", "name", "node_id", "peers", "unsure_groups", "uptime_s", "version"]
+        [
+            "embedder",
+            "groups",
+            "indexing_groups",
+            "listen",
+            "name",
+            "node_id",
+            "peers",
+            "unsure_groups",
+            "uptime_s",
+            "version"
+        ]
     );
     assert_eq!((&status["name"], &status["node_id"]), (&json!("alice"), &json!(a.id)));
     assert_eq!((&status["version"], &status["groups"]), (&json!(env!("CARGO_PKG_VERSION")), &json!(0)));

@@ -108,6 +108,13 @@ impl Body {
         if self.prev.is_some_and(|prev| self.parents.contains(&prev)) {
             return Err(Invalid::Parents);
         }
+        let orders = transactions.iter().filter_map(|transaction| match transaction {
+            Transaction::Purchase(purchase) => Some(purchase.order.order()),
+            _ => None,
+        });
+        if orders.into_iter().any(|order| Some(order.group) != self.group) {
+            return Err(Invalid::Form(FormError::OrderGroup));
+        }
         transactions.iter().try_for_each(Transaction::check).map_err(Invalid::Form)
     }
 }

@@ -15,10 +15,11 @@ pub mod rows;
 pub mod transaction;
 mod waiting;
 
+pub use crate::hash::IdError;
 pub use block::{Body, Context, Draft, Invalid, Payload, Unverified, Verified};
-pub use body::{ClaimBody, ClaimBodyError};
+pub use body::{ClaimBody, ClaimBodyError, Evidence};
 pub use frontier::Frontier;
-pub use ids::{BlockId, ClaimId, GroupId, IdError, ObjectHash, TextHash};
+pub use ids::{BlockId, ClaimId, GroupId, ObjectHash, OfferId, PurchaseId, TextHash};
 pub use link::{Link, LinkError, LinkFailure, Linked};
 pub use order::{FOUNDING_EPOCH, OPEN_EPOCH, OrderKey};
 pub use rows::{LineKey, ObjectAt, Tip};

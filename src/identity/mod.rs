@@ -1,17 +1,20 @@
 //! Keys: who signs, and how a secret key rests on a disk.
 //!
-//! Owns the Ed25519 identity of a node or agent, its written form, its signatures, and the form of its key file.
-//! Pure: randomness comes in as bytes, files are the caller's. **No secret leaves this module but as a signature, in the
-//! bytes of a key file ([`keystore`]), or as the seed for the transport**, and every secret is wiped when it is dropped.
+//! Owns the Ed25519 identity of a node or agent, its written form, its signatures, the form of its key file, and sealing to a key
+//! that is used once. Pure: randomness comes in as bytes, files are the caller's. **No secret key of an identity leaves this module but
+//! as a signature, in the bytes of a key file ([`keystore`]), or as the seed for the transport**, and every secret is wiped when it
+//! is dropped.
 
 mod id;
 pub mod keystore;
 mod password;
+mod sealing;
 mod secret;
 mod signed;
 
 pub use id::{BadSignature, Identity, IdentityError};
 pub use password::{Password, PasswordError};
+pub use sealing::{BadSeal, OneTimeKey, OneTimeSecret, SEALED_MORE_BYTES};
 pub use secret::SecretKey;
 pub use signed::Signed;
 

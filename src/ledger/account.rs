@@ -8,7 +8,7 @@ use super::state::keyed;
 use crate::cbor::cbor_array;
 use crate::chain::rows::{parse_row, read_row};
 use crate::chain::transaction::TaskId;
-use crate::chain::{BlockId, TextHash};
+use crate::chain::{BlockId, PurchaseId, TextHash};
 use crate::identity::Identity;
 use crate::kv::{Direction, KvError, Read, Table};
 use crate::limits;
@@ -23,7 +23,7 @@ cbor_array! {
         pub treasury: u64,
         /// Those that are set aside until something is decided.
         pub escrow: u64,
-        /// Accounts that have ever held any.
+        /// Accounts that there are: of all who have ever held any, or bought.
         pub accounts: u64,
     }
 
@@ -98,6 +98,14 @@ pub enum Cause {
     TaskReward(TaskId),
     /// Set aside for a task, and given back.
     TaskRefund(TaskId),
+    /// Set aside for a purchase.
+    Purchase(PurchaseId),
+    /// Earned with a purchase.
+    Sale(PurchaseId),
+    /// Earned with a purchase of what builds on an offer.
+    Royalty(PurchaseId),
+    /// Set aside for a purchase, and given back.
+    PurchaseRefund(PurchaseId),
 }
 
 impl Cause {
@@ -113,6 +121,10 @@ impl Cause {
             Self::TaskLock(_) => "task_lock",
             Self::TaskReward(_) => "task_reward",
             Self::TaskRefund(_) => "task_refund",
+            Self::Purchase(_) => "purchase",
+            Self::Sale(_) => "sale",
+            Self::Royalty(_) => "royalty",
+            Self::PurchaseRefund(_) => "purchase_refund",
         }
     }
 
@@ -121,7 +133,16 @@ impl Cause {
     pub const fn task(&self) -> Option<&TaskId> {
         match self {
             Self::TaskLock(task) | Self::TaskReward(task) | Self::TaskRefund(task) => Some(task),
-            Self::Mint | Self::Faucet | Self::ClaimReward | Self::Transfer | Self::TreasuryPay => None,
+            _ => None,
+        }
+    }
+
+    /// The purchase that it is about.
+    #[must_use]
+    pub const fn purchase(&self) -> Option<&PurchaseId> {
+        match self {
+            Self::Purchase(id) | Self::Sale(id) | Self::Royalty(id) | Self::PurchaseRefund(id) => Some(id),
+            _ => None,
         }
     }
 }

@@ -9,11 +9,11 @@ use serde_bytes::ByteBuf;
 
 use super::outcome::{Outcome, Refusal};
 use super::state::{self, Frozen, Kept, Scratch};
-use super::{knowledge, membership, notary, task, token};
+use super::{knowledge, market, membership, notary, task, token};
 use crate::cbor::{self, cbor_array};
 use crate::chain::link::Block;
 use crate::chain::rows::{self, Counters, write_row};
-use crate::chain::{BlockId, Body, LineKey, OPEN_EPOCH, OrderKey, Tip, Transaction};
+use crate::chain::{BlockId, Body, ClaimId, LineKey, OPEN_EPOCH, OrderKey, Tip, Transaction};
 use crate::identity::Identity;
 use crate::kv::{Direction, KvError, Overlay, Read, Table};
 
@@ -79,6 +79,28 @@ pub struct Change {
     pub membership: bool,
     /// Whether somebody waits for it to be final.
     pub urgent: bool,
+    /// What it does to claims, were it applied.
+    pub claims: Vec<ClaimAct>,
+}
+
+/// What a transaction does to a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimAct {
+    /// Publishes it.
+    Publishes(ClaimId),
+    /// Takes it back.
+    Retracts(ClaimId),
+}
+
+impl ClaimAct {
+    fn all_of(block: BlockId, body: &Body) -> Vec<Self> {
+        let act = |(index, transaction): (u32, &Transaction)| match transaction {
+            Transaction::Claim(_) => Some(Self::Publishes(ClaimId::derive(block, index))),
+            Transaction::Retract(retract) => Some(Self::Retracts(retract.claim)),
+            _ => None,
+        };
+        (0..).zip(body.transactions()).filter_map(act).collect()
+    }
 }
 
 /// Tries a block on the state as it is: what it would change, and what would become of it. Nothing is written.
@@ -148,6 +170,13 @@ fn apply(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, transaction: &T
         Transaction::TaskFail(fail) => task::fail(scratch, site, index, fail),
         Transaction::TaskRelease(release) => task::release(scratch, site, release),
         Transaction::TaskCancel(cancel) => task::cancel(scratch, site, index, cancel),
+        Transaction::OfferCreate(create) => market::offer(scratch, site, index, create),
+        Transaction::OfferRevoke(revoke) => market::revoke(scratch, site, revoke),
+        Transaction::Purchase(purchase) => market::purchase(scratch, site, index, purchase),
+        Transaction::Grant(grant) => market::grant(scratch, site, grant),
+        Transaction::Settle(settle) => market::settle(scratch, site, index, settle),
+        Transaction::Refund(refund) => market::refund(scratch, site, refund),
+        Transaction::Dispute(dispute) => market::dispute(scratch, site, index, dispute),
         Transaction::Claim(claim) => knowledge::claim(scratch, site, index, claim),
         Transaction::Retract(retract) => knowledge::retract(scratch, site, retract),
         Transaction::Experience(experience) => knowledge::experience(scratch, site, index, experience),
@@ -214,6 +243,7 @@ impl Place {
             after,
             membership,
             urgent,
+            claims: ClaimAct::all_of(self.key.id, body),
         })
     }
 }

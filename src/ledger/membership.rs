@@ -41,7 +41,7 @@ pub(super) fn genesis(scratch: &mut Scratch<'_, '_>, site: &Site, genesis: &Gene
     scratch.put(state::GROUP.to_vec(), &group);
     let creator = Member { role: Role::Admin, since_ms: site.time_ms, added_by: site.author };
     scratch.put(state::member_key(&site.author), &creator);
-    notary::mark_sealed(scratch, site, FOUNDING_EPOCH, site.author);
+    notary::mark_sealed(scratch, site, FOUNDING_EPOCH, site.author)?;
     Ok(())
 }
 

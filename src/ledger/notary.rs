@@ -4,26 +4,36 @@
 //! that makes this final is there.
 
 use super::fold::{Refused, Site, refuse};
+use super::market;
 use super::membership::require;
 use super::outcome::Refusal;
 use super::state::{self, Frozen, Group, Member, Scratch, SealRow, Sealing};
 use crate::chain::Role;
 use crate::chain::transaction::{NotarySet, Seal, Unfreeze};
 use crate::identity::Identity;
+use crate::kv::KvError;
 
 pub(super) fn seal(scratch: &mut Scratch<'_, '_>, site: &Site, seal: &Seal) -> Result<(), Refused> {
     if site.seals != Some(seal.epoch) {
         return refuse(Refusal::NotTheSeal(seal.epoch));
     }
     let group: Group = scratch.expect(state::GROUP)?;
-    mark_sealed(scratch, site, seal.epoch, group.notary);
-    Ok(())
+    mark_sealed(scratch, site, seal.epoch, group.notary)?;
+    market::at_seal(scratch, site)
 }
 
 /// Notes that a block is the seal with this number, and who makes the next.
-pub(super) fn mark_sealed(scratch: &mut Scratch<'_, '_>, site: &Site, epoch: u64, sealer: Identity) {
-    scratch.put(state::SEALING.to_vec(), &Sealing { epoch, seal: site.block, sealer });
+pub(super) fn mark_sealed(
+    scratch: &mut Scratch<'_, '_>,
+    site: &Site,
+    epoch: u64,
+    sealer: Identity,
+) -> Result<(), KvError> {
+    let before: Option<Sealing> = scratch.get(state::SEALING)?;
+    let time_ms = before.map_or(site.time_ms, |before| before.time_ms.max(site.time_ms));
+    scratch.put(state::SEALING.to_vec(), &Sealing { epoch, seal: site.block, sealer, time_ms });
     scratch.put(state::seal_key(epoch), &SealRow { block: site.block, height: site.height });
+    Ok(())
 }
 
 pub(super) fn set(scratch: &mut Scratch<'_, '_>, site: &Site, set: &NotarySet) -> Result<(), Refused> {

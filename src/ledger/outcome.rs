@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::market::MarketRefusal;
 use super::task::TaskRefusal;
 use super::token::TokenRefusal;
 use crate::chain::{ClaimId, Role};
@@ -65,9 +66,18 @@ pub enum Refusal {
     /// The claim is somebody else's.
     #[error("the claim {0} is not yours: only its author or an admin may retract it")]
     NotYourClaim(ClaimId),
+    /// The claim to supersede is somebody else's.
+    #[error(
+        "the claim {0} is not yours: only its author or an admin may supersede it; answer it instead \
+         (`lbm ctl claim publish --parent {0}`)"
+    )]
+    NotYoursToSupersede(ClaimId),
     /// It is about a task.
     #[error(transparent)]
     Task(TaskRefusal),
+    /// It is about an offer or a purchase.
+    #[error(transparent)]
+    Market(MarketRefusal),
     /// The tokens do not move.
     #[error(transparent)]
     Token(TokenRefusal),
@@ -133,7 +143,9 @@ impl Refusal {
             Self::NoSuchClaim(_) => "no_such_claim",
             Self::AlreadyRetracted(_) => "already_retracted",
             Self::NotYourClaim(_) => "not_your_claim",
+            Self::NotYoursToSupersede(_) => "not_yours_to_supersede",
             Self::Task(refusal) => refusal.code(),
+            Self::Market(refusal) => refusal.code(),
             Self::Token(why) => why.code(),
             Self::Frozen(_) => "frozen",
             Self::NotFrozen(_) => "not_frozen",

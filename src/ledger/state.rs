@@ -9,8 +9,11 @@
 //! | `a` ‖ author (32) | [`Tip`]: the author's last block that counts; its next must build on it |
 //! | `c` ‖ claim id (32) | [`ClaimRow`] |
 //! | `k` ‖ parent claim id (32) ‖ claim id (32) | empty: the second answers the first |
+//! | `v` ‖ old claim id (32) ‖ claim id (32) | empty: the second supersedes the first |
+//! | `n` ‖ created_ms (8, big-endian) ‖ claim id (32) | empty: the claim, by its author's clock; none of one that is retracted |
 //! | `x` ‖ experience id (32) | [`ExperienceRow`] |
 //! | `j` `q` `l` `y` `w` ‖ … | tasks and their indexes: [`super::task::rows`] |
+//! | `o` `i` `n` `v` `z` ‖ … | offers, purchases and their indexes: [`super::market::rows`] |
 //! | `t` | [`Totals`](super::account::Totals) |
 //! | `p` | [`Policy`](super::account::Policy) |
 //! | `b` ‖ identity (32) | [`Account`](super::account::Account) |
@@ -68,6 +71,8 @@ cbor_array! {
         pub seal: BlockId,
         /// Who makes the next one: the notary as that seal found it.
         pub sealer: Identity,
+        /// The latest time of a seal up to it, milliseconds since 1970 UTC: a clock that nobody can date back.
+        pub time_ms: u64,
     }
 
     /// A seal that counts.
@@ -120,6 +125,8 @@ cbor_array! {
         pub index: u32,
         /// Who took it back, if somebody did.
         pub retracted_by: Option<Identity>,
+        /// The claims whose place it takes.
+        pub supersedes: Vec<ClaimId>,
     }
 
     /// The record of an agent's run.
@@ -177,6 +184,22 @@ pub fn claim_key(claim: &ClaimId) -> Vec<u8> {
 pub fn answer_key(parent: &ClaimId, child: &ClaimId) -> Vec<u8> {
     let mut key = keyed(b'k', parent.as_bytes());
     key.extend_from_slice(child.as_bytes());
+    key
+}
+
+/// Key of the fact that `new` supersedes `old`.
+#[must_use]
+pub fn superseding_key(old: &ClaimId, new: &ClaimId) -> Vec<u8> {
+    let mut key = keyed(b'v', old.as_bytes());
+    key.extend_from_slice(new.as_bytes());
+    key
+}
+
+/// Key of a claim among all by their authors' clocks.
+#[must_use]
+pub fn recent_key(created_ms: u64, claim: &ClaimId) -> Vec<u8> {
+    let mut key = keyed(b'n', &created_ms.to_be_bytes());
+    key.extend_from_slice(claim.as_bytes());
     key
 }
 

@@ -226,7 +226,7 @@ fn issue_once(
     }
 }
 
-/// Sets tokens of an account aside: from its balance into the escrow.
+/// Sets tokens of an account aside: from its balance into the escrow. `counterpart` is for whom, where that is known.
 pub(super) fn lock(
     scratch: &mut Scratch<'_, '_>,
     site: &Site,
@@ -234,9 +234,10 @@ pub(super) fn lock(
     from: &Identity,
     amount: u64,
     cause: Cause,
+    counterpart: Option<Identity>,
 ) -> Result<(), Refused> {
     require_not_frozen(scratch, from)?;
-    debit(scratch, site, index, from, Entry { cause, amount, fee: 0, counterpart: None })?;
+    debit(scratch, site, index, from, Entry { cause, amount, fee: 0, counterpart })?;
     let mut totals = totals(scratch)?;
     totals.escrow = plus(totals.escrow, amount)?;
     scratch.put(account::TOTALS.to_vec(), &totals);
@@ -246,7 +247,8 @@ pub(super) fn lock(
 /// Gives tokens out of the escrow, which must have them: whoever unlocks knows that it locked them.
 ///
 /// The cap of accounts does not hold here, so that nothing that was set aside can be stuck: neither a refund, nor a reward that
-/// somebody has earned. The supply's cap cannot be passed, since no token is made.
+/// somebody has earned. The supply's cap cannot be passed, since no token is made. `counterpart` is whose tokens they were, or who
+/// decided it.
 pub(super) fn unlock(
     scratch: &mut Scratch<'_, '_>,
     site: &Site,
@@ -254,11 +256,39 @@ pub(super) fn unlock(
     to: &Identity,
     amount: u64,
     cause: Cause,
+    counterpart: Option<Identity>,
 ) -> Result<(), Refused> {
+    take_from_escrow(scratch, amount, 0)?;
+    credit(scratch, site, index, to, Entry { cause, amount, fee: 0, counterpart })
+}
+
+/// Gives tokens out of the escrow, which must have them, to the treasury.
+pub(super) fn unlock_to_treasury(scratch: &mut Scratch<'_, '_>, amount: u64) -> Result<(), Refused> {
+    take_from_escrow(scratch, amount, amount)
+}
+
+fn take_from_escrow(scratch: &mut Scratch<'_, '_>, amount: u64, to_treasury: u64) -> Result<(), Refused> {
     let mut totals = totals(scratch)?;
     totals.escrow = totals.escrow.checked_sub(amount).ok_or_else(broken)?;
+    totals.treasury = plus(totals.treasury, to_treasury)?;
     scratch.put(account::TOTALS.to_vec(), &totals);
-    credit(scratch, site, index, to, Entry::by_author(site, to, amount, cause))
+    Ok(())
+}
+
+/// What the rules in force take of a payment.
+pub(super) fn fee(scratch: &Scratch<'_, '_>, amount: u64) -> Result<u64, KvError> {
+    Ok(rules(scratch)?.transfer_fee(amount))
+}
+
+/// The number of an account's next purchase.
+pub(super) fn next_nonce(scratch: &Scratch<'_, '_>, identity: &Identity) -> Result<u64, KvError> {
+    Ok(of(scratch, identity)?.nonce)
+}
+
+/// Uses that number up.
+pub(super) fn use_nonce(scratch: &mut Scratch<'_, '_>, identity: &Identity) -> Result<(), Refused> {
+    let account = of(scratch, identity)?;
+    set_account(scratch, identity, &Account { nonce: plus(account.nonce, 1)?, ..account })
 }
 
 /// What happens to one account.
@@ -303,14 +333,20 @@ fn record(scratch: &mut Scratch<'_, '_>, identity: &Identity, account: Account, 
     if row.amount == 0 {
         return Ok(());
     }
-    if account.moves == 0 {
+    scratch.put(account::move_key(identity, account.moves), row);
+    let moves = plus(account.moves, 1)?;
+    set_account(scratch, identity, &Account { balance: row.balance, moves, ..account })
+}
+
+/// Writes an account's row, and counts it where it is new.
+fn set_account(scratch: &mut Scratch<'_, '_>, identity: &Identity, account: &Account) -> Result<(), Refused> {
+    let key = account::account_key(identity);
+    if !scratch.is_marked(&key)? {
         let mut totals = totals(scratch)?;
         totals.accounts = plus(totals.accounts, 1)?;
         scratch.put(account::TOTALS.to_vec(), &totals);
     }
-    scratch.put(account::move_key(identity, account.moves), row);
-    let moves = plus(account.moves, 1)?;
-    scratch.put(account::account_key(identity), &Account { balance: row.balance, moves, ..account });
+    scratch.put(key, account);
     Ok(())
 }
 

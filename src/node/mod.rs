@@ -4,6 +4,7 @@
 //! of the rows; [`machine`] decides whom to ask for what. [`io`] holds every input and output of the machine. The runtime
 //! drives them with redb and libp2p, the simulator with memory and a seed.
 
+pub mod arrival;
 mod doubt;
 pub mod engine;
 mod faults;

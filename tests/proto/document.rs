@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use lbm::chain::transaction::TaskId;
-use lbm::chain::{ClaimId, Role};
+use lbm::chain::{ClaimId, OfferId, PurchaseId, Role};
+use lbm::ledger::market::PurchaseStatus;
 use lbm::ledger::task::TaskStatus;
-use lbm::ledger::{Refusal, TaskRefusal, TokenRefusal};
+use lbm::ledger::{MarketRefusal, Refusal, TaskRefusal, TokenRefusal};
 use lbm::limits;
 use lbm::node::io::Severity;
 use serde_json::Value;
@@ -41,8 +42,10 @@ macro_rules! values {
 fn its_limits_are_the_limits() {
     let known = values![
         BLOCK_BYTES BLOCK_TRANSACTIONS BLOCK_PARENTS GROUP_NAME_BYTES CURRENCY_BYTES CLAIM_TEXT_BYTES TITLE_BYTES TAGS
-        TAG_BYTES EXPERIENCE_BYTES OBJECT_BYTES GROUP_MEMBERS AMOUNT_MAX TRANSFER_FEE_BPS TASK_DEPENDENTS
-        TASK_DEFAULT_LEASE_MS TASK_LEASE_MS TIPS_PER_AUTHOR SEAL_INTERVAL_MS SEALS_REVISED MAX_CLOCK_DRIFT_MS REQUEST_BYTES
+        TAG_BYTES EVIDENCE EVIDENCE_BYTES SUPERSEDES SUPERSEDED_STEPS EXPERIENCE_BYTES OBJECT_BYTES GROUP_MEMBERS AMOUNT_MAX
+        TRANSFER_FEE_BPS TASK_DEPENDENTS
+        TASK_DEFAULT_LEASE_MS TASK_LEASE_MS PACKAGE_BYTES PACKAGE_CHUNK_BYTES OFFER_DESCRIPTION_BYTES OFFER_SPLITS OFFER_ROYALTIES
+        OFFER_GRANT_MS OFFER_DISPUTE_MS REFUND_MARGIN_MS ORDER_BYTES TIPS_PER_AUTHOR SEAL_INTERVAL_MS SEALS_REVISED MAX_CLOCK_DRIFT_MS REQUEST_BYTES
         MESSAGE_BYTES MESSAGE_ITEMS BATCH_BLOCKS BATCH_BYTES BATCH_OBJECTS WANT_IDS WANTS_PER_PULL BATCHES_STORING
         PUSH_BYTES PRESENCE_METADATA_BYTES PRESENCE_BYTES PRESENCE_RECORDS PRESENCE_GROUP_BYTES PRESENCE_PAUSE_MS
         PRESENCE_LATER_MS PRESENCE_AGAIN_MS PROBE_AUTHORS SERVED_PER_PEER RELAY_FANOUT RELAY_PAUSE_MS PULL_RETRY_MS PULL_RETRY_MOST_MS
@@ -92,6 +95,7 @@ fn its_codes_are_those_of_the_ledger() {
         Refusal::NoSuchClaim(claim),
         Refusal::AlreadyRetracted(claim),
         Refusal::NotYourClaim(claim),
+        Refusal::NotYoursToSupersede(claim),
         Refusal::Frozen(who),
         Refusal::NotFrozen(who),
         Refusal::NotTheSeal(1),
@@ -124,6 +128,31 @@ fn its_codes_are_those_of_the_ledger() {
         Refusal::AlreadyFounded,
         Refusal::Equivocation(who),
     ];
+    let (offer, purchase) = (OfferId::from_bytes([7; 32]), PurchaseId::from_bytes([7; 32]));
+    let market = [
+        MarketRefusal::NoSuchOffer(offer),
+        MarketRefusal::OfferRevoked(offer),
+        MarketRefusal::OfferExpired(offer),
+        MarketRefusal::NotYourOffer(offer, who),
+        MarketRefusal::OwnOffer(offer),
+        MarketRefusal::SellerGone(offer, who),
+        MarketRefusal::Price { offer, price: 1, agreed: 2 },
+        MarketRefusal::Nonce { buyer: who, expected: 1, got: 2 },
+        MarketRefusal::OrderExpired(1),
+        MarketRefusal::AlreadyPlaced(purchase),
+        MarketRefusal::AlreadyBought(offer, purchase),
+        MarketRefusal::NoSuchPurchase(purchase),
+        MarketRefusal::NotTheSeller(purchase, who),
+        MarketRefusal::AlreadyGranted(purchase),
+        MarketRefusal::NotGranted(purchase),
+        MarketRefusal::NotFinal(purchase),
+        MarketRefusal::GrantLate { purchase, until_ms: 1 },
+        MarketRefusal::TooEarly { purchase, from_ms: 1 },
+        MarketRefusal::AlreadyAsked(purchase),
+        MarketRefusal::Ended(purchase, PurchaseStatus::Settled),
+        MarketRefusal::WrongSecret(purchase),
+    ];
+    let all = all.into_iter().chain(market.map(Refusal::Market)).collect::<Vec<_>>();
     assert_eq!(first_cells("| code |"), all.iter().map(|refusal| refusal.code().to_owned()).collect());
 }
 

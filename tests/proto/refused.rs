@@ -3,12 +3,13 @@
 use ciborium::Value as Cbor;
 use lbm::cbor::DecodeError;
 use lbm::chain::block::SIGNATURE_DOMAIN;
-use lbm::chain::{Context, GroupId, Invalid, Unverified};
+use lbm::chain::transaction::{ORDER_DOMAIN, SignedOrder};
+use lbm::chain::{Context, GroupId, Invalid, OfferId, Unverified};
 use lbm::identity::SecretKey;
 use lbm::limits;
 use serde_json::json;
 
-use crate::story::{START_MS, Story, key, story};
+use crate::story::{START_MS, Story, key, order, story};
 use crate::vectors::pin;
 
 /// The word of a refusal in the vectors and in `docs/PROTOCOL.md`.
@@ -187,7 +188,7 @@ fn encodings(forge: &mut Forge<'_>) {
     forge.acts("an unknown act", "encoding", vec![act("print", &[id(7)])]);
     forge.acts("an act with a field too many", "encoding", vec![act("retract", &[id(7), id(7)])]);
     forge.acts("an unknown role", "encoding", vec![act("role_set", &[id(7), text("owner")])]);
-    let claim = [id(7), number(1 << 32), Cbor::Null, Cbor::Null];
+    let claim = [id(7), number(1 << 32), Cbor::Null, Cbor::Null, Cbor::Array(vec![])];
     forge.acts("a length of 2^32", "encoding", vec![act("claim", &claim)]);
 }
 
@@ -215,8 +216,15 @@ fn rules(forge: &mut Forge<'_>) {
         "genesis",
         vec![retract(), act("genesis", &[text("a"), text("KAT"), id(9)])],
     );
-    forge.acts("a claim without a byte", "field", vec![act("claim", &[id(7), number(0), Cbor::Null, Cbor::Null])]);
-    forge.acts("a claim too long", "field", vec![act("claim", &[id(7), number(67_129), Cbor::Null, Cbor::Null])]);
+    let claim = |size: u64, supersedes: &[u8]| {
+        let supersedes = Cbor::Array(supersedes.iter().map(|byte| id(*byte)).collect());
+        vec![act("claim", &[id(7), number(size), Cbor::Null, Cbor::Null, supersedes])]
+    };
+    forge.acts("a claim without a byte", "field", claim(0, &[]));
+    forge.acts("a claim too long", "field", claim(75_529, &[]));
+    forge.acts("superseded claims out of order", "field", claim(1, &[2, 1]));
+    forge.acts("a superseded claim twice", "field", claim(1, &[1, 1]));
+    forge.acts("17 superseded claims", "field", claim(1, &(1..=17).collect::<Vec<u8>>()));
     forge.acts("an experience too long", "field", vec![act("experience", &[id(7), number(1_048_577)])]);
     let add = |identity: [u8; 32]| vec![act("member_add", &[Cbor::Bytes(identity.to_vec()), text("member")])];
     forge.acts("a member of small order", "field", add(small_order()));
@@ -290,6 +298,92 @@ fn tasks(forge: &mut Forge<'_>) {
     forge.acts("a task cancelled without a name", "field", vec![act("task_cancel", &[text("")])]);
 }
 
+/// Orders that nobody may pay for, and offers that sell no sum.
+fn market(forge: &mut Forge<'_>) {
+    let group = forge.story.group;
+    let good = || order("carol", group, OfferId::from_bytes([7; 32]), 5);
+    let fields = |order: &SignedOrder| match taken_apart(order) {
+        (Cbor::Array(fields), _) => fields,
+        (other, _) => panic!("{other:?} is no order"),
+    };
+    let signed = |fields: Vec<Cbor>| {
+        let body = bytes(&Cbor::Array(fields));
+        let signature = key("carol").sign(ORDER_DOMAIN, &body).to_vec();
+        act("purchase", &[Cbor::Array(vec![Cbor::Bytes(body), Cbor::Bytes(signature)])])
+    };
+    let with = |at: usize, new: Cbor| {
+        let mut fields = fields(&good());
+        assert_ne!(fields[at], new);
+        fields[at] = new;
+        vec![signed(fields)]
+    };
+    forge.acts("an order of another version", "field", with(0, number(2)));
+    forge.acts("an order of another group", "field", with(1, id(7)));
+    let bob = Cbor::Bytes(key("bob").identity().as_bytes().to_vec());
+    forge.acts("an order that another is to pay for", "field", with(2, bob));
+    forge.acts("an order of 2^63 tokens", "field", with(4, number(1 << 63)));
+    forge.acts("an order with a key of small order", "field", with(7, id(0)));
+    forge.acts("an order with a field too many", "encoding", vec![signed([fields(&good()), vec![number(1)]].concat())]);
+    let (body, mut signature) = taken_apart(&good());
+    let body = bytes(&body);
+    let purchase = |body: &[u8], signature: &[u8]| {
+        let order = Cbor::Array(vec![Cbor::Bytes(body.to_vec()), Cbor::Bytes(signature.to_vec())]);
+        vec![act("purchase", &[order])]
+    };
+    let mut longer = body.clone();
+    longer.push(0);
+    forge.acts("an order with a trailing byte", "encoding", purchase(&longer, &signature));
+    let block_signature = key("carol").sign(SIGNATURE_DOMAIN, &body);
+    forge.acts("an order signed as a block", "field", purchase(&body, &block_signature));
+    forge.acts("an order with another signature", "field", purchase(&body, &malleated(signature)));
+    signature[3] ^= 1;
+    forge.acts("an order that is not signed", "field", purchase(&body, &signature));
+    let offer = |fields: &[(usize, Cbor)]| {
+        let none = || Cbor::Array(vec![]);
+        let package = Cbor::Array(vec![id(1), number(5), id(2)]);
+        let mut all = vec![text("t"), Cbor::Null, none(), number(1), none(), none(), Cbor::Null, text("sealed")];
+        all.extend([number(60_000), number(900_000), package]);
+        for (at, field) in fields {
+            all[*at] = field.clone();
+        }
+        vec![act("offer_create", &all)]
+    };
+    let part = |name: &str, bps| Cbor::Array(vec![Cbor::Bytes(key(name).identity().as_bytes().to_vec()), number(bps)]);
+    let royalty = |byte, bps| Cbor::Array(vec![id(byte), number(bps)]);
+    for (why, at, field) in [
+        ("an offer with a title of two lines", 0, text("two\nlines")),
+        ("tags in descending order", 2, Cbor::Array(vec![text("b"), text("a")])),
+        ("splits of less than all", 4, Cbor::Array(vec![part("alice", 9_999)])),
+        ("splits of more than all", 4, Cbor::Array(vec![part("alice", 10_001)])),
+        ("a split to one twice", 4, Cbor::Array(vec![part("alice", 5_000), part("alice", 5_000)])),
+        (
+            "a split to no key",
+            4,
+            Cbor::Array(vec![Cbor::Array(vec![Cbor::Bytes(no_point().to_vec()), number(10_000)])]),
+        ),
+        ("royalties of more than all", 5, Cbor::Array(vec![royalty(1, 5_000), royalty(2, 5_001)])),
+        ("a royalty of nothing", 5, Cbor::Array(vec![royalty(1, 0)])),
+        ("royalties in descending order", 5, Cbor::Array(vec![royalty(2, 1), royalty(1, 1)])),
+        ("less than a minute to grant", 8, number(59_999)),
+        ("less than fifteen minutes to dispute", 9, number(899_999)),
+        ("an empty package", 10, Cbor::Array(vec![id(1), number(0), id(2)])),
+    ] {
+        forge.acts(why, "field", offer(&[(at, field)]));
+    }
+    forge.acts("another time to settle", "encoding", offer(&[(7, text("later"))]));
+    forge.acts("a sealed key of 79 bytes", "field", vec![act("grant", &[id(7), Cbor::Bytes(vec![7; 79])])]);
+    let proof = Cbor::Array(vec![number(0), Cbor::Bytes(vec![7; 65_553]), Cbor::Array(vec![])]);
+    forge.acts("a dispute with a chunk too long", "field", vec![act("dispute", &[id(7), id(8), proof])]);
+}
+
+/// The body of an order, taken apart, and its signature.
+fn taken_apart(order: &SignedOrder) -> (Cbor, [u8; 64]) {
+    let whole: Cbor = ciborium::from_reader(order.encode().as_slice()).unwrap();
+    let Cbor::Array(parts) = whole else { panic!("an order is an array") };
+    let [Cbor::Bytes(body), Cbor::Bytes(signature)] = parts.as_slice() else { panic!("of body and signature") };
+    (ciborium::from_reader(body.as_slice()).unwrap(), signature.as_slice().try_into().unwrap())
+}
+
 /// Genesis blocks; their group is what their own body says.
 fn foundings(forge: &mut Forge<'_>) {
     let genesis = |name: &str, currency: &str| vec![act("genesis", &[text(name), text(currency), id(9)])];
@@ -360,6 +454,7 @@ fn all(story: &Story) -> Vec<Bad> {
     rules(&mut woven);
     amounts(&mut woven);
     tasks(&mut woven);
+    market(&mut woven);
     signatures(&mut woven);
     woven.made
 }

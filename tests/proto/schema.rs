@@ -8,8 +8,9 @@ use cddl::ast::CDDL;
 use ciborium::Value;
 use lbm::cbor;
 use lbm::chain::Payload;
-use lbm::chain::transaction::CLAIM_BODY_BYTES;
+use lbm::chain::transaction::{CLAIM_BODY_BYTES, GRANT_BYTES};
 use lbm::limits;
+use lbm::package::{CHUNK_BYTES, PATH_HASHES};
 
 use crate::rules::Rules;
 use crate::story::{claim_bodies, story};
@@ -19,7 +20,7 @@ fn all_rules() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
         let read = |file: &str| fs::read_to_string(folder.join(file)).unwrap();
-        ["block.cddl", "claim.cddl", "presence.cddl", "sync.cddl"].map(read).join("\n")
+        ["block.cddl", "claim.cddl", "market.cddl", "presence.cddl", "sync.cddl"].map(read).join("\n")
     });
     &TEXT
 }
@@ -146,7 +147,7 @@ fn bodies_of_another_form_are_told_apart() {
         ("a second genesis", &[8, 0, 0], genesis),
         ("a short object hash", &[8, 0, 0, 0, 0], bytes(31)),
         ("an empty object", &[8, 0, 0, 0, 1], number(0)),
-        ("an object too long", &[8, 0, 0, 0, 1], number(67_129)),
+        ("an object too long", &[8, 0, 0, 0, 1], number(75_529)),
         ("a parent in words", &[8, 0, 0, 0, 2], chars(32)),
         ("an unknown role", &[8, 0, 2, 0, 1], word("owner")),
     ];
@@ -157,6 +158,12 @@ fn bodies_of_another_form_are_told_apart() {
         story.told("knowledge").block.bytes(),
         &[("an experience too long", &[8, 0, 2, 0, 1], number(1_048_577))],
     );
+    let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("17 superseded claims", &[8, 0, 0, 0, 4], list(&bytes(32), 17)),
+        ("a short superseded claim", &[8, 0, 0, 0, 4, 0], bytes(31)),
+        ("no list of superseded claims", &[8, 0, 0, 0, 4], Value::Null),
+    ];
+    refuses("body", story.told("revised").block.bytes(), wrong);
     let wrong: &[(&str, Place<'_>, Value)] = &[
         ("a rule for the fee past its bound", &[8, 0, 0, 0, 3], number(5_001)),
         ("a negative rule", &[8, 0, 0, 0, 1], number(-1)),
@@ -213,6 +220,44 @@ fn bodies_of_another_form_are_told_apart() {
 }
 
 #[test]
+fn acts_of_the_market_of_another_form_are_told_apart() {
+    let story = story();
+    let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("an offer without a title", &[8, 0, 0, 0, 0], chars(0)),
+        ("a description of 4,097 bytes", &[8, 0, 0, 0, 1], chars(4_097)),
+        ("21 tags", &[8, 0, 0, 0, 2], list(&chars(1), 21)),
+        ("a price of 2^63", &[8, 0, 0, 0, 3], Value::Integer((1_u64 << 63).into())),
+        ("a split of nothing", &[8, 0, 0, 0, 4, 0, 1], number(0)),
+        ("17 splits", &[8, 0, 0, 0, 4], list(&Value::Array(vec![bytes(32), number(1)]), 17)),
+        ("a royalty of more than all", &[8, 0, 0, 0, 5, 0, 1], number(10_001)),
+        ("expiry in words", &[8, 0, 0, 0, 6], chars(1)),
+        ("another time to settle", &[8, 0, 0, 0, 7], word("soon")),
+        ("less than a minute to grant", &[8, 0, 0, 0, 8], number(59_999)),
+        ("less than fifteen minutes to dispute", &[8, 0, 0, 0, 9], number(899_999)),
+        ("an empty package", &[8, 0, 0, 0, 10, 1], number(0)),
+        ("a package too long", &[8, 0, 0, 0, 10, 1], number(10_485_761)),
+        ("a short package hash", &[8, 0, 0, 0, 10, 0], bytes(31)),
+        ("a short key commitment", &[8, 0, 0, 0, 10, 2], bytes(31)),
+    ];
+    refuses("body", story.told("offer on another").block.bytes(), wrong);
+    let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("an order that is none", &[8, 0, 0, 0, 0, 0], bytes(160)),
+        ("an order in words", &[8, 0, 0, 0, 0, 0], chars(9)),
+        ("an order with a short signature", &[8, 0, 0, 0, 0, 1], bytes(63)),
+    ];
+    refuses("body", story.told("bought").block.bytes(), wrong);
+    refuses("body", story.told("granted").block.bytes(), &[("a short sealed key", &[8, 0, 0, 0, 1], bytes(79))]);
+    let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("a short secret", &[8, 0, 0, 0, 1], bytes(31)),
+        ("a chunk of nothing", &[8, 0, 0, 0, 2, 1], bytes(0)),
+        ("a chunk too long", &[8, 0, 0, 0, 2, 1], bytes(65_553)),
+        ("a way of nine hashes", &[8, 0, 0, 0, 2, 2], list(&bytes(32), 9)),
+        ("a short purchase id", &[8, 0, 0, 0, 0], bytes(31)),
+    ];
+    refuses("body", story.told("disputed").block.bytes(), wrong);
+}
+
+#[test]
 fn claims_of_another_form_are_told_apart() {
     let [good, ..] = claim_bodies();
     let wrong: &[(&str, Place<'_>, Value)] = &[
@@ -223,6 +268,24 @@ fn claims_of_another_form_are_told_apart() {
         ("a text in bytes", &[1], bytes(5)),
         ("21 tags", &[2], list(&chars(1), 21)),
         ("a tag too long", &[2, 0], chars(65)),
+        ("no list of evidence", &[3], Value::Null),
+        ("valid until words", &[4], chars(3)),
+    ];
+    refuses("claim-body", &good.encode(), wrong);
+    let [.., good] = claim_bodies();
+    let note = map("note", word("n"));
+    let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("nine pieces of evidence", &[3], list(&note, 9)),
+        ("evidence of an unknown kind", &[3, 0], map("oath", word("n"))),
+        ("evidence in words alone", &[3, 0], word("n")),
+        ("a command of nothing", &[3, 0, 0, 0], chars(0)),
+        ("a command of 1,025 bytes", &[3, 0, 0, 0], chars(1_025)),
+        ("a negative exit code", &[3, 0, 0, 1], number(-1)),
+        ("an exit code of five bytes", &[3, 0, 0, 1], number(1 << 32)),
+        ("a hash of two words", &[3, 2, 0], word("a b")),
+        ("a link of 1,025 bytes", &[3, 3, 0], chars(1_025)),
+        ("an empty note", &[3, 4, 0], chars(0)),
+        ("a negative time", &[4], number(-1)),
     ];
     refuses("claim-body", &good.encode(), wrong);
 }
@@ -340,6 +403,20 @@ fn the_bounds_in_the_rules_are_the_limits() {
         format!("task-description = tstr .size (1..{})", limits::TASK_DESCRIPTION_BYTES),
         format!("error-message = tstr .size (1..{})", limits::ERROR_MESSAGE_BYTES),
         format!("lease = {}..{} ", limits::TASK_LEASE_MS.start(), limits::TASK_LEASE_MS.end()),
+        format!("splits: [*{} split]", limits::OFFER_SPLITS),
+        format!("royalties: [*{} royalty]", limits::OFFER_ROYALTIES),
+        format!("grant_within_ms: {}..{},", limits::OFFER_GRANT_MS.start(), limits::OFFER_GRANT_MS.end()),
+        format!("dispute_within_ms: {}..{},", limits::OFFER_DISPUTE_MS.start(), limits::OFFER_DISPUTE_MS.end()),
+        format!("part = 1..{} ", limits::WHOLE_BPS),
+        format!("content_bytes: 1..{},", limits::PACKAGE_BYTES),
+        format!("chunk: bstr .size (1..{CHUNK_BYTES}),"),
+        format!("path: [*{PATH_HASHES} tree-hash]"),
+        format!("sealed_key: bstr .size {GRANT_BYTES}]"),
+        format!(
+            "at most {} bytes\n  signature: bstr .size 64,              ; Ed25519 (RFC 8032) by the buyer",
+            limits::ORDER_BYTES
+        ),
+        format!("offer-description = tstr .size (1..{})", limits::OFFER_DESCRIPTION_BYTES),
         format!("title = tstr .size (1..{})", limits::TITLE_BYTES),
         format!("words = tstr .size (1..{})", limits::CLAIM_TEXT_BYTES),
         format!("tags: [*{tags} tag]"),

@@ -3,15 +3,17 @@
 //! Shared by the protocol's vectors and by the tests of the decoders.
 
 use lbm::chain::transaction::{
-    Claim, Experience, Genesis, MemberAdd, MemberRemove, Mint, NotarySet, PolicyUpdate, Retract, RoleSet, Seal, Secret,
-    TaskAssign, TaskCancel, TaskComplete, TaskCreate, TaskFail, TaskId, TaskRelease, TaskStart, Transfer, TreasuryPay,
-    Unfreeze,
+    Claim, Dispute, Experience, Genesis, Grant, MemberAdd, MemberRemove, Mint, NotarySet, OfferCreate, OfferRevoke,
+    Order, PolicyUpdate, Purchase, Refund, Retract, RoleSet, Royalty, Seal, Secret, Settle, Settlement, SignedOrder,
+    Split, TaskAssign, TaskCancel, TaskComplete, TaskCreate, TaskFail, TaskId, TaskRelease, TaskStart, Transfer,
+    TreasuryPay, Unfreeze,
 };
 use lbm::chain::{
-    BlockId, Body, ClaimBody, ClaimId, Draft, Frontier, GroupId, ObjectAt, ObjectHash, Payload, Role, TextHash, Tip,
-    Transaction, Verified,
+    BlockId, Body, ClaimBody, ClaimId, Draft, Evidence, Frontier, GroupId, ObjectAt, ObjectHash, OfferId, Payload,
+    PurchaseId, Role, TextHash, Tip, Transaction, Verified,
 };
-use lbm::identity::{Identity, SecretKey};
+use lbm::identity::{Identity, OneTimeSecret, SecretKey};
+use lbm::package::{self, ChunkProof, Commitment, PackageKey};
 use lbm::presence::{self, Presence, Status};
 use lbm::wire::{
     AuthorTips, Batch, Have, Presences, Probe, Pull, Push, Reached, Refused, Request, Response, WantBlocks, WantObjects,
@@ -73,7 +75,7 @@ pub fn key(name: &str) -> SecretKey {
 const WORTH: &str = "Measure\ttwice,\n  CUT once";
 
 /// The words of the claims.
-pub fn claim_bodies() -> [ClaimBody; 4] {
+pub fn claim_bodies() -> [ClaimBody; 5] {
     let tags = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
     let body = |title: Option<&str>, text: &str, words: &[&str]| {
         ClaimBody::new(title.map(str::to_owned), text.to_owned(), &tags(words)).unwrap()
@@ -83,6 +85,18 @@ pub fn claim_bodies() -> [ClaimBody; 4] {
         body(None, "At the edge, and again where it is stored", &[]),
         body(None, "入力を検証する\n\tзначит проверять", &["日本"]),
         body(None, WORTH, &[]),
+        body(Some("Input validation"), "Validate inputs once, where they enter", &["validation"])
+            .proven(
+                vec![
+                    Evidence::Command("cargo test validate\n".into(), Some(101)),
+                    Evidence::Command("make check".into(), None),
+                    Evidence::Hash("sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae".into()),
+                    Evidence::Link("https://example.org/review?id=7#入力".into()),
+                    Evidence::Note("Seen on two machines".into()),
+                ],
+                Some(START_MS + 31_536_000_000),
+            )
+            .unwrap(),
     ]
 }
 
@@ -129,6 +143,7 @@ fn claim(object: &[u8], parent: Option<ClaimId>) -> Transaction {
         size: u32::try_from(object.len()).unwrap(),
         parent,
         rewarded: None,
+        supersedes: vec![],
     })
 }
 
@@ -148,6 +163,7 @@ fn economy(bob: &SecretKey, carol: &SecretKey, worth: &[u8]) -> Vec<Transaction>
         size: u32::try_from(worth.len()).unwrap(),
         parent: None,
         rewarded: Some(TextHash::of(WORTH)),
+        supersedes: vec![],
     };
     let (bob, carol) = (bob.identity(), carol.identity());
     vec![
@@ -207,10 +223,88 @@ fn work(bob: &SecretKey, result: ClaimId) -> Vec<Transaction> {
     ]
 }
 
+/// What Alice and Bob sell: 20 bytes, and two chunks.
+pub fn packages() -> [(PackageKey, Vec<u8>); 2] {
+    let long = (0..70_000u32).map(|at| (at % 251) as u8).collect();
+    [(PackageKey::from_bytes([0x11; 32]), b"Measure three times.".to_vec()), (PackageKey::from_bytes([0x22; 32]), long)]
+}
+
+fn commitments() -> [Commitment; 2] {
+    packages().map(|(key, content)| package::encrypt(&key, &content).unwrap().1)
+}
+
+/// The second chunk of what Bob sells, with its way to the root.
+pub fn chunk() -> ChunkProof {
+    let [_, (key, content)] = packages();
+    package::prove(&package::encrypt(&key, &content).unwrap().0, 1).unwrap()
+}
+
+/// The one-time secret of a person's order.
+pub fn one_time_secret(name: &str) -> OneTimeSecret {
+    OneTimeSecret::from_bytes([name.as_bytes()[0] + 0x80; 32])
+}
+
+/// What Bob offers: the least that an offer can say.
+fn bobs_offer() -> OfferCreate {
+    OfferCreate {
+        title: "Seventy thousand bytes".into(),
+        description: None,
+        tags: vec![],
+        price: 1,
+        splits: vec![],
+        royalties: vec![],
+        expires_ms: None,
+        settle: Settlement::AtOnce,
+        grant_within_ms: 60_000,
+        dispute_within_ms: 900_000,
+        package: commitments()[1],
+    }
+}
+
+/// What Alice offers, which builds on Bob's: all that one can say.
+fn alices_offer(bobs: OfferId) -> OfferCreate {
+    let mut splits =
+        vec![Split { to: key("alice").identity(), bps: 7_000 }, Split { to: key("carol").identity(), bps: 3_000 }];
+    splits.sort_by_key(|split| split.to);
+    OfferCreate {
+        title: "How to measure".into(),
+        description: Some("Three times,\n\tat least".into()),
+        tags: vec!["measuring".into(), "日本".into()],
+        price: 100,
+        splits,
+        royalties: vec![Royalty { offer: bobs, bps: 500 }],
+        expires_ms: Some(START_MS + 86_400_000),
+        settle: Settlement::Sealed,
+        grant_within_ms: 3_600_000,
+        dispute_within_ms: 3_600_000,
+        package: commitments()[0],
+    }
+}
+
+/// A person's first order.
+pub fn order(name: &str, group: GroupId, offer: OfferId, price: u64) -> SignedOrder {
+    let key = key(name);
+    let order = Order {
+        version: 1,
+        group,
+        buyer: key.identity(),
+        offer,
+        price,
+        nonce: 0,
+        expires_ms: START_MS + 3_600_000,
+        key: one_time_secret(name).key(),
+    };
+    order.sign(&key)
+}
+
+fn grant(order: &SignedOrder, key: &PackageKey, random: u8) -> Transaction {
+    Transaction::Grant(Grant::seal(order.id(), &order.order().key, key, &[random; 32]).unwrap())
+}
+
 /// Tells the history.
 pub fn story() -> Story {
     let (alice, bob, carol) = (key("alice"), key("bob"), key("carol"));
-    let [validate, edge, script, worth] = claim_bodies().map(|body| body.encode());
+    let [validate, edge, script, worth, once] = claim_bodies().map(|body| body.encode());
     let run = b"{\"steps\":[\"read\",\"write\"],\"result\":\"done\"}".to_vec();
     let author = |key| Author { key, last: None, blocks: 0 };
     let (mut by_alice, mut by_bob, mut by_carol) = (author(&alice), author(&bob), author(&carol));
@@ -242,19 +336,50 @@ pub fn story() -> Story {
         ],
         vec![edge],
     );
+    let size = u32::try_from(once.len()).unwrap();
+    let (object, supersedes) = (ObjectHash::of(&once), vec![validated]);
+    let once_again = Claim { object, size, parent: None, rewarded: None, supersedes };
+    let revised = by_bob.write("revised", group, &[&woven], vec![Transaction::Claim(once_again)], vec![once]);
     let leave = Transaction::MemberRemove(MemberRemove { identity: carol.identity() });
-    let left = by_carol.write("left", group, &[&woven], vec![leave], vec![]);
+    let left = by_carol.write("left", group, &[&revised], vec![leave], vec![]);
     let economy = by_alice.write("economy", group, &[&left], economy(&bob, &carol, &worth), vec![worth]);
     let tasks = by_alice.write("tasks", group, &[], tasks(&bob), vec![]);
     let work = by_bob.write("work", group, &[&tasks], work(&bob, validated), vec![]);
 
+    // Bob offers, Alice offers what builds on it; Bob buys hers, and Carol, who has an account and is no member, hands Bob an order for his.
+    let offers = by_bob.write("offer", group, &[], vec![Transaction::OfferCreate(bobs_offer())], vec![]);
+    let bobs = OfferId::derive(offers.block.id(), 0);
+    let alices_offer = vec![Transaction::OfferCreate(alices_offer(bobs))];
+    let builds_on = by_alice.write("offer on another", group, &[&offers], alices_offer, vec![]);
+    let alices = OfferId::derive(builds_on.block.id(), 0);
+    let named = GroupId::from(founding.block.id());
+    let (by_bob_for_alices, by_carol_for_bobs) = (order("bob", named, alices, 100), order("carol", named, bobs, 1));
+    let buys = |order: &SignedOrder| Transaction::Purchase(Purchase { order: order.clone() });
+    let orders = vec![buys(&by_bob_for_alices), buys(&by_carol_for_bobs)];
+    let bought = by_bob.write("bought", group, &[&builds_on], orders, vec![]);
+
     // Alice seals what she has seen, and hands over; Bob seals from there on.
     let hand_over = Transaction::NotarySet(NotarySet { identity: bob.identity() });
-    let handed_over = by_alice.write("handed over", group, &[&work], vec![hand_over], vec![]);
+    let handed_over = by_alice.write("handed over", group, &[&bought], vec![hand_over], vec![]);
     let sealed = by_alice.write("sealed", group, &[], vec![Transaction::Seal(Seal { epoch: 1 })], vec![]);
     // Refused: Carol is not frozen.
     let lifted = Transaction::Unfreeze(Unfreeze { identity: carol.identity() });
     let lifted = by_bob.write("lifted", group, &[&sealed], vec![lifted], vec![]);
+    // Alice grants, and Bob settles. Bob grants Carol the key of another package, and Alice hands her dispute in.
+    let [(alices_key, _), _] = packages();
+    let granted_by_alice = vec![grant(&by_bob_for_alices, &alices_key, 0x33)];
+    let granted_by_alice = by_alice.write("granted", group, &[], granted_by_alice, vec![]);
+    let settle = |purchase: PurchaseId| Transaction::Settle(Settle { purchase });
+    let more = vec![settle(by_bob_for_alices.id()), grant(&by_carol_for_bobs, &alices_key, 0x44)];
+    let settled = by_bob.write("settled", group, &[&granted_by_alice], more, vec![]);
+    let purchase = by_carol_for_bobs.id();
+    let dispute = Dispute { purchase, secret: one_time_secret("carol"), chunk: Some(chunk()) };
+    let revoke = OfferRevoke { offer: alices };
+    let disputed = vec![Transaction::Dispute(dispute), Transaction::OfferRevoke(revoke)];
+    let disputed = by_alice.write("disputed", group, &[&settled], disputed, vec![]);
+    // Refused: the purchase has ended.
+    let refund = Transaction::Refund(Refund { purchase });
+    let refunded = by_bob.write("refund", group, &[&disputed], vec![refund], vec![]);
     let sealed_again = by_bob.write("sealed again", group, &[], vec![Transaction::Seal(Seal { epoch: 2 })], vec![]);
 
     let group = GroupId::from(founding.block.id());
@@ -264,13 +389,21 @@ pub fn story() -> Story {
         knowledge,
         refused,
         woven,
+        revised,
         left,
         economy,
         tasks,
         work,
+        offers,
+        builds_on,
+        bought,
         handed_over,
         sealed,
         lifted,
+        granted_by_alice,
+        settled,
+        disputed,
+        refunded,
         sealed_again,
     ];
     Story { alice, bob, carol, group, blocks }

@@ -4,19 +4,22 @@ use std::fs;
 use std::path::Path;
 
 use lbm::chain::transaction::{
-    Claim, Experience, Genesis, MemberAdd, MemberRemove, Mint, NotarySet, Retract, RoleSet, Seal, TaskAssign,
-    TaskCancel, TaskComplete, TaskCreate, TaskFail, TaskRelease, TaskStart, Transfer, TreasuryPay, Unfreeze,
+    Claim, Dispute, Experience, Genesis, Grant, MemberAdd, MemberRemove, Mint, NotarySet, OfferCreate, OfferRevoke,
+    Purchase, Refund, Retract, RoleSet, Seal, Settle, SignedOrder, TaskAssign, TaskCancel, TaskComplete, TaskCreate,
+    TaskFail, TaskRelease, TaskStart, Transfer, TreasuryPay, Unfreeze,
 };
 use lbm::chain::{Body, ClaimBody, Context, GroupId, ObjectHash, OrderKey, Payload, TextHash, Transaction, Unverified};
+use lbm::identity::OneTimeSecret;
 use lbm::kv::{Direction, Table};
 use lbm::ledger::account::{self, Totals};
 use lbm::ledger::{Outcome, query, task};
+use lbm::package::{self, Commitment};
 use lbm::presence;
 use lbm::wire::{Request, Response};
 use serde_json::{Value, json};
 
 use crate::node::Node;
-use crate::story::{START_MS, claim_bodies, key, seed, story};
+use crate::story::{START_MS, claim_bodies, key, one_time_secret, packages, seed, story};
 
 /// Compares a file of vectors with what the code makes of the history, or writes it anew.
 pub fn pin(file: &str, made: &Value) {
@@ -53,8 +56,10 @@ fn transaction_json(transaction: &Transaction) -> Value {
         }
         Transaction::MemberRemove(MemberRemove { identity }) => json!({"member_remove": {"identity": identity}}),
         Transaction::RoleSet(RoleSet { identity, role }) => json!({"role_set": {"identity": identity, "role": role}}),
-        Transaction::Claim(Claim { object, size, parent, rewarded }) => {
-            json!({"claim": {"object": object, "size": size, "parent": parent, "rewarded": rewarded}})
+        Transaction::Claim(Claim { object, size, parent, rewarded, supersedes }) => {
+            json!({"claim": {
+                "object": object, "size": size, "parent": parent, "rewarded": rewarded, "supersedes": supersedes,
+            }})
         }
         Transaction::Retract(Retract { claim }) => json!({"retract": {"claim": claim}}),
         Transaction::Experience(Experience { object, size }) => {
@@ -96,7 +101,98 @@ fn transaction_json(transaction: &Transaction) -> Value {
             json!({"task_release": {"task": task, "attempt": attempt}})
         }
         Transaction::TaskCancel(TaskCancel { task }) => json!({"task_cancel": {"task": task}}),
+        Transaction::OfferCreate(offer) => offer_json(offer),
+        Transaction::OfferRevoke(OfferRevoke { offer }) => json!({"offer_revoke": {"offer": offer}}),
+        Transaction::Purchase(Purchase { order: signed }) => {
+            let order = signed.order();
+            json!({"purchase": {
+                "id": signed.id(), "order": {
+                    "group": order.group, "buyer": order.buyer, "offer": order.offer, "price": order.price,
+                    "nonce": order.nonce, "expires_ms": order.expires_ms, "key": hex::encode(order.key.as_bytes()),
+                },
+            }})
+        }
+        Transaction::Grant(Grant { purchase, sealed_key }) => {
+            json!({"grant": {"purchase": purchase, "sealed_key": hex::encode(sealed_key)}})
+        }
+        Transaction::Settle(Settle { purchase }) => json!({"settle": {"purchase": purchase}}),
+        Transaction::Refund(Refund { purchase }) => json!({"refund": {"purchase": purchase}}),
+        Transaction::Dispute(Dispute { purchase, secret, chunk }) => json!({"dispute": {
+            "purchase": purchase, "secret": hex::encode(secret.as_bytes()), "chunk": chunk.as_ref().map(|proof| json!({
+                "index": proof.index, "chunk_blake3": blake3::hash(&proof.chunk).to_string(), "path": proof.path,
+            })),
+        }}),
     }
+}
+
+fn offer_json(offer: &OfferCreate) -> Value {
+    let OfferCreate { title, description, tags, price, splits, royalties, expires_ms, .. } = offer;
+    let OfferCreate { settle, grant_within_ms, dispute_within_ms, package, .. } = offer;
+    let splits: Vec<Value> = splits.iter().map(|split| json!({"to": split.to, "bps": split.bps})).collect();
+    let royalties: Vec<Value> =
+        royalties.iter().map(|royalty| json!({"offer": royalty.offer, "bps": royalty.bps})).collect();
+    json!({"offer_create": {
+        "title": title, "description": description, "tags": tags, "price": price, "splits": splits, "royalties": royalties,
+        "expires_ms": expires_ms, "settle": settle, "grant_within_ms": grant_within_ms,
+        "dispute_within_ms": dispute_within_ms, "package": commitment_json(package),
+    }})
+}
+
+fn commitment_json(commitment: &Commitment) -> Value {
+    let Commitment { package, content_bytes, key } = commitment;
+    json!({"package": package, "content_bytes": content_bytes, "key": key})
+}
+
+/// Packages, what is sealed, and what leads from one to the other. Long bytes are told by their BLAKE3 hash.
+#[test]
+fn packages_and_seals() {
+    let packages = packages().map(|(key, content)| {
+        let (ciphertext, commitment) = package::encrypt(&key, &content).unwrap();
+        let chunks: Vec<Value> = (0..commitment.chunks())
+            .map(|index| {
+                let proof = package::prove(&ciphertext, index).unwrap();
+                json!({"chunk_blake3": blake3::hash(&proof.chunk).to_string(), "path": proof.path})
+            })
+            .collect();
+        let short = ciphertext.len() < 100;
+        json!({
+            "key": hex::encode(key.as_bytes()), "content_blake3": blake3::hash(&content).to_string(),
+            "content": short.then(|| hex::encode(&content)), "ciphertext": short.then(|| hex::encode(&ciphertext)),
+            "ciphertext_bytes": ciphertext.len(), "commitment": commitment_json(&commitment), "chunks": chunks,
+        })
+    });
+    let story = story();
+    let Transaction::Purchase(Purchase { order }) = &story.told("bought").block.body().transactions()[0] else {
+        panic!("the history has changed")
+    };
+    let Transaction::Grant(grant) = &story.told("granted").block.body().transactions()[0] else {
+        panic!("the history has changed")
+    };
+    let secret = one_time_secret("bob");
+    let orders = json!({
+        "order": hex::encode(order.encode()), "purchase": order.id(),
+        "secret": hex::encode(secret.as_bytes()), "sealed_key": hex::encode(&grant.sealed_key),
+        "opens_to": hex::encode(grant.open(&secret).unwrap().as_bytes()),
+    });
+    pin("market.json", &json!({"packages": packages, "grants": [orders]}));
+    // What is written in the file is enough to open what was bought.
+    let kept = kept("market.json");
+    let (sold, granted) = (&kept["packages"][0], &kept["grants"][0]);
+    let order = SignedOrder::decode(&bytes(&granted["order"])).unwrap();
+    assert!(order.check().is_ok() && order.id() == granted["purchase"].as_str().unwrap().parse().unwrap());
+    let sealed_key = serde_bytes::ByteBuf::from(bytes(&granted["sealed_key"]));
+    let secret = OneTimeSecret::from_bytes(bytes(&granted["secret"]).try_into().unwrap());
+    let key = Grant { purchase: order.id(), sealed_key }.open(&secret).unwrap();
+    assert_eq!(key.as_bytes().as_slice(), bytes(&sold["key"]));
+    let named = &sold["commitment"];
+    let commitment = Commitment {
+        package: named["package"].as_str().unwrap().parse().unwrap(),
+        content_bytes: named["content_bytes"].as_u64().unwrap().try_into().unwrap(),
+        key: named["key"].as_str().unwrap().parse().unwrap(),
+    };
+    let ciphertext = bytes(&sold["ciphertext"]);
+    assert!(package::check_ciphertext(&commitment, &ciphertext).is_ok());
+    assert_eq!(package::open(&commitment, &key, &ciphertext).unwrap(), bytes(&sold["content"]));
 }
 
 fn body_json(body: &Body) -> Value {
@@ -175,7 +271,8 @@ fn the_kept_blocks_verify() {
 fn claims() {
     let claims = claim_bodies().map(|body| {
         json!({
-            "title": body.title, "text": body.text, "tags": body.tags,
+            "title": body.title, "text": body.text, "tags": body.tags, "evidence": body.evidence,
+            "valid_until_ms": body.valid_until_ms,
             "body": hex::encode(body.encode()), "object": ObjectHash::of(&body.encode()),
             "text_hash": TextHash::of(&body.text),
         })

@@ -131,10 +131,11 @@ impl From<&Refusal> for Problem {
             Refusal::GroupFull => ProblemCode::Full,
             Refusal::NoSuchParent(_) | Refusal::NoSuchClaim(_) => ProblemCode::NoSuchClaim,
             Refusal::AlreadyRetracted(_) => ProblemCode::AlreadyRetracted,
-            Refusal::NotYourClaim(_) => ProblemCode::NotTheAuthor,
+            Refusal::NotYourClaim(_) | Refusal::NotYoursToSupersede(_) => ProblemCode::NotTheAuthor,
             Refusal::Task(refusal) => of_task(refusal),
             Refusal::Token(why) => of_tokens(why),
-            Refusal::SameRole(..)
+            Refusal::Market(_)
+            | Refusal::SameRole(..)
             | Refusal::NotFrozen(_)
             | Refusal::NotTheSeal(_)
             | Refusal::NotTheNotary { .. }
@@ -185,6 +186,9 @@ impl From<&FormError> for Problem {
             | FormError::Key(_)
             | FormError::TagTwice(_)
             | FormError::Unsorted(_)
+            | FormError::OneTimeKey
+            | FormError::OrderSignature(_)
+            | FormError::OrderGroup
             | FormError::NoChange => false,
         };
         let code = if too_large { ProblemCode::TooLarge } else { ProblemCode::BadField };

@@ -33,6 +33,17 @@ pub(super) fn told(author: &Identity, transaction: &Transaction) -> String {
         Transaction::TaskFail(it) => format!("gave the task {} up as failed (attempt {})", it.task, it.attempt),
         Transaction::TaskRelease(it) => format!("released the task {} (attempt {})", it.task, it.attempt),
         Transaction::TaskCancel(it) => format!("cancelled the task {}", it.task),
+        Transaction::OfferCreate(it) => format!("offered {:?} for {}", it.title, it.price),
+        Transaction::OfferRevoke(it) => format!("revoked the offer {}", it.offer),
+        Transaction::Purchase(it) => {
+            let order = it.order.order();
+            let whose = if order.buyer == *author { String::new() } else { format!(", ordered by {}", order.buyer) };
+            format!("bought the offer {} for {}{whose}", order.offer, order.price)
+        }
+        Transaction::Grant(it) => format!("granted the purchase {}", it.purchase),
+        Transaction::Settle(it) => format!("settled the purchase {}", it.purchase),
+        Transaction::Refund(it) => format!("asked for a refund of the purchase {}", it.purchase),
+        Transaction::Dispute(it) => format!("disputed the purchase {}", it.purchase),
     }
 }
 

@@ -4,6 +4,7 @@
 //! allowed anywhere, so a block that holds it is invalid and whoever sends it is at fault.
 
 mod knowledge;
+mod market;
 mod membership;
 mod task;
 mod token;
@@ -11,6 +12,10 @@ mod token;
 use serde::{Deserialize, Serialize};
 
 pub use self::knowledge::{CLAIM_BODY_BYTES, Claim, Experience, Retract};
+pub use self::market::{
+    Dispute, GRANT_BYTES, GRANT_INFO, Grant, ORDER_DOMAIN, ORDER_VERSION, OfferCreate, OfferRevoke, Order, Purchase,
+    Refund, Royalty, Settle, Settlement, SignedOrder, Split,
+};
 pub use self::membership::{Genesis, MemberAdd, MemberRemove, NotarySet, Role, RoleSet, Seal, Secret, Unfreeze};
 pub use self::task::{TaskAssign, TaskCancel, TaskComplete, TaskCreate, TaskFail, TaskId, TaskRelease, TaskStart};
 pub use self::token::{Mint, PolicyUpdate, Transfer, TreasuryPay};
@@ -44,6 +49,13 @@ pub enum Transaction {
     TaskFail(TaskFail),
     TaskRelease(TaskRelease),
     TaskCancel(TaskCancel),
+    OfferCreate(OfferCreate),
+    OfferRevoke(OfferRevoke),
+    Purchase(Purchase),
+    Grant(Grant),
+    Settle(Settle),
+    Refund(Refund),
+    Dispute(Dispute),
 }
 
 /// A field of a transaction is not of the allowed form.
@@ -98,6 +110,15 @@ pub enum FormError {
     /// A policy update without a change.
     #[error("no rule is named: a change of the policy needs at least one")]
     NoChange,
+    /// A point of small order, to which nothing can be sealed.
+    #[error("the order's one-time key is not usable: make another")]
+    OneTimeKey,
+    /// An order that its buyer has not signed.
+    #[error("the order is not signed by {0}, who is to pay for it")]
+    OrderSignature(Identity),
+    /// An order of another group.
+    #[error("the order is for another group")]
+    OrderGroup,
     /// The same tag twice.
     #[error("the tag {0:?} stands there twice")]
     TagTwice(String),
@@ -152,7 +173,13 @@ impl Transaction {
             | Self::MemberRemove(_)
             | Self::RoleSet(_)
             | Self::TaskAssign(_)
-            | Self::TaskComplete(_) => true,
+            | Self::TaskComplete(_)
+            | Self::OfferRevoke(_)
+            | Self::Purchase(_)
+            | Self::Grant(_)
+            | Self::Settle(_)
+            | Self::Refund(_)
+            | Self::Dispute(_) => true,
             Self::TaskCreate(create) => create.reward > 0 || create.assignee.is_some(),
             _ => false,
         }
@@ -173,7 +200,7 @@ impl Transaction {
             Self::Genesis(genesis) => genesis.check(),
             Self::MemberAdd(MemberAdd { identity, .. }) => key(identity),
             Self::Seal(Seal { epoch }) => amount("the seal's number", *epoch, 1, limits::EPOCH_MAX),
-            Self::Claim(claim) => size("claim object", claim.size, CLAIM_BODY_BYTES),
+            Self::Claim(claim) => claim.check(),
             Self::Experience(experience) => size("experience", experience.size, limits::EXPERIENCE_BYTES),
             Self::PolicyUpdate(update) => update.check(),
             Self::Mint(Mint { to, amount })
@@ -188,9 +215,18 @@ impl Transaction {
             Self::TaskComplete(TaskComplete { task, .. })
             | Self::TaskRelease(TaskRelease { task, .. })
             | Self::TaskCancel(TaskCancel { task }) => task.check(),
-            Self::MemberRemove(_) | Self::RoleSet(_) | Self::NotarySet(_) | Self::Unfreeze(_) | Self::Retract(_) => {
-                Ok(())
-            }
+            Self::OfferCreate(create) => create.check(),
+            Self::Purchase(purchase) => purchase.order.check(),
+            Self::Grant(grant) => grant.check(),
+            Self::Dispute(dispute) => dispute.check(),
+            Self::MemberRemove(_)
+            | Self::RoleSet(_)
+            | Self::NotarySet(_)
+            | Self::Unfreeze(_)
+            | Self::Retract(_)
+            | Self::OfferRevoke(_)
+            | Self::Settle(_)
+            | Self::Refund(_) => Ok(()),
         }
     }
 }
@@ -236,4 +272,28 @@ pub(crate) fn text(field: &'static str, text: &str, max: usize) -> Result<(), Fo
         return Err(FormError::Characters { field, allowed: "of printable text, line breaks and tabs" });
     }
     Ok(())
+}
+
+/// Checks text for people that is one line.
+pub(crate) fn line(field: &'static str, words: &str, max: usize) -> Result<(), FormError> {
+    text(field, words, max)?;
+    if words.contains('\n') { Err(FormError::Characters { field, allowed: "of one line" }) } else { Ok(()) }
+}
+
+/// Checks words to find something by: their number, form and order.
+pub(crate) fn tags(tags: &[String]) -> Result<(), FormError> {
+    if tags.len() > limits::TAGS {
+        return Err(FormError::Count { field: "tags", got: tags.len(), max: limits::TAGS });
+    }
+    for tag in tags {
+        text("a tag", tag, limits::TAG_BYTES)?;
+        if tag.contains([',', '\n']) || tag.trim() != tag {
+            let allowed = "of one line, without a comma or a space around it";
+            return Err(FormError::Characters { field: "a tag", allowed });
+        }
+    }
+    match tags.windows(2).find(|pair| pair[0] >= pair[1]) {
+        Some(pair) => Err(FormError::TagTwice(pair[1].clone())),
+        None => Ok(()),
+    }
 }

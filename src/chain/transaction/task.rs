@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FormError, amount, text, word};
+use super::{FormError, amount, line, text, word};
 use crate::cbor::cbor_array;
 use crate::chain::ids::{ClaimId, ObjectHash};
 use crate::identity::Identity;
@@ -122,10 +122,7 @@ impl TaskCreate {
     /// [`FormError`] names the field and the rule.
     pub fn check(&self) -> Result<(), FormError> {
         self.task.check()?;
-        text("the title", &self.title, limits::TITLE_BYTES)?;
-        if self.title.contains('\n') {
-            return Err(FormError::Characters { field: "the title", allowed: "of one line" });
-        }
+        line("the title", &self.title, limits::TITLE_BYTES)?;
         if let Some(description) = &self.description {
             text("the description", description, limits::TASK_DESCRIPTION_BYTES)?;
         }

@@ -21,7 +21,7 @@ pub(super) fn set_aside(
     id: &TaskId,
     amount: u64,
 ) -> Result<(), Refused> {
-    token::lock(scratch, site, index, &site.author, amount, Cause::TaskLock(id.clone()))
+    token::lock(scratch, site, index, &site.author, amount, Cause::TaskLock(id.clone()), None)
 }
 
 /// Gives the reward to the author, who completes the task.
@@ -37,7 +37,7 @@ pub(super) fn pay(
         return if row.reward == 0 {
             Ok(())
         } else {
-            token::unlock(scratch, site, index, &site.author, row.reward, cause)
+            token::unlock(scratch, site, index, &site.author, row.reward, cause, None)
         };
     };
     let member: Option<Member> = scratch.get(&state::member_key(&sponsor))?;
@@ -59,5 +59,6 @@ pub(super) fn give_back(
     if !row.locks_reward() {
         return Ok(());
     }
-    token::unlock(scratch, site, index, &row.creator, row.reward, Cause::TaskRefund(id.clone()))
+    let by = (site.author != row.creator).then_some(site.author);
+    token::unlock(scratch, site, index, &row.creator, row.reward, Cause::TaskRefund(id.clone()), by)
 }

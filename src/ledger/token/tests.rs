@@ -67,7 +67,7 @@ use Role::{Admin, Member, Viewer};
 fn say(text: &str, rewarded: Option<TextHash>) -> (Transaction, Vec<u8>) {
     let object = ClaimBody::new(None, text.to_owned(), &[]).unwrap().encode();
     let (hash, size) = (ObjectHash::of(&object), object.len() as u32);
-    (Transaction::Claim(Claim { object: hash, size, parent: None, rewarded }), object)
+    (Transaction::Claim(Claim { object: hash, size, parent: None, rewarded, supersedes: vec![] }), object)
 }
 
 /// Does acts at one desk. Gives what the identities 0, 1 and 2 have in the end, and the treasury; or the code of the refusal of the
@@ -327,7 +327,7 @@ fn who_has_forked_moves_no_tokens_until_that_is_lifted() {
     assert_eq!(tried(Transaction::PolicyUpdate(fee(0))), "done");
     desk.write(0, vec![Transaction::Mint(Mint { to: who(1), amount: 5 })], vec![]).unwrap();
     let overlay = Overlay::new(desk.rows());
-    let locked = lock(&mut Scratch::new(&overlay), &site(), 0, &who(1), 1, Cause::TaskLock(TaskId("t".into())));
+    let locked = lock(&mut Scratch::new(&overlay), &site(), 0, &who(1), 1, Cause::TaskLock(TaskId("t".into())), None);
     assert!(matches!(locked, Err(Refused::Refused(Refusal::Frozen(_)))));
     desk.write(0, vec![Transaction::Unfreeze(Unfreeze { identity: who(1) })], vec![]).unwrap();
     desk.write(1, vec![transfer()], vec![]).unwrap();
@@ -370,20 +370,20 @@ fn what_is_set_aside_comes_back_whatever_the_caps() {
     let task = || TaskId("t".into());
     let mut overlay = Overlay::new(desk.rows());
     let mut scratch = Scratch::new(&overlay);
-    let no = lock(&mut scratch, &site(), 0, &who(1), 101, Cause::TaskLock(task()));
+    let no = lock(&mut scratch, &site(), 0, &who(1), 101, Cause::TaskLock(task()), None);
     let Err(Refused::Refused(Refusal::Token(TokenRefusal::Balance { balance: 100, amount: 101, fee: 0, .. }))) = no
     else {
         panic!("more was set aside than there is")
     };
-    assert!(lock(&mut scratch, &site(), 0, &who(1), 80, Cause::TaskLock(task())).is_ok());
+    assert!(lock(&mut scratch, &site(), 0, &who(1), 80, Cause::TaskLock(task()), None).is_ok());
     let undo = scratch.keep().apply(&mut overlay).unwrap();
     assert_eq!(account::totals(&overlay).unwrap(), Totals { supply: 100, treasury: 0, escrow: 80, accounts: 1 });
     // No task has set it aside.
     assert_eq!(invariants::check(&overlay).unwrap(), [Broken::Escrow { escrow: 80, locked: 0 }]);
     let mut scratch = Scratch::new(&overlay);
-    assert!(unlock(&mut scratch, &site(), 1, &who(2), 30, Cause::TaskReward(task())).is_ok());
-    assert!(unlock(&mut scratch, &site(), 2, &who(1), 50, Cause::TaskRefund(task())).is_ok());
-    let more = unlock(&mut scratch, &site(), 3, &who(1), 1, Cause::TaskRefund(task()));
+    assert!(unlock(&mut scratch, &site(), 1, &who(2), 30, Cause::TaskReward(task()), None).is_ok());
+    assert!(unlock(&mut scratch, &site(), 2, &who(1), 50, Cause::TaskRefund(task()), None).is_ok());
+    let more = unlock(&mut scratch, &site(), 3, &who(1), 1, Cause::TaskRefund(task()), None);
     assert!(matches!(more, Err(Refused::Failed(_))), "more came out of the escrow than was in it");
     scratch.keep().apply(&mut overlay).unwrap();
     assert_eq!(account::totals(&overlay).unwrap(), Totals { supply: 100, treasury: 0, escrow: 0, accounts: 2 });
@@ -392,7 +392,7 @@ fn what_is_set_aside_comes_back_whatever_the_caps() {
     drop(undo);
     // A refund past the account's cap.
     let mut scratch = Scratch::new(&overlay);
-    assert!(lock(&mut scratch, &site(), 4, &who(1), 70, Cause::TaskLock(task())).is_ok());
+    assert!(lock(&mut scratch, &site(), 4, &who(1), 70, Cause::TaskLock(task()), None).is_ok());
     scratch.keep().apply(&mut overlay).unwrap();
     let mut memory = desk.rows().clone();
     memory.commit(overlay.into_changes());
@@ -400,7 +400,7 @@ fn what_is_set_aside_comes_back_whatever_the_caps() {
     let mut scratch = Scratch::new(&overlay);
     let rules = account::Policy { max_account_balance: 10, ..account::policy(&memory).unwrap() };
     scratch.put(account::POLICY.to_vec(), &rules);
-    assert!(unlock(&mut scratch, &site(), 5, &who(1), 70, Cause::TaskRefund(task())).is_ok());
+    assert!(unlock(&mut scratch, &site(), 5, &who(1), 70, Cause::TaskRefund(task()), None).is_ok());
     scratch.keep().apply(&mut overlay).unwrap();
     assert_eq!(account::account(&overlay, &who(1)).unwrap().balance, 70);
     assert_eq!(invariants::check(&overlay).unwrap(), []);

@@ -109,7 +109,7 @@ impl Walk {
             return Ok(());
         }
         match rows::object(kv, &line, index)?.map(|bytes| ClaimBody::of_claim(&bytes, rewarded.as_ref())) {
-            Some(Some(ClaimBody { title, text, tags })) => {
+            Some(Some(ClaimBody { title, text, tags, .. })) => {
                 self.pending.push_back((*claim.as_bytes(), Document { title, text, tags }.to_embed()));
             }
             // No claim body: its author's mistake.

@@ -142,6 +142,7 @@ fn ready(desk: &Desk) -> Vec<String> {
 
 /// A line of a story: somebody does something, or time passes.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "a few lines in a table")]
 enum Line {
     By(u8, Transaction),
     Later(u64),
