@@ -15,6 +15,7 @@
 //! | [`package`] | what is sold: its encryption, what an offer commits to, proofs of its parts |
 //! | [`chain`] | blocks and transactions, what makes one trusted, the DAG, the order, frontiers |
 //! | [`presence`] | what a member says of itself right now, outside the chain |
+//! | [`announcement`] | what a seller tells everybody of an offer, outside the chain |
 //! | [`wire`] | what nodes say to each other |
 //! | [`ledger`] | the rules: blocks in order become members and claims |
 //! | [`node`] | the protocol: engine (writes), serve (answers), machine (who is asked what) |
@@ -44,6 +45,7 @@
 //!
 //! `docs/ARCHITECTURE.md` has the invariants and the tests that show them, `docs/PROTOCOL.md` the bytes.
 
+pub mod announcement;
 pub mod api;
 pub mod backup;
 pub mod cbor;

@@ -13,8 +13,21 @@ use common::{Answer, Daemon, LBM, PATIENCE, agree, clean, keys, lbm, private_fol
 use serde_json::{Value, json};
 
 /// The keys of one claim in a listing, sorted.
-const CLAIM_KEYS: [&str; 9] =
-    ["author", "claim_hash", "created_ms", "final", "parent_hash", "retracted", "tags", "text", "title"];
+const CLAIM_KEYS: [&str; 13] = [
+    "author",
+    "claim_hash",
+    "created_ms",
+    "evidence",
+    "final",
+    "parent_hash",
+    "retracted",
+    "superseded_by",
+    "supersedes",
+    "tags",
+    "text",
+    "title",
+    "valid_until_ms",
+];
 
 /// Runs `lbm` with the words of `line`.
 #[track_caller]
@@ -142,7 +155,19 @@ fn two_processes_share_what_their_agents_learned() {
     assert_eq!(context["claim_hashes"][0], first.as_str());
     assert!(context["context"].as_str().unwrap().contains("Always validate inputs"));
     assert_eq!(context["items"].as_array().unwrap().len(), context["claim_hashes"].as_array().unwrap().len());
-    let item_keys = ["author", "claim_hash", "created_ms", "score", "tags", "text", "title", "why"];
+    let item_keys = [
+        "author",
+        "claim_hash",
+        "created_ms",
+        "evidence",
+        "final",
+        "score",
+        "tags",
+        "text",
+        "title",
+        "valid_until_ms",
+        "why",
+    ];
     assert_eq!(keys(&context["items"][0]), item_keys);
 
     // Both say the same of the group.

@@ -246,6 +246,22 @@ fn told(kind: &EventKind) -> String {
             let changed = serde_json::to_string(changed).unwrap_or_default();
             format!("policy of {} changed by {}: {changed}", short(group_id), tail(author))
         }
+        EventKind::OfferListed { group_id, offer_id, seller, title, price } => {
+            let (title, seller) = (one_line(title, 60), tail(seller));
+            format!(
+                "offer {} in {}: {title} for {} by {seller}",
+                short(offer_id),
+                short(group_id),
+                count(*price, "token")
+            )
+        }
+        EventKind::OfferWithdrawn { group_id, offer_id, seller } => {
+            format!("offer {} in {} withdrawn by {}", short(offer_id), short(group_id), tail(seller))
+        }
+        EventKind::PurchaseChanged { group_id, purchase_id, offer_id, status, .. } => {
+            let (purchase, offer) = (short(purchase_id), short(offer_id));
+            format!("purchase {purchase} of {offer} in {} is {}", short(group_id), status.word())
+        }
         EventKind::Presence { group_id, member_id, status, .. } => {
             format!("{} is {status} in {}", tail(member_id), short(group_id))
         }
