@@ -383,8 +383,8 @@ pub const GOSSIP_JUDGING: usize = 1_024;
 pub const GOSSIP_PEER_QUEUE: usize = 256;
 /// Requests of `/lbm/market/1` under way on one connection, both directions together. Further inbound streams are dropped.
 pub const MARKET_STREAMS: usize = 8;
-/// One request of `/lbm/market/1`, bytes: a purchase order with room.
-pub const MARKET_REQUEST_BYTES: usize = 16 * 1024;
+/// One request of `/lbm/market/1`, bytes: a dispute that shows a chunk, with room.
+pub const MARKET_REQUEST_BYTES: usize = 80 * 1024;
 /// One response of `/lbm/market/1`, bytes: a mebibyte of a package with the tags of its chunks.
 pub const MARKET_RESPONSE_BYTES: usize = 1024 * 1024 + 16 * 1024;
 /// Memory that requests of `/lbm/market/1` of all peers together may take before their hand-over, bytes.
@@ -581,6 +581,7 @@ const _: () = assert!(ANNOUNCEMENT_BYTES + 128 <= GOSSIP_MESSAGE_BYTES);
 const _: () = assert!(CATALOGUE_BYTES + 2 * ANNOUNCEMENT_BYTES <= MARKET_RESPONSE_BYTES);
 const _: () = assert!(ACCOUNT_PURCHASES * 300 + 1024 <= MARKET_RESPONSE_BYTES);
 const _: () = assert!(PACKAGE_RANGE_CHUNKS as usize * (PACKAGE_CHUNK_BYTES + 512) <= MARKET_RESPONSE_BYTES);
+const _: () = assert!(PACKAGE_CHUNK_BYTES + 1024 <= MARKET_REQUEST_BYTES);
 const _: () = assert!(BOOK_OFFERS <= CATALOGUE_RECORDS * CATALOGUE_PAGES);
 const _: () = assert!(PACKAGE_BYTES.div_ceil(3) * 4 + 64 * 1024 <= API_BODY_BYTES);
 const _: () = assert!(

@@ -24,7 +24,7 @@ use crate::node::market::io::{
 };
 use crate::package::PackageHash;
 use crate::store::{PackageStoreError, Packages};
-use crate::wire::market::{Account, GetAccount, GetPackage, Place, Refused, Request, Response};
+use crate::wire::market::{Account, GetAccount, GetPackage, HandedDispute, Place, Refused, Request, Response};
 
 /// Answers what buyers ask of a member. The connection has proven who asks.
 #[async_trait]
@@ -32,6 +32,9 @@ pub trait Desk: Send + Sync + 'static {
     /// Takes an order to be written into the chain of its group: [`Response::Ordered`] once it is durable, or a refusal. Whoever holds an
     /// order may hand it over; what binds is the buyer's signature.
     async fn order(&self, from: Identity, order: SignedOrder) -> Response;
+
+    /// Takes a dispute to be written: [`Response::Ordered`] once it is durable, or a refusal. The secret in it speaks for the buyer.
+    async fn dispute(&self, from: Identity, handed: HandedDispute) -> Response;
 
     /// What `asker` may know: its own account in a group, and its own purchases. Of a group that is not here, and of one in which it has
     /// no account, `None`: nobody can tell which.
@@ -44,6 +47,10 @@ pub struct Closed;
 #[async_trait]
 impl Desk for Closed {
     async fn order(&self, _: Identity, _: SignedOrder) -> Response {
+        Response::Refused(Refused::NotShared)
+    }
+
+    async fn dispute(&self, _: Identity, _: HandedDispute) -> Response {
         Response::Refused(Refused::NotShared)
     }
 
@@ -353,6 +360,7 @@ impl Work {
                     tokio::task::spawn_blocking(read).await.unwrap_or(Response::Refused(Refused::Failed))
                 }
                 Request::Order(order) => desk.order(peer, *order).await,
+                Request::Dispute(handed) => desk.dispute(peer, *handed).await,
                 Request::Account(about) => match desk.account(peer, about).await {
                     Ok(Some(account)) => Response::Account(account),
                     Ok(None) => Response::Refused(Refused::NotShared),

@@ -102,10 +102,10 @@ pub struct Node {
     pub events: Events,
     /// What retrieves.
     pub indexes: Indexes,
-    /// What makes vectors for it.
-    pub embedding: Embedding,
     /// What buys and sells.
     pub trade: Trade,
+    /// What makes vectors for it.
+    pub embedding: Embedding,
     /// Since when it runs.
     pub uptime: Uptime,
     asks: mpsc::Sender<Ask>,
@@ -265,8 +265,8 @@ impl Daemon {
             writer,
             events,
             indexes,
-            embedding,
             trade,
+            embedding,
             uptime,
             asks: asks_sender,
         };

@@ -71,7 +71,7 @@ impl World {
                 (0..count).map(|place| claim(&format!("{number} {place}"), None)).unzip()
             }
             7 => (vec![self.random_payment(identity)], vec![]),
-            12 | 13 => (vec![self.random_trade(name, &group)], vec![]),
+            10 | 11 => (vec![self.random_trade(name, &group)], vec![]),
             // The same words as others': one object, several claims.
             6 => {
                 let (transaction, object) = claim("the same", parent);

@@ -13,7 +13,7 @@ use crate::ledger::{account, state};
 use crate::limits;
 use crate::node::engine::Groups;
 use crate::runtime::market::Desk;
-use crate::wire::market::{Account, Bought, GetAccount, Refused, Response};
+use crate::wire::market::{Account, Bought, GetAccount, HandedDispute, Refused, Response};
 
 #[async_trait]
 impl Desk for Trade {
@@ -54,6 +54,40 @@ impl Desk for Trade {
             }
             Err(error) => {
                 tracing::error!(%error, "could not look at an order");
+                Response::Refused(Refused::Failed)
+            }
+        }
+    }
+
+    async fn dispute(&self, from: Identity, handed: HandedDispute) -> Response {
+        let HandedDispute { group, dispute } = handed;
+        let (trade, id, key) = (self.clone(), dispute.purchase, dispute.secret.key());
+        // Whoever has no secret of a purchase here learns nothing, and nothing is worked out for it.
+        let known = aside(move || {
+            let view = trade.view()?;
+            let Some(kv) = view.group(&group)? else { return Ok(false) };
+            let row = query::purchase(kv.as_ref(), &id)?;
+            Ok(state::member(kv.as_ref(), &trade.me)?.is_some() && row.is_some_and(|row| row.deal.key == key))
+        });
+        match known.await {
+            Ok(true) => {}
+            Ok(false) => return Response::Refused(Refused::NotShared),
+            Err(error) => {
+                tracing::error!(%error, "could not look at a dispute");
+                return Response::Refused(Refused::Failed);
+            }
+        }
+        match self.write(group, Transaction::Dispute(dispute)).await.map_err(TradeError::from) {
+            Ok(_) => {
+                tracing::debug!(%from, purchase = %id, "wrote a dispute");
+                Response::Ordered(id)
+            }
+            Err(error) if error.is_done() => Response::Ordered(id),
+            Err(error @ TradeError::Write(crate::runtime::writer::WriteError::Failure(_))) => {
+                declined(&error.to_string())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not write a dispute");
                 Response::Refused(Refused::Failed)
             }
         }

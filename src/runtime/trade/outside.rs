@@ -3,6 +3,7 @@
 //! **The order rests on this node's disk before anybody sees it**, so that it is handed over again after a crash, and is the same purchase.
 //! What a member tells is its word: a key that it hands on is checked against the offer's commitment, and nothing else counts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_bytes::ByteBuf;
@@ -13,15 +14,17 @@ use super::find::Found;
 use super::steps::Step;
 use super::{Shared, Trade, TradeError, aside, buy, library, standing};
 use crate::announcement::{Announcement, Offered};
-use crate::chain::transaction::{Grant, SignedOrder};
+use crate::chain::transaction::{Dispute, Grant, SignedOrder};
 use crate::chain::{GroupId, OfferId};
 use crate::identity::Identity;
 use crate::ledger::market::{MarketRefusal, PurchaseStatus};
 use crate::limits;
+use crate::node::market::io::Wanted;
 use crate::node::trade::shelf::{self, Outside, Owned, Shelved};
+use crate::package::{PackageError, prove};
 use crate::runtime::Node;
 use crate::runtime::clock::unix_ms;
-use crate::wire::market::{Account, GetAccount, Refused, Request, Response};
+use crate::wire::market::{Account, GetAccount, HandedDispute, Refused, Request, Response};
 
 /// How long a seller that is not connected is waited for, milliseconds.
 const CALL_MS: u64 = 3_000;
@@ -240,7 +243,7 @@ pub(super) async fn follow(node: &Node, group: GroupId, offer: OfferId) -> Resul
             row.sealed_key = bought.sealed_key.or(row.sealed_key);
         }
     }
-    let is_kept = deliver(trade, group, offer, &row, &order).await?;
+    let is_kept = deliver(node, group, offer, &row, &order).await?;
     if row != before {
         keep(trade, group, offer, Some(&row)).await?;
     }
@@ -250,15 +253,16 @@ pub(super) async fn follow(node: &Node, group: GroupId, offer: OfferId) -> Resul
     Ok(row != before)
 }
 
-/// Keeps what opens the package, where the key that was handed on does.
+/// Keeps what opens the package, where the key that was handed on does; else hands a dispute over.
 async fn deliver(
-    trade: &Trade,
+    node: &Node,
     group: GroupId,
     offer: OfferId,
     row: &Outside,
     order: &SignedOrder,
 ) -> Result<bool, TradeError> {
-    let Some(sealed_key) = row.sealed_key.clone() else { return Ok(false) };
+    let trade = &node.trade;
+    let Some(sealed_key) = row.sealed_key.clone().filter(|_| !is_over(row)) else { return Ok(false) };
     let key = shelf::of_offer::<Owned>(&group, &offer);
     if trade.view()?.local(&key)?.is_some() {
         return Ok(false);
@@ -266,9 +270,19 @@ async fn deliver(
     let package = row.offered.offer.package;
     let secret = shelf::one_time(&trade.key, &group, &offer, order.order().nonce);
     let grant = Grant { purchase: order.id(), sealed_key: sealed_key.clone() };
-    if !grant.open(&secret).is_ok_and(|key| key.commitment() == package.key) {
-        tracing::warn!(%offer, seller = %row.seller, "a key was handed on that does not open what was bought");
-        return Ok(false);
+    let Some(key) = grant.open(&secret).ok().filter(|key| key.commitment() == package.key) else {
+        return dispute(node, group, row, Dispute { purchase: order.id(), secret, chunk: None }).await;
+    };
+    let wanted = Wanted { commitment: package, seller: row.seller };
+    node.fetch_package(wanted).await?.map_err(|why| TradeError::NotHere { offer, why })?;
+    let packages = Arc::clone(&trade.packages);
+    let shown = aside(move || match library::open(&packages, &package, &key)? {
+        Some(Err(PackageError::Chunk(index))) => Ok(prove(&packages.read(&package)?.unwrap_or_default(), index)),
+        Some(Ok(_) | Err(_)) | None => Ok(None),
+    })
+    .await?;
+    if let Some(chunk) = shown {
+        return dispute(node, group, row, Dispute { purchase: order.id(), secret, chunk: Some(chunk) }).await;
     }
     let owned = Owned {
         purchase: order.id(),
@@ -284,6 +298,16 @@ async fn deliver(
     };
     trade.keep(group, offer, &owned).await?;
     Ok(true)
+}
+
+/// Has a member show everybody that a grant does not deliver. Whether that counts shows when the purchase is asked about again.
+async fn dispute(node: &Node, group: GroupId, row: &Outside, dispute: Dispute) -> Result<bool, TradeError> {
+    tracing::warn!(purchase = %dispute.purchase, seller = %row.seller, "a grant does not deliver: handing a dispute over");
+    let deadline = Instant::now() + Duration::from_millis(CALL_MS);
+    let request = Request::Dispute(Box::new(HandedDispute { group, dispute }));
+    let told =
+        ask(node, row.seller, deadline, &request, |_, response| matches!(response, Response::Ordered(_)).then_some(()));
+    Ok(told.await?.is_some())
 }
 
 /// Whether a purchase needs nothing any more.
