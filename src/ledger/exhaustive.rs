@@ -3,7 +3,8 @@
 //! After a founding and a block that makes Bob an admin and Carol a member come up to [`BLOCKS`] more: each builds on any of its
 //! author's blocks (so that lines fork), has seen any of the others', and claims something, is the next seal, or hands the notary's
 //! office over. A history with one block more is reached from each that lacks one of its last: where all come to the same rows, so does
-//! every sequence. `LBM_EXHAUSTIVE=5` goes one further; `LBM_SALT=7` breaks ties otherwise.
+//! every sequence. The same again where Carol has bought what Bob sells, and there is a grant, a refund, a settlement or a dispute in place of
+//! claims. `LBM_EXHAUSTIVE=5` goes one further; `LBM_SALT=7` breaks ties otherwise.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,30 +13,50 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
-use super::{arrange, state};
+use super::market::{self, Ending};
+use super::{Outcome, Refusal, arrange, invariants, query, state};
 use crate::chain::link::{self, Link};
 use crate::chain::rows;
-use crate::chain::transaction::{Claim, MemberAdd, NotarySet, Seal};
-use crate::chain::{
-    BlockId, Body, Draft, GroupId, Linked, OPEN_EPOCH, ObjectHash, OrderKey, Payload, Role, Transaction,
+use crate::chain::transaction::{
+    Claim, Dispute, Grant, MemberAdd, Mint, NotarySet, OfferCreate, Order, Purchase, Refund, Seal, Settle, Settlement,
 };
-use crate::identity::Identity;
+use crate::chain::{
+    BlockId, Body, Draft, GroupId, Linked, OPEN_EPOCH, ObjectHash, OfferId, OrderKey, Payload, PurchaseId, Role,
+    Transaction,
+};
+use crate::identity::{Identity, OneTimeSecret};
 use crate::kv::{Memory, Overlay, Table};
-use crate::testing::desk::{NOW_MS, genesis, who};
+use crate::limits;
+use crate::package::{self, PackageKey};
+use crate::testing::desk::{NOW_MS, genesis, key, who};
 
 /// Blocks after the first two.
 const BLOCKS: usize = 4;
+/// The same, of a purchase.
+const TRADES: usize = 3;
 const AUTHORS: u8 = 3;
 
 fn from_environment(name: &str) -> Option<usize> {
     std::env::var(name).ok().map(|value| value.parse().expect(name))
 }
 
+/// The key of what Bob sells.
+fn goods() -> PackageKey {
+    PackageKey::from_bytes([9; 32])
+}
+
+/// The one-time secret of Carol's order.
+fn secret() -> OneTimeSecret {
+    OneTimeSecret::from_bytes([8; 32])
+}
+
 /// A set of blocks that lacks no cause, in a sequence in which they can come.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct History {
     blocks: Vec<Draft>,
     rows: Memory,
+    /// What Carol has bought, where the history is about that.
+    bought: Option<PurchaseId>,
 }
 
 /// What is done by a block of a history.
@@ -44,6 +65,12 @@ enum Deed {
     Say(u8),
     Seal,
     HandOver,
+    /// In time.
+    Grant,
+    /// When it may be asked for.
+    Refund,
+    Settle,
+    Dispute,
 }
 
 impl History {
@@ -61,8 +88,59 @@ impl History {
             time_ms: NOW_MS + salt,
             payload: Payload::Plain(vec![add(1, Role::Admin), add(2, Role::Member)]),
         };
-        let history = Self { blocks: vec![], rows: Memory::default() };
+        let history = Self { blocks: vec![], rows: Memory::default(), bought: None };
         history.with(&founding).with(&Draft::new(members).unwrap())
+    }
+
+    /// The same, and Carol has bought what Bob sells, finally.
+    fn trade(salt: u64) -> Self {
+        let mut history = Self::first(salt);
+        let offer = OfferCreate {
+            title: "Offer".into(),
+            description: None,
+            tags: vec![],
+            price: 60,
+            splits: vec![],
+            royalties: vec![],
+            expires_ms: None,
+            settle: Settlement::Sealed,
+            grant_within_ms: *limits::OFFER_GRANT_MS.start(),
+            dispute_within_ms: *limits::OFFER_DISPUTE_MS.start(),
+            package: package::encrypt(&goods(), b"knowledge").unwrap().1,
+        };
+        let mint = Transaction::Mint(Mint { to: who(2), amount: 100 });
+        history = history.behind(0, vec![mint]).behind(1, vec![Transaction::OfferCreate(offer)]);
+        let order = Order {
+            version: 1,
+            group: GroupId::from(history.blocks[0].id()),
+            buyer: who(2),
+            offer: OfferId::derive(history.blocks[3].id(), 0),
+            price: 60,
+            nonce: 0,
+            expires_ms: u64::MAX,
+            key: secret().key(),
+        };
+        let order = order.sign(&key(2));
+        history.bought = Some(order.id());
+        let purchase = Transaction::Purchase(Purchase { order });
+        history.behind(2, vec![purchase]).behind(0, vec![Transaction::Seal(Seal { epoch: 1 })])
+    }
+
+    /// The history with one block more, behind all there is, which is a line.
+    fn behind(&self, author: u8, transactions: Vec<Transaction>) -> Self {
+        let last = self.blocks.last().unwrap();
+        let own = self.blocks.iter().rfind(|block| block.body().author == who(author));
+        let body = Body {
+            group: Some(GroupId::from(self.blocks[0].id())),
+            author: who(author),
+            seq: own.map_or(0, |own| own.body().seq + 1),
+            prev: own.map(Draft::id),
+            parents: Some(last.id()).into_iter().filter(|id| own.is_none_or(|own| own.id() != *id)).collect(),
+            height: last.body().height + 1,
+            time_ms: last.body().time_ms,
+            payload: Payload::Plain(transactions),
+        };
+        self.with(&Draft::new(body).unwrap())
     }
 
     /// The history with one block more.
@@ -71,7 +149,7 @@ impl History {
         take_in(&mut rows, std::slice::from_ref(block));
         let mut blocks = self.blocks.clone();
         blocks.push(block.clone());
-        Self { blocks, rows }
+        Self { blocks, rows, bought: self.bought }
     }
 
     fn ids(&self) -> Vec<BlockId> {
@@ -130,6 +208,13 @@ impl History {
     }
 
     fn deeds(&self, author: u8) -> Vec<Deed> {
+        if self.bought.is_some() {
+            return match author {
+                0 => vec![Deed::Seal],
+                1 => vec![Deed::Grant, Deed::Settle],
+                _ => vec![Deed::Refund, Deed::Settle, Deed::Dispute],
+            };
+        }
         let is_handed =
             self.blocks.iter().any(|block| matches!(block.body().transactions(), [Transaction::NotarySet(_)]));
         let mut deeds = vec![Deed::Say(0), Deed::Say(1)];
@@ -148,7 +233,23 @@ impl History {
             }
             Deed::Seal => Transaction::Seal(Seal { epoch: sealed + 1 }),
             Deed::HandOver => Transaction::NotarySet(NotarySet { identity: who(1 - author) }),
+            Deed::Grant => Transaction::Grant(Grant::seal(self.bought?, &secret().key(), &goods(), &[3; 32]).unwrap()),
+            Deed::Refund => Transaction::Refund(Refund { purchase: self.bought? }),
+            Deed::Settle => Transaction::Settle(Settle { purchase: self.bought? }),
+            Deed::Dispute => Transaction::Dispute(Dispute { purchase: self.bought?, secret: secret(), chunk: None }),
         };
+        let builds_on = || parents.iter().chain(&prev).map(|id| self.body(id));
+        let latest_ms = builds_on().map(|body| body.time_ms).max().unwrap();
+        let time_ms = match deed {
+            Deed::Refund => NOW_MS + 1_000_000,
+            Deed::Settle => NOW_MS + 2_000_000,
+            Deed::Dispute | Deed::Seal if self.bought.is_some() => latest_ms.max(NOW_MS + 900_000),
+            _ => NOW_MS + 1_000,
+        };
+        let is_before = prev.is_some_and(|prev| self.body(&prev).time_ms > time_ms);
+        if is_before || latest_ms > time_ms + limits::MAX_CLOCK_DRIFT_MS {
+            return None;
+        }
         let body = Body {
             group: self.body(&self.blocks[1].id()).group,
             author: who(author),
@@ -156,7 +257,7 @@ impl History {
             prev,
             parents: parents.iter().copied().collect(),
             height: past.iter().map(|id| self.body(id).height).max().unwrap() + 1,
-            time_ms: NOW_MS + 1_000,
+            time_ms,
             payload: Payload::Plain(vec![transaction]),
         };
         let draft = Draft::new(body.clone()).unwrap();
@@ -276,9 +377,30 @@ impl History {
         }
         let sealed = order.iter().filter(|key| key.epoch < OPEN_EPOCH).count() as u64;
         assert_eq!(rows::counters(&self.rows).unwrap().sealed, sealed, "{self:?}");
-        let mut at_once = Self { blocks: self.blocks.clone(), rows: Memory::default() };
+        let mut at_once = Self { blocks: self.blocks.clone(), ..Self::default() };
         take_in(&mut at_once.rows, &self.blocks);
         assert!(depends || at_once.digest() == self.digest(), "all at once: {self:?}");
+        if let Some(bought) = &self.bought {
+            self.check_purchase(bought);
+        }
+    }
+
+    /// Nothing is given back over a grant that counts, nor paid over a dispute; and no token is lost.
+    fn check_purchase(&self, bought: &PurchaseId) {
+        assert_eq!(invariants::check(&self.rows).unwrap(), [], "{self:?}");
+        let row = market::query::purchase(&self.rows, bought).unwrap().unwrap();
+        let Some((ending @ (Ending::NotGranted | Ending::Unopposed), _)) = row.end else { return };
+        let counts = |block: &&Draft| {
+            let is_against = match block.body().transactions() {
+                [Transaction::Grant(_)] => ending == Ending::NotGranted,
+                [Transaction::Dispute(_)] => ending == Ending::Unopposed,
+                _ => false,
+            };
+            let (.., outcome) = query::place_of(&self.rows, &block.id()).unwrap().unwrap();
+            let is_forked = matches!(outcome, Outcome::Refused(_, Refusal::Equivocation(_)));
+            is_against && !is_forked && self.past([&row.changed_by]).contains(&block.id())
+        };
+        assert_eq!(self.blocks.iter().find(counts).map(Draft::id), None, "{ending:?} against it: {self:?}");
     }
 
     /// What holds of every step from one history to another.
@@ -347,6 +469,15 @@ fn explore(history: &History, more: usize, seen: &Seen) {
             }
         }
     });
+}
+
+#[test]
+fn every_way_in_which_a_purchase_can_go_on_has_one_end_in_every_sequence() {
+    let first = History::trade(from_environment("LBM_SALT").unwrap_or(0) as u64);
+    let seen = Seen::default();
+    explore(&first, from_environment("LBM_EXHAUSTIVE").unwrap_or(TRADES), &seen);
+    let histories = seen.lock().unwrap().len();
+    assert!(histories > 1_000, "{histories}");
 }
 
 #[test]

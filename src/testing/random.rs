@@ -71,6 +71,7 @@ impl World {
                 (0..count).map(|place| claim(&format!("{number} {place}"), None)).unzip()
             }
             7 => (vec![self.random_payment(identity)], vec![]),
+            10 | 11 => (vec![self.random_trade(name, &group)], vec![]),
             // The same words as others': one object, several claims.
             6 => {
                 let (transaction, object) = claim("the same", parent);
@@ -184,8 +185,10 @@ impl World {
             for (key, value) in rows.rows(Table::Order) {
                 let row: OrderRow = rows::parse_row(Table::Order, key, value).unwrap();
                 let crate::ledger::Outcome::Refused(_, refusal) = row.outcome else { continue };
-                let expected =
-                    matches!(refusal, Refusal::AlreadyAMember(_) | Refusal::AlreadyRetracted(_) | Refusal::Token(_));
+                let expected = matches!(
+                    refusal,
+                    Refusal::AlreadyAMember(_) | Refusal::AlreadyRetracted(_) | Refusal::Token(_) | Refusal::Market(_)
+                );
                 assert!(expected, "node {name} refuses: {refusal}");
             }
         }
