@@ -60,7 +60,13 @@ fn claim(number: usize) -> (Transaction, Vec<u8>) {
         number % 17
     );
     let object = ClaimBody::new(None, text, &["retry".into()]).unwrap().encode();
-    let claim = Claim { object: ObjectHash::of(&object), size: object.len() as u32, parent: None, rewarded: None };
+    let claim = Claim {
+        object: ObjectHash::of(&object),
+        size: object.len() as u32,
+        parent: None,
+        rewarded: None,
+        supersedes: vec![],
+    };
     (Transaction::Claim(claim), object)
 }
 

@@ -113,7 +113,7 @@ fn claim(number: usize) -> NewClaim {
         number % 17,
         number * 31 % 4093
     );
-    NewClaim { text, title: None, tags: vec!["retry".into(), format!("t{}", number % 50)], parent_hash: None }
+    NewClaim { text, tags: vec!["retry".into(), format!("t{}", number % 50)], ..NewClaim::default() }
 }
 
 fn percentile(sorted: &[Duration], part: f64) -> f64 {

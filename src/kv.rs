@@ -26,11 +26,14 @@ pub enum Table {
     Object,
     /// Heads, tips and counters: `chain::rows`.
     Meta,
+    /// What became of claims, in the sequence in which this node learned it: `node::arrival`.
+    Arrival,
 }
 
 impl Table {
     /// All tables, in the order of their numbers.
-    pub const ALL: [Self; 7] = [Self::Line, Self::Id, Self::Order, Self::Log, Self::State, Self::Object, Self::Meta];
+    pub const ALL: [Self; 8] =
+        [Self::Line, Self::Id, Self::Order, Self::Log, Self::State, Self::Object, Self::Meta, Self::Arrival];
 }
 
 /// The store could not be read or written: a fault of the disk, never of the data's author.

@@ -14,6 +14,12 @@ pub const TITLE_BYTES: usize = 256;
 pub const TAGS: usize = 20;
 /// One tag, UTF-8 bytes.
 pub const TAG_BYTES: usize = 64;
+/// Pieces of evidence of one claim.
+pub const EVIDENCE: usize = 8;
+/// One piece of evidence, UTF-8 bytes: a command line, a link, a sentence. What is longer is a claim or an experience of its own.
+pub const EVIDENCE_BYTES: usize = 1024;
+/// Claims that one claim supersedes.
+pub const SUPERSEDES: usize = 16;
 /// Name of a group, of `[A-Za-z0-9:_-]`, bytes.
 pub const GROUP_NAME_BYTES: usize = 128;
 /// Name of a node or an agent, of `[A-Za-z0-9._-]`, bytes: it stands in tables and in logs.
@@ -38,14 +44,18 @@ pub const PAGE_ROWS: usize = 1_000;
 pub const PAGE_DEFAULT_ROWS: usize = 100;
 /// Text after which a page of a listing ends, UTF-8 bytes; its last row may go past it.
 pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// How long a page of watched claims may be waited for, milliseconds.
+pub const WATCH_WAIT_MS: u64 = 600_000;
+/// Entries of the arrival order that one page of watched claims looks at for those that were asked for: some tens of milliseconds.
+pub const WATCH_SCAN: usize = 10_000;
 /// Claims in one bulk request of the API. Larger files are sent in several requests.
 pub const BULK_CLAIMS: usize = 1_000;
 /// Body of one API request, bytes: a bulk of ordinary claims, or one experience in base64.
 pub const API_BODY_BYTES: usize = 8 * 1024 * 1024;
 /// Body of one API answer that a client reads, bytes: a full page or context with each byte escaped as JSON's `\u0001`.
 pub const API_ANSWER_BYTES: usize = 32 * 1024 * 1024;
-/// One event of a stream that a client reads, bytes. Events carry ids and sentences, never a claim's text.
-pub const API_EVENT_BYTES: usize = 64 * 1024;
+/// One event of a stream that a client reads, bytes: the largest claim with each byte escaped.
+pub const API_EVENT_BYTES: usize = 512 * 1024;
 /// How long a client waits for an ordinary answer, milliseconds: a commit behind a full writer's queue on a slow disk.
 pub const API_TIMEOUT_MS: u64 = 60_000;
 /// How long a client waits for an answer that walks a whole history or asks peers, milliseconds.
@@ -63,7 +73,8 @@ pub const BULK_FILE_CLAIMS: usize = 1_000_000;
 /// Bytes of the same.
 pub const BULK_FILE_BYTES: u64 = 512 * 1024 * 1024;
 /// One line of a bulk file, bytes: the largest claim with each byte escaped.
-pub const BULK_LINE_BYTES: usize = 6 * (CLAIM_TEXT_BYTES + TITLE_BYTES + TAGS * (TAG_BYTES + 4)) + 1024;
+pub const BULK_LINE_BYTES: usize =
+    6 * (CLAIM_TEXT_BYTES + TITLE_BYTES + TAGS * (TAG_BYTES + 4) + EVIDENCE * EVIDENCE_BYTES) + 4096;
 
 /// Id of a task, of `[A-Za-z0-9._:-]`, bytes: people type it.
 pub const TASK_ID_BYTES: usize = 64;
@@ -455,6 +466,8 @@ pub const API_KEEP_ALIVE_MS: u64 = 15_000;
 pub const SYNC_WAIT_MS: u64 = 300_000;
 /// Claims of one thread that are looked at, and steps up to its root.
 pub const THREAD_CLAIMS: usize = 10_000;
+/// Claims that are looked at for one that stands in another's place, through retracted ones.
+pub const SUPERSEDED_STEPS: usize = 1_000;
 /// Blocks that are verified side by side when a whole group is checked again.
 pub const VERIFY_BLOCKS: usize = 4_096;
 /// Bytes of the same, after which no further block is added.
@@ -483,11 +496,13 @@ pub const KEY_SCRYPT_MEMORY_BYTES: u64 = 512 * 1_024 * 1_024;
 /// Passes (scrypt's `p`) that a key file may ask for: with the memory it bounds the time, to about eight seconds.
 pub const KEY_SCRYPT_PASSES: u32 = 4;
 
-const _: () = assert!(CLAIM_TEXT_BYTES + TITLE_BYTES + TAGS * (TAG_BYTES + 3) + 64 <= OBJECT_BYTES);
+const _: () = assert!(
+    CLAIM_TEXT_BYTES + TITLE_BYTES + TAGS * (TAG_BYTES + 3) + EVIDENCE * (EVIDENCE_BYTES + 24) + 64 <= OBJECT_BYTES
+);
 const _: () = assert!(BATCH_BYTES + BLOCK_BYTES + BLOCK_TRANSACTIONS * 64 * 1024 <= 2 * MESSAGE_BYTES);
 const _: () = assert!(BLOCK_BYTES + OBJECT_BYTES <= REQUEST_BYTES && REQUEST_BYTES <= MESSAGE_BYTES);
-// A claim transaction has at least 44 bytes, and its object counts 5 more than its own.
-const _: () = assert!(BATCH_BYTES / 49 + BLOCK_TRANSACTIONS <= BATCH_OBJECTS);
+// A claim transaction has at least 45 bytes, and its object counts 5 more than its own.
+const _: () = assert!(BATCH_BYTES / 50 + BLOCK_TRANSACTIONS <= BATCH_OBJECTS);
 const _: () = assert!(OBJECT_BYTES + 1024 <= COPIED_BYTES);
 const _: () = assert!(GROUP_MEMBERS * 64 <= REQUEST_BYTES);
 const _: () = assert!(PRESENCE_MESSAGE_BYTES + 2 * PRESENCE_BYTES + 128 <= REQUEST_BYTES);
@@ -497,8 +512,12 @@ const _: () = assert!(CATALOGUE_BYTES + 2 * ANNOUNCEMENT_BYTES <= MARKET_RESPONS
 const _: () = assert!(ACCOUNT_PURCHASES * 300 + 1024 <= MARKET_RESPONSE_BYTES);
 const _: () = assert!(PACKAGE_RANGE_CHUNKS as usize * (PACKAGE_CHUNK_BYTES + 512) <= MARKET_RESPONSE_BYTES);
 const _: () = assert!(BOOK_OFFERS <= CATALOGUE_RECORDS * CATALOGUE_PAGES);
-const _: () = assert!(6 * PAGE_BYTES + 6 * CLAIM_TEXT_BYTES + PAGE_ROWS * 4 * 1024 <= API_ANSWER_BYTES);
+const _: () = assert!(
+    6 * PAGE_BYTES + 6 * (CLAIM_TEXT_BYTES + EVIDENCE * EVIDENCE_BYTES) + PAGE_ROWS * 4 * 1024 <= API_ANSWER_BYTES
+);
+const _: () = assert!(BULK_LINE_BYTES + SUPERSEDES * 2 * 80 <= API_EVENT_BYTES);
 const _: () = assert!(BULK_LINE_BYTES <= API_BODY_BYTES && 6 * EXPERIENCE_BYTES <= API_BODY_BYTES);
-const _: () = assert!(2 * 6 * CONTEXT_BYTES + CONTEXT_TOP_K * 4 * 1024 <= API_ANSWER_BYTES);
+const _: () =
+    assert!(2 * 6 * CONTEXT_BYTES + CONTEXT_TOP_K * (6 * EVIDENCE * EVIDENCE_BYTES + 4 * 1024) <= API_ANSWER_BYTES);
 const _: () = assert!(PAGE_DEFAULT_ROWS <= PAGE_ROWS && CONTEXT_DEFAULT_TOP_K <= CONTEXT_TOP_K);
 const _: () = assert!(LATENT_TOKENS as i64 * 127 * 4_095 <= i32::MAX as i64);

@@ -45,7 +45,7 @@ fn under_load<T>(daemon: &Daemon, group: &str, meanwhile: impl FnOnce(&Mutex<Vec
                 while !stop.load(Ordering::SeqCst) {
                     number += 1;
                     let text = format!("{publisher}/{number}");
-                    let claim = NewClaim { text, title: None, tags: vec![], parent_hash: None };
+                    let claim = NewClaim { text, ..NewClaim::default() };
                     let answer = runtime.block_on(client.publish_claim(group, &claim)).unwrap();
                     acknowledged.lock().unwrap().push(answer.claim_hash);
                 }

@@ -87,7 +87,7 @@ fn publish(
         number += 1;
         let claim = |n: usize| {
             let padding = "x".repeat(if number.is_multiple_of(20) && size == 1 { 20_000 } else { 1 });
-            NewClaim { text: format!("{name}/{number}/{n} {padding}"), title: None, tags: vec![], parent_hash: None }
+            NewClaim { text: format!("{name}/{number}/{n} {padding}"), ..NewClaim::default() }
         };
         let answer = if size == 1 {
             runtime.block_on(client.publish_claim(group, &claim(0))).map(|answer| vec![answer.claim_hash])

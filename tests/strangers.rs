@@ -397,7 +397,8 @@ async fn members_who_break_the_rules_are_sent_away_and_change_nothing() {
     })
     .await;
     misbehaves(next(), &alice, &name, group, "a claim of a size that none has", |author| {
-        let claim = Claim { object: ObjectHash::of(b"x"), size: u32::MAX, parent: None, rewarded: None };
+        let claim =
+            Claim { object: ObjectHash::of(b"x"), size: u32::MAX, parent: None, rewarded: None, supersedes: vec![] };
         one(author.sign(&Body { payload: Payload::Plain(vec![Transaction::Claim(claim)]), ..author.body() }))
     })
     .await;
@@ -470,6 +471,7 @@ async fn what_the_ledger_refuses_is_kept_listed_and_nobodys_fault() {
         size: u32::try_from(words.len()).unwrap(),
         parent: None,
         rewarded: None,
+        supersedes: vec![],
     };
     let draft = Draft::new(Body { payload: Payload::Plain(vec![Transaction::Claim(claim)]), ..author.body() }).unwrap();
     let block = draft.sign(&eve.key).to_unverified();

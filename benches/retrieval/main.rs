@@ -31,7 +31,7 @@ use lbm::identity::SecretKey;
 use lbm::knowledge::context::{Ask, Candidate, compile};
 use lbm::knowledge::index::{Filter, Index};
 use lbm::knowledge::segment::{Builder, Segment};
-use lbm::knowledge::{ClaimKey, Document, Metadata};
+use lbm::knowledge::{ClaimKey, Document, Stamp};
 use lbm::runtime::index::folder::{Folder, Manifest, named};
 use lbm::runtime::index::shelf::{Job, Shelf};
 use rayon::prelude::*;
@@ -86,7 +86,7 @@ impl Collection {
                 tags: tags.into_iter().flatten().filter_map(|tag| tag.as_str().map(str::to_owned)).collect(),
             };
             let key = *blake3::hash(id.as_bytes()).as_bytes();
-            collection.index.add(key, &document, &metadata(), 0).expect("an index with room");
+            collection.index.add(key, &document, &stamp(), 0).expect("an index with room");
             collection.ids.insert(key, id);
             collection.documents.insert(key, document);
         }
@@ -108,7 +108,7 @@ impl Collection {
             let candidates = self.index.search(query, 30, &Filter::ALL).into_iter().map(|hit| Candidate {
                 stems: self.index.stems(hit.doc),
                 document: self.documents[&hit.key].clone(),
-                metadata: Metadata { author, created_ms: 0 },
+                stamp: Stamp { author, created_ms: 0, evidence: vec![], valid_until_ms: None },
                 hit,
             });
             !compile(candidates, &Ask::default()).items.is_empty()
@@ -117,8 +117,8 @@ impl Collection {
     }
 }
 
-fn metadata() -> Metadata {
-    Metadata { author: SecretKey::from_seed(&[1; 32]).identity(), created_ms: 0 }
+fn stamp() -> Stamp {
+    Stamp { author: SecretKey::from_seed(&[1; 32]).identity(), created_ms: 0 }
 }
 
 fn lines(path: &Path) -> impl Iterator<Item = Value> + use<> {
@@ -185,7 +185,7 @@ fn claim(language: &mut Language) -> (ClaimKey, Document) {
 
 fn build(documents: &[(ClaimKey, Document)]) -> Segment {
     let mut builder = Builder::default();
-    documents.iter().for_each(|(key, document)| builder.add(*key, document, &metadata(), 0));
+    documents.iter().for_each(|(key, document)| builder.add(*key, document, &stamp(), 0));
     builder.finish()
 }
 

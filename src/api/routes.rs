@@ -135,6 +135,8 @@ routes! {
     CLAIM_BULK = POST "/api/v1/groups/{group}/claims/bulk" Write, "publish many claims, all or none";
     CLAIM_LIST = GET "/api/v1/groups/{group}/claims" Read, "a page of the claims, the last stored first";
     CLAIM_RECENT = GET "/api/v1/groups/{group}/claims/recent" Read, "the newest claims";
+    CLAIM_WATCH = GET "/api/v1/groups/{group}/claims/watch" Read slow, "what became of claims here, behind a cursor";
+    CLAIM_FOLLOW = GET "/api/v1/groups/{group}/claims/follow" Read stream, "the same, as it happens";
     CLAIM_SHOW = GET "/api/v1/groups/{group}/claims/{claim}" Read, "one claim";
     CLAIM_THREAD = GET "/api/v1/groups/{group}/claims/{claim}/thread" Read, "the thread that a claim stands in";
     CLAIM_RETRACT = POST "/api/v1/groups/{group}/claims/{claim}/retract" Write, "take a claim back";

@@ -78,7 +78,7 @@ fn write(file: &Path, data: &DataDir, store: &Store) {
 fn what_is_put_back_is_what_was_there_and_in_doubt() {
     let made = made();
     let before = rows_of(&made.data);
-    assert_eq!(before.keys().map(|(table, _)| table.as_str()).collect::<std::collections::BTreeSet<_>>().len(), 10);
+    assert_eq!(before.keys().map(|(table, _)| table.as_str()).collect::<std::collections::BTreeSet<_>>().len(), 11);
     let target = made.folder.path().join("target");
     let restored = restore(&made.file, &target, true).unwrap();
     assert_eq!((restored.groups, restored.in_doubt, restored.is_encrypted), (2, 0, false));

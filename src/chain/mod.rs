@@ -17,7 +17,7 @@ mod waiting;
 
 pub use crate::hash::IdError;
 pub use block::{Body, Context, Draft, Invalid, Payload, Unverified, Verified};
-pub use body::{ClaimBody, ClaimBodyError};
+pub use body::{ClaimBody, ClaimBodyError, Evidence};
 pub use frontier::Frontier;
 pub use ids::{BlockId, ClaimId, GroupId, ObjectHash, OfferId, PurchaseId, TextHash};
 pub use link::{Link, LinkError, LinkFailure, Linked};

@@ -457,6 +457,14 @@ pub fn object(kv: &dyn Read, line: &LineKey, index: u32) -> Result<Option<Vec<u8
     kv.get(Table::Object, &object_key(line, index))
 }
 
+/// Whether the object that a block's transaction names is here.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn has_object(kv: &dyn Read, line: &LineKey, index: u32) -> Result<bool, KvError> {
+    Ok(object(kv, line, index)?.is_some())
+}
+
 /// Keeps the object that a stored block's transaction names: the caller has compared its hash.
 pub(crate) fn set_object(kv: &mut Overlay<'_>, line: &LineKey, index: u32, bytes: Vec<u8>) {
     kv.put(Table::Object, object_key(line, index), bytes);

@@ -15,7 +15,13 @@ use crate::limits;
 use crate::testing::desk::{Desk, NOW_MS, block, genesis, key, who, words};
 
 fn claim(number: u8) -> Transaction {
-    Transaction::Claim(Claim { object: ObjectHash::of(&[number]), size: 1, parent: None, rewarded: None })
+    Transaction::Claim(Claim {
+        object: ObjectHash::of(&[number]),
+        size: 1,
+        parent: None,
+        rewarded: None,
+        supersedes: vec![],
+    })
 }
 
 fn context() -> Context {

@@ -173,10 +173,16 @@ async fn share(stage: &mut Stage<'_>, group: &str) -> Result<f64, DemoError> {
     let claim = stage.last("claim_hash");
     let propagation_ms = stage.wait_for_claim("bob", group, &claim, published).await?.as_secs_f64() * 1e3;
     stage.say(&format!("  Bob has it {propagation_ms:.1} ms after Alice's command was started."));
-    stage.publish("carol", "The staging database is restored from production every Monday at 06:00", "ops").await?;
+    stage.publish("carol", "The nightly job crashed: the container ran out of memory", "ops").await?;
     let claim = stage.last("claim_hash");
     stage.wait_for_claim("bob", group, &claim, Instant::now()).await?;
     stage.ctl("bob", &["context", "how should I check user input?", "--group", GROUP]).await?;
+    stage.say_text("context");
+    stage.say("  And by meaning alone: of these words the claim has none.");
+    stage.ctl("bob", &["context", "process killed by insufficient RAM", "--group", GROUP]).await?;
+    if stage.answer.get("items").and_then(serde_json::Value::as_array).is_none_or(Vec::is_empty) {
+        return Err(DemoError::Wrong("a question in other words found nothing"));
+    }
     stage.say_text("context");
     Ok(propagation_ms)
 }

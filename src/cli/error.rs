@@ -136,6 +136,28 @@ pub enum CliError {
     /// The daemon ended a joining without saying how.
     #[error("the daemon stopped following the joining: see `lbm ctl group list` for how it goes")]
     JoinCut,
+    /// The daemon ended a stream of claims, or the connection to it broke.
+    #[error(
+        "the daemon ended the stream: {}",
+        cursor.as_deref().map_or_else(
+            || "start it again; `--since` begins with what came meanwhile".to_owned(),
+            |cursor| format!("go on with `--follow --cursor {cursor}`"),
+        )
+    )]
+    WatchCut {
+        /// Behind the last claim that was shown.
+        cursor: Option<String>,
+    },
+    /// Exit codes that belong to no command.
+    #[error(
+        "there are {commands} of `--evidence-command` and {codes} of `--exit-code`: give one exit code for each command, or none"
+    )]
+    ExitCodes {
+        /// Commands.
+        commands: usize,
+        /// Codes.
+        codes: usize,
+    },
     /// The answer cannot be written.
     #[error("cannot write the answer: {0}")]
     Output(#[from] io::Error),
@@ -218,6 +240,8 @@ impl CliError {
             Self::Rejected { .. } => "rejected",
             Self::NotYet(problem) => problem.code.as_str(),
             Self::JoinCut => "join_cut",
+            Self::WatchCut { .. } => "watch_cut",
+            Self::ExitCodes { .. } => "bad_field",
             Self::Output(_) => "cannot_write",
             Self::Start(_) => "cannot_start",
         }

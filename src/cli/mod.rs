@@ -84,7 +84,7 @@ pub enum Command {
     /// Show the settings in force, and where each comes from
     Config(config::ConfigArgs),
     /// Ask the daemon
-    Ctl(ctl::CtlArgs),
+    Ctl(Box<ctl::CtlArgs>),
     /// Run the daemon, as `lbm-node` does
     #[command(hide = true)]
     Node(node::NodeArgs),

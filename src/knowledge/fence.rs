@@ -7,12 +7,14 @@
 //! title: …
 //! tags: …, …
 //! the text
+//! evidence: …
+//! valid until …
 //! <<end 5be01f7c>>
 //! ```
 //!
 //! `5be01f7c` is the boundary: the start of the BLAKE3 hash of all that is shown, counted on until no claim contains it in
-//! capitals or small letters. Only lines with the boundary are ours, and what stands in them besides is ours too: title and tags, which an author
-//! chooses, stand inside the fence. Control characters, invisible characters and those that reverse the direction of text
+//! capitals or small letters. Only lines with the boundary are ours, and what stands in them besides is ours too: title, tags and
+//! evidence, which an author chooses, stand inside the fence. Control characters, invisible characters and those that reverse the direction of text
 //! are not shown.
 //!
 //! Invariant: the boundary stands twice for each claim and once in the heading, and nowhere else; the same claims give the same
@@ -109,6 +111,13 @@ impl Fenced {
         }
         body.extend(shown(&document.text));
         body.truncate(body.trim_end().len());
+        // Behind the text, so that they are what is cut first.
+        for evidence in &metadata.evidence {
+            let _ = write!(body, "\nevidence: {}", line(evidence));
+        }
+        if let Some(until) = metadata.valid_until_ms {
+            let _ = write!(body, "\nvalid until {}", date(until));
+        }
         let (short, signer, time) = (hex::encode(&key[..6]), metadata.author.short(), date(metadata.created_ms));
         Self { head: format!("claim {short} signed by …{signer} on {time}"), body, cut: false }
     }

@@ -10,7 +10,7 @@
 use super::levels;
 use super::search;
 use super::segment::{Builder, Segment, Sums};
-use super::{ClaimKey, Document, Metadata};
+use super::{ClaimKey, Document, Stamp};
 use crate::identity::Identity;
 use crate::limits::{INDEX_DOCUMENTS, MERGE_AT_ONCE_DOCUMENTS};
 
@@ -97,7 +97,7 @@ impl Index {
         &mut self,
         key: ClaimKey,
         document: &Document,
-        metadata: &Metadata,
+        stamp: &Stamp,
         position: u64,
     ) -> Result<Added, IndexError> {
         if self.find(&key).is_some() {
@@ -105,7 +105,7 @@ impl Index {
         }
         self.check_room(1)?;
         let mut builder = Builder::default();
-        builder.add(key, document, metadata, position);
+        builder.add(key, document, stamp, position);
         self.push(builder.finish());
         self.tidy();
         Ok(Added::New)

@@ -42,11 +42,24 @@ pub struct Document {
     pub tags: Vec<String>,
 }
 
-/// What is known of a claim besides its content, and shown with it.
+/// Who signed a claim, and when: what a search can be narrowed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Who signed it.
+    pub author: Identity,
+    /// When its author says it was written, milliseconds since 1970-01-01 UTC.
+    pub created_ms: u64,
+}
+
+/// What is known of a claim besides its searchable content, and shown with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
     /// Who signed it.
     pub author: Identity,
     /// When its author says it was written, milliseconds since 1970-01-01 UTC.
     pub created_ms: u64,
+    /// What proves it, as its author says: a line each.
+    pub evidence: Vec<String>,
+    /// When it is no longer true, as its author says, in the same unit.
+    pub valid_until_ms: Option<u64>,
 }

@@ -312,7 +312,7 @@ mod tests {
     use crate::identity::SecretKey;
     use crate::knowledge::grams::{Cutter, Gram};
     use crate::knowledge::segment::{Builder, Segment};
-    use crate::knowledge::{Document, Metadata};
+    use crate::knowledge::{Document, Stamp};
 
     fn grams(words: &[impl AsRef<str>]) -> Vec<Gram> {
         let (mut cutter, mut found) = (Cutter::default(), Vec::new());
@@ -323,10 +323,10 @@ mod tests {
     /// The first word of each text is its title.
     fn segment(texts: &[Vec<String>]) -> Segment {
         let mut builder = Builder::default();
-        let metadata = Metadata { author: SecretKey::from_seed(&[1; 32]).identity(), created_ms: 0 };
+        let stamp = Stamp { author: SecretKey::from_seed(&[1; 32]).identity(), created_ms: 0 };
         for (number, words) in (0..).zip(texts) {
             let document = Document { title: words.first().cloned(), text: words[1..].join(" "), tags: vec![] };
-            builder.add([number; 32], &document, &metadata, 0);
+            builder.add([number; 32], &document, &stamp, 0);
         }
         builder.finish()
     }

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use crate::identity::SecretKey;
     use crate::knowledge::segment::Builder;
-    use crate::knowledge::{Document, Metadata};
+    use crate::knowledge::{Document, Stamp};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
@@ -106,13 +106,13 @@ mod tests {
             k in 1..20_usize,
         ) {
             let mut builder = Builder::default();
-            let metadata = Metadata { author: SecretKey::from_seed(&[1; 32]).identity(), created_ms: 0 };
+            let stamp = Stamp { author: SecretKey::from_seed(&[1; 32]).identity(), created_ms: 0 };
             for (doc, (seed, terms)) in (0..).zip(&documents) {
                 // The square root of an even draw makes low numbers rare and high ones common.
                 let term = |at: u32| format!("t{} ", (f64::from(seed.wrapping_mul(at * 7_919 + 1) % 3_600)).sqrt() as u32);
                 let text = (0..*terms as u32).map(term).collect();
                 let key = *blake3::hash(&u32::to_le_bytes(doc)).as_bytes();
-                builder.add(key, &Document { text, ..Document::default() }, &metadata, 0);
+                builder.add(key, &Document { text, ..Document::default() }, &stamp, 0);
             }
             let segment = builder.finish();
             let terms: Vec<(u32, f32)> = query

@@ -13,7 +13,7 @@ use super::{knowledge, market, membership, notary, task, token};
 use crate::cbor::{self, cbor_array};
 use crate::chain::link::Block;
 use crate::chain::rows::{self, Counters, write_row};
-use crate::chain::{BlockId, Body, LineKey, OPEN_EPOCH, OrderKey, Tip, Transaction};
+use crate::chain::{BlockId, Body, ClaimId, LineKey, OPEN_EPOCH, OrderKey, Tip, Transaction};
 use crate::identity::Identity;
 use crate::kv::{Direction, KvError, Overlay, Read, Table};
 
@@ -79,6 +79,28 @@ pub struct Change {
     pub membership: bool,
     /// Whether somebody waits for it to be final.
     pub urgent: bool,
+    /// What it does to claims, were it applied.
+    pub claims: Vec<ClaimAct>,
+}
+
+/// What a transaction does to a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimAct {
+    /// Publishes it.
+    Publishes(ClaimId),
+    /// Takes it back.
+    Retracts(ClaimId),
+}
+
+impl ClaimAct {
+    fn all_of(block: BlockId, body: &Body) -> Vec<Self> {
+        let act = |(index, transaction): (u32, &Transaction)| match transaction {
+            Transaction::Claim(_) => Some(Self::Publishes(ClaimId::derive(block, index))),
+            Transaction::Retract(retract) => Some(Self::Retracts(retract.claim)),
+            _ => None,
+        };
+        (0..).zip(body.transactions()).filter_map(act).collect()
+    }
 }
 
 /// Tries a block on the state as it is: what it would change, and what would become of it. Nothing is written.
@@ -221,6 +243,7 @@ impl Place {
             after,
             membership,
             urgent,
+            claims: ClaimAct::all_of(self.key.id, body),
         })
     }
 }

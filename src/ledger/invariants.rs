@@ -3,13 +3,15 @@
 //!
 //! A state that breaks one was not made by the rules, or the rules are wrong: no block can be to blame.
 
+use std::collections::BTreeSet;
 use std::ops::{Bound, ControlFlow};
 
 use super::account::{self, Account, Move};
+use super::state::ClaimRow;
 use super::{market, query, state, task};
 use crate::chain::rows::parse_row;
 use crate::chain::transaction::TaskId;
-use crate::chain::{PurchaseId, Role};
+use crate::chain::{ClaimId, PurchaseId, Role};
 use crate::identity::Identity;
 use crate::kv::{Direction, KvError, Read, Table};
 use crate::limits;
@@ -76,8 +78,8 @@ pub enum Broken {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// An index says something else than the tasks, offers and purchases.
-    #[error("the index row {0} is not what the rows say that it is of")]
+    /// An index says something else than the rows that it is of, or lacks one.
+    #[error("the index row {0} is not what the rows say that it is of, or is missing")]
     Index(String),
     /// The escrow is not what was set aside.
     #[error("the escrow has {escrow} tokens, and {locked} are set aside")]
@@ -89,7 +91,7 @@ pub enum Broken {
     },
 }
 
-/// Checks a group's state; costs a walk through its accounts, their histories, its members, tasks, offers and purchases.
+/// Checks a group's state; costs a walk through its accounts, their histories, its members, tasks, offers, purchases and claims.
 ///
 /// # Errors
 /// [`KvError`] where the store fails, or a row cannot be read.
@@ -97,12 +99,42 @@ pub fn check(kv: &dyn Read) -> Result<Vec<Broken>, KvError> {
     let mut broken = Vec::new();
     members(kv, &mut broken)?;
     tokens(kv, &mut broken)?;
+    claims(kv, &mut broken)?;
     let locked = task::check(kv, &mut broken)? + market::check(kv, &mut broken)?;
     let escrow = account::totals(kv)?.escrow;
     if u128::from(escrow) != locked {
         broken.push(Broken::Escrow { escrow, locked });
     }
     Ok(broken)
+}
+
+/// The index rows of claims are those that the claims make, and no others.
+fn claims(kv: &dyn Read, broken: &mut Vec<Broken>) -> Result<(), KvError> {
+    let (mut expected, mut failed) = (BTreeSet::new(), Ok(()));
+    kv.scan_prefix(Table::State, b"c", &mut |key, value| {
+        let id = key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(ClaimId::from_bytes);
+        let (Some(id), Ok(row)) = (id, parse_row::<ClaimRow>(Table::State, key, value)) else {
+            failed = Err(KvError::damaged(Table::State, key));
+            return ControlFlow::Break(());
+        };
+        expected.extend(row.parent.map(|parent| state::answer_key(&parent, &id)));
+        expected.extend(row.supersedes.iter().map(|old| state::superseding_key(old, &id)));
+        if row.retracted_by.is_none() {
+            expected.insert(state::recent_key(row.created_ms, &id));
+        }
+        ControlFlow::Continue(())
+    })?;
+    failed?;
+    for kind in [b"k", b"v", b"n"] {
+        kv.scan_prefix(Table::State, kind, &mut |key, _| {
+            if !expected.remove(key) {
+                broken.push(Broken::Index(hex::encode(key)));
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    broken.extend(expected.iter().map(|key| Broken::Index(hex::encode(key))));
+    Ok(())
 }
 
 fn members(kv: &dyn Read, broken: &mut Vec<Broken>) -> Result<(), KvError> {

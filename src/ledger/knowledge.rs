@@ -1,6 +1,7 @@
 //! What members publish: `claim`, `retract`, `experience`.
 //!
-//! **A claim is its author's**: nobody else but an admin takes it back, and nobody chooses or reuses its id.
+//! **A claim is its author's**: nobody else but an admin takes it back or puts another in its place, and nobody chooses or reuses
+//! its id. Two claims that supersede one, published apart, both stand.
 
 use super::account;
 use super::fold::{Refused, Site, refuse};
@@ -14,8 +15,18 @@ use crate::kv::{KvError, Read};
 
 /// Publishes a claim; where it names a text that nobody was rewarded for, its author earns the group's reward.
 pub(super) fn claim(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, claim: &Claim) -> Result<(), Refused> {
-    require(scratch, site, Role::Member)?;
+    let role = require(scratch, site, Role::Member)?;
     let id = ClaimId::derive(site.block, index);
+    for old in &claim.supersedes {
+        let Some(row) = scratch.get::<ClaimRow>(&state::claim_key(old))? else {
+            return refuse(Refusal::NoSuchClaim(*old));
+        };
+        if row.author != site.author && role != Role::Admin {
+            return refuse(Refusal::NotYoursToSupersede(*old));
+        }
+        // One that is retracted may be named: its author could not know, and what is said in its place is no worse for it.
+        scratch.mark(state::superseding_key(old, &id));
+    }
     if let Some(parent) = claim.parent {
         if scratch.get::<ClaimRow>(&state::claim_key(&parent))?.is_none() {
             return refuse(Refusal::NoSuchParent(parent));
@@ -33,8 +44,10 @@ pub(super) fn claim(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, clai
         seq: site.seq,
         index,
         retracted_by: None,
+        supersedes: claim.supersedes.clone(),
     };
     scratch.put(state::claim_key(&id), &row);
+    scratch.mark(state::recent_key(site.time_ms, &id));
     claim.rewarded.map_or(Ok(()), |text| token::reward(scratch, site, index, &text))
 }
 
@@ -50,6 +63,7 @@ pub(super) fn retract(scratch: &mut Scratch<'_, '_>, site: &Site, retract: &Retr
     }
     row.retracted_by = Some(site.author);
     scratch.put(key, &row);
+    scratch.remove(state::recent_key(row.created_ms, &retract.claim));
     Ok(())
 }
 

@@ -19,7 +19,7 @@ pub mod task;
 pub mod token;
 pub mod verify;
 
-pub use fold::{Change, OrderRow};
+pub use fold::{Change, ClaimAct, OrderRow};
 pub use market::MarketRefusal;
 pub use outcome::{Outcome, Refusal};
 pub use task::TaskRefusal;
@@ -30,4 +30,6 @@ mod exhaustive;
 #[cfg(test)]
 mod sealing_tests;
 #[cfg(test)]
-mod tests;
+mod superseding_tests;
+#[cfg(test)]
+pub(crate) mod tests;

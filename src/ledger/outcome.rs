@@ -66,6 +66,12 @@ pub enum Refusal {
     /// The claim is somebody else's.
     #[error("the claim {0} is not yours: only its author or an admin may retract it")]
     NotYourClaim(ClaimId),
+    /// The claim to supersede is somebody else's.
+    #[error(
+        "the claim {0} is not yours: only its author or an admin may supersede it; answer it instead \
+         (`lbm ctl claim publish --parent {0}`)"
+    )]
+    NotYoursToSupersede(ClaimId),
     /// It is about a task.
     #[error(transparent)]
     Task(TaskRefusal),
@@ -137,6 +143,7 @@ impl Refusal {
             Self::NoSuchClaim(_) => "no_such_claim",
             Self::AlreadyRetracted(_) => "already_retracted",
             Self::NotYourClaim(_) => "not_your_claim",
+            Self::NotYoursToSupersede(_) => "not_yours_to_supersede",
             Self::Task(refusal) => refusal.code(),
             Self::Market(refusal) => refusal.code(),
             Self::Token(why) => why.code(),

@@ -2,6 +2,7 @@
 //!
 //! Reads one consistent view and writes nothing. Each page has a bound, and costs what it shows, not what there is.
 
+use std::collections::BTreeSet;
 use std::ops::{Bound, ControlFlow};
 
 use super::fold::OrderRow;
@@ -11,6 +12,7 @@ use crate::chain::rows::{self, parse_row};
 use crate::chain::{BlockId, ClaimBody, ClaimId, LineKey, OrderKey, Transaction};
 use crate::identity::Identity;
 use crate::kv::{Direction, KvError, Range, Read, Table};
+use crate::limits;
 
 /// A claim and its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,14 +160,106 @@ fn walk_block(
 /// # Errors
 /// [`KvError`] where the store fails.
 pub fn answers(kv: &dyn Read, parent: &ClaimId, at_most: usize) -> Result<Vec<ClaimId>, KvError> {
-    let mut key = vec![b'k'];
-    key.extend_from_slice(parent.as_bytes());
+    children(kv, b'k', parent, at_most)
+}
+
+/// The second of two claims in the keys of one kind that have `first` as the first.
+fn children(kv: &dyn Read, kind: u8, first: &ClaimId, at_most: usize) -> Result<Vec<ClaimId>, KvError> {
     let mut ids = Vec::new();
-    kv.scan_prefix(Table::State, &key, &mut |key, _| {
+    kv.scan_prefix(Table::State, &state::keyed(kind, first.as_bytes()), &mut |key, _| {
+        if ids.len() >= at_most {
+            return ControlFlow::Break(());
+        }
         ids.extend(key.get(33..).and_then(|bytes| bytes.try_into().ok()).map(ClaimId::from_bytes));
-        if ids.len() < at_most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        ControlFlow::Continue(())
     })?;
     Ok(ids)
+}
+
+/// The root of the thread that a claim stands in: the claim itself where it answers none. Of a longer way up than
+/// [`limits::THREAD_CLAIMS`] where it has come to by then.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn thread_root(kv: &dyn Read, claim: &ClaimId) -> Result<ClaimId, KvError> {
+    let mut root = *claim;
+    for _ in 0..limits::THREAD_CLAIMS {
+        match state::claim(kv, &root)?.and_then(|row| row.parent) {
+            Some(parent) => root = parent,
+            None => break,
+        }
+    }
+    Ok(root)
+}
+
+/// All claims of a thread from its root on, [`limits::THREAD_CLAIMS`] at most.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn thread(kv: &dyn Read, root: &ClaimId) -> Result<BTreeSet<ClaimId>, KvError> {
+    let (mut thread, mut parents) = (BTreeSet::from([*root]), vec![*root]);
+    while let Some(parent) = parents.pop() {
+        for answer in answers(kv, &parent, limits::THREAD_CLAIMS.saturating_sub(thread.len()))? {
+            if thread.insert(answer) {
+                parents.push(answer);
+            }
+        }
+    }
+    Ok(thread)
+}
+
+/// The claims that stand in a claim's place, ascending, at most `at_most`: those that supersede it, and in place of one that is
+/// retracted those that supersede that one.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn superseded_by(kv: &dyn Read, claim: &ClaimId, at_most: usize) -> Result<Vec<ClaimId>, KvError> {
+    let (mut olds, mut seen, mut found) = (vec![*claim], BTreeSet::new(), Vec::new());
+    while let Some(old) = olds.pop() {
+        for new in children(kv, b'v', &old, limits::SUPERSEDED_STEPS.saturating_sub(seen.len()))? {
+            if found.len() == at_most || !seen.insert(new) {
+                continue;
+            }
+            match state::claim(kv, &new)? {
+                Some(row) if row.retracted_by.is_none() => found.push(new),
+                Some(_) => olds.push(new),
+                None => {}
+            }
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Visits claims by their authors' clocks, the newest first and the greater id first of one time: those before a place, and none
+/// before `since_ms`. Retracted ones are not among them.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn recent(
+    kv: &dyn Read,
+    before: Option<(u64, ClaimId)>,
+    since_ms: u64,
+    visit: &mut dyn FnMut(u64, ClaimId) -> ControlFlow<()>,
+) -> Result<(), KvError> {
+    let lower = state::recent_key(since_ms, &ClaimId::from_bytes([0; 32]));
+    let upper = before.map_or_else(|| vec![b'n' + 1], |(created_ms, claim)| state::recent_key(created_ms, &claim));
+    if lower >= upper {
+        return Ok(());
+    }
+    let mut failed = Ok(());
+    let range = (Bound::Included(lower.as_slice()), Bound::Excluded(upper.as_slice()));
+    kv.scan(Table::State, range, Direction::Down, &mut |key, _| {
+        let parsed = key.get(1..).and_then(|key| key.split_first_chunk::<8>());
+        match parsed.and_then(|(created_ms, id)| Some((created_ms, id.try_into().ok()?))) {
+            Some((created_ms, id)) => visit(u64::from_be_bytes(*created_ms), ClaimId::from_bytes(id)),
+            None => {
+                failed = Err(KvError::damaged(Table::State, key));
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    failed
 }
 
 /// A stored block's place in the order, its author and time, and what became of it; none of one that is not stored.
@@ -254,28 +348,6 @@ pub fn refused(
             found.push((key, block));
         }
         Ok(if found.len() == at_most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
-    Ok(found)
-}
-
-/// Claims of the last applied blocks of the order, latest first, at most `at_most`.
-///
-/// # Errors
-/// [`KvError`] where the store fails.
-pub fn last_claims(kv: &dyn Read, at_most: usize) -> Result<Vec<(ClaimId, ClaimRow)>, KvError> {
-    let mut found = Vec::new();
-    each_in_order(kv, Direction::Down, &mut |key, row| {
-        let body = rows::body(kv, &line_of(&key, &row.line)?)?;
-        for (index, transaction) in (0..).zip(body.transactions()) {
-            let id = ClaimId::derive(key.id, index);
-            if matches!(transaction, Transaction::Claim(_))
-                && found.len() < at_most
-                && let Some(row) = state::claim(kv, &id)?
-            {
-                found.push((id, row));
-            }
-        }
-        Ok(if found.len() < at_most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
     Ok(found)
 }

@@ -9,6 +9,8 @@
 //! | `a` ‖ author (32) | [`Tip`]: the author's last block that counts; its next must build on it |
 //! | `c` ‖ claim id (32) | [`ClaimRow`] |
 //! | `k` ‖ parent claim id (32) ‖ claim id (32) | empty: the second answers the first |
+//! | `v` ‖ old claim id (32) ‖ claim id (32) | empty: the second supersedes the first |
+//! | `n` ‖ created_ms (8, big-endian) ‖ claim id (32) | empty: the claim, by its author's clock; none of one that is retracted |
 //! | `x` ‖ experience id (32) | [`ExperienceRow`] |
 //! | `j` `q` `l` `y` `w` ‖ … | tasks and their indexes: [`super::task::rows`] |
 //! | `o` `i` `n` `v` `z` ‖ … | offers, purchases and their indexes: [`super::market::rows`] |
@@ -123,6 +125,8 @@ cbor_array! {
         pub index: u32,
         /// Who took it back, if somebody did.
         pub retracted_by: Option<Identity>,
+        /// The claims whose place it takes.
+        pub supersedes: Vec<ClaimId>,
     }
 
     /// The record of an agent's run.
@@ -180,6 +184,22 @@ pub fn claim_key(claim: &ClaimId) -> Vec<u8> {
 pub fn answer_key(parent: &ClaimId, child: &ClaimId) -> Vec<u8> {
     let mut key = keyed(b'k', parent.as_bytes());
     key.extend_from_slice(child.as_bytes());
+    key
+}
+
+/// Key of the fact that `new` supersedes `old`.
+#[must_use]
+pub fn superseding_key(old: &ClaimId, new: &ClaimId) -> Vec<u8> {
+    let mut key = keyed(b'v', old.as_bytes());
+    key.extend_from_slice(new.as_bytes());
+    key
+}
+
+/// Key of a claim among all by their authors' clocks.
+#[must_use]
+pub fn recent_key(created_ms: u64, claim: &ClaimId) -> Vec<u8> {
+    let mut key = keyed(b'n', &created_ms.to_be_bytes());
+    key.extend_from_slice(claim.as_bytes());
     key
 }
 

@@ -17,6 +17,7 @@ pub(super) use self::batch::GroupBatch;
 use self::batch::draft;
 pub use self::batch::to_seal;
 pub use self::io::{Done, Failure, Fresh, Groups, Ingested, News, Reply, Task, ToSeal, Written};
+use super::arrival;
 use super::doubt;
 use super::intake::{Intake, named};
 use crate::chain::link::{self, Block};
@@ -98,6 +99,7 @@ impl Engine {
             let sealed = |kv| Ok::<_, KvError>(state::sealing(kv)?.map(|sealing| sealing.epoch));
             let (before, after) = (sealed(batch.overlay.base())?, sealed(&batch.overlay)?);
             batch.news.sealed = after.filter(|_| after != before);
+            batch.news.has_arrivals = arrival::record(&mut batch.overlay, &batch.news.changes, &batch.filled, now_ms)?;
             let changed = batch.overlay.into_changes();
             if !changed.is_empty() {
                 changes.push((id, changed));
@@ -251,7 +253,7 @@ impl Engine {
             );
             inner.write(linked, sent.into_values().collect())?;
         }
-        let GroupBatch { overlay, drafts, news } = inner;
+        let GroupBatch { overlay, drafts, news, .. } = inner;
         let changes = overlay.into_changes();
         outer.overlay.absorb(changes);
         outer.drafts.extend(drafts);

@@ -158,6 +158,7 @@ impl<'e, 'a> Intake<'e, 'a> {
         for wanted in rows::wanted_places(&self.batch.overlay, hash, at_most)? {
             let Some(object) = self.take_copy(hash) else { break };
             rows::fill_wanted(&mut self.batch.overlay, &wanted, object);
+            self.batch.filled.push(wanted);
             self.report.objects += 1;
         }
         Ok(())

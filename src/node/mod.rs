@@ -5,6 +5,7 @@
 //! its market. The runtime
 //! drives them with redb and libp2p, the simulator with memory and a seed.
 
+pub mod arrival;
 mod doubt;
 pub mod engine;
 mod faults;

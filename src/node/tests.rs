@@ -231,7 +231,13 @@ fn an_object_longer_than_its_claim_says_fits_every_answer() {
     let huge = vec![1; 6 * 1024 * 1024];
     let long = vec![2; limits::OBJECT_BYTES];
     let lie = |object: &[u8]| {
-        Transaction::Claim(Claim { object: ObjectHash::of(object), size: 1, parent: None, rewarded: None })
+        Transaction::Claim(Claim {
+            object: ObjectHash::of(object),
+            size: 1,
+            parent: None,
+            rewarded: None,
+            supersedes: vec![],
+        })
     };
     let bad = block(0, Some((0, genesis().id())), vec![], 1, vec![lie(&huge), lie(&long)]);
     let bad_id = bad.id();
@@ -337,7 +343,7 @@ fn hundreds_of_branches_at_one_place_arrive() {
     let mut left = Desk::founded();
     let act = |number: u32| {
         let object = ObjectHash::of(&number.to_be_bytes());
-        vec![Transaction::Claim(Claim { object, size: 4, parent: None, rewarded: None })]
+        vec![Transaction::Claim(Claim { object, size: 4, parent: None, rewarded: None, supersedes: vec![] })]
     };
     let branches: Vec<_> = (0..600).map(|number| block(0, Some((0, genesis().id())), vec![], 1, act(number))).collect();
     let mut right = left.copy();

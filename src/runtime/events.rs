@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::clock::unix_ms;
 use crate::api::types::{Event, EventKind};
@@ -16,6 +16,7 @@ use crate::limits;
 pub struct Events {
     kept: Arc<Mutex<Kept>>,
     new: broadcast::Sender<Event>,
+    arrivals: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -26,7 +27,8 @@ struct Kept {
 
 impl Default for Events {
     fn default() -> Self {
-        Self { kept: Arc::default(), new: broadcast::Sender::new(limits::EVENT_BACKLOG) }
+        let (new, arrivals) = (broadcast::Sender::new(limits::EVENT_BACKLOG), watch::Sender::default());
+        Self { kept: Arc::default(), new, arrivals }
     }
 }
 
@@ -42,6 +44,17 @@ impl Events {
         kept.events.push_back(event.clone());
         // Sent under the lock, so that followers see the sequence of the numbers. Nobody following is fine.
         let _nobody = self.new.send(event);
+    }
+
+    /// Wakes who waits for claims: the arrival order of some group has new entries.
+    pub fn arrived(&self) {
+        self.arrivals.send_replace(());
+    }
+
+    /// Changes with every batch that has new entries of an arrival order, from now on.
+    #[must_use]
+    pub fn arrivals(&self) -> watch::Receiver<()> {
+        self.arrivals.subscribe()
     }
 
     /// What is kept after a number, and what comes from then on: nothing between is missed.

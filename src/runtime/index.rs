@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::chain::rows;
-use crate::chain::{ClaimId, GroupId};
+use crate::chain::{ClaimId, Evidence, GroupId};
 use crate::identity::Identity;
 use crate::knowledge::context::{Ask, Candidate, Context, compile};
 use crate::knowledge::index::{Filter, Hit, Index, IndexError};
@@ -45,6 +45,10 @@ pub struct Question {
     pub tags: Vec<String>,
     /// Only claims of this author.
     pub author: Option<Identity>,
+    /// Only claims of the thread with this root.
+    pub thread: Option<ClaimId>,
+    /// Only claims that are valid at this time.
+    pub now_ms: u64,
 }
 
 /// Why a question has no answer.
@@ -222,19 +226,23 @@ impl Asking<'_> {
         let wanted = question.ask.top_k.min(limits::CONTEXT_TOP_K);
         let mut depth = wanted * 4 + 16;
         let mut new: HashSet<ClaimKey> = HashSet::new();
+        let thread = question.thread.map(|root| query::thread(self.kv, &root)).transpose()?;
         loop {
-            let only = |doc: u32| index.key(doc).is_some_and(|key| !gone.contains(key) && !new.contains(key));
+            let in_thread =
+                |key: &ClaimKey| thread.as_ref().is_none_or(|thread| thread.contains(&ClaimId::from_bytes(*key)));
+            let stands = |key: &ClaimKey| !gone.contains(key) && !new.contains(key);
+            let only = |doc: u32| index.key(doc).is_some_and(|key| in_thread(key) && stands(key));
             let filter = Filter {
                 since_ms: question.since_ms,
                 until_ms: question.until_ms,
                 author: question.author,
                 tags: &question.tags,
-                only: (!gone.is_empty() || !new.is_empty()).then_some(&only),
+                only: (thread.is_some() || !gone.is_empty() || !new.is_empty()).then_some(&only),
             };
             let hits = index.search(&question.query, depth, &filter);
             let (found, before) = (hits.len(), new.len());
             let candidates = self.candidates(hits, &mut new)?;
-            // Retracted claims are seen only here: where they crowd the rest out, look again without them.
+            // Retracted, superseded and expired claims are seen only here: where they crowd the rest out, look again without them.
             let enough = found < depth || candidates.len() >= wanted * 2 || new.len() == before;
             if enough || new.len() >= limits::CONTEXT_DEPTH {
                 return Ok((compile(candidates, &question.ask), new));
@@ -247,19 +255,37 @@ impl Asking<'_> {
     fn candidates(&self, hits: Vec<Hit>, gone: &mut HashSet<ClaimKey>) -> Result<Vec<Candidate>, KvError> {
         let mut candidates = Vec::with_capacity(hits.len());
         for hit in hits {
-            let claim =
-                query::claim(self.kv, &ClaimId::from_bytes(hit.key))?.filter(|claim| claim.row.retracted_by.is_none());
-            let Some((row, body)) = claim.and_then(|claim| Some((claim.row, claim.body?))) else {
+            let (id, now_ms) = (ClaimId::from_bytes(hit.key), self.question.now_ms);
+            let claim = query::claim(self.kv, &id)?.filter(|claim| claim.row.retracted_by.is_none());
+            let claim = claim.and_then(|claim| Some((claim.row, claim.body.filter(|body| !body.is_expired(now_ms))?)));
+            let is_superseded = claim.is_some() && !query::superseded_by(self.kv, &id, 1)?.is_empty();
+            let Some((row, body)) = claim.filter(|_| !is_superseded) else {
                 gone.insert(hit.key);
                 continue;
             };
             candidates.push(Candidate {
                 document: Document { title: body.title, text: body.text, tags: body.tags },
-                metadata: Metadata { author: row.author, created_ms: row.created_ms },
+                metadata: Metadata {
+                    author: row.author,
+                    created_ms: row.created_ms,
+                    evidence: body.evidence.iter().map(shown).collect(),
+                    valid_until_ms: body.valid_until_ms,
+                },
                 stems: self.index.stems(hit.doc),
                 hit,
             });
         }
         Ok(candidates)
+    }
+}
+
+/// A piece of evidence as a model reads it.
+fn shown(evidence: &Evidence) -> String {
+    match evidence {
+        Evidence::Command(command, Some(code)) => format!("command `{command}` ended with exit code {code}"),
+        Evidence::Command(command, None) => format!("command `{command}`"),
+        Evidence::Hash(hash) => format!("hash {hash}"),
+        Evidence::Link(link) => format!("link {link}"),
+        Evidence::Note(note) => note.clone(),
     }
 }

@@ -30,6 +30,9 @@ pub fn tell(events: &Events, store: &Store, news: &News) {
         None => {}
     }
     tell_changes(events, store, news, &group_id);
+    if news.has_arrivals {
+        events.arrived();
+    }
     if let Some(epoch) = news.sealed.filter(|epoch| *epoch > FOUNDING_EPOCH) {
         events.tell(EventKind::Sealed { group_id, epoch });
     }
@@ -183,6 +186,7 @@ mod tests {
             after,
             membership: false,
             urgent: false,
+            claims: vec![],
         };
         let refused = change(0, Some(Outcome::Applied), Outcome::Refused(0, Refusal::NotAMember(author)));
         let many = 2 * limits::EVENT_BACKLOG as u64;
@@ -196,6 +200,7 @@ mod tests {
             in_doubt: None,
             to_seal: None,
             sealed: None,
+            has_arrivals: false,
         };
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("lbm.redb"), &author).unwrap();

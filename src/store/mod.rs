@@ -102,6 +102,18 @@ const SIDE_BY_SIDE_ROWS: usize = 4_096;
 pub struct Store {
     db: Database,
     path: PathBuf,
+    /// Drawn at random for each copy of the file: see [`ArrivalOrder`].
+    copy: u64,
+}
+
+/// Names the sequence in which one group's claims came to one copy of the file: positions in it mean nothing in another. A copy of
+/// the file goes on by itself, and so does a group that is joined again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArrivalOrder {
+    /// Of which copy.
+    pub copy: u64,
+    /// Of which group, each time that it was joined.
+    pub group: u32,
 }
 
 /// A group that the node keeps.
@@ -140,8 +152,8 @@ impl Store {
             redb::DatabaseError::DatabaseAlreadyOpen => StoreError::Busy(path.to_owned()),
             error => failed(path, error),
         })?;
-        let store = Self::set_up(db, path, owner)?;
-        store.notice_copy(owner)?;
+        let mut store = Self::set_up(db, path, owner)?;
+        store.copy = store.notice_copy(owner)?;
         Ok(store)
     }
 
@@ -156,35 +168,42 @@ impl Store {
     }
 
     fn set_up(db: Database, path: &Path, owner: &Identity) -> Result<Self, StoreError> {
-        let store = Self { db, path: path.to_owned() };
+        let store = Self { db, path: path.to_owned(), copy: 0 };
         schema::prepare(&store, owner)?;
         Ok(store)
     }
 
     /// Puts our own line in doubt where this is not the file that was written last, but a copy: it may be an older one. Where nobody
-    /// else was ever named, nobody else has a block.
-    fn notice_copy(&self, owner: &Identity) -> Result<(), StoreError> {
+    /// else was ever named, nobody else has a block. Gives the number of the copy.
+    fn notice_copy(&self, owner: &Identity) -> Result<u64, StoreError> {
         let inode = std::fs::metadata(&self.path).map_err(|error| self.failed(redb::Error::Io(error)))?.ino();
         let transaction = self.begin()?;
-        let known = || -> Result<Option<u64>, redb::Error> {
-            Ok(transaction.open_table(META)?.get(schema::INODE)?.map(|inode| inode.value()))
+        let known = || -> Result<[Option<u64>; 2], redb::Error> {
+            let meta = transaction.open_table(META)?;
+            let read = |word| Ok::<_, redb::Error>(meta.get(word)?.map(|number| number.value()));
+            Ok([read(schema::INODE)?, read(schema::COPY)?])
         };
-        let known = known().map_err(|error| self.failed(error))?;
-        if known == Some(inode) {
-            return transaction.abort().map_err(|error| self.failed(error));
+        let [known, copy] = known().map_err(|error| self.failed(error))?;
+        if let (true, Some(copy)) = (known == Some(inode), copy) {
+            transaction.abort().map_err(|error| self.failed(error))?;
+            return Ok(copy);
         }
         drop(transaction);
         if known.is_some() {
             let groups = self.doubt(|kv| Ok(rows_of::in_doubt(kv)? || !rows_of::is_alone(kv, owner)?))?;
             tracing::warn!(path = %self.path.display(), groups, "this file is a copy: nothing is written until members have answered");
         }
+        let copy = getrandom::u64().map_err(|error| self.failed(redb::Error::Io(std::io::Error::other(error))))?;
         let transaction = self.begin()?;
         let note = || -> Result<(), redb::Error> {
-            transaction.open_table(META)?.insert(schema::INODE, inode)?;
+            let mut meta = transaction.open_table(META)?;
+            meta.insert(schema::INODE, inode)?;
+            meta.insert(schema::COPY, copy)?;
             Ok(())
         };
         note().map_err(|error| self.failed(error))?;
-        transaction.commit().map_err(|error| self.failed(error))
+        transaction.commit().map_err(|error| self.failed(error))?;
+        Ok(copy)
     }
 
     fn begin(&self) -> Result<WriteTransaction, StoreError> {
@@ -278,6 +297,7 @@ impl Store {
         let transaction = self.db.begin_read().map_err(KvError::new)?;
         let open = |table| transaction.open_table(definition(table)).map_err(KvError::new);
         Ok(View {
+            copy: self.copy,
             groups: transaction.open_table(GROUPS).map_err(KvError::new)?,
             left: transaction.open_table(LEFT).map_err(KvError::new)?,
             book: transaction.open_table(BOOK).map_err(KvError::new)?,
@@ -289,6 +309,7 @@ impl Store {
                 open(Table::State)?,
                 open(Table::Object)?,
                 open(Table::Meta)?,
+                open(Table::Arrival)?,
             ],
         })
     }
@@ -317,6 +338,7 @@ fn failed(path: &Path, error: impl Into<redb::Error>) -> StoreError {
 
 /// A consistent view of everything that was durable when it was taken.
 pub struct View {
+    copy: u64,
     groups: ReadOnlyTable<Bytes, u32>,
     left: ReadOnlyTable<Bytes, Bytes>,
     book: ReadOnlyTable<Bytes, Bytes>,
@@ -342,6 +364,15 @@ impl View {
     #[must_use]
     pub fn rows(&self, kept: Kept) -> impl Read + '_ {
         GroupRows::new(&self.tables, kept.number)
+    }
+
+    /// The sequence in which the claims of a group came here; none where the node does not keep it.
+    ///
+    /// # Errors
+    /// [`KvError`] where redb fails.
+    pub fn arrival_order(&self, id: &GroupId) -> Result<Option<ArrivalOrder>, KvError> {
+        let number = self.groups.get(id.as_bytes().as_slice()).map_err(KvError::new)?;
+        Ok(number.map(|number| ArrivalOrder { copy: self.copy, group: number.value() }))
     }
 
     /// The entries of the address book.

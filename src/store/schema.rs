@@ -2,14 +2,14 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta-1` | word | number: `schema`, `next_group`, `inode`: that of the file when it was last opened |
+//! | `meta-1` | word | number: `schema`, `next_group`, `inode`: that of the file when it was last opened, `copy`: drawn at random for each copy of the file |
 //! | `owner-1` | `owner` | identity (32): whose keys sign what is in the file |
 //! | `groups-1` | group id (32) | the group's number |
 //! | `left-1` | group id (32) | empty: the group was left, with blocks of our own in it perhaps |
 //! | `book-1` | identity (32) | the peer's entry in the address book, CBOR (`net::book`) |
-//! | `lines-1` `ids-1` `orders-1` `logs-1` `states-1` `objects-1` `metas-1` | group's number (4) ‖ key | value |
+//! | `lines-1` `ids-1` `orders-1` `logs-1` `states-1` `objects-1` `metas-1` `arrivals-1` | group's number (4) ‖ key | value |
 //!
-//! The last seven hold the rows of [`Table`], of all groups: their keys and values are described where they are made. A group's
+//! The last eight hold the rows of [`Table`], of all groups: their keys and values are described where they are made. A group's
 //! number is given once and never again, so rows of a group that was left can never be read as another's. A change of a
 //! table's form takes a new name (`lines-2`) and a step in [`prepare`] that carries the rows over; signed data is never dropped.
 
@@ -34,6 +34,7 @@ const OWNER: TableDefinition<'_, &str, Bytes> = TableDefinition::new("owner-1");
 const SCHEMA: &str = "schema";
 pub(super) const NEXT_GROUP: &str = "next_group";
 pub(super) const INODE: &str = "inode";
+pub(super) const COPY: &str = "copy";
 
 /// The schema that this version writes.
 const SCHEMA_VERSION: u64 = 1;
@@ -51,6 +52,7 @@ pub(super) const fn name(table: Table) -> &'static str {
         Table::State => "states-1",
         Table::Object => "objects-1",
         Table::Meta => "metas-1",
+        Table::Arrival => "arrivals-1",
     }
 }
 

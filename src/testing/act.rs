@@ -12,8 +12,18 @@ use crate::presence::{Presence, Status};
 pub(super) fn claim(text: &str, parent: Option<ClaimId>) -> (Transaction, Vec<u8>) {
     let object = ClaimBody::new(None, text.into(), &[]).unwrap().encode();
     let (size, rewarded) = (object.len() as u32, Some(TextHash::of(text)));
-    let claim = Claim { object: ObjectHash::of(&object), size, parent, rewarded };
+    let claim = Claim { object: ObjectHash::of(&object), size, parent, rewarded, supersedes: vec![] };
     (Transaction::Claim(claim), object)
+}
+
+/// The same in place of other claims.
+pub(super) fn claim_instead(text: &str, mut supersedes: Vec<ClaimId>) -> (Transaction, Vec<u8>) {
+    supersedes.sort_unstable();
+    supersedes.dedup();
+    match claim(text, None) {
+        (Transaction::Claim(claim), object) => (Transaction::Claim(Claim { supersedes, ..claim }), object),
+        other => other,
+    }
 }
 
 impl World {

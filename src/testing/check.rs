@@ -1,11 +1,14 @@
 //! What must hold once all is quiet.
 
+use std::ops::ControlFlow;
+
 use super::node::Name;
 use super::world::{INTERVAL_MS, Weather, World};
 use crate::chain::{ClaimId, Frontier, GroupId, OPEN_EPOCH, OrderKey, rows};
 use crate::kv::{Memory, Table};
-use crate::ledger::{query, state};
+use crate::ledger::{invariants, query, state};
 use crate::limits;
+use crate::node::arrival;
 
 /// Where two nodes that should be alike are not.
 fn difference(a: &Memory, b: &Memory) -> Option<String> {
@@ -138,6 +141,43 @@ impl World {
         for (name, node) in self.nodes.iter().enumerate() {
             assert_eq!(node.machine.unreported(), 0, "node {name} waits for a ticket");
             assert!(node.keeps_its_word(), "node {name} lost what it had acknowledged");
+        }
+        self.check_arrivals();
+    }
+
+    /// Somebody who watches a node reads what came to it since, group by group at most so many entries. Whoever watches keeps what it
+    /// has read, whatever happens to the node.
+    pub(super) fn watch(&mut self, name: Name, most: usize) {
+        let node = &mut self.nodes[name];
+        for (group, rows) in &node.rows {
+            let watched = node.watched.entry(*group).or_default();
+            let last = watched.last().map_or(0, |last| last.number);
+            let mut left = most;
+            let take = &mut |arrival| {
+                watched.push(arrival);
+                left -= 1;
+                if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            arrival::after(rows, last, take).unwrap();
+        }
+    }
+
+    /// Who watches a node has read each entry once, and the entries tell what stands.
+    fn check_arrivals(&mut self) {
+        for name in 0..self.nodes.len() {
+            self.watch(name, usize::MAX);
+            let node = &self.nodes[name];
+            for (group, rows) in &node.rows {
+                assert_eq!(invariants::check(rows).unwrap(), [], "on node {name}");
+                arrival::check(rows);
+                let mut all = vec![];
+                arrival::after(rows, 0, &mut |arrival| {
+                    all.push(arrival);
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+                assert_eq!(node.watched[group], all, "who watches node {name} has read something else");
+            }
         }
     }
 

@@ -240,7 +240,13 @@ fn claims_without_words_do_not_hide_those_that_have_them() {
             // Low hashes, as somebody would choose them who wants to be asked for first.
             let mut hash = [0; 32];
             hash[28..].copy_from_slice(&number.to_be_bytes());
-            Transaction::Claim(Claim { object: ObjectHash::from_bytes(hash), size: 9, parent: None, rewarded: None })
+            Transaction::Claim(Claim {
+                object: ObjectHash::from_bytes(hash),
+                size: 9,
+                parent: None,
+                rewarded: None,
+                supersedes: vec![],
+            })
         })
         .collect();
     world.write(EVE, group, fakes, vec![]).unwrap();

@@ -24,6 +24,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::chain::rows::counters;
+use crate::kv::Memory;
+use crate::ledger::invariants;
+use crate::node::arrival;
+
+/// Checks what must hold of a group's rows after every batch. It walks through all claims, so of a long history not after each.
+pub(crate) fn check_rows(rows: &Memory) {
+    let claims = counters(rows).unwrap().claims;
+    if claims < 200 || claims.is_multiple_of(500) {
+        assert_eq!(invariants::check(rows).unwrap(), []);
+        arrival::check(rows);
+    }
+}
+
 /// Runs `story` with each of the seeds `0..usual`, or with those that the environment asks for, and names one that fails.
 fn each_seed(usual: u64, story: impl Fn(u64) + Sync) {
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect(name));

@@ -8,6 +8,7 @@ use crate::chain::{BlockId, Frontier, GroupId};
 use crate::identity::{Identity, SecretKey};
 use crate::kv::{KvError, Memory, Read};
 use crate::ledger::query;
+use crate::node::arrival::Arrival;
 use crate::node::engine::{self, Failure, Groups, Reply, Task};
 use crate::node::io::{InboundId, Notice, Opened, Ticket};
 use crate::node::machine::Settings;
@@ -50,6 +51,8 @@ pub(super) struct Node {
     pub(super) final_blocks: BTreeMap<GroupId, u64>,
     pub(super) replies: BTreeMap<u64, Result<Reply, Failure>>,
     pub(super) notices: Vec<Notice>,
+    /// What somebody who watches it has read.
+    pub(super) watched: BTreeMap<GroupId, Vec<Arrival>>,
     pub(super) banned: BTreeSet<Identity>,
     /// How it answers, where it is not honest.
     pub(super) evil: Option<Evil>,
@@ -102,6 +105,7 @@ impl Node {
             final_blocks: BTreeMap::new(),
             replies: BTreeMap::new(),
             notices: vec![],
+            watched: BTreeMap::new(),
             banned: BTreeSet::new(),
             evil: None,
         }

@@ -3,7 +3,7 @@
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
-use super::act::claim;
+use super::act::{claim, claim_instead};
 use super::evil;
 use super::node::Name;
 use super::world::{Weather, World};
@@ -71,10 +71,16 @@ impl World {
                 (0..count).map(|place| claim(&format!("{number} {place}"), None)).unzip()
             }
             7 => (vec![self.random_payment(identity)], vec![]),
-            10 | 11 => (vec![self.random_trade(name, &group)], vec![]),
+            12 | 13 => (vec![self.random_trade(name, &group)], vec![]),
             // The same words as others': one object, several claims.
             6 => {
                 let (transaction, object) = claim("the same", parent);
+                (vec![transaction], vec![object])
+            }
+            10 | 11 if parent.is_some() => {
+                let olds = [parent, claims.choose(&mut self.rng).copied()];
+                let (transaction, object) =
+                    claim_instead(&format!("claim {number}"), olds.into_iter().flatten().collect());
                 (vec![transaction], vec![object])
             }
             _ => {
@@ -232,6 +238,8 @@ fn run(seed: u64, politics: Politics, acts: usize) {
             world.random_lie(liar, politics, &mut copies);
         }
         world.random_act(politics);
+        let (name, most) = (world.rng.random_range(0..nodes), world.rng.random_range(1..5));
+        world.watch(name, most);
         let pause = *[1, 20, 300, 3_000].choose(&mut world.rng).unwrap();
         world.run_for(pause);
     }

@@ -188,7 +188,7 @@ fn encodings(forge: &mut Forge<'_>) {
     forge.acts("an unknown act", "encoding", vec![act("print", &[id(7)])]);
     forge.acts("an act with a field too many", "encoding", vec![act("retract", &[id(7), id(7)])]);
     forge.acts("an unknown role", "encoding", vec![act("role_set", &[id(7), text("owner")])]);
-    let claim = [id(7), number(1 << 32), Cbor::Null, Cbor::Null];
+    let claim = [id(7), number(1 << 32), Cbor::Null, Cbor::Null, Cbor::Array(vec![])];
     forge.acts("a length of 2^32", "encoding", vec![act("claim", &claim)]);
 }
 
@@ -216,8 +216,15 @@ fn rules(forge: &mut Forge<'_>) {
         "genesis",
         vec![retract(), act("genesis", &[text("a"), text("KAT"), id(9)])],
     );
-    forge.acts("a claim without a byte", "field", vec![act("claim", &[id(7), number(0), Cbor::Null, Cbor::Null])]);
-    forge.acts("a claim too long", "field", vec![act("claim", &[id(7), number(67_129), Cbor::Null, Cbor::Null])]);
+    let claim = |size: u64, supersedes: &[u8]| {
+        let supersedes = Cbor::Array(supersedes.iter().map(|byte| id(*byte)).collect());
+        vec![act("claim", &[id(7), number(size), Cbor::Null, Cbor::Null, supersedes])]
+    };
+    forge.acts("a claim without a byte", "field", claim(0, &[]));
+    forge.acts("a claim too long", "field", claim(75_529, &[]));
+    forge.acts("superseded claims out of order", "field", claim(1, &[2, 1]));
+    forge.acts("a superseded claim twice", "field", claim(1, &[1, 1]));
+    forge.acts("17 superseded claims", "field", claim(1, &(1..=17).collect::<Vec<u8>>()));
     forge.acts("an experience too long", "field", vec![act("experience", &[id(7), number(1_048_577)])]);
     let add = |identity: [u8; 32]| vec![act("member_add", &[Cbor::Bytes(identity.to_vec()), text("member")])];
     forge.acts("a member of small order", "field", add(small_order()));

@@ -157,7 +157,7 @@ fn bodies_of_another_form_are_told_apart() {
         ("a second genesis", &[8, 0, 0], genesis),
         ("a short object hash", &[8, 0, 0, 0, 0], bytes(31)),
         ("an empty object", &[8, 0, 0, 0, 1], number(0)),
-        ("an object too long", &[8, 0, 0, 0, 1], number(67_129)),
+        ("an object too long", &[8, 0, 0, 0, 1], number(75_529)),
         ("a parent in words", &[8, 0, 0, 0, 2], chars(32)),
         ("an unknown role", &[8, 0, 2, 0, 1], word("owner")),
     ];
@@ -168,6 +168,12 @@ fn bodies_of_another_form_are_told_apart() {
         story.told("knowledge").block.bytes(),
         &[("an experience too long", &[8, 0, 2, 0, 1], number(1_048_577))],
     );
+    let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("17 superseded claims", &[8, 0, 0, 0, 4], list(&bytes(32), 17)),
+        ("a short superseded claim", &[8, 0, 0, 0, 4, 0], bytes(31)),
+        ("no list of superseded claims", &[8, 0, 0, 0, 4], Value::Null),
+    ];
+    refuses("body", story.told("revised").block.bytes(), wrong);
     let wrong: &[(&str, Place<'_>, Value)] = &[
         ("a rule for the fee past its bound", &[8, 0, 0, 0, 3], number(5_001)),
         ("a negative rule", &[8, 0, 0, 0, 1], number(-1)),
@@ -272,6 +278,24 @@ fn claims_of_another_form_are_told_apart() {
         ("a text in bytes", &[1], bytes(5)),
         ("21 tags", &[2], list(&chars(1), 21)),
         ("a tag too long", &[2, 0], chars(65)),
+        ("no list of evidence", &[3], Value::Null),
+        ("valid until words", &[4], chars(3)),
+    ];
+    refuses("claim-body", &good.encode(), wrong);
+    let [.., good] = claim_bodies();
+    let note = map("note", word("n"));
+    let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("nine pieces of evidence", &[3], list(&note, 9)),
+        ("evidence of an unknown kind", &[3, 0], map("oath", word("n"))),
+        ("evidence in words alone", &[3, 0], word("n")),
+        ("a command of nothing", &[3, 0, 0, 0], chars(0)),
+        ("a command of 1,025 bytes", &[3, 0, 0, 0], chars(1_025)),
+        ("a negative exit code", &[3, 0, 0, 1], number(-1)),
+        ("an exit code of five bytes", &[3, 0, 0, 1], number(1 << 32)),
+        ("a hash of two words", &[3, 2, 0], word("a b")),
+        ("a link of 1,025 bytes", &[3, 3, 0], chars(1_025)),
+        ("an empty note", &[3, 4, 0], chars(0)),
+        ("a negative time", &[4], number(-1)),
     ];
     refuses("claim-body", &good.encode(), wrong);
 }

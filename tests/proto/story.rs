@@ -9,8 +9,8 @@ use lbm::chain::transaction::{
     TreasuryPay, Unfreeze,
 };
 use lbm::chain::{
-    BlockId, Body, ClaimBody, ClaimId, Draft, Frontier, GroupId, ObjectAt, ObjectHash, OfferId, Payload, PurchaseId,
-    Role, TextHash, Tip, Transaction, Verified,
+    BlockId, Body, ClaimBody, ClaimId, Draft, Evidence, Frontier, GroupId, ObjectAt, ObjectHash, OfferId, Payload,
+    PurchaseId, Role, TextHash, Tip, Transaction, Verified,
 };
 use lbm::identity::{Identity, OneTimeSecret, SecretKey};
 use lbm::package::{self, ChunkProof, Commitment, PackageKey};
@@ -75,7 +75,7 @@ pub fn key(name: &str) -> SecretKey {
 const WORTH: &str = "Measure\ttwice,\n  CUT once";
 
 /// The words of the claims.
-pub fn claim_bodies() -> [ClaimBody; 4] {
+pub fn claim_bodies() -> [ClaimBody; 5] {
     let tags = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
     let body = |title: Option<&str>, text: &str, words: &[&str]| {
         ClaimBody::new(title.map(str::to_owned), text.to_owned(), &tags(words)).unwrap()
@@ -85,6 +85,18 @@ pub fn claim_bodies() -> [ClaimBody; 4] {
         body(None, "At the edge, and again where it is stored", &[]),
         body(None, "入力を検証する\n\tзначит проверять", &["日本"]),
         body(None, WORTH, &[]),
+        body(Some("Input validation"), "Validate inputs once, where they enter", &["validation"])
+            .proven(
+                vec![
+                    Evidence::Command("cargo test validate\n".into(), Some(101)),
+                    Evidence::Command("make check".into(), None),
+                    Evidence::Hash("sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae".into()),
+                    Evidence::Link("https://example.org/review?id=7#入力".into()),
+                    Evidence::Note("Seen on two machines".into()),
+                ],
+                Some(START_MS + 31_536_000_000),
+            )
+            .unwrap(),
     ]
 }
 
@@ -131,6 +143,7 @@ fn claim(object: &[u8], parent: Option<ClaimId>) -> Transaction {
         size: u32::try_from(object.len()).unwrap(),
         parent,
         rewarded: None,
+        supersedes: vec![],
     })
 }
 
@@ -150,6 +163,7 @@ fn economy(bob: &SecretKey, carol: &SecretKey, worth: &[u8]) -> Vec<Transaction>
         size: u32::try_from(worth.len()).unwrap(),
         parent: None,
         rewarded: Some(TextHash::of(WORTH)),
+        supersedes: vec![],
     };
     let (bob, carol) = (bob.identity(), carol.identity());
     vec![
@@ -290,7 +304,7 @@ fn grant(order: &SignedOrder, key: &PackageKey, random: u8) -> Transaction {
 /// Tells the history.
 pub fn story() -> Story {
     let (alice, bob, carol) = (key("alice"), key("bob"), key("carol"));
-    let [validate, edge, script, worth] = claim_bodies().map(|body| body.encode());
+    let [validate, edge, script, worth, once] = claim_bodies().map(|body| body.encode());
     let run = b"{\"steps\":[\"read\",\"write\"],\"result\":\"done\"}".to_vec();
     let author = |key| Author { key, last: None, blocks: 0 };
     let (mut by_alice, mut by_bob, mut by_carol) = (author(&alice), author(&bob), author(&carol));
@@ -322,8 +336,12 @@ pub fn story() -> Story {
         ],
         vec![edge],
     );
+    let size = u32::try_from(once.len()).unwrap();
+    let (object, supersedes) = (ObjectHash::of(&once), vec![validated]);
+    let once_again = Claim { object, size, parent: None, rewarded: None, supersedes };
+    let revised = by_bob.write("revised", group, &[&woven], vec![Transaction::Claim(once_again)], vec![once]);
     let leave = Transaction::MemberRemove(MemberRemove { identity: carol.identity() });
-    let left = by_carol.write("left", group, &[&woven], vec![leave], vec![]);
+    let left = by_carol.write("left", group, &[&revised], vec![leave], vec![]);
     let economy = by_alice.write("economy", group, &[&left], economy(&bob, &carol, &worth), vec![worth]);
     let tasks = by_alice.write("tasks", group, &[], tasks(&bob), vec![]);
     let work = by_bob.write("work", group, &[&tasks], work(&bob, validated), vec![]);
@@ -371,6 +389,7 @@ pub fn story() -> Story {
         knowledge,
         refused,
         woven,
+        revised,
         left,
         economy,
         tasks,

@@ -56,8 +56,10 @@ fn transaction_json(transaction: &Transaction) -> Value {
         }
         Transaction::MemberRemove(MemberRemove { identity }) => json!({"member_remove": {"identity": identity}}),
         Transaction::RoleSet(RoleSet { identity, role }) => json!({"role_set": {"identity": identity, "role": role}}),
-        Transaction::Claim(Claim { object, size, parent, rewarded }) => {
-            json!({"claim": {"object": object, "size": size, "parent": parent, "rewarded": rewarded}})
+        Transaction::Claim(Claim { object, size, parent, rewarded, supersedes }) => {
+            json!({"claim": {
+                "object": object, "size": size, "parent": parent, "rewarded": rewarded, "supersedes": supersedes,
+            }})
         }
         Transaction::Retract(Retract { claim }) => json!({"retract": {"claim": claim}}),
         Transaction::Experience(Experience { object, size }) => {
@@ -269,7 +271,8 @@ fn the_kept_blocks_verify() {
 fn claims() {
     let claims = claim_bodies().map(|body| {
         json!({
-            "title": body.title, "text": body.text, "tags": body.tags,
+            "title": body.title, "text": body.text, "tags": body.tags, "evidence": body.evidence,
+            "valid_until_ms": body.valid_until_ms,
             "body": hex::encode(body.encode()), "object": ObjectHash::of(&body.encode()),
             "text_hash": TextHash::of(&body.text),
         })

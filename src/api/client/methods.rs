@@ -10,7 +10,7 @@ use crate::api::types::{
     PeerAdded, PeerList, PeerRemoved, PolicyChanged, PolicyUpdate, PresenceList, PresenceSet, PublishBulk,
     PublishedClaim, ReadyTasks, RecentClaims, RejectedList, ReleaseTask, RetractedClaim, SetNotary, SetPresence,
     SetRole, ShowBlock, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged, TaskDetail, TaskList,
-    Thread, Unfrozen, Verified,
+    Thread, Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
 };
 use crate::identity::Identity;
 
@@ -31,7 +31,7 @@ impl Client {
 
     /// [`routes::EVENTS`].
     pub async fn events(&self, query: &ListEvents) -> Result<EventStream<Event>, ClientError> {
-        self.follow(&routes::EVENTS, query, None::<&NoBody>).await
+        self.follow(&routes::EVENTS, &[], query, None::<&NoBody>).await
     }
 
     /// [`routes::REJECTED`].
@@ -76,7 +76,7 @@ impl Client {
 
     /// [`routes::GROUP_JOIN`].
     pub async fn join_group(&self, request: &JoinGroup) -> Result<EventStream<JoinEvent>, ClientError> {
-        self.follow(&routes::GROUP_JOIN, &(), Some(request)).await
+        self.follow(&routes::GROUP_JOIN, &[], &(), Some(request)).await
     }
 
     /// [`routes::GROUP_SHOW`].
@@ -167,6 +167,20 @@ impl Client {
     /// [`routes::CLAIM_RECENT`].
     pub async fn recent_claims(&self, group: &str, query: &RecentClaims) -> Result<ClaimList, ClientError> {
         self.ask(&routes::CLAIM_RECENT, &[group], query).await
+    }
+
+    /// [`routes::CLAIM_WATCH`].
+    pub async fn watch_claims(&self, group: &str, query: &WatchClaims) -> Result<WatchedList, ClientError> {
+        self.ask(&routes::CLAIM_WATCH, &[group], query).await
+    }
+
+    /// [`routes::CLAIM_FOLLOW`].
+    pub async fn follow_claims(
+        &self,
+        group: &str,
+        query: &WatchClaims,
+    ) -> Result<EventStream<WatchedClaim>, ClientError> {
+        self.follow(&routes::CLAIM_FOLLOW, &[group], query, None::<&NoBody>).await
     }
 
     /// [`routes::CLAIM_SHOW`].

@@ -137,10 +137,11 @@ impl Client {
     async fn follow<Q: Serialize, B: Serialize, T: DeserializeOwned>(
         &self,
         route: &'static Route,
+        parameters: &[&str],
         query: &Q,
         body: Option<&B>,
     ) -> Result<EventStream<T>, ClientError> {
-        let target = Target::new(route, &[], query)?;
+        let target = Target::new(route, parameters, query)?;
         let request = target.request(body)?;
         let (response, connection) = self.head(&target, request).await?;
         target.is_of(&response, EVENT_MEDIA_TYPE)?;

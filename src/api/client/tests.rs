@@ -107,7 +107,7 @@ async fn parameters_queries_and_bodies_arrive() {
     let query = ListClaims { limit: Some(5), cursor: Some("a&b=ä".into()) };
     let list = client.claims("a/b ../?x", &query).await.unwrap();
     assert_eq!(list.next_cursor.as_deref(), Some("a/b ../?x"));
-    let claim = NewClaim { text: "t".into(), title: None, tags: Vec::new(), parent_hash: None };
+    let claim = NewClaim { text: "t".into(), ..NewClaim::default() };
     let published = client.publish_bulk("g", &PublishBulk { claims: vec![claim] }).await.unwrap();
     assert_eq!(published.claim_hashes, ["t"]);
 }
@@ -204,7 +204,7 @@ async fn answers_that_cannot_be_used_are_named() {
 #[tokio::test]
 async fn a_request_too_large_is_not_sent() {
     let (_data, client) = serve(Router::new());
-    let claim = NewClaim { text: "x".repeat(limits::API_BODY_BYTES), title: None, tags: Vec::new(), parent_hash: None };
+    let claim = NewClaim { text: "x".repeat(limits::API_BODY_BYTES), ..NewClaim::default() };
     let error = client.publish_claim("g", &claim).await.unwrap_err();
     assert!(matches!(error, ClientError::RequestTooLarge { .. }), "{error:?}");
 }

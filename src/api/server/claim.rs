@@ -11,12 +11,13 @@ use super::Api;
 use super::extract::{Body, Segments};
 use super::resolve::{self, Found};
 use crate::api::types::{
-    BulkPublished, ExperienceSubmitted, NewClaim, Problem, ProblemCode, PublishBulk, PublishedClaim, RetractedClaim,
-    SubmitExperience,
+    BulkPublished, Evidence, ExperienceSubmitted, NewClaim, Problem, ProblemCode, PublishBulk, PublishedClaim,
+    RetractedClaim, SubmitExperience,
 };
 use crate::chain::transaction::{Claim, Experience, Retract};
-use crate::chain::{ClaimBody, ClaimId, GroupId, ObjectHash, TextHash, Transaction};
+use crate::chain::{self, ClaimBody, ClaimId, GroupId, ObjectHash, TextHash, Transaction};
 use crate::node::engine::{Task, Written};
+use crate::runtime::clock::unix_ms;
 
 type Answer<T> = Result<Json<T>, Problem>;
 
@@ -30,7 +31,11 @@ pub(super) async fn publish(
         Some(text) => Some(api.claim_id(group, text.clone()).await?),
         None => None,
     };
-    let (transaction, object) = draft(claim, parent)?;
+    let mut supersedes = Vec::with_capacity(claim.supersedes.len());
+    for text in &claim.supersedes {
+        supersedes.push(api.claim_id(group, text.clone()).await?);
+    }
+    let (transaction, object) = draft(claim, parent, supersedes)?;
     let written = write(&api, group, vec![transaction], vec![object]).await?;
     Ok(Json(PublishedClaim { claim_hash: only(&written)?.to_string(), block_id: written.last_block() }))
 }
@@ -85,16 +90,38 @@ pub(super) async fn experience(
 }
 
 fn draft_in(found: &Found<'_>, claim: NewClaim) -> Result<(Transaction, Vec<u8>), Problem> {
-    let parent = claim.parent_hash.as_deref().map(|text| resolve::claim(found.kv.as_ref(), text)).transpose()?;
-    draft(claim, parent)
+    let resolve = |text: &String| resolve::claim(found.kv.as_ref(), text);
+    let parent = claim.parent_hash.as_ref().map(resolve).transpose()?;
+    let supersedes = claim.supersedes.iter().map(resolve).collect::<Result<_, _>>()?;
+    draft(claim, parent, supersedes)
 }
 
-fn draft(claim: NewClaim, parent: Option<ClaimId>) -> Result<(Transaction, Vec<u8>), Problem> {
-    let body = ClaimBody::new(claim.title, claim.text, &claim.tags)?;
+fn draft(
+    claim: NewClaim,
+    parent: Option<ClaimId>,
+    mut supersedes: Vec<ClaimId>,
+) -> Result<(Transaction, Vec<u8>), Problem> {
+    supersedes.sort_unstable();
+    supersedes.dedup();
+    let evidence = claim.evidence.into_iter().map(evidence).collect();
+    let body = ClaimBody::new(claim.title, claim.text, &claim.tags)?.proven(evidence, claim.valid_until_ms)?;
+    if body.is_expired(unix_ms()) {
+        let detail = "`valid_until_ms` is over already: nobody would be shown the claim";
+        return Err(Problem::new(ProblemCode::BadField, detail, "give a time to come, or leave it out"));
+    }
     let rewarded = Some(TextHash::of(&body.text));
     let object = body.encode();
-    let claim = Claim { object: ObjectHash::of(&object), size: length(&object), parent, rewarded };
+    let claim = Claim { object: ObjectHash::of(&object), size: length(&object), parent, rewarded, supersedes };
     Ok((Transaction::Claim(claim), object))
+}
+
+fn evidence(evidence: Evidence) -> chain::Evidence {
+    match evidence {
+        Evidence::Command { command, exit_code } => chain::Evidence::Command(command, exit_code),
+        Evidence::Hash { hash } => chain::Evidence::Hash(hash),
+        Evidence::Link { link } => chain::Evidence::Link(link),
+        Evidence::Note { note } => chain::Evidence::Note(note),
+    }
 }
 
 /// Its length in bytes: the bounds of requests keep it far below.

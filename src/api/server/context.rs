@@ -7,11 +7,15 @@ use axum::extract::State;
 
 use super::Api;
 use super::extract::{Body, Segments};
-use super::resolve::Found;
+use super::listing::with_words;
+use super::resolve::{self, Found};
 use crate::api::types::{Context, ContextItem, ContextQuery, Problem};
 use crate::chain::ClaimId;
-use crate::knowledge::context::Ask;
+use crate::knowledge::context::{Ask, Item};
+use crate::kv::{KvError, Read, Table};
+use crate::ledger::{query, state};
 use crate::limits;
+use crate::runtime::clock::unix_ms;
 use crate::runtime::index::{Answer, Question};
 
 /// The most tokens that a context may be asked for: four bytes each, they fill [`limits::CONTEXT_BYTES`].
@@ -23,34 +27,49 @@ pub(super) async fn context(
     Body(request): Body<ContextQuery>,
 ) -> Result<Json<Context>, Problem> {
     let budget_tokens = request.budget_tokens.map_or(MOST_TOKENS, |budget| budget.min(MOST_TOKENS));
-    let question = Question {
-        query: request.query,
-        ask: Ask { top_k: request.top_k.unwrap_or(limits::CONTEXT_DEFAULT_TOP_K), budget_tokens: Some(budget_tokens) },
-        since_ms: request.since_ms,
-        // The API's end is exclusive, the index's is not.
-        until_ms: request.until_ms.map(|until| until.saturating_sub(1)),
-        tags: request.tags.iter().map(|tag| tag.trim().to_owned()).collect(),
-        author: request.author,
-    };
     let read = move |api: &Api, found: &Found<'_>, _| {
-        let Answer { context: answer, indexed_percent } =
-            api.node().indexes.answer(found.id, found.kv.as_ref(), &question)?;
-        let items: Vec<_> = answer
-            .items
-            .into_iter()
-            .map(|item| ContextItem {
-                claim_hash: ClaimId::from_bytes(item.claim_hash).to_string(),
-                text: item.text,
-                title: item.title,
-                tags: item.tags,
-                author: item.author.to_string(),
-                created_ms: item.created_ms,
-                score: f64::from(item.score),
-                why: item.why.join(", "),
-            })
-            .collect();
+        let kv = found.kv.as_ref();
+        let thread = request.thread.as_deref().map(|text| resolve::claim_here(kv, text)).transpose()?;
+        let question = Question {
+            query: request.query,
+            ask: Ask {
+                top_k: request.top_k.unwrap_or(limits::CONTEXT_DEFAULT_TOP_K),
+                budget_tokens: Some(budget_tokens),
+            },
+            since_ms: request.since_ms,
+            // The API's end is exclusive, the index's is not.
+            until_ms: request.until_ms.map(|until| until.saturating_sub(1)),
+            tags: request.tags.iter().map(|tag| tag.trim().to_owned()).collect(),
+            author: request.author,
+            thread: thread.map(|claim| query::thread_root(kv, &claim)).transpose()?,
+            now_ms: unix_ms(),
+        };
+        let Answer { context: answer, indexed_percent } = api.node().indexes.answer(found.id, kv, &question)?;
+        let items: Vec<ContextItem> =
+            answer.items.iter().map(|item| shown(kv, item)).collect::<Result<_, Problem>>()?;
         let claim_hashes = items.iter().map(|item| item.claim_hash.clone()).collect();
         Ok(Context { context: answer.text, claim_hashes, items, indexed_percent })
     };
     api.read_group(group, read).await.map(Json)
+}
+
+/// An item with what the ledger knows of its claim, in the same view.
+fn shown(kv: &dyn Read, item: &Item) -> Result<ContextItem, Problem> {
+    let id = ClaimId::from_bytes(item.claim_hash);
+    let key = state::claim_key(&id);
+    let row = state::claim(kv, &id)?.ok_or_else(|| KvError::damaged(Table::State, &key))?;
+    let claim = with_words(kv, id, &row)?;
+    Ok(ContextItem {
+        claim_hash: claim.claim_hash,
+        text: claim.text,
+        title: claim.title,
+        tags: claim.tags,
+        author: claim.author,
+        created_ms: claim.created_ms,
+        evidence: claim.evidence,
+        valid_until_ms: claim.valid_until_ms,
+        is_final: claim.is_final,
+        score: f64::from(item.score),
+        why: item.why.join(", "),
+    })
 }

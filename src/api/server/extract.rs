@@ -9,7 +9,7 @@ use crate::api::types::{
     AddMember, AddPeer, AskBalance, AssignTask, CompleteTask, ContextQuery, CreateGroup, FailTask, FieldError,
     JoinGroup, ListClaims, ListEvents, ListMoves, ListPresence, ListRejected, ListTasks, NewClaim, NewTask, Payment,
     PolicyUpdate, Problem, PublishBulk, ReadyTasks, RecentClaims, ReleaseTask, SetNotary, SetPresence, SetRole,
-    ShowBlock, StartTask, SubmitExperience, SyncNow,
+    ShowBlock, StartTask, SubmitExperience, SyncNow, WatchClaims,
 };
 
 /// A request that knows its bounds.
@@ -59,7 +59,8 @@ checked!(
     RecentClaims,
     SetPresence,
     ShowBlock,
-    SubmitExperience
+    SubmitExperience,
+    WatchClaims
 );
 bounded_by_type!(AddMember, AskBalance, ListEvents, ListPresence, ReleaseTask, SetNotary, SetRole, SyncNow);
 

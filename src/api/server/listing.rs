@@ -2,7 +2,7 @@
 //!
 //! **A page costs what it shows, not what there is.**
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -14,11 +14,12 @@ use super::extract::{Params, Segments};
 use super::resolve::{self, Found, find, no_such_claim};
 use super::told::told;
 use crate::api::types::{
-    Claim, ClaimList, ListClaims, ListRejected, Problem, ProblemCode, RecentClaims, Rejected, RejectedList, Thread,
-    ThreadClaim,
+    Claim, ClaimList, Evidence, ListClaims, ListRejected, Problem, ProblemCode, RecentClaims, Rejected, RejectedList,
+    Thread, ThreadClaim,
 };
-use crate::chain::{ClaimId, GroupId, OPEN_EPOCH, OrderKey};
-use crate::kv::{Direction, Read};
+use crate::chain::{self, ClaimBody, ClaimId, GroupId, OPEN_EPOCH, OrderKey};
+use crate::identity::Identity;
+use crate::kv::{Direction, KvError, Read, Table};
 use crate::ledger::arrange;
 use crate::ledger::query::{self, Place};
 use crate::ledger::state::{self, ClaimRow};
@@ -59,20 +60,64 @@ fn page(found: &Found<'_>, request: &ListClaims) -> Result<ClaimList, Problem> {
 }
 
 /// A claim for the caller. Its text is empty where its words have not come yet.
-fn with_words(kv: &dyn Read, id: ClaimId, row: &ClaimRow) -> Result<Claim, Problem> {
-    let body = query::words(kv, row)?;
-    let (title, text, tags) = body.map_or_else(Default::default, |body| (body.title, body.text, body.tags));
-    Ok(Claim {
-        claim_hash: id.to_string(),
-        text,
-        title,
-        tags,
-        author: row.author.to_string(),
+pub(super) fn with_words(kv: &dyn Read, id: ClaimId, row: &ClaimRow) -> Result<Claim, Problem> {
+    let signed = Signed {
+        author: row.author,
         created_ms: row.created_ms,
-        parent_hash: row.parent.map(|parent| parent.to_string()),
+        parent: row.parent,
+        supersedes: &row.supersedes,
         retracted: row.retracted_by.is_some(),
         is_final: arrange::is_final(kv, &row.block)?,
-    })
+    };
+    signed.claim(kv, id, query::words(kv, row)?)
+}
+
+/// What a claim's block says of it.
+pub(super) struct Signed<'a> {
+    pub author: Identity,
+    pub created_ms: u64,
+    pub parent: Option<ClaimId>,
+    pub supersedes: &'a [ClaimId],
+    pub retracted: bool,
+    pub is_final: bool,
+}
+
+impl Signed<'_> {
+    /// The same with its words.
+    pub fn claim(self, kv: &dyn Read, id: ClaimId, words: Option<ClaimBody>) -> Result<Claim, Problem> {
+        let words = words.unwrap_or(ClaimBody {
+            title: None,
+            text: String::new(),
+            tags: vec![],
+            evidence: vec![],
+            valid_until_ms: None,
+        });
+        let hashes = |claims: &[ClaimId]| claims.iter().map(ToString::to_string).collect();
+        Ok(Claim {
+            claim_hash: id.to_string(),
+            text: words.text,
+            title: words.title,
+            tags: words.tags,
+            author: self.author.to_string(),
+            created_ms: self.created_ms,
+            parent_hash: self.parent.map(|parent| parent.to_string()),
+            evidence: words.evidence.into_iter().map(evidence).collect(),
+            supersedes: hashes(self.supersedes),
+            superseded_by: hashes(&query::superseded_by(kv, &id, limits::SUPERSEDES)?),
+            valid_until_ms: words.valid_until_ms,
+            retracted: self.retracted,
+            is_final: self.is_final,
+        })
+    }
+}
+
+fn evidence(evidence: chain::Evidence) -> Evidence {
+    match evidence {
+        chain::Evidence::Command(command, exit_code) => Evidence::Command { command, exit_code },
+        chain::Evidence::Hash(hash) => Evidence::Hash { hash },
+        chain::Evidence::Link(link) => Evidence::Link { link },
+        chain::Evidence::Note(note) => Evidence::Note { note },
+    }
 }
 
 pub(super) async fn recent(
@@ -80,42 +125,33 @@ pub(super) async fn recent(
     Segments(group): Segments<String>,
     Params(request): Params<RecentClaims>,
 ) -> Answer<ClaimList> {
-    let read = move |_: &Api, found: &Found<'_>, _| newest(found.kv.as_ref(), &request);
+    let read = move |_: &Api, found: &Found<'_>, _| newest(found, &request);
     api.read_group(group, read).await.map(Json)
 }
 
-/// The newest by their authors' clocks, among the last that this node stored and the last of the order: what members wrote apart
-/// comes late in the one or early in the other.
-fn newest(kv: &dyn Read, request: &RecentClaims) -> Result<ClaimList, Problem> {
+fn newest(found: &Found<'_>, request: &RecentClaims) -> Result<ClaimList, Problem> {
+    let kv = found.kv.as_ref();
     let limit = request.limit.unwrap_or(limits::PAGE_DEFAULT_ROWS);
-    let since_ms = request.since_ms.unwrap_or(0);
-    let mut found: BTreeMap<ClaimId, ClaimRow> = BTreeMap::new();
-    let mut keep = |id: ClaimId, row: ClaimRow| {
-        if row.retracted_by.is_none() && row.created_ms >= since_ms {
-            found.insert(id, row);
-        }
-    };
-    let looked_at = limit.saturating_mul(2);
-    let mut left = looked_at;
-    let from = Place { number: u64::MAX, index: u32::MAX };
-    query::walk_claims(kv, from, Direction::Down, &mut |_, id, row| {
-        keep(id, row);
-        left -= 1;
-        if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    let before = request.cursor.as_deref().map(|cursor| recent_cursor::read(found.id, cursor)).transpose()?;
+    let mut places = Vec::new();
+    query::recent(kv, before, request.since_ms.unwrap_or(0), &mut |created_ms, id| {
+        places.push((created_ms, id));
+        if places.len() > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    for (id, row) in query::last_claims(kv, looked_at)? {
-        keep(id, row);
-    }
-    let mut rows: Vec<_> = found.into_iter().collect();
-    rows.sort_by_key(|(id, row)| (std::cmp::Reverse(row.created_ms), *id));
-    let mut bytes = 0;
-    let fits = rows.into_iter().take(limit).take_while(|(_, row)| {
-        let has_room = bytes < limits::PAGE_BYTES;
+    let (mut list, mut bytes) = (ClaimList { claims: Vec::new(), next_cursor: None }, 0);
+    let mut last = None;
+    for (created_ms, id) in places {
+        if list.claims.len() == limit || bytes >= limits::PAGE_BYTES {
+            list.next_cursor = last.map(|place| recent_cursor::write(found.id, place));
+            break;
+        }
+        let key = state::claim_key(&id);
+        let row = state::claim(kv, &id)?.ok_or_else(|| KvError::damaged(Table::State, &key))?;
         bytes += row.size as usize;
-        has_room
-    });
-    let claims = fits.map(|(id, row)| with_words(kv, id, &row)).collect::<Result<_, _>>()?;
-    Ok(ClaimList { claims, next_cursor: None })
+        list.claims.push(with_words(kv, id, &row)?);
+        last = Some((created_ms, id));
+    }
+    Ok(list)
 }
 
 pub(super) async fn show(
@@ -142,20 +178,17 @@ pub(super) async fn thread(
 ) -> Answer<Thread> {
     let read = move |_: &Api, found: &Found<'_>, _| {
         let kv = found.kv.as_ref();
-        whole_thread(kv, one(kv, &claim)?)
+        whole_thread(kv, one(kv, &claim)?.0)
     };
     api.read_group(group, read).await.map(Json)
 }
 
 /// The thread of a claim, from its root, each claim followed by its answers, older ones first.
-fn whole_thread(kv: &dyn Read, (mut root, mut root_row): (ClaimId, ClaimRow)) -> Result<Thread, Problem> {
-    for _ in 0..limits::THREAD_CLAIMS {
-        let Some(parent) = root_row.parent else { break };
-        let Some(row) = state::claim(kv, &parent)? else { break };
-        (root, root_row) = (parent, row);
-    }
+fn whole_thread(kv: &dyn Read, claim: ClaimId) -> Result<Thread, Problem> {
+    let root = query::thread_root(kv, &claim)?;
+    let row = state::claim(kv, &root)?.ok_or_else(|| no_such_claim(&root.to_string()))?;
     let mut thread = Thread { root_hash: root.to_string(), claims: Vec::new(), left_out: 0 };
-    let (mut stack, mut seen, mut bytes) = (vec![(root, root_row, 0)], BTreeSet::from([root]), 0);
+    let (mut stack, mut seen, mut bytes) = (vec![(root, row, 0)], BTreeSet::from([root]), 0);
     while let Some((id, row, depth)) = stack.pop() {
         let room = limits::THREAD_CLAIMS.saturating_sub(seen.len());
         let mut answers = Vec::new();
@@ -244,6 +277,29 @@ mod claim_cursor {
             let rest = bytes.strip_prefix(&group.as_bytes()[..8])?;
             let (number, index) = rest.split_first_chunk()?;
             Some(Place { number: u64::from_be_bytes(*number), index: u32::from_be_bytes(index.try_into().ok()?) })
+        };
+        parse().ok_or_else(bad_cursor)
+    }
+}
+
+/// The last claim of a page of the newest: the beginning of the group's id, the claim's time and its id.
+mod recent_cursor {
+    use super::{ClaimId, GroupId, Problem, bad_cursor};
+
+    pub fn write(group: GroupId, (created_ms, claim): (u64, ClaimId)) -> String {
+        let mut bytes = group.as_bytes()[..8].to_vec();
+        bytes.extend_from_slice(&created_ms.to_be_bytes());
+        bytes.extend_from_slice(claim.as_bytes());
+        hex::encode(bytes)
+    }
+
+    pub fn read(group: GroupId, text: &str) -> Result<(u64, ClaimId), Problem> {
+        let mut bytes = [0; 48];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| bad_cursor())?;
+        let parse = || {
+            let rest = bytes.strip_prefix(&group.as_bytes()[..8])?;
+            let (created_ms, claim) = rest.split_first_chunk()?;
+            Some((u64::from_be_bytes(*created_ms), ClaimId::from_bytes(claim.try_into().ok()?)))
         };
         parse().ok_or_else(bad_cursor)
     }

@@ -25,6 +25,7 @@ mod sync;
 mod task;
 mod token;
 mod told;
+mod watching;
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};

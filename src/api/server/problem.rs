@@ -131,7 +131,7 @@ impl From<&Refusal> for Problem {
             Refusal::GroupFull => ProblemCode::Full,
             Refusal::NoSuchParent(_) | Refusal::NoSuchClaim(_) => ProblemCode::NoSuchClaim,
             Refusal::AlreadyRetracted(_) => ProblemCode::AlreadyRetracted,
-            Refusal::NotYourClaim(_) => ProblemCode::NotTheAuthor,
+            Refusal::NotYourClaim(_) | Refusal::NotYoursToSupersede(_) => ProblemCode::NotTheAuthor,
             Refusal::Task(refusal) => of_task(refusal),
             Refusal::Token(why) => of_tokens(why),
             Refusal::Market(_)

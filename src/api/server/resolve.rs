@@ -140,6 +140,12 @@ pub(super) fn claim(kv: &dyn Read, text: &str) -> Result<ClaimId, Problem> {
     }
 }
 
+/// The same, of a claim that must be here.
+pub(super) fn claim_here(kv: &dyn Read, text: &str) -> Result<ClaimId, Problem> {
+    let id = claim(kv, text)?;
+    state::claim(kv, &id)?.map(|_| id).ok_or_else(|| no_such_claim(text))
+}
+
 /// What somebody typed, as a sentence may hold it: no control characters, and not endless.
 pub(super) fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(80).flat_map(char::escape_debug).collect();

@@ -15,6 +15,7 @@ use axum::routing::{MethodFilter, on};
 use super::resolve::shown;
 use super::{
     Api, backup, block, claim, context, events, group, join, listing, member, node, peer, presence, sync, task, token,
+    watching,
 };
 use crate::api::routes::{self, Permission, Route};
 use crate::api::types::{Problem, ProblemCode};
@@ -90,6 +91,8 @@ fn table() -> Table {
         .route(&routes::CLAIM_BULK, claim::bulk)
         .route(&routes::CLAIM_LIST, listing::list)
         .route(&routes::CLAIM_RECENT, listing::recent)
+        .route(&routes::CLAIM_WATCH, watching::watch)
+        .route(&routes::CLAIM_FOLLOW, watching::follow)
         .route(&routes::CLAIM_SHOW, listing::show)
         .route(&routes::CLAIM_THREAD, listing::thread)
         .route(&routes::CLAIM_RETRACT, claim::retract)

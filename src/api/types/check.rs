@@ -113,6 +113,11 @@ pub(super) fn tags(values: &[String]) -> Result<(), FieldError> {
     values.iter().try_for_each(|tag| line("tags", tag, limits::TAG_BYTES))
 }
 
+/// At most `limit` items.
+pub(super) const fn count(field: &'static str, count: usize, limit: usize) -> Result<(), FieldError> {
+    if count <= limit { Ok(()) } else { Err(FieldError::TooMany { field, count, limit }) }
+}
+
 /// A name of `[A-Za-z0-9:_-]`.
 pub(super) fn group_name(value: &str) -> Result<(), FieldError> {
     text("name", value, limits::GROUP_NAME_BYTES)?;

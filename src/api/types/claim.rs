@@ -4,10 +4,55 @@ use serde::{Deserialize, Serialize};
 
 use super::Wrote;
 use super::check::{self, FieldError};
+use crate::identity::Identity;
 use crate::limits;
 
-/// A claim to publish: body of `POST …/claims`, and one line of a bulk file.
+/// What proves a claim, as its author says: nobody has checked it. Each text at most `limits::EVIDENCE_BYTES`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Evidence {
+    /// A command that was run.
+    Command {
+        /// As it was typed.
+        command: String,
+        /// The code with which it ended, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit_code: Option<u32>,
+    },
+    /// The hash of what was looked at.
+    Hash {
+        /// Of `A-Za-z0-9+./:=_-`, its algorithm in front where that is not obvious: `sha256:…`.
+        hash: String,
+    },
+    /// Where it can be looked at.
+    Link {
+        /// A URL or a place in a file, without white space.
+        link: String,
+    },
+    /// Anything else.
+    Note {
+        /// A sentence.
+        note: String,
+    },
+}
+
+impl Evidence {
+    /// Checks its text's bounds.
+    ///
+    /// # Errors
+    /// The text is empty, too long, or has a NUL byte.
+    pub fn check(&self) -> Result<(), FieldError> {
+        match self {
+            Self::Command { command, .. } => check::text("evidence.command", command, limits::EVIDENCE_BYTES),
+            Self::Hash { hash } => check::line("evidence.hash", hash, limits::EVIDENCE_BYTES),
+            Self::Link { link } => check::line("evidence.link", link, limits::EVIDENCE_BYTES),
+            Self::Note { note } => check::text("evidence.note", note, limits::EVIDENCE_BYTES),
+        }
+    }
+}
+
+/// A claim to publish: body of `POST …/claims`, and one line of a bulk file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewClaim {
     /// What is claimed, at most `limits::CLAIM_TEXT_BYTES`.
@@ -21,6 +66,16 @@ pub struct NewClaim {
     /// The claim that this one answers: its hash, or a unique prefix of it. It must exist in the group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_hash: Option<String>,
+    /// What proves it, at most `limits::EVIDENCE` pieces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Evidence>,
+    /// The claims whose place it takes, at most `limits::SUPERSEDES`: their hashes, or unique prefixes of them. One's own, or for an
+    /// admin anybody's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub supersedes: Vec<String>,
+    /// When it is no longer true, milliseconds since 1970 UTC: a time to come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_until_ms: Option<u64>,
 }
 
 impl NewClaim {
@@ -34,6 +89,10 @@ impl NewClaim {
             check::line("title", title, limits::TITLE_BYTES)?;
         }
         check::tags(&self.tags)?;
+        check::count("evidence", self.evidence.len(), limits::EVIDENCE)?;
+        self.evidence.iter().try_for_each(Evidence::check)?;
+        check::count("supersedes", self.supersedes.len(), limits::SUPERSEDES)?;
+        self.supersedes.iter().try_for_each(|hash| check::hash("supersedes", hash))?;
         self.parent_hash.as_deref().map_or(Ok(()), |hash| check::hash("parent_hash", hash))
     }
 }
@@ -114,6 +173,14 @@ pub struct Claim {
     pub created_ms: u64,
     /// The claim that it answers.
     pub parent_hash: Option<String>,
+    /// What proves it, as its author says.
+    pub evidence: Vec<Evidence>,
+    /// The claims whose place it takes.
+    pub supersedes: Vec<String>,
+    /// The claims that stand in its place, at most `limits::SUPERSEDES` of them.
+    pub superseded_by: Vec<String>,
+    /// When it is no longer true, where its author knows.
+    pub valid_until_ms: Option<u64>,
     /// Whether its author or an admin took it back.
     pub retracted: bool,
     /// Whether a seal fixes its place: nothing can come before it any more.
@@ -152,8 +219,7 @@ pub struct ClaimList {
     pub next_cursor: Option<String>,
 }
 
-/// Query of `GET …/claims/recent`: the claims by their authors' clocks, newest first, retracted ones left out. Looked for among
-/// the last that this node stored and the last of the group's order, twice `limit` of each.
+/// Query of `GET …/claims/recent`: the claims by their authors' clocks, newest first, retracted ones left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecentClaims {
@@ -163,6 +229,9 @@ pub struct RecentClaims {
     /// Nothing older than this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_ms: Option<u64>,
+    /// `next_cursor` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
 }
 
 impl RecentClaims {
@@ -173,6 +242,88 @@ impl RecentClaims {
     pub fn check(&self) -> Result<(), FieldError> {
         self.limit.map_or(Ok(()), |limit| check::range("limit", limit, 1, limits::PAGE_ROWS))
     }
+}
+
+/// Query of `GET …/claims/watch` and `GET …/claims/follow`: what became of claims on this node, in the sequence in which it came here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchClaims {
+    /// Only what came after this: `next_cursor` of the answer before, or the `cursor` of a line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// Where to begin without a cursor: with what came here at or after this. Else a page begins with the first that ever came,
+    /// and a stream with the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
+    /// Rows of a page, at most `limits::PAGE_ROWS`; a stream has no end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// How long a page waits where there is nothing yet, at most `limits::WATCH_WAIT_MS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
+    /// Only claims that have all of these tags, with commas between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<String>,
+    /// Only claims of this author.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<Identity>,
+    /// Only claims of the thread that this one stands in: its hash, or a unique prefix of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<String>,
+}
+
+impl WatchClaims {
+    /// Checks the page's size, the time to wait and the filters.
+    ///
+    /// # Errors
+    /// The first that breaks its bound.
+    pub fn check(&self) -> Result<(), FieldError> {
+        self.limit.map_or(Ok(()), |limit| check::range("limit", limit, 1, limits::PAGE_ROWS))?;
+        self.wait_ms.map_or(Ok(()), |wait_ms| check::number("wait_ms", wait_ms, 0..=limits::WATCH_WAIT_MS))?;
+        check::tags(&self.tag_list())?;
+        self.thread.as_deref().map_or(Ok(()), |hash| check::hash("thread", hash))
+    }
+
+    /// The tags one by one, without white space around them.
+    #[must_use]
+    pub fn tag_list(&self) -> Vec<String> {
+        let tags = self.tags.iter().flat_map(|tags| tags.split(','));
+        tags.map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect()
+    }
+}
+
+/// What became of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WatchKind {
+    /// It has come, with its words: once for each claim.
+    Claim,
+    /// It stands no longer: it was taken back, or its block is refused now that another came before it.
+    Retracted,
+    /// It stands again: what had taken it back counts no more, or its block counts again.
+    Restored,
+}
+
+/// What became of a claim, and the claim as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchedClaim {
+    /// What happened.
+    pub kind: WatchKind,
+    /// Goes on behind this one.
+    pub cursor: String,
+    /// The claim.
+    #[serde(flatten)]
+    pub claim: Claim,
+}
+
+/// A page of what became of claims. It ends at `limits::PAGE_BYTES` of text as well, and where `limits::WATCH_SCAN` were looked at for
+/// those that were asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchedList {
+    /// In the sequence in which it came here.
+    pub claims: Vec<WatchedClaim>,
+    /// Goes on behind all that was looked at.
+    pub next_cursor: String,
 }
 
 /// A claim in its thread.

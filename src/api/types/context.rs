@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Evidence;
 use super::check::{self, FieldError};
 use crate::identity::Identity;
 use crate::limits;
@@ -30,6 +31,9 @@ pub struct ContextQuery {
     /// Only claims of this author.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<Identity>,
+    /// Only claims of the thread that this one stands in: its hash, or a unique prefix of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<String>,
 }
 
 impl ContextQuery {
@@ -50,11 +54,12 @@ impl ContextQuery {
         {
             return Err(FieldError::Span);
         }
+        self.thread.as_deref().map_or(Ok(()), |hash| check::hash("thread", hash))?;
         check::tags(&self.tags)
     }
 }
 
-/// One claim of a context, and why it was chosen.
+/// One claim of a context, and why it was chosen. Retracted, superseded and expired claims are in none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContextItem {
     /// Its hash.
@@ -69,6 +74,13 @@ pub struct ContextItem {
     pub author: String,
     /// The author's clock when it was published.
     pub created_ms: u64,
+    /// What proves it, as its author says.
+    pub evidence: Vec<Evidence>,
+    /// When it is no longer true, where its author knows.
+    pub valid_until_ms: Option<u64>,
+    /// Whether a seal fixes its place: nothing can come before it any more.
+    #[serde(rename = "final")]
+    pub is_final: bool,
     /// From 0 to 1, comparable within one context only.
     pub score: f64,
     /// Why it was chosen, for people: the terms that matched.

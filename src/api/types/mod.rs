@@ -21,8 +21,9 @@ mod token;
 pub use block::{Block, ShowBlock, Wrote};
 pub use check::FieldError;
 pub use claim::{
-    BulkPublished, Claim, ClaimList, ExperienceSubmitted, ListClaims, NewClaim, PublishBulk, PublishedClaim,
-    RecentClaims, RetractedClaim, SubmitExperience, Thread, ThreadClaim,
+    BulkPublished, Claim, ClaimList, Evidence, ExperienceSubmitted, ListClaims, NewClaim, PublishBulk, PublishedClaim,
+    RecentClaims, RetractedClaim, SubmitExperience, Thread, ThreadClaim, WatchClaims, WatchKind, WatchedClaim,
+    WatchedList,
 };
 pub use context::{Context, ContextItem, ContextQuery};
 pub use event::{Event, EventKind, JoinEvent, ListEvents};

@@ -51,6 +51,8 @@ problem_codes! {
     BadAddress = "bad_address", 400, "The address is not a full multiaddr";
     /// A cursor that this group's listing did not give.
     BadCursor = "bad_cursor", 400, "The cursor is not one of this listing";
+    /// A cursor of an arrival order that goes on no more: of another copy of the node's data, or of a group that was joined again.
+    CursorGone = "cursor_gone", 410, "The cursor is of another sequence";
     /// The route's permission is not the caller's.
     Forbidden = "forbidden", 403, "The caller may not do this";
     /// The node is no member of the group.

@@ -6,7 +6,7 @@ use super::*;
 use crate::limits;
 
 fn claim(text: &str) -> NewClaim {
-    NewClaim { text: text.to_owned(), title: None, tags: Vec::new(), parent_hash: None }
+    NewClaim { text: text.to_owned(), ..NewClaim::default() }
 }
 
 #[test]
@@ -35,11 +35,20 @@ fn answers_have_the_documented_keys() {
         author: "12D3".into(),
         created_ms: 5,
         parent_hash: None,
+        evidence: vec![
+            Evidence::Command { command: "make".into(), exit_code: Some(0) },
+            Evidence::Link { link: "a:1".into() },
+        ],
+        supersedes: vec!["cd".into()],
+        superseded_by: vec![],
+        valid_until_ms: Some(9),
         retracted: false,
         is_final: true,
     };
     let row = json!({"claim_hash": "ab", "text": "t", "title": null, "tags": ["x"], "author": "12D3", "created_ms": 5,
-                     "parent_hash": null, "retracted": false, "final": true});
+                     "parent_hash": null, "evidence": [{"kind": "command", "command": "make", "exit_code": 0},
+                     {"kind": "link", "link": "a:1"}], "supersedes": ["cd"], "superseded_by": [], "valid_until_ms": 9,
+                     "retracted": false, "final": true});
     let list = ClaimList { claims: vec![claim.clone()], next_cursor: None };
     assert_eq!(serde_json::to_value(&list).unwrap(), json!({"claims": [row], "next_cursor": null}));
     let mut threaded = row;

@@ -200,7 +200,7 @@ impl Transaction {
             Self::Genesis(genesis) => genesis.check(),
             Self::MemberAdd(MemberAdd { identity, .. }) => key(identity),
             Self::Seal(Seal { epoch }) => amount("the seal's number", *epoch, 1, limits::EPOCH_MAX),
-            Self::Claim(claim) => size("claim object", claim.size, CLAIM_BODY_BYTES),
+            Self::Claim(claim) => claim.check(),
             Self::Experience(experience) => size("experience", experience.size, limits::EXPERIENCE_BYTES),
             Self::PolicyUpdate(update) => update.check(),
             Self::Mint(Mint { to, amount })

@@ -1,4 +1,4 @@
-//! `lbm ctl claim publish|retract|list|show|thread|recent`.
+//! `lbm ctl claim publish|retract|list|show|thread|recent|watch`.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args, Subcommand};
 
 use super::node::{more, tail};
+use super::watch::{self, WatchArgs};
 use super::{GroupFlag, bulk};
-use crate::api::types::{Claim, ClaimList, ListClaims, NewClaim, PublishedClaim, RecentClaims, RetractedClaim, Thread};
+use crate::api::types::{
+    Claim, ClaimList, Evidence, ListClaims, NewClaim, PublishedClaim, RecentClaims, RetractedClaim, Thread,
+};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
 use crate::cli::session::{STANDARD_INPUT, Session};
 use crate::cli::text::{Table, fields, harmless, one_line, short};
-use crate::cli::when::{When, ago, full, parse_when};
+use crate::cli::when::{When, ago, full, parse_due, parse_when};
 use crate::limits;
 
 /// What to do with claims.
@@ -28,8 +31,10 @@ pub enum ClaimCommand {
     Show(OneClaim),
     /// The whole thread that a claim stands in
     Thread(OneClaim),
-    /// The newest claims first
+    /// The newest claims first, by their authors' clocks
     Recent(RecentArgs),
+    /// Claims as they come to this node: one line each as they come, or what came behind a cursor
+    Watch(WatchArgs),
 }
 
 /// Arguments of `lbm ctl claim publish`.
@@ -50,9 +55,55 @@ pub struct PublishArgs {
     /// The claim that it answers: its hash or a unique prefix
     #[arg(long, value_name = "HASH", conflicts_with = "file")]
     parent: Option<String>,
-    /// Many claims, one JSON object a line: {"text","title","tags","parent_hash"}; - for standard input
+    /// A claim whose place it takes: its hash or a unique prefix. One's own, or for an admin anybody's
+    #[arg(long, value_name = "HASH,…", value_delimiter = ',', conflicts_with = "file")]
+    supersedes: Vec<String>,
+    /// When it is no longer true: 3d, 2026-12-24, RFC 3339 or milliseconds
+    #[arg(long, value_name = "WHEN", value_parser = parse_due, conflicts_with = "file")]
+    valid_until: Option<When>,
+    #[command(flatten)]
+    evidence: EvidenceArgs,
+    /// Many claims, one JSON object a line: {"text","title","tags","parent_hash","supersedes","valid_until_ms","evidence"}; - for
+    /// standard input
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+}
+
+/// What proves a claim, each as often as needed.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct EvidenceArgs {
+    /// A command that was run to see it
+    #[arg(long, value_name = "COMMAND", allow_hyphen_values = true, conflicts_with = "file")]
+    evidence_command: Vec<String>,
+    /// The code with which that command ended; for several commands one each, in their order
+    #[arg(long, value_name = "N", requires = "evidence_command", conflicts_with = "file")]
+    exit_code: Vec<u32>,
+    /// The hash of what was looked at, like sha256:… or a commit
+    #[arg(long, value_name = "HASH", conflicts_with = "file")]
+    evidence_hash: Vec<String>,
+    /// Where it can be looked at: a URL, or a place in a file
+    #[arg(long, value_name = "LINK", conflicts_with = "file")]
+    evidence_link: Vec<String>,
+    /// Anything else, in a sentence
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with = "file")]
+    evidence_note: Vec<String>,
+}
+
+impl EvidenceArgs {
+    fn evidence(&self) -> Result<Vec<Evidence>, CliError> {
+        let (commands, codes) = (self.evidence_command.len(), self.exit_code.len());
+        if codes > 0 && codes != commands {
+            return Err(CliError::ExitCodes { commands, codes });
+        }
+        let commands = self.evidence_command.iter().enumerate().map(|(at, command)| Evidence::Command {
+            command: command.clone(),
+            exit_code: self.exit_code.get(at).copied(),
+        });
+        let hashes = self.evidence_hash.iter().map(|hash| Evidence::Hash { hash: hash.clone() });
+        let links = self.evidence_link.iter().map(|link| Evidence::Link { link: link.clone() });
+        let notes = self.evidence_note.iter().map(|note| Evidence::Note { note: note.clone() });
+        Ok(commands.chain(hashes).chain(links).chain(notes).collect())
+    }
 }
 
 /// Arguments of a command on one claim.
@@ -89,6 +140,9 @@ pub struct RecentArgs {
     /// Nothing older than this: 2h, 3d, 2026-11-22, RFC 3339 or milliseconds
     #[arg(long, value_name = "WHEN", value_parser = parse_when)]
     since: Option<When>,
+    /// Where the list before ended: its next_cursor
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
 }
 
 /// Tags as they were typed after one another or with commas: no spaces around, none empty.
@@ -117,11 +171,12 @@ pub(super) async fn run(command: &ClaimCommand, session: &mut Session<'_>) -> Re
         }
         ClaimCommand::Recent(args) => {
             let since_ms = args.since.map(|when| when.resolve(session.now_ms));
-            let query = RecentClaims { limit: Some(args.limit), since_ms };
+            let query = RecentClaims { limit: Some(args.limit), since_ms, cursor: args.cursor.clone() };
             query.check()?;
             let answer = session.client.recent_claims(&args.group.group, &query).await?;
             session.answer(answer)?;
         }
+        ClaimCommand::Watch(args) => watch::run(args, session).await?,
     }
     Ok(Outcome::Done)
 }
@@ -139,7 +194,15 @@ async fn publish(args: &PublishArgs, session: &mut Session<'_>) -> Result<Outcom
         }
         text => text.unwrap_or_default().to_owned(),
     };
-    let claim = NewClaim { text, title: args.title.clone(), tags: tags(&args.tags), parent_hash: args.parent.clone() };
+    let claim = NewClaim {
+        text,
+        title: args.title.clone(),
+        tags: tags(&args.tags),
+        parent_hash: args.parent.clone(),
+        evidence: args.evidence.evidence()?,
+        supersedes: args.supersedes.clone(),
+        valid_until_ms: args.valid_until.map(|when| when.resolve(session.now_ms)),
+    };
     claim.check()?;
     let answer = session.client.publish_claim(&args.group.group, &claim).await?;
     session.wrote(&args.group.group, answer).await?;
@@ -175,10 +238,43 @@ impl Render for At<RetractedClaim> {
     }
 }
 
-/// What a table shows of a claim: its title where it has one, else the beginning of its text.
-fn gist(claim: &Claim) -> String {
-    let gist = claim.title.as_deref().unwrap_or(&claim.text);
-    if claim.retracted { format!("(retracted) {gist}") } else { gist.to_owned() }
+/// What a line shows of a claim: how it stands, and its title where it has one, else the beginning of its text.
+pub(super) fn gist(claim: &Claim, now_ms: u64) -> String {
+    let gist = match (&claim.title, claim.text.as_str()) {
+        (Some(title), _) => title,
+        (None, "") => "(its words have not come yet)",
+        (None, text) => text,
+    };
+    match standing(claim, now_ms) {
+        "final" | "pending" => gist.to_owned(),
+        standing => format!("({standing}) {gist}"),
+    }
+}
+
+/// How a claim stands, in a word.
+fn standing(claim: &Claim, now_ms: u64) -> &'static str {
+    if claim.retracted {
+        "retracted"
+    } else if !claim.superseded_by.is_empty() {
+        "superseded"
+    } else if claim.valid_until_ms.is_some_and(|until| until <= now_ms) {
+        "expired"
+    } else if claim.is_final {
+        "final"
+    } else {
+        "pending"
+    }
+}
+
+/// A piece of evidence in words.
+fn proof(evidence: &Evidence) -> String {
+    match evidence {
+        Evidence::Command { command, exit_code: Some(code) } => format!("`{command}` ended with exit code {code}"),
+        Evidence::Command { command, exit_code: None } => format!("`{command}`"),
+        Evidence::Hash { hash } => format!("hash {hash}"),
+        Evidence::Link { link } => link.clone(),
+        Evidence::Note { note } => note.clone(),
+    }
 }
 
 impl Render for At<ClaimList> {
@@ -186,7 +282,7 @@ impl Render for At<ClaimList> {
         let mut table = Table::new(&["CLAIM", "AUTHOR", "WHEN", "TAGS", "TEXT"]);
         for claim in &self.answer.claims {
             let (tags, when) = (claim.tags.join(","), ago(claim.created_ms, self.now_ms));
-            table.row([short(&claim.claim_hash), &tail(&claim.author), &when, &tags, &gist(claim)]);
+            table.row([short(&claim.claim_hash), &tail(&claim.author), &when, &tags, &gist(claim, self.now_ms)]);
         }
         if table.is_empty() {
             return writeln!(out, "No claims.");
@@ -207,24 +303,43 @@ impl Render for At<Claim> {
             rows.push(("tags", claim.tags.join(", ")));
         }
         rows.extend(claim.parent_hash.clone().map(|parent| ("answers", parent)));
-        let state = match (claim.retracted, claim.is_final) {
-            (true, _) => "retracted",
-            (false, true) => "final",
-            (false, false) => "pending",
-        };
-        rows.push(("state", state.to_owned()));
+        rows.extend(claim.supersedes.iter().map(|old| ("supersedes", old.clone())));
+        rows.extend(claim.superseded_by.iter().map(|new| ("superseded by", new.clone())));
+        rows.extend(claim.evidence.iter().map(|evidence| ("evidence", proof(evidence))));
+        rows.extend(claim.valid_until_ms.map(|until| ("valid until", full(until))));
+        rows.push(("state", standing(claim, self.now_ms).to_owned()));
         fields(out, &rows)?;
-        writeln!(out, "\n{}", harmless(&claim.text).trim_end())
+        match claim.text.as_str() {
+            "" => writeln!(out, "\nIts words have not come yet: `lbm ctl sync` asks the members for them."),
+            text => writeln!(out, "\n{}", harmless(text).trim_end()),
+        }
     }
 }
 
+/// Columns that the lines of a tree may take before a claim: what stands deeper is shown at that depth.
+const TREE_COLUMNS: usize = 40;
+
 impl Render for At<Thread> {
     fn render(&self, out: &mut dyn Write) -> io::Result<()> {
-        for row in &self.answer.claims {
-            let indent = "  ".repeat(row.depth.min(20));
+        let claims = &self.answer.claims;
+        // For each depth whether another answer follows there: then a line goes on.
+        let mut goes_on: Vec<bool> = Vec::new();
+        for (at, row) in claims.iter().enumerate() {
+            let later = claims.iter().skip(at + 1).take_while(|later| later.depth >= row.depth);
+            let has_sibling = later.into_iter().any(|later| later.depth == row.depth);
+            goes_on.truncate(row.depth);
+            goes_on.resize(row.depth, false);
+            let mut lead: String = goes_on.iter().skip(1).map(|goes_on| if *goes_on { "│ " } else { "  " }).collect();
+            goes_on.push(has_sibling);
+            if row.depth > 0 {
+                lead.push_str(if has_sibling { "├ " } else { "└ " });
+            }
+            if lead.chars().count() > TREE_COLUMNS {
+                lead = format!("{:TREE_COLUMNS$}", format!("(depth {})", row.depth));
+            }
             let (when, author) = (ago(row.claim.created_ms, self.now_ms), tail(&row.claim.author));
-            let (hash, gist) = (short(&row.claim.claim_hash), one_line(&gist(&row.claim), 100));
-            writeln!(out, "{indent}{}  {gist}  ({}, {when})", one_line(hash, 100), one_line(&author, 100))?;
+            let (hash, gist) = (short(&row.claim.claim_hash), one_line(&gist(&row.claim, self.now_ms), 100));
+            writeln!(out, "{lead}{}  {gist}  ({}, {when})", one_line(hash, 100), one_line(&author, 100))?;
         }
         match self.answer.left_out {
             0 => Ok(()),

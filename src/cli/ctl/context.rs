@@ -37,11 +37,14 @@ pub struct ContextArgs {
     #[arg(long, value_name = "WHEN", value_parser = parse_when)]
     until: Option<When>,
     /// Only claims with all of these tags
-    #[arg(long, value_name = "TAG,…", value_delimiter = ',')]
+    #[arg(long = "tag", alias = "tags", value_name = "TAG,…", value_delimiter = ',')]
     tags: Vec<String>,
     /// Only claims of this author: a peer id
     #[arg(long, value_name = "ID")]
     author: Option<Identity>,
+    /// Only claims of the thread that this one stands in: its hash or a unique prefix
+    #[arg(long, value_name = "HASH")]
+    thread: Option<String>,
 }
 
 /// What to do with experiences.
@@ -70,6 +73,7 @@ pub(super) async fn run(args: &ContextArgs, session: &mut Session<'_>) -> Result
         until_ms: args.until.map(|when| when.resolve(session.now_ms)),
         tags: tags(&args.tags),
         author: args.author,
+        thread: args.thread.clone(),
     };
     query.check()?;
     let answer = session.client.context(&args.group.group, &query).await?;
@@ -95,8 +99,8 @@ impl Render for At<Context> {
         if let Some(percent) = self.answer.indexed_percent {
             writeln!(out, "The index is being rebuilt: {percent} % of the group's history was looked at.")?;
         }
-        if self.answer.items.is_empty() {
-            return writeln!(out, "No claim fits the query.");
+        if self.answer.context.is_empty() {
+            return writeln!(out, "The budget has no room for a context.");
         }
         let text = harmless(&self.answer.context);
         writeln!(out, "{}", text.trim_end())

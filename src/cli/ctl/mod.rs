@@ -11,6 +11,7 @@ mod peer;
 mod presence;
 mod task;
 mod token;
+mod watch;
 
 use std::time::Duration;
 

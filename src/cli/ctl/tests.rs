@@ -89,7 +89,8 @@ async fn run(line: &[&str], answer: Value) -> Ran {
 
 fn claim(hash: &str, text: &str) -> Value {
     json!({"claim_hash": hash, "text": text, "title": null, "tags": ["a", "b"], "author": ID,
-           "created_ms": 1_795_348_680_000_u64, "parent_hash": null, "retracted": false, "final": false})
+           "created_ms": 1_795_348_680_000_u64, "parent_hash": null, "evidence": [], "supersedes": [], "superseded_by": [],
+           "valid_until_ms": null, "retracted": false, "final": false})
 }
 
 fn with_policy(answer: &Value) -> Value {

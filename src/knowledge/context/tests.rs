@@ -4,7 +4,7 @@ use super::{Ask, Candidate, Context, Outcome, compile, similarity};
 use crate::identity::SecretKey;
 use crate::knowledge::fence::Size;
 use crate::knowledge::index::{Filter, Index};
-use crate::knowledge::{Document, Metadata};
+use crate::knowledge::{Document, Metadata, Stamp};
 use crate::limits::{CONTEXT_BUDGET_TOKENS, CONTEXT_TOP_K};
 
 fn document(text: &str) -> Document {
@@ -13,15 +13,15 @@ fn document(text: &str) -> Document {
 
 /// Indexes the documents, asks, compiles.
 fn ask(documents: &[Document], query: &str, ask: &Ask) -> Context {
-    let metadata = Metadata { author: SecretKey::from_seed(&[7; 32]).identity(), created_ms: 1_793_701_325_000 };
+    let (author, created_ms) = (SecretKey::from_seed(&[7; 32]).identity(), 1_793_701_325_000);
     let key = |number: usize| *blake3::hash(&(number as u32).to_le_bytes()).as_bytes();
     let mut index = Index::new();
     for (number, document) in documents.iter().enumerate() {
-        index.add(key(number), document, &metadata, 0).unwrap();
+        index.add(key(number), document, &Stamp { author, created_ms }, 0).unwrap();
     }
     let candidates = index.search(query, 500, &Filter::ALL).into_iter().map(|hit| Candidate {
         document: documents[(0..documents.len()).find(|number| key(*number) == hit.key).unwrap()].clone(),
-        metadata,
+        metadata: Metadata { author, created_ms, evidence: vec![], valid_until_ms: None },
         stems: index.stems(hit.doc),
         hit,
     });

@@ -3,14 +3,14 @@ use proptest::prelude::*;
 use super::{Added, Filter, Hit, Index};
 use crate::identity::{Identity, SecretKey};
 use crate::knowledge::segment::{Builder, Segment};
-use crate::knowledge::{ClaimKey, Document, Metadata};
+use crate::knowledge::{ClaimKey, Document, Stamp};
 
 fn author(number: u8) -> Identity {
     SecretKey::from_seed(&[number; 32]).identity()
 }
 
-fn metadata() -> Metadata {
-    Metadata { author: author(1), created_ms: 0 }
+fn stamp() -> Stamp {
+    Stamp { author: author(1), created_ms: 0 }
 }
 
 fn document(text: &str) -> Document {
@@ -24,7 +24,7 @@ const fn key(number: u8) -> ClaimKey {
 fn index_of(texts: &[&str]) -> Index {
     let mut index = Index::new();
     for (number, text) in (0..).zip(texts) {
-        index.add(key(number), &document(text), &metadata(), 0).unwrap();
+        index.add(key(number), &document(text), &stamp(), 0).unwrap();
     }
     index
 }
@@ -61,11 +61,11 @@ fn repeating_a_word_in_the_query_weighs_it() {
 #[test]
 fn a_title_weighs_more_than_the_text_and_tags_are_searched() {
     let mut index = Index::new();
-    index.add(key(0), &document("notary hand over procedure"), &metadata(), 0).unwrap();
+    index.add(key(0), &document("notary hand over procedure"), &stamp(), 0).unwrap();
     let titled = Document { title: Some("notary".into()), text: "hand over procedure".into(), tags: Vec::new() };
-    index.add(key(1), &titled, &metadata(), 0).unwrap();
+    index.add(key(1), &titled, &stamp(), 0).unwrap();
     let tagged = Document { title: None, text: "something else".into(), tags: vec!["hand-over".into()] };
-    index.add(key(2), &tagged, &metadata(), 0).unwrap();
+    index.add(key(2), &tagged, &stamp(), 0).unwrap();
     assert_eq!(found(&index, "notary"), [1, 0]);
     assert!(found(&index, "hand").contains(&2));
 }
@@ -74,7 +74,7 @@ fn a_title_weighs_more_than_the_text_and_tags_are_searched() {
 fn ties_go_to_the_lower_key_whatever_came_first() {
     let mut index = Index::new();
     for number in [7, 3, 9, 1] {
-        index.add(key(number), &document("equal words"), &metadata(), 0).unwrap();
+        index.add(key(number), &document("equal words"), &stamp(), 0).unwrap();
     }
     assert_eq!(found(&index, "equal words"), [1, 3, 7, 9]);
     let best: Vec<u8> = index.search("equal", 2, &Filter::ALL).iter().map(|hit| hit.key[0]).collect();
@@ -170,8 +170,8 @@ fn the_filter_decides_before_the_choice() {
 #[test]
 fn a_second_add_changes_nothing() {
     let mut index = index_of(&["seal", "block"]);
-    assert_eq!(index.add(key(0), &document("seal"), &metadata(), 0), Ok(Added::Known));
-    assert_eq!(index.add(key(2), &document("seal"), &metadata(), 0), Ok(Added::New));
+    assert_eq!(index.add(key(0), &document("seal"), &stamp(), 0), Ok(Added::Known));
+    assert_eq!(index.add(key(2), &document("seal"), &stamp(), 0), Ok(Added::New));
     assert_eq!(index.len(), 3);
     for number in 0..3 {
         let doc = index.find(&key(number)).unwrap();
@@ -186,8 +186,8 @@ fn filters_of_time_author_and_tags_decide_in_every_segment() {
     for number in 0..40_u8 {
         let tags = (0..3).filter(|bit| number >> bit & 1 == 1).map(|bit| format!("t{bit}")).collect();
         let document = Document { title: None, text: "seal".into(), tags };
-        let metadata = Metadata { author: author(number % 2), created_ms: u64::from(number) * 10 };
-        index.add(key(number), &document, &metadata, 0).unwrap();
+        let stamp = Stamp { author: author(number % 2), created_ms: u64::from(number) * 10 };
+        index.add(key(number), &document, &stamp, 0).unwrap();
     }
     assert!(index.segments().len() > 1);
     let found =
@@ -208,7 +208,7 @@ fn few_segments_stay_of_many_documents() {
     let mut index = Index::new();
     for number in 0..1_000_u32 {
         let key = *blake3::hash(&number.to_le_bytes()).as_bytes();
-        index.add(key, &document(&format!("claim w{number}")), &metadata(), u64::from(number)).unwrap();
+        index.add(key, &document(&format!("claim w{number}")), &stamp(), u64::from(number)).unwrap();
     }
     assert!(index.segments().len() <= 7 * 4, "{}", index.segments().len());
     assert_eq!(index.len(), 1_000);
@@ -222,7 +222,7 @@ fn documents_beyond_a_window_and_queries_beyond_the_bound_are_served() {
     let mut index = Index::new();
     for number in 0..10_000_u32 {
         let text = format!("claim number{number} {}", if number % 5_000 == 4_999 { "needle" } else { "hay" });
-        index.add(*blake3::hash(&number.to_le_bytes()).as_bytes(), &document(&text), &metadata(), 0).unwrap();
+        index.add(*blake3::hash(&number.to_le_bytes()).as_bytes(), &document(&text), &stamp(), 0).unwrap();
     }
     let docs = |query: &str| {
         let mut docs: Vec<u32> = index.search(query, 5, &Filter::ALL).iter().map(|hit| hit.doc).collect();
@@ -266,9 +266,9 @@ proptest! {
             text: texts[number].clone(),
             tags: if number.is_multiple_of(2) { vec![texts[(number + 5) % 30].clone(), "even".into()] } else { Vec::new() },
         };
-        let metadata = |number: usize| Metadata { author: author(number as u8 % 3), created_ms: number as u64 };
+        let stamp = |number: usize| Stamp { author: author(number as u8 % 3), created_ms: number as u64 };
         let add = |builder: &mut Builder, number: usize| {
-            builder.add(key(number as u8), &document(number), &metadata(number), number as u64);
+            builder.add(key(number as u8), &document(number), &stamp(number), number as u64);
         };
         let (mut segments, mut next) = (Vec::<Segment>::new(), 0);
         for step in steps {
@@ -295,7 +295,7 @@ proptest! {
         let whole = Index::of([builder.finish()]);
         let mut one_by_one = Index::new();
         for number in 0..next {
-            one_by_one.add(key(number as u8), &document(number), &metadata(number), 0).unwrap();
+            one_by_one.add(key(number as u8), &document(number), &stamp(number), 0).unwrap();
         }
         let tags = if tag { vec!["even".to_owned()] } else { vec![] };
         let filter = Filter { tags: &tags, ..Filter::ALL };

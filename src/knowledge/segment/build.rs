@@ -11,7 +11,7 @@ use crate::knowledge::dictionary::Dictionary;
 use crate::knowledge::grams::{Cutter, Gram, parts};
 use crate::knowledge::latent::Sum;
 use crate::knowledge::text::{Analyser, Kind, Side, Token};
-use crate::knowledge::{ClaimKey, Document, Metadata};
+use crate::knowledge::{ClaimKey, Document, Stamp};
 
 /// How often a word of each field counts.
 const TEXT_WEIGHT: u32 = 1;
@@ -49,7 +49,7 @@ pub struct Builder {
 
 impl Builder {
     /// Adds a document; one key comes once. `position` says where it came from, see [`Segment::positions`].
-    pub fn add(&mut self, key: ClaimKey, document: &Document, metadata: &Metadata, position: u64) {
+    pub fn add(&mut self, key: ClaimKey, document: &Document, stamp: &Stamp, position: u64) {
         let (first_entry, first_step) = (self.entries.len(), self.steps.len());
         let (mut sum, mut length) = (Sum::default(), 0_u32);
         self.field(document.title.as_deref().unwrap_or_default(), TITLE_WEIGHT, &mut sum, &mut length);
@@ -76,9 +76,9 @@ impl Builder {
         self.sums.documents += 1;
 
         self.keys.push(key);
-        self.created.extend_from_slice(&metadata.created_ms.to_le_bytes());
+        self.created.extend_from_slice(&stamp.created_ms.to_le_bytes());
         let next = self.authors.len() as u32;
-        self.author_of.push(*self.authors.entry(metadata.author).or_insert(next));
+        self.author_of.push(*self.authors.entry(stamp.author).or_insert(next));
         self.tags_of.push(document.tags.iter().map(|tag| self.tags.intern(tag)).collect());
         let (first, end) = self.positions.unwrap_or((position, position));
         self.positions = Some((first.min(position), end.max(position + 1)));

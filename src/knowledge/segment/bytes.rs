@@ -84,11 +84,6 @@ impl<'a> Longs<'a> {
         self.0.get(at as usize).map(|bytes| u64::from_le_bytes(*bytes))
     }
 
-    /// How many there are.
-    pub const fn len(self) -> u32 {
-        self.0.len() as u32
-    }
-
     /// Where one stands in an ascending list.
     pub fn find(self, wanted: u64) -> Option<u32> {
         self.0.binary_search_by_key(&wanted, |bytes| u64::from_le_bytes(*bytes)).ok().map(|at| at as u32)

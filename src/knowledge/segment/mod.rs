@@ -12,7 +12,7 @@
 //! segment gives wrong hits or none, and never a panic; [`Segment::is_whole`] tells.
 
 mod build;
-pub mod bytes;
+pub(super) mod bytes;
 mod merge;
 mod write;
 
@@ -25,7 +25,7 @@ pub use merge::merge;
 use write::{TRAILER_BYTES, Trailer};
 
 use super::latent::DIMENSIONS;
-use super::{ClaimKey, Metadata};
+use super::{ClaimKey, Stamp};
 use crate::identity::Identity;
 use bytes::{Cursor, Longs, Numbers, Rows, Shorts};
 
@@ -341,9 +341,9 @@ impl Segment {
 
     /// The author and the time of a document.
     #[must_use]
-    pub fn metadata(&self, doc: u32) -> Option<Metadata> {
+    pub fn stamp(&self, doc: u32) -> Option<Stamp> {
         let author = self.authors().get(self.author_of().get(doc)? as usize)?;
-        Some(Metadata { author: Identity::from_stored(*author), created_ms: self.created().get(doc)? })
+        Some(Stamp { author: Identity::from_stored(*author), created_ms: self.created().get(doc)? })
     }
 
     /// The tags.

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::{Builder, Segment, SegmentError, TRAILER_BYTES};
 use crate::identity::SecretKey;
 use crate::knowledge::index::{Filter, Index};
-use crate::knowledge::{Document, Metadata};
+use crate::knowledge::{Document, Stamp};
 
 fn segment(documents: std::ops::Range<u8>) -> Segment {
     let mut builder = Builder::default();
@@ -14,7 +14,7 @@ fn segment(documents: std::ops::Range<u8>) -> Segment {
             tags: vec!["seal".into(), format!("t{}", number % 4)],
         };
         let author = SecretKey::from_seed(&[number % 5; 32]).identity();
-        builder.add([number; 32], &document, &Metadata { author, created_ms: number.into() }, u64::from(number) + 100);
+        builder.add([number; 32], &document, &Stamp { author, created_ms: number.into() }, u64::from(number) + 100);
     }
     builder.finish()
 }
@@ -28,11 +28,11 @@ fn a_segment_reads_as_it_was_made_and_merged_ones_alike() {
             let doc = segment.find(&[number; 32]).unwrap();
             assert_eq!(segment.key(doc), Some(&[number; 32]));
             let author = SecretKey::from_seed(&[number % 5; 32]).identity();
-            assert_eq!(segment.metadata(doc), Some(Metadata { author, created_ms: number.into() }));
+            assert_eq!(segment.stamp(doc), Some(Stamp { author, created_ms: number.into() }));
             let tags: Vec<&[u8]> = segment.tags_of(doc).map(|tag| segment.tags().get(tag)).collect();
             assert_eq!(tags, [b"seal", format!("t{}", number % 4).as_bytes()]);
         }
-        assert_eq!((segment.find(&[77; 32]), segment.key(50), segment.metadata(50)), (None, None, None));
+        assert_eq!((segment.find(&[77; 32]), segment.key(50), segment.stamp(50)), (None, None, None));
     }
     let empty = Builder::default().finish();
     assert!(empty.is_whole() && empty.is_empty());
@@ -84,7 +84,7 @@ proptest! {
         let merged = Segment::merged(&[damaged.clone(), segment(20..30)]);
         for segment in [damaged, merged] {
             for doc in 0..segment.len() + 2 {
-                let _something = (segment.metadata(doc), segment.find(&[doc as u8; 32]));
+                let _something = (segment.stamp(doc), segment.find(&[doc as u8; 32]));
             }
             let index = Index::of([segment, good.clone()]);
             let tags = ["seal".to_owned()];

@@ -67,7 +67,7 @@ use Role::{Admin, Member, Viewer};
 fn say(text: &str, rewarded: Option<TextHash>) -> (Transaction, Vec<u8>) {
     let object = ClaimBody::new(None, text.to_owned(), &[]).unwrap().encode();
     let (hash, size) = (ObjectHash::of(&object), object.len() as u32);
-    (Transaction::Claim(Claim { object: hash, size, parent: None, rewarded }), object)
+    (Transaction::Claim(Claim { object: hash, size, parent: None, rewarded, supersedes: vec![] }), object)
 }
 
 /// Does acts at one desk. Gives what the identities 0, 1 and 2 have in the end, and the treasury; or the code of the refusal of the

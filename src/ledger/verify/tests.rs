@@ -58,7 +58,16 @@ impl Node {
 fn claim(text: &str) -> (Transaction, Vec<u8>) {
     let object = ClaimBody::new(None, text.into(), &[]).unwrap().encode();
     let size = u32::try_from(object.len()).unwrap();
-    (Transaction::Claim(Claim { object: ObjectHash::of(&object), size, parent: None, rewarded: None }), object)
+    (
+        Transaction::Claim(Claim {
+            object: ObjectHash::of(&object),
+            size,
+            parent: None,
+            rewarded: None,
+            supersedes: vec![],
+        }),
+        object,
+    )
 }
 
 /// A group of an admin and a member, whose first block stands in the order before the one that adds it, and is refused there.

@@ -4,6 +4,7 @@ use serde_bytes::ByteBuf;
 
 use super::io::{Failure, News, ToSeal};
 use crate::chain::link::{self, Block, DraftError};
+use crate::chain::rows::Wanted;
 use crate::chain::{Draft, GroupId, Linked, Transaction, rows};
 use crate::identity::Identity;
 use crate::kv::{KvError, Overlay, Read};
@@ -15,6 +16,8 @@ pub(in crate::node) struct GroupBatch<'a> {
     pub(in crate::node) overlay: Overlay<'a>,
     pub(super) drafts: Vec<(Linked<Draft>, Vec<ByteBuf>)>,
     pub(in crate::node) news: News,
+    /// Where objects have come for blocks that were stored before.
+    pub(in crate::node) filled: Vec<Wanted>,
 }
 
 impl<'a> GroupBatch<'a> {
@@ -28,8 +31,9 @@ impl<'a> GroupBatch<'a> {
             to_seal: None,
             sealed: None,
             in_doubt: None,
+            has_arrivals: false,
         };
-        Self { overlay: Overlay::new(base), drafts: vec![], news }
+        Self { overlay: Overlay::new(base), drafts: vec![], news, filled: vec![] }
     }
 
     pub(super) fn doubt(&mut self, in_doubt: bool) {

@@ -177,6 +177,8 @@ pub struct News {
     pub equivocators: Vec<Identity>,
     /// Whether our own line is in doubt, where that changed.
     pub in_doubt: Option<bool>,
+    /// Whether there are new entries in the arrival order.
+    pub has_arrivals: bool,
     /// What waits to be sealed by this node; none where another seals the group.
     pub to_seal: Option<ToSeal>,
     /// The number of the last seal, where it is a new one.

@@ -22,7 +22,7 @@ use crate::chain::transaction::Claim;
 use crate::chain::{ClaimBody, ClaimId, LineKey, Transaction};
 use crate::knowledge::index::Index;
 use crate::knowledge::segment::{Builder, Segment};
-use crate::knowledge::{ClaimKey, Document, Metadata};
+use crate::knowledge::{ClaimKey, Document, Stamp};
 use crate::kv::{Direction, KvError, Read};
 use crate::limits;
 
@@ -33,7 +33,7 @@ const PART_DOCUMENTS: usize = 256;
 pub(super) struct Ready {
     pub(super) key: ClaimKey,
     pub(super) document: Document,
-    pub(super) metadata: Metadata,
+    pub(super) stamp: Stamp,
     pub(super) position: u64,
 }
 
@@ -55,22 +55,17 @@ impl Claims {
         only: Option<u32>,
     ) -> Result<(), KvError> {
         let (id, body) = rows::body_and_id(kv, line)?;
-        let metadata = Metadata { author: body.author, created_ms: body.time_ms };
+        let stamp = Stamp { author: body.author, created_ms: body.time_ms };
         for (index, transaction) in (0..).zip(body.transactions()) {
             let Transaction::Claim(Claim { rewarded, .. }) = transaction else { continue };
             if only.is_some_and(|only| only != index) {
                 continue;
             }
             match rows::object(kv, line, index)?.map(|bytes| ClaimBody::of_claim(&bytes, rewarded.as_ref())) {
-                Some(Some(ClaimBody { title, text, tags })) => {
+                Some(Some(ClaimBody { title, text, tags, .. })) => {
                     self.text_bytes += text.len();
                     let key = *ClaimId::derive(id, index).as_bytes();
-                    self.ready.push(Ready {
-                        key,
-                        document: Document { title, text, tags },
-                        metadata,
-                        position: number,
-                    });
+                    self.ready.push(Ready { key, document: Document { title, text, tags }, stamp, position: number });
                 }
                 // An object that is no claim body, or not the text to be rewarded, is its author's mistake, and has no words.
                 Some(None) => {}
@@ -108,7 +103,7 @@ impl Claims {
     pub(super) fn build(&self) -> Vec<Segment> {
         let build = |ready: &[Ready]| {
             let mut builder = Builder::default();
-            ready.iter().for_each(|one| builder.add(one.key, &one.document, &one.metadata, one.position));
+            ready.iter().for_each(|one| builder.add(one.key, &one.document, &one.stamp, one.position));
             builder.finish()
         };
         match self.ready.as_slice() {

@@ -82,6 +82,14 @@ pub(super) enum KeepError {
     Files(#[from] io::Error),
 }
 
+/// What came of reading a part of the log.
+#[derive(Default)]
+struct Part {
+    done: Range<u64>,
+    segments: Vec<Segment>,
+    wordless: Vec<Place>,
+}
+
 /// The thread's own.
 pub(super) struct Keeper {
     pub(super) indexes: Indexes,
@@ -94,6 +102,9 @@ pub(super) struct Keeper {
 /// [`io::Error`] where the system gives none.
 pub(super) fn start(indexes: Indexes, store: Arc<Store>) -> io::Result<JoinHandle<()>> {
     let keeper = Keeper::new(indexes, store);
+    if let Err(error) = keeper.begin() {
+        tracing::warn!(%error, "indexes are opened when they are asked");
+    }
     std::thread::Builder::new().name("lbm-index".into()).spawn(move || keeper.work())
 }
 
@@ -103,9 +114,6 @@ impl Keeper {
     }
 
     fn work(&self) {
-        if let Err(error) = self.begin() {
-            tracing::warn!(%error, "indexes are opened when they are asked");
-        }
         while let Some(groups) = self.indexes.bell.wait() {
             for id in groups {
                 match self.step(id) {
@@ -121,7 +129,7 @@ impl Keeper {
         }
     }
 
-    /// Has a look at every group, and removes the folders of those that are not kept.
+    /// Wants a look at every group, and removes the folders of those that are not kept: before anybody can join one.
     pub(super) fn begin(&self) -> Result<(), KeepError> {
         let kept: Vec<GroupId> = self.store.view()?.groups()?.into_iter().map(|kept| kept.id).collect();
         if let Some(root) = &self.indexes.root {
@@ -204,21 +212,21 @@ impl Keeper {
             .step_by(limits::INDEX_FILL_PART_BLOCKS)
             .map(|start| start..range.end.min(start + limits::INDEX_FILL_PART_BLOCKS as u64))
             .collect();
-        let read = |part: &Range<u64>| -> Result<(Range<u64>, Vec<Segment>, Vec<Place>), KvError> {
+        let read = |part: &Range<u64>| -> Result<Part, KvError> {
             let view = self.store.view()?;
             let mut claims = Claims::default();
-            let Some(kv) = view.group(&id)? else { return Ok((part.start..part.start, vec![], vec![])) };
+            let Some(kv) = view.group(&id)? else { return Ok(Part::default()) };
             let end = claims.read_log(kv.as_ref(), part.start, part.end)?;
             claims.ready.retain(|one| known.find(&one.key).is_none());
-            Ok((part.start..end, claims.build(), claims.wordless))
+            Ok(Part { done: part.start..end, segments: claims.build(), wordless: claims.wordless })
         };
         let threads = std::thread::available_parallelism().map_or(1, |all| all.get().saturating_sub(1).max(1));
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(io::Error::other)?;
         let (mut done, mut segments, mut wordless) = (Vec::new(), Vec::new(), Vec::new());
         for part in pool.install(|| parts.par_iter().map(read).collect::<Result<Vec<_>, _>>())? {
-            done.push(part.0);
-            segments.extend(part.1);
-            wordless.extend(part.2);
+            done.push(part.done);
+            segments.extend(part.segments);
+            wordless.extend(part.wordless);
         }
         let file = match segments.as_slice() {
             [] => None,

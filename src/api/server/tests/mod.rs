@@ -120,7 +120,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn claim(text: &str) -> NewClaim {
-    NewClaim { text: text.into(), title: None, tags: vec![], parent_hash: None }
+    NewClaim { text: text.into(), ..NewClaim::default() }
 }
 
 /// The code of a refusal, whose sentence and remedy are there.

@@ -24,6 +24,7 @@ fn context_query(query: &str) -> ContextQuery {
         until_ms: None,
         tags: vec![],
         author: None,
+        thread: None,
     }
 }
 
@@ -128,7 +129,7 @@ async fn claims_are_published_found_and_taken_back() {
         text: "Always validate inputs".into(),
         title: Some("Inputs".into()),
         tags: vec!["validation".into(), " security ".into()],
-        parent_hash: None,
+        ..NewClaim::default()
     };
     let first = client.publish_claim("g", &tagged).await.unwrap().claim_hash;
     let answer = NewClaim { parent_hash: Some(first[..9].into()), ..claim("Outputs as well") };
@@ -176,10 +177,11 @@ async fn claims_are_published_found_and_taken_back() {
     let retracted = client.retract_claim(&group, &first[..12]).await.unwrap();
     assert_eq!((retracted.claim_hash, retracted.retracted), (first.clone(), true));
     assert!(client.claim(&group, &first).await.unwrap().retracted);
-    let recent = client.recent_claims(&group, &RecentClaims { limit: Some(1_000), since_ms: None }).await.unwrap();
+    let recent =
+        client.recent_claims(&group, &RecentClaims { limit: Some(1_000), ..RecentClaims::default() }).await.unwrap();
     assert_eq!(recent.claims.len(), 151);
     assert!(recent.claims.is_sorted_by_key(|claim| std::cmp::Reverse(claim.created_ms)));
-    let later = RecentClaims { limit: None, since_ms: Some(u64::MAX) };
+    let later = RecentClaims { since_ms: Some(u64::MAX), ..RecentClaims::default() };
     assert_eq!(client.recent_claims(&group, &later).await.unwrap().claims, []);
     assert_eq!(client.context(&group, &context_query("input validation")).await.unwrap().items, []);
 

@@ -49,6 +49,7 @@ async fn a_second_node_joins_and_both_hold_the_same() {
         until_ms: None,
         tags: vec![],
         author: None,
+        thread: None,
     };
     let context = bob.client.context("domain:research", &query).await.unwrap();
     assert_eq!(context.claim_hashes, [first]);

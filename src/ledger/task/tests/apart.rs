@@ -126,7 +126,13 @@ fn random(kind: u8, task: u8, attempt: u32, other: u8, author: u8) -> Transactio
         21 if other < 160 => set(to, [Viewer, Member, Admin][usize::from(other / 6) % 3]),
         21 if other < 192 => out(to),
         21 => Transaction::MemberAdd(MemberAdd { identity: who(to), role: Member }),
-        22 => Transaction::Claim(Claim { object: ObjectHash::of(&[other]), size: 1, parent: None, rewarded: None }),
+        22 => Transaction::Claim(Claim {
+            object: ObjectHash::of(&[other]),
+            size: 1,
+            parent: None,
+            rewarded: None,
+            supersedes: vec![],
+        }),
         _ => Transaction::Transfer(Transfer { to: who(to), amount: u64::from(other) }),
     }
 }
