@@ -1,6 +1,7 @@
 //! The retrieval index of a real daemon on its disk: killed while it indexes, taken away, cut off, changed. Answers come in any case, what
 //! was just published is found at once, and in the end all is.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stderr, reason = "shown where a test fails")]
 
 mod common;
 

@@ -17,6 +17,7 @@ pub mod market;
 mod presence;
 pub mod serve;
 mod spread;
+pub mod trade;
 
 pub use engine::Engine;
 pub use machine::Machine;

@@ -16,10 +16,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::clock::{Uptime, unix_ms};
 use super::commit::Told;
+use super::embedding::Embedding;
 use super::events::Events;
 use super::index::Indexes;
 use super::market::{AskFailed, Desk, Fetching, MarketAsk};
 use super::news;
+use super::trade::Trade;
 use super::verify::{Unchecked, Verifier};
 use super::writer::Writer;
 use crate::api::types::EventKind;
@@ -83,12 +85,16 @@ pub struct Driver {
     pub packages: Arc<Packages>,
     /// Answers what buyers ask.
     pub desk: Arc<dyn Desk>,
+    /// Looks after what is bought and sold.
+    pub trade: Trade,
     /// For the address book.
     pub writer: Writer,
     /// For what peers send.
     pub verifier: Verifier,
     /// For who watches.
     pub events: Events,
+    /// For claims that are new.
+    pub embedding: Embedding,
     /// For who asks.
     pub indexes: Indexes,
     /// How many requests each peer may make.
@@ -253,14 +259,21 @@ impl Work {
     }
 
     fn told(&mut self, told: Told) {
+        // Claims, words of claims, or groups may be new.
+        self.parts.embedding.wake();
         match told {
-            Told::Opened(opened) => self.step(Input::Opened(opened)),
+            Told::Opened(opened) => {
+                self.parts.trade.moved(opened.group, true);
+                self.step(Input::Opened(opened));
+            }
             Told::Closed(group) => {
+                self.parts.trade.moved(group, true);
                 self.parts.events.tell(EventKind::GroupLeft { group_id: group.to_string() });
                 self.step(Input::Closed(group));
             }
             Told::News(news) => {
-                news::tell(&self.parts.events, &self.parts.store, &news);
+                let offers = news::tell(&self.parts.events, &self.parts.store, &news);
+                self.parts.trade.moved(news.group, offers);
                 self.parts.indexes.nudge(news.group);
                 self.step(Input::News(news));
             }

@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 use super::clock::unix_ms;
 use super::driver::{Ask, Asked, Done, Work};
 use super::{Node, Stopping};
-use crate::announcement::{Announcement, Verified};
+use crate::announcement::{Announcement, Says, Verified};
+use crate::api::types::EventKind;
 use crate::chain::transaction::SignedOrder;
 use crate::chain::{GroupId, OfferId};
 use crate::identity::Identity;
@@ -23,7 +24,7 @@ use crate::node::market::io::{
 };
 use crate::package::PackageHash;
 use crate::store::{PackageStoreError, Packages};
-use crate::wire::market::{Account, GetAccount, GetPackage, Place, Refused, Request, Response};
+use crate::wire::market::{Account, GetAccount, GetPackage, HandedDispute, Place, Refused, Request, Response};
 
 /// Answers what buyers ask of a member. The connection has proven who asks.
 #[async_trait]
@@ -31,6 +32,9 @@ pub trait Desk: Send + Sync + 'static {
     /// Takes an order to be written into the chain of its group: [`Response::Ordered`] once it is durable, or a refusal. Whoever holds an
     /// order may hand it over; what binds is the buyer's signature.
     async fn order(&self, from: Identity, order: SignedOrder) -> Response;
+
+    /// Takes a dispute to be written: [`Response::Ordered`] once it is durable, or a refusal. The secret in it speaks for the buyer.
+    async fn dispute(&self, from: Identity, handed: HandedDispute) -> Response;
 
     /// What `asker` may know: its own account in a group, and its own purchases. Of a group that is not here, and of one in which it has
     /// no account, `None`: nobody can tell which.
@@ -43,6 +47,10 @@ pub struct Closed;
 #[async_trait]
 impl Desk for Closed {
     async fn order(&self, _: Identity, _: SignedOrder) -> Response {
+        Response::Refused(Refused::NotShared)
+    }
+
+    async fn dispute(&self, _: Identity, _: HandedDispute) -> Response {
         Response::Refused(Refused::NotShared)
     }
 
@@ -286,8 +294,15 @@ impl Work {
     fn market_notice(&mut self, notice: Notice) {
         match notice {
             Notice::Offer(record) => {
-                let Announcement { offer, seller, says, .. } = record.announcement();
-                tracing::debug!(%offer, %seller, stands = matches!(says, crate::announcement::Says::Offered(_)), "an offer");
+                let Announcement { group, offer, seller, says, .. } = record.announcement();
+                let (group_id, offer_id, seller) = (group.to_string(), offer.to_string(), seller.to_string());
+                self.parts.events.tell(match says {
+                    Says::Offered(offered) => {
+                        let (title, price) = (offered.offer.title.clone(), offered.offer.price);
+                        EventKind::OfferListed { group_id, offer_id, seller, title, price }
+                    }
+                    Says::Withdrawn => EventKind::OfferWithdrawn { group_id, offer_id, seller },
+                });
             }
             Notice::Pulled { peer, new } => tracing::debug!(%peer, new, "pulled a catalogue"),
             Notice::Fetching { package, chunks, of } => tracing::debug!(%package, chunks, of, "fetching"),
@@ -345,6 +360,7 @@ impl Work {
                     tokio::task::spawn_blocking(read).await.unwrap_or(Response::Refused(Refused::Failed))
                 }
                 Request::Order(order) => desk.order(peer, *order).await,
+                Request::Dispute(handed) => desk.dispute(peer, *handed).await,
                 Request::Account(about) => match desk.account(peer, about).await {
                     Ok(Some(account)) => Response::Account(account),
                     Ok(None) => Response::Refused(Refused::NotShared),

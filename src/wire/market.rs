@@ -6,7 +6,7 @@ use serde_bytes::ByteBuf;
 use super::{bounded, read};
 use crate::announcement;
 use crate::cbor::{self, DecodeError, cbor_array};
-use crate::chain::transaction::SignedOrder;
+use crate::chain::transaction::{Dispute, SignedOrder};
 use crate::chain::{GroupId, OfferId, PurchaseId};
 use crate::identity::Identity;
 use crate::limits;
@@ -56,6 +56,14 @@ cbor_array! {
         pub purchases: Vec<PurchaseId>,
     }
 
+    /// Hands over a dispute, whose one-time secret speaks for the buyer.
+    pub struct HandedDispute {
+        /// In which group.
+        pub group: GroupId,
+        /// The dispute.
+        pub dispute: Dispute,
+    }
+
     /// What a member knows of the asker's account.
     pub struct Account {
         /// Tokens that it can spend.
@@ -95,6 +103,8 @@ pub enum Request {
     Order(Box<SignedOrder>),
     /// About the asker's own account.
     Account(GetAccount),
+    /// Hands over a dispute, to be written into the chain of its group.
+    Dispute(Box<HandedDispute>),
 }
 
 /// A response.
@@ -107,7 +117,7 @@ pub enum Response {
     Page(Page),
     /// To `package`: chunks from the first that was asked for, at least one.
     Chunks(Vec<ChunkProof>),
-    /// To `order`: it is durable in the group's chain.
+    /// To `order` and `dispute`: it is durable in the group's chain.
     Ordered(PurchaseId),
     /// To `account`.
     Account(Account),
@@ -151,6 +161,9 @@ impl Request {
             Self::Package(package) => (package.count as usize, limits::PACKAGE_RANGE_CHUNKS as usize),
             Self::Order(_) => (0, 0),
             Self::Account(account) => (account.purchases.len(), limits::ACCOUNT_PURCHASES),
+            Self::Dispute(handed) => {
+                handed.dispute.chunk.as_ref().map_or((0, 0), |shown| (shown.path.len(), PATH_HASHES))
+            }
         };
         bounded(got, max).map(|()| request)
     }

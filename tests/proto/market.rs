@@ -154,6 +154,7 @@ fn another_form_is_told_apart() {
     );
     refuses("market-request", &request("order"), &[("a short signature", &[0, 1], bytes(63))]);
     refuses("market-request", &request("account"), &[("65 purchases", &[0, 1], list(&bytes(32), 65))]);
+    refuses("market-request", &request("dispute"), &[("a short secret", &[0, 1, 1], bytes(31))]);
     let responses = responses(&story);
     let response = |name: &str| responses.iter().find(|(other, _)| *other == name).unwrap().1.encode();
     let record = Value::Array(vec![bytes(9), bytes(64)]);
@@ -185,7 +186,7 @@ fn the_bounds_in_the_rules_are_the_limits() {
     ] {
         assert!(all_rules().contains(&bound), "the rules do not say {bound}");
     }
-    assert!(all_rules().contains("at most 16,384 bytes, a") && limits::MARKET_REQUEST_BYTES == 16_384);
+    assert!(all_rules().contains("at most 81,920 bytes, a") && limits::MARKET_REQUEST_BYTES == 81_920);
     assert!(all_rules().contains("response 1,064,960") && limits::MARKET_RESPONSE_BYTES == 1_064_960);
     assert!(all_rules().contains("at most 8,192 bytes") && limits::ANNOUNCEMENT_BYTES == 8_192);
 }

@@ -3,12 +3,14 @@
 //! Shared by the protocol's vectors and by the tests of the decoders.
 
 use lbm::announcement::{Announcement, Offered, Says, Verified};
-use lbm::chain::transaction::{OfferCreate, Order, Royalty, Settlement, Split};
+use lbm::chain::transaction::{Dispute, OfferCreate, Order, Royalty, Settlement, Split};
 use lbm::chain::{OfferId, PurchaseId};
 use lbm::identity::OneTimeSecret;
 use lbm::limits;
 use lbm::package::{Commitment, PackageKey, encrypt, prove};
-use lbm::wire::market::{Account, Bought, Catalogue, GetAccount, GetPackage, Page, Place, Refused, Request, Response};
+use lbm::wire::market::{
+    Account, Bought, Catalogue, GetAccount, GetPackage, HandedDispute, Page, Place, Refused, Request, Response,
+};
 use serde_bytes::ByteBuf;
 
 use crate::story::{START_MS, Story};
@@ -73,6 +75,8 @@ pub fn requests(story: &Story) -> Vec<(&'static str, Request)> {
     let key = OneTimeSecret::from_bytes([b'o'; 32]).key();
     let expires_ms = START_MS + 60_000;
     let order = Order { version: 1, group: story.group, buyer, offer: offer(2), price: 250, nonce: 0, expires_ms, key };
+    let (purchase, secret) = (PurchaseId::from_bytes([7; 32]), OneTimeSecret::from_bytes([b'o'; 32]));
+    let dispute = Dispute { purchase, secret, chunk: None };
     let after = Place { seller: story.bob.identity(), offer: offer(2) };
     vec![
         (
@@ -86,6 +90,7 @@ pub fn requests(story: &Story) -> Vec<(&'static str, Request)> {
             "account",
             Request::Account(GetAccount { group: story.group, purchases: vec![PurchaseId::from_bytes([7; 32])] }),
         ),
+        ("dispute", Request::Dispute(Box::new(HandedDispute { group: story.group, dispute }))),
     ]
 }
 

@@ -104,6 +104,24 @@ pub fn offers(kv: &dyn Read, filter: &Filter, after: Option<&Place>, limit: usiz
     page(kv, &filter.prefix(), after, Direction::Down, limit, look)
 }
 
+/// Offers whose ids begin with these bytes, and the half byte behind them where there is one: at most `limit`.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn offers_by_prefix(kv: &dyn Read, prefix: &[u8], half: Option<u8>, limit: usize) -> Result<Vec<OfferId>, KvError> {
+    let mut ids: Vec<OfferId> = Vec::new();
+    kv.scan_prefix(Table::State, &keyed(b"o", &[prefix]), &mut |key, _| {
+        // What does not change of an offer lies below a longer key.
+        let id = key.get(1..).and_then(|id| id.try_into().ok()).map(OfferId::from_bytes);
+        let fits = |id: &OfferId| {
+            half.is_none_or(|half| id.as_bytes().get(prefix.len()).is_some_and(|byte| byte >> 4 == half))
+        };
+        ids.extend(id.filter(fits));
+        if ids.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(ids)
+}
+
 /// A purchase; none where no applied block has made it.
 ///
 /// # Errors
