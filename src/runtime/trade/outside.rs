@@ -305,9 +305,14 @@ async fn dispute(node: &Node, group: GroupId, row: &Outside, dispute: Dispute) -
     tracing::warn!(purchase = %dispute.purchase, seller = %row.seller, "a grant does not deliver: handing a dispute over");
     let deadline = Instant::now() + Duration::from_millis(CALL_MS);
     let request = Request::Dispute(Box::new(HandedDispute { group, dispute }));
-    let told =
-        ask(node, row.seller, deadline, &request, |_, response| matches!(response, Response::Ordered(_)).then_some(()));
-    Ok(told.await?.is_some())
+    // To all: one that keeps it back, as its seller may, keeps it from nobody.
+    let taken = std::sync::atomic::AtomicBool::new(false);
+    let hand_on = |_, response| -> Option<()> {
+        taken.fetch_or(matches!(response, Response::Ordered(_)), std::sync::atomic::Ordering::Relaxed);
+        None
+    };
+    ask(node, row.seller, deadline, &request, hand_on).await?;
+    Ok(taken.into_inner())
 }
 
 /// Whether a purchase needs nothing any more.
