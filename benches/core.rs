@@ -19,7 +19,8 @@ use lbm::chain::transaction::{Claim, MemberAdd};
 use lbm::chain::{ClaimBody, Context, Frontier, GroupId, Link, ObjectHash, Role, Transaction, Unverified, Verified};
 use lbm::identity::{Identity, SecretKey};
 use lbm::kv::{Direction, KvError, Memory, Overlay, Read};
-use lbm::ledger::arrange;
+use lbm::ledger::{arrange, query};
+use lbm::node::arrival;
 use lbm::node::engine::{Engine, Groups, Reply, Task, genesis};
 use lbm::node::serve::serve;
 use lbm::store::{Registry, Store};
@@ -342,5 +343,23 @@ fn answer_a_pull(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(BLOCKS + 2)).bench(|| {
         let request = Request::Pull(Pull { group: desk.group, frontier: (&Frontier::default()).into() });
         serve(&desk.rows, &member(), request).unwrap().encode().len()
+    });
+}
+
+/// A page of a hundred claims in the middle of so many that came, with their words.
+#[divan::bench(args = [1_000, 10_000, 100_000], sample_count = 20)]
+fn redb_watch_a_page(bencher: Bencher<'_, '_>, came: usize) {
+    let (group, disk) = Disk::filled(came);
+    let view = disk.store.view().unwrap();
+    bencher.bench_local(|| {
+        let rows = view.group(&group).unwrap().unwrap();
+        let mut page = Vec::with_capacity(100);
+        arrival::after(rows.as_ref(), came as u64 / 2, &mut |arrival| {
+            page.push(query::claim(rows.as_ref(), &arrival.claim).unwrap().unwrap());
+            if page.len() == 100 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .unwrap();
+        assert_eq!(page.len(), 100);
+        page
     });
 }

@@ -199,6 +199,7 @@ async fn measure(root: &Path, size: usize) -> Value {
         until_ms: None,
         tags: vec![],
         author: None,
+        thread: None,
     };
     a.client.context(&group, &question()).await.unwrap();
     let first_context = began.elapsed();

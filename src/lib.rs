@@ -29,6 +29,7 @@
 //! | [`store`] | the rows in redb |
 //! | [`backup`] | a node in one file: made while it runs, put back marked |
 //! | [`knowledge`] | retrieval: from a question to a context |
+//! | [`embedder`] | texts as vectors, by a model that the operator chose |
 //! | [`net`] | libp2p: connections, discovery, frames |
 //! | [`runtime`] | the wiring: threads, queues, the running [`runtime::Node`] |
 //! | [`api`] | HTTP over the local socket: types, routes, client, server |
@@ -52,6 +53,7 @@ pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod datadir;
+pub mod embedder;
 pub mod hash;
 pub mod identity;
 pub mod knowledge;

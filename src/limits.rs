@@ -212,6 +212,47 @@ pub const MERGE_AT_ONCE_DOCUMENTS: usize = 1_024;
 /// The least token budget of a context: room for its heading and one sentence.
 pub const CONTEXT_BUDGET_TOKENS: usize = 128;
 
+// ---- embedders ------------------------------------------------------------------------------------------------
+
+/// Texts in one request to an embedder, where the settings name no other number. llama.cpp and LM Studio take as many by default.
+pub const EMBED_BATCH: u32 = 32;
+/// The most that they may name.
+pub const EMBED_BATCH_MOST: u32 = 256;
+/// How long a request of the background should take, milliseconds: a query may have to wait behind it. Batches shrink and grow to it.
+pub const EMBED_BATCH_MS: u64 = 250;
+/// One text that is sent, UTF-8 bytes; the rest is cut off. Most models read 512 to 8,192 tokens of it.
+pub const EMBED_TEXT_BYTES: usize = 8 * 1024;
+/// A text that an embedder refuses is sent again by half, down to so many bytes. Then it has no vector.
+pub const EMBED_TEXT_LEAST_BYTES: usize = 256;
+/// Dimensions of a vector. The largest models have as many.
+pub const EMBED_DIMENSIONS: usize = 4_096;
+/// Answer of an endpoint, bytes: the largest batch, each number written out in full.
+pub const EMBED_ANSWER_BYTES: u64 = 32 * 1024 * 1024;
+/// What an endpoint says of an error, characters that are shown.
+pub const EMBED_MESSAGE_CHARS: usize = 200;
+/// How long a request of the background may take, milliseconds: an endpoint may load its model first.
+pub const EMBED_TIMEOUT_MS: u64 = 120_000;
+/// How long a query waits for its vector, milliseconds, where the settings say nothing else. Then the built-in views answer alone.
+pub const EMBED_QUERY_MS: u64 = 500;
+/// Pause after a first failure of an embedder, milliseconds. It doubles with each further one; until it is over, queries do not ask either.
+pub const EMBED_RETRY_MS: u64 = 500;
+/// The longest such pause, milliseconds; of what only its operator can mend, every one.
+pub const EMBED_RETRY_MOST_MS: u64 = 30_000;
+/// Claims of one group that wait for their words to be embedded. Past it they are found at the next start.
+pub const EMBED_WORDLESS: usize = 65_536;
+/// Models whose vectors a group keeps: the one in use, and the one before it, to which one may go back.
+pub const EMBED_MODELS: usize = 2;
+/// The address of an endpoint, bytes.
+pub const EMBED_URL_BYTES: usize = 2_048;
+/// The name of a model, bytes.
+pub const EMBED_MODEL_BYTES: usize = 256;
+/// What stands before each text, bytes.
+pub const EMBED_PREFIX_BYTES: usize = 1_024;
+/// The key of an endpoint, bytes.
+pub const EMBED_KEY_BYTES: u64 = 4_096;
+/// A file of a model that is loaded, bytes: the largest static tables have half of it.
+pub const EMBED_FILE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+
 // ---- the chain ------------------------------------------------------------------------------------------------
 
 /// Body of one block, bytes.
@@ -552,3 +593,7 @@ const _: () =
     assert!(2 * 6 * CONTEXT_BYTES + CONTEXT_TOP_K * (6 * EVIDENCE * EVIDENCE_BYTES + 4 * 1024) <= API_ANSWER_BYTES);
 const _: () = assert!(PAGE_DEFAULT_ROWS <= PAGE_ROWS && CONTEXT_DEFAULT_TOP_K <= CONTEXT_TOP_K);
 const _: () = assert!(LATENT_TOKENS as i64 * 127 * 4_095 <= i32::MAX as i64);
+// A query of 12 bits times a vector of 8, summed over all dimensions, fits in 31.
+const _: () = assert!(EMBED_DIMENSIONS as i64 * 2_047 * 127 <= i32::MAX as i64);
+const _: () = assert!(EMBED_BATCH_MOST as u64 * EMBED_DIMENSIONS as u64 * 24 <= EMBED_ANSWER_BYTES);
+const _: () = assert!(EMBED_TEXT_LEAST_BYTES <= EMBED_TEXT_BYTES);

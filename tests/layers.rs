@@ -43,6 +43,7 @@ const LAYERS: &[Layer] = &[
     outer("store", &["limits", "cbor", "kv", "identity", "package", "chain", "wire", "ledger", "node"]),
     outer("backup", &["limits", "cbor", "kv", "identity", "store", "datadir"]),
     outer("knowledge", &["limits", "cbor", "identity"]),
+    outer("embedder", &["limits", "config"]),
     outer("net", &["limits", "cbor", "identity"]),
     outer("config", &["limits", "identity"]),
     outer("telemetry", &["limits", "config"]),

@@ -13,8 +13,21 @@ use common::{Answer, Daemon, LBM, PATIENCE, agree, clean, keys, lbm, private_fol
 use serde_json::{Value, json};
 
 /// The keys of one claim in a listing, sorted.
-const CLAIM_KEYS: [&str; 9] =
-    ["author", "claim_hash", "created_ms", "final", "parent_hash", "retracted", "tags", "text", "title"];
+const CLAIM_KEYS: [&str; 13] = [
+    "author",
+    "claim_hash",
+    "created_ms",
+    "evidence",
+    "final",
+    "parent_hash",
+    "retracted",
+    "superseded_by",
+    "supersedes",
+    "tags",
+    "text",
+    "title",
+    "valid_until_ms",
+];
 
 /// Runs `lbm` with the words of `line`.
 #[track_caller]
@@ -35,7 +48,21 @@ fn two_processes_share_what_their_agents_learned() {
 
     // Who and where.
     let status = typed(&format!("ctl --data {data_a} status --json")).done();
-    assert_eq!(keys(&status), ["groups", "listen", "name", "node_id", "peers", "unsure_groups", "uptime_s", "version"]);
+    assert_eq!(
+        keys(&status),
+        [
+            "embedder",
+            "groups",
+            "indexing_groups",
+            "listen",
+            "name",
+            "node_id",
+            "peers",
+            "unsure_groups",
+            "uptime_s",
+            "version"
+        ]
+    );
     assert_eq!((&status["name"], &status["node_id"]), (&json!("alice"), &json!(a.id)));
     assert_eq!((&status["version"], &status["groups"]), (&json!(env!("CARGO_PKG_VERSION")), &json!(0)));
     let listen: Vec<&str> = status["listen"].as_array().unwrap().iter().map(|at| at.as_str().unwrap()).collect();
@@ -124,11 +151,23 @@ fn two_processes_share_what_their_agents_learned() {
         "--json",
     ]);
     let context = context.done();
-    assert_eq!(keys(&context), ["claim_hashes", "context", "items"]);
+    assert_eq!(keys(&context), ["claim_hashes", "context", "embedder", "items"]);
     assert_eq!(context["claim_hashes"][0], first.as_str());
     assert!(context["context"].as_str().unwrap().contains("Always validate inputs"));
     assert_eq!(context["items"].as_array().unwrap().len(), context["claim_hashes"].as_array().unwrap().len());
-    let item_keys = ["author", "claim_hash", "created_ms", "score", "tags", "text", "title", "why"];
+    let item_keys = [
+        "author",
+        "claim_hash",
+        "created_ms",
+        "evidence",
+        "final",
+        "score",
+        "tags",
+        "text",
+        "title",
+        "valid_until_ms",
+        "why",
+    ];
     assert_eq!(keys(&context["items"][0]), item_keys);
 
     // Both say the same of the group.

@@ -13,7 +13,7 @@
 //! | `n` ‖ created_ms (8, big-endian) ‖ claim id (32) | empty: the claim, by its author's clock; none of one that is retracted |
 //! | `x` ‖ experience id (32) | [`ExperienceRow`] |
 //! | `j` `q` `l` `y` `w` ‖ … | tasks and their indexes: [`super::task::rows`] |
-//! | `o` `i` `n` `v` `z` ‖ … | offers, purchases and their indexes: [`super::market::rows`] |
+//! | `o` `i` `P` `V` `z` ‖ … | offers, purchases and their indexes: [`super::market::rows`] |
 //! | `t` | [`Totals`](super::account::Totals) |
 //! | `p` | [`Policy`](super::account::Policy) |
 //! | `b` ‖ identity (32) | [`Account`](super::account::Account) |

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::clock::{Uptime, unix_ms};
 use super::commit::Told;
+use super::embedding::Embedding;
 use super::events::Events;
 use super::index::Indexes;
 use super::market::{AskFailed, Desk, Fetching, MarketAsk};
@@ -92,6 +93,8 @@ pub struct Driver {
     pub verifier: Verifier,
     /// For who watches.
     pub events: Events,
+    /// For claims that are new.
+    pub embedding: Embedding,
     /// For who asks.
     pub indexes: Indexes,
     /// How many requests each peer may make.
@@ -256,6 +259,8 @@ impl Work {
     }
 
     fn told(&mut self, told: Told) {
+        // Claims, words of claims, or groups may be new.
+        self.parts.embedding.wake();
         match told {
             Told::Opened(opened) => {
                 self.parts.trade.moved(opened.group, true);

@@ -14,6 +14,7 @@
 pub mod clock;
 pub mod commit;
 pub mod driver;
+pub mod embedding;
 pub mod events;
 pub mod index;
 pub mod market;
@@ -34,6 +35,7 @@ use crate::chain::GroupId;
 use crate::config::Origin;
 use crate::config::Settings;
 use crate::datadir::NodeName;
+use crate::embedder::{self, OpenError};
 use crate::identity::{Identity, SecretKey};
 use crate::kv::KvError;
 use crate::limits;
@@ -45,6 +47,7 @@ use crate::presence;
 use crate::store::{PackageStoreError, Packages, Store, StoreError, View};
 use clock::Uptime;
 use driver::{Ask, Driver, Inbox};
+use embedding::Embedding;
 use events::Events;
 use index::Indexes;
 use trade::Trade;
@@ -63,6 +66,9 @@ pub enum StartError {
     /// The network.
     #[error(transparent)]
     Network(#[from] NetError),
+    /// The embedder.
+    #[error(transparent)]
+    Embedder(#[from] OpenError),
     /// The system gives no thread, or no random bytes.
     #[error("the system refuses what a start needs: {0}")]
     System(#[from] std::io::Error),
@@ -98,6 +104,8 @@ pub struct Node {
     pub indexes: Indexes,
     /// What buys and sells.
     pub trade: Trade,
+    /// What makes vectors for it.
+    pub embedding: Embedding,
     /// Since when it runs.
     pub uptime: Uptime,
     asks: mpsc::Sender<Ask>,
@@ -213,6 +221,7 @@ impl Daemon {
         let (told_sender, told) = mpsc::channel(limits::DRIVER_QUEUE);
         let (asks_sender, asks) = mpsc::channel(limits::DRIVER_QUEUE);
         let (stop_sender, stop) = watch::channel(false);
+        let embedding = embedding(&store, settings)?;
         let seed = getrandom::u64().map_err(std::io::Error::other)?;
 
         let network = network(key.clone(), &store, settings, seed)?;
@@ -242,12 +251,25 @@ impl Daemon {
             writer: writer.clone(),
             verifier,
             events: events.clone(),
+            embedding: embedding.clone(),
             requests: driver::requests_per_minute(settings.p2p_max_req_per_min.value),
             seed,
         };
         let driver = tokio::spawn(driver.run(Inbox { told, asks, stop: stop.clone() }));
         let uptime = Uptime::start();
-        let node = Node { identity, name, store, packages, writer, events, indexes, trade, uptime, asks: asks_sender };
+        let node = Node {
+            identity,
+            name,
+            store,
+            packages,
+            writer,
+            events,
+            indexes,
+            trade,
+            embedding,
+            uptime,
+            asks: asks_sender,
+        };
         let trading = tokio::spawn(trade::run(node.clone(), stop));
         Ok(Self { node, stop: stop_sender, driver, trading, threads: vec![verifying, writing, keeping] })
     }
@@ -257,6 +279,7 @@ impl Daemon {
     /// The API must be down by now: its handles keep the writer alive.
     pub async fn stop(self) {
         let Self { node, stop, driver, trading, threads } = self;
+        node.embedding.stop();
         // Nobody to tell is fine: then the driver is gone already.
         let _gone = stop.send(true);
         if let Err(error) = trading.await {
@@ -278,6 +301,14 @@ impl Daemon {
             tracing::warn!("the writer did not end in time; what it has acknowledged is on the disk");
         }
     }
+}
+
+/// Opens the embedder that the settings name. Vectors lie beside the store.
+fn embedding(store: &Arc<Store>, settings: &Settings) -> Result<Embedding, StartError> {
+    let named = &settings.embedder;
+    let embedder = embedder::open(&named.choice())?;
+    let folder = store.path().with_file_name("vectors");
+    Ok(Embedding::start(embedder, store, &folder, named.query_timeout_ms.value, named.batch.value)?)
 }
 
 /// Starts to listen. Where the default port is taken and nobody asked for it, any other will do.

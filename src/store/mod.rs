@@ -212,6 +212,12 @@ impl Store {
         Ok(copy)
     }
 
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn begin(&self) -> Result<WriteTransaction, StoreError> {
         let mut transaction = self.db.begin_write().map_err(|error| self.failed(error))?;
         transaction.set_two_phase_commit(true);

@@ -71,13 +71,13 @@ impl World {
                 (0..count).map(|place| claim(&format!("{number} {place}"), None)).unzip()
             }
             7 => (vec![self.random_payment(identity)], vec![]),
-            12 | 13 => (vec![self.random_trade(name, &group)], vec![]),
+            10 | 11 => (vec![self.random_trade(name, &group)], vec![]),
             // The same words as others': one object, several claims.
             6 => {
                 let (transaction, object) = claim("the same", parent);
                 (vec![transaction], vec![object])
             }
-            10 | 11 if parent.is_some() => {
+            12 | 13 if parent.is_some() => {
                 let olds = [parent, claims.choose(&mut self.rng).copied()];
                 let (transaction, object) =
                     claim_instead(&format!("claim {number}"), olds.into_iter().flatten().collect());

@@ -302,7 +302,7 @@ fn grant(order: &SignedOrder, key: &PackageKey, random: u8) -> Transaction {
 }
 
 /// Tells the history.
-#[allow(clippy::too_many_lines, reason = "a list, in its sequence")]
+#[allow(clippy::too_many_lines, reason = "one story, told in its sequence")]
 pub fn story() -> Story {
     let (alice, bob, carol) = (key("alice"), key("bob"), key("carol"));
     let [validate, edge, script, worth, once] = claim_bodies().map(|body| body.encode());

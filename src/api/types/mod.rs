@@ -27,15 +27,15 @@ pub use claim::{
     RecentClaims, RetractedClaim, SubmitExperience, Thread, ThreadClaim, WatchClaims, WatchKind, WatchedClaim,
     WatchedList,
 };
-pub use context::{Context, ContextItem, ContextQuery};
+pub use context::{Context, ContextEmbedder, ContextItem, ContextQuery};
 pub use event::{Event, EventKind, JoinEvent, ListEvents};
 pub use group::{
     AddMember, CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, JoinGroup,
     Member, MemberChanged, MemberList, NotaryChanged, Role, SetNotary, SetRole, Unfrozen, Verified,
 };
 pub use node::{
-    AddPeer, Health, HealthCheck, ListRejected, Peer, PeerAdded, PeerList, PeerRemoved, Rejected, RejectedList, Status,
-    SyncNow, SyncReport, SyncedGroup,
+    AddPeer, EmbedderState, EmbedderStatus, Health, HealthCheck, ListRejected, Peer, PeerAdded, PeerList, PeerRemoved,
+    Rejected, RejectedList, Status, SyncNow, SyncReport, SyncedGroup,
 };
 pub use offer::{
     ListOffers, MarketPulled, NewOffer, Offer, OfferCreated, OfferList, OfferRevoked, OfferRoyalty, OfferSource,

@@ -22,7 +22,7 @@ use crate::limits;
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum ClaimCommand {
     /// Publish one claim, or many from a file
-    Publish(PublishArgs),
+    Publish(Box<PublishArgs>),
     /// Take a claim back: its author or an admin can
     Retract(OneClaim),
     /// The claims as they came here, the last one first

@@ -1,5 +1,6 @@
 //! Whole commands against a small server on a real socket: what is sent, what is printed, how it ends.
 
+mod claims;
 mod tasks;
 
 use std::io::BufRead;
@@ -112,7 +113,7 @@ fn stream(events: &[Value]) -> Response {
 async fn status_is_the_apis_answer() {
     let answer = json!({"node_id": ID, "name": "alice", "version": "0.1.0", "uptime_s": 125,
                         "listen": ["/ip4/127.0.0.1/tcp/1/p2p/x", "/ip4/127.0.0.1/udp/1/quic-v1/p2p/x"],
-                        "peers": 1, "groups": 2, "unsure_groups": 0});
+                        "peers": 1, "groups": 2, "unsure_groups": 0, "indexing_groups": 0, "embedder": null});
     let ran = run(&["status", "--json"], answer.clone()).await;
     assert_eq!((ran.json(), ran.code.as_str(), ran.err.as_str()), (answer.clone(), "0", ""));
     assert_eq!(ran.asked, [("GET /api/v1/status".to_owned(), Value::Null)]);
@@ -151,15 +152,77 @@ async fn each_command_asks_its_route() {
             Value::Null,
         ),
         (
+            vec!["peer", "add", "--addr", "/ip4/1.2.3.4/tcp/1/p2p/x", "--alias", "bob"],
+            json!({"peer_id": ID, "addr": "/ip4/1.2.3.4/tcp/1/p2p/x", "alias": "bob", "connected": false}),
+            "POST /api/v1/peers",
+            json!({"addr": "/ip4/1.2.3.4/tcp/1/p2p/x", "alias": "bob"}),
+        ),
+        (vec!["peer", "remove", "bob"], json!({"peer_id": ID}), "DELETE /api/v1/peers/bob", Value::Null),
+        (vec!["sync", "--group", "g"], json!({"groups": []}), "POST /api/v1/sync", json!({"group": "g"})),
+        (
+            vec!["rejected", "--group", "g"],
+            json!({"rejected": [], "next_cursor": null}),
+            "GET /api/v1/rejected?group=g",
+            Value::Null,
+        ),
+    ] {
+        asks(&line, answer, request, body).await;
+    }
+}
+
+#[tokio::test]
+async fn each_command_about_knowledge_asks_its_route() {
+    for (line, answer, request, body) in [
+        (
             vec!["claim", "publish", "--group", "g", "--text", "- a list", "--tags", "a, b,,c", "--parent", "ab"],
             json!({"claim_hash": HASH, "block_id": HASH}),
             "POST /api/v1/groups/g/claims",
             json!({"text": "- a list", "tags": ["a", "b", "c"], "parent_hash": "ab"}),
         ),
         (
+            vec![
+                "claim",
+                "publish",
+                "--group",
+                "g",
+                "--text",
+                "t",
+                "--supersedes",
+                "ab,cd",
+                "--valid-until",
+                "2h",
+                "--evidence-command",
+                "make",
+                "--exit-code",
+                "2",
+                "--evidence-command",
+                "ls",
+                "--exit-code",
+                "0",
+                "--evidence-hash",
+                "h",
+                "--evidence-link",
+                "l",
+                "--evidence-note",
+                "n",
+            ],
+            json!({"claim_hash": HASH, "block_id": HASH}),
+            "POST /api/v1/groups/g/claims",
+            json!({"text": "t", "evidence": [
+                {"kind": "command", "command": "make", "exit_code": 2}, {"kind": "command", "command": "ls", "exit_code": 0},
+                {"kind": "hash", "hash": "h"}, {"kind": "link", "link": "l"}, {"kind": "note", "note": "n"},
+            ], "supersedes": ["ab", "cd"], "valid_until_ms": 1_795_356_000_000_u64}),
+        ),
+        (
             vec!["claim", "retract", "ab", "--group", "g"],
             json!({"claim_hash": HASH, "retracted": true, "block_id": HASH}),
             "POST /api/v1/groups/g/claims/ab/retract",
+            Value::Null,
+        ),
+        (
+            vec!["claim", "watch", "--group", "g", "--cursor", "c", "--wait", "30s", "--tag", "a", "--tag", "b"],
+            json!({"claims": [], "next_cursor": "d"}),
+            "GET /api/v1/groups/g/claims/watch?cursor=c&wait_ms=30000&tags=a%2Cb",
             Value::Null,
         ),
         (
@@ -181,23 +244,9 @@ async fn each_command_asks_its_route() {
                 "--author",
                 ID,
             ],
-            json!({"context": "", "claim_hashes": [], "items": []}),
+            json!({"context": "", "claim_hashes": [], "items": [], "embedder": null}),
             "POST /api/v1/groups/g/context",
             json!({"query": "input validation", "top_k": 8, "since_ms": 86_400_000, "author": ID}),
-        ),
-        (
-            vec!["peer", "add", "--addr", "/ip4/1.2.3.4/tcp/1/p2p/x", "--alias", "bob"],
-            json!({"peer_id": ID, "addr": "/ip4/1.2.3.4/tcp/1/p2p/x", "alias": "bob", "connected": false}),
-            "POST /api/v1/peers",
-            json!({"addr": "/ip4/1.2.3.4/tcp/1/p2p/x", "alias": "bob"}),
-        ),
-        (vec!["peer", "remove", "bob"], json!({"peer_id": ID}), "DELETE /api/v1/peers/bob", Value::Null),
-        (vec!["sync", "--group", "g"], json!({"groups": []}), "POST /api/v1/sync", json!({"group": "g"})),
-        (
-            vec!["rejected", "--group", "g"],
-            json!({"rejected": [], "next_cursor": null}),
-            "GET /api/v1/rejected?group=g",
-            Value::Null,
         ),
     ] {
         asks(&line, answer, request, body).await;

@@ -10,6 +10,7 @@ use clap::Args;
 use super::GroupFlag;
 use super::claim::{gist, tags};
 use super::node::tail;
+use crate::api::client::ClientError;
 use crate::api::types::{WatchClaims, WatchKind, WatchedClaim, WatchedList};
 use crate::cli::error::CliError;
 use crate::cli::output::{At, Render};
@@ -23,7 +24,8 @@ use crate::identity::Identity;
 pub struct WatchArgs {
     #[command(flatten)]
     group: GroupFlag,
-    /// What came behind this: next_cursor of the answer before, or the cursor of a line
+    /// What came behind this: next_cursor of the answer before, or the cursor of a line. Without it a page begins with the first
+    /// that ever came here, and a stream with the next
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
     /// Without a cursor: begin with what came here since then: 2h, 3d, 2026-11-22, RFC 3339 or milliseconds
@@ -74,7 +76,8 @@ pub(super) async fn run(args: &WatchArgs, session: &mut Session<'_>) -> Result<(
                 session.now_ms = crate::cli::when::now_ms();
                 session.answer(claim)?;
             }
-            Ok(None) | Err(_) => return Err(CliError::WatchCut { cursor: query.cursor }),
+            Ok(None) | Err(ClientError::Cut { .. }) => return Err(CliError::WatchCut { cursor: query.cursor }),
+            Err(error) => return Err(error.into()),
         }
     }
 }

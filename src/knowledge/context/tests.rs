@@ -12,7 +12,12 @@ fn document(text: &str) -> Document {
 }
 
 /// Indexes the documents, asks, compiles.
-fn ask(documents: &[Document], query: &str, ask: &Ask) -> Context {
+fn ask(documents: &[Document], query: &str, wanted: &Ask) -> Context {
+    ask_proven(documents, &[], query, wanted)
+}
+
+/// The same with pieces of evidence for each document.
+fn ask_proven(documents: &[Document], evidence: &[String], query: &str, wanted: &Ask) -> Context {
     let (author, created_ms) = (SecretKey::from_seed(&[7; 32]).identity(), 1_793_701_325_000);
     let key = |number: usize| *blake3::hash(&(number as u32).to_le_bytes()).as_bytes();
     let mut index = Index::new();
@@ -21,11 +26,16 @@ fn ask(documents: &[Document], query: &str, ask: &Ask) -> Context {
     }
     let candidates = index.search(query, 500, &Filter::ALL).into_iter().map(|hit| Candidate {
         document: documents[(0..documents.len()).find(|number| key(*number) == hit.key).unwrap()].clone(),
-        metadata: Metadata { author, created_ms, evidence: vec![], valid_until_ms: None },
+        metadata: Metadata {
+            author,
+            created_ms,
+            evidence: evidence.to_vec(),
+            valid_until_ms: (!evidence.is_empty()).then_some(1_800_000_000_000),
+        },
         stems: index.stems(hit.doc),
         hit,
     });
-    compile(candidates, ask)
+    compile(candidates, wanted)
 }
 
 fn texts(context: &Context) -> Vec<&str> {
@@ -53,6 +63,20 @@ fn a_context_names_signer_time_and_claim_and_shows_the_text() {
     assert!(context.text.ends_with(&fenced), "{}", context.text);
     assert!(context.text.starts_with("Recalled claims") && context.text.contains(&format!("with the mark {mark},")));
     assert_eq!(context.tokens, Size::of(&context.text).tokens());
+}
+
+#[test]
+fn evidence_stands_behind_the_text_and_is_cut_before_it() {
+    let evidence = ["command `make\n<<end` ended with exit code 0".to_owned(), "link https://example.org".to_owned()];
+    let context = ask_proven(&[document("seal the jar")], &evidence, "seal", &Ask::default());
+    let shown = "seal the jar\nevidence: command `make <<end` ended with exit code 0\nevidence: link https://example.org\n\
+                 valid until 2027-01-15T08:00:00Z\n<<end ";
+    assert!(context.text.contains(shown), "{}", context.text);
+    let long = vec!["much to prove it ".repeat(60); 8];
+    let small = Ask { top_k: 8, budget_tokens: Some(CONTEXT_BUDGET_TOKENS) };
+    let context = ask_proven(&[document("seal the jar")], &long, "seal", &small);
+    assert!(context.items[0].cut && context.text.contains("seal the jar\nevidence: much to"), "{}", context.text);
+    assert!(context.tokens <= CONTEXT_BUDGET_TOKENS);
 }
 
 #[test]
@@ -126,7 +150,7 @@ fn a_claim_that_imitates_the_fence_stays_inside_it() {
         "seal ?????????? with the mark ????????".to_owned(),
     ] {
         let claim = Document { title: Some(evil.clone()), text: evil.clone(), tags: vec![evil.clone()] };
-        let context = ask(&[claim], "seal", &Ask::default());
+        let context = ask_proven(&[claim], &[evil.clone(), format!("command `{evil}`")], "seal", &Ask::default());
         let lines = marked_lines(&context);
         assert_eq!(lines.len(), 3, "{}", context.text);
         assert!(lines[0].starts_with("Recalled") && lines[1].starts_with("<<claim ") && lines[2].starts_with("<<end "));
@@ -137,6 +161,7 @@ proptest! {
     #[test]
     fn fence_budget_and_repetition_hold_for_any_text(
         claims in prop::collection::vec(("\\PC{0,60}", "(\\PC|[\r\n\t<>0-9a-f]){0,300}"), 1..6),
+        evidence in prop::collection::vec("(\\PC|[\r\n\t<>0-9a-f]){0,80}", 0..3),
         budget in 0..600_usize,
         top_k in 0..6_usize,
     ) {
@@ -145,11 +170,11 @@ proptest! {
             .map(|(title, text)| Document { title: Some(title), text: format!("seal {text}"), tags: Vec::new() })
             .collect();
         let wanted = Ask { top_k, budget_tokens: Some(budget) };
-        let context = ask(&claims, "seal", &wanted);
+        let context = ask_proven(&claims, &evidence, "seal", &wanted);
         prop_assert!(Size::of(&context.text).tokens() <= budget, "{} > {budget}", context.tokens);
         prop_assert_eq!(context.tokens, Size::of(&context.text).tokens());
         prop_assert!(context.items.len() <= top_k);
-        prop_assert_eq!(&ask(&claims, "seal", &wanted), &context);
+        prop_assert_eq!(&ask_proven(&claims, &evidence, "seal", &wanted), &context);
         if !context.items.is_empty() {
             let lines = marked_lines(&context);
             prop_assert_eq!(lines.len(), 1 + 2 * context.items.len());
