@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::find::{Found, Offered, find, here};
 use super::steps::Step;
 use super::{Trade, TradeError, aside, library, outside, standing};
+use crate::announcement::Verified;
 use crate::api::types::{Purchase, PurchaseState};
 use crate::chain::transaction::{self, ORDER_VERSION, Order, SignedOrder};
 use crate::chain::{GroupId, OfferId, PurchaseId, Transaction};
@@ -65,10 +66,31 @@ pub(super) struct Wanting {
 /// [`TradeError`]: then nothing was paid, or what was paid is under way and the error says so.
 pub async fn buy(node: &Node, text: &str, how: HowToBuy) -> Result<Bought, TradeError> {
     let deadline = Instant::now() + how.wait;
-    match find(node, text).await? {
-        Found::Here(found) if found.is_member => here_as_member(node, *found, how, deadline).await,
-        found => outside::purchase(node, found, how, deadline).await,
+    let mut revision = node.trade.revision.subscribe();
+    loop {
+        match find(node, text).await? {
+            Found::Here(found) if found.is_member => return here_as_member(node, *found, how, deadline).await,
+            // A member takes nobody's word for what its ledger will say: the offer's block is on its way, or there is none.
+            Found::Announced(records) if is_of_ours(&node.trade, &records).await? => {
+                let moved = tokio::time::timeout_at(deadline, revision.changed()).await;
+                if !matches!(moved, Ok(Ok(()))) {
+                    return Err(TradeError::NoSuchOffer(text.to_owned()));
+                }
+            }
+            found => return outside::purchase(node, found, how, deadline).await,
+        }
     }
+}
+
+/// Whether this node is a member of the group in which something is announced.
+async fn is_of_ours(trade: &Trade, records: &[Verified]) -> Result<bool, TradeError> {
+    let Some(group) = records.first().map(|record| record.announcement().group) else { return Ok(false) };
+    let trade = trade.clone();
+    aside(move || match trade.view()?.group(&group)? {
+        Some(kv) => Ok(state::member(kv.as_ref(), &trade.me)?.is_some()),
+        None => Ok(false),
+    })
+    .await
 }
 
 async fn here_as_member(node: &Node, found: Offered, how: HowToBuy, deadline: Instant) -> Result<Bought, TradeError> {
