@@ -7,7 +7,6 @@ use proptest::prelude::*;
 
 use super::fold::OrderRow;
 use super::{query, state};
-use crate::cbor;
 use crate::chain::rows::{self, parse_row};
 use crate::chain::transaction::{
     Claim, Experience, MemberAdd, MemberRemove, NotarySet, Retract, RoleSet, Seal, Unfreeze,
