@@ -9,12 +9,11 @@
 //! offer by two signers stand side by side, and nobody can take another's offer off the market.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_bytes::{ByteArray, ByteBuf, Bytes};
 
 use crate::cbor::{self, DecodeError, cbor_array};
 use crate::chain::transaction::{FormError, OfferCreate, word};
 use crate::chain::{GroupId, OfferId};
-use crate::identity::{BadSignature, Identity, SecretKey};
+use crate::identity::{BadSignature, Identity, SecretKey, Signed};
 use crate::limits;
 
 /// The version of the format, the first element of each record.
@@ -141,27 +140,8 @@ pub enum Invalid {
     Signature(#[from] BadSignature),
 }
 
-/// A record as it came: nothing about it is known. In CBOR `[body, signature]`, both byte strings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unverified {
-    /// The record's bytes.
-    pub body: Vec<u8>,
-    /// The signature.
-    pub signature: [u8; 64],
-}
-
-impl Serialize for Unverified {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (Bytes::new(&self.body), Bytes::new(&self.signature)).serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Unverified {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (body, signature): (ByteBuf, ByteArray<64>) = Deserialize::deserialize(deserializer)?;
-        Ok(Self { body: body.into_vec(), signature: signature.into_array() })
-    }
-}
+/// A record as it came: nothing about it is known.
+pub type Unverified = Signed<Announcement>;
 
 impl Unverified {
     /// Its bytes, as gossip carries them.
@@ -183,10 +163,7 @@ impl Unverified {
     /// # Errors
     /// [`Invalid`] names the rule that is broken.
     pub fn open(self) -> Result<Opened, Invalid> {
-        // An array header, and the version as its first element: so much stays the same in every version.
-        if let [0x80..=0x97, version @ 0..=23, ..] = *self.body
-            && version != VERSION
-        {
+        if let Some(version) = self.other_version(VERSION) {
             return Err(Invalid::Version(version));
         }
         let announcement: Announcement = cbor::decode(&self.body, limits::ANNOUNCEMENT_BYTES)?;
@@ -246,7 +223,7 @@ impl Verified {
     /// The record as it is sent.
     #[must_use]
     pub fn to_unverified(&self) -> Unverified {
-        Unverified { body: self.bytes.clone(), signature: self.signature }
+        Unverified::new(self.bytes.clone(), self.signature)
     }
 
     /// How it compares to another of the same offer and seller: the later counts; of equally late ones the withdrawal, and then the

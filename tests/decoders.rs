@@ -210,7 +210,7 @@ fn damaged_announcements_are_refused_or_the_one_encoding() {
     let made = offers::announcements(&story);
     let bodies: Vec<Vec<u8>> = made.iter().map(|record| record.bytes().to_vec()).collect();
     storm("announcements", &bodies, 60_000, |body| {
-        let sent = lbm::announcement::Unverified { body: body.to_vec(), signature: [0; 64] };
+        let sent = lbm::announcement::Unverified::new(body.to_vec(), [0; 64]);
         let Ok(opened) = sent.open() else { return false };
         assert_eq!(cbor::encode(opened.claimed()), body, "one value, one encoding");
         assert!(body.len() <= limits::ANNOUNCEMENT_BYTES);

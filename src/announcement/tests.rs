@@ -47,7 +47,7 @@ fn withdrawn() -> Announcement {
 fn sent(announcement: &Announcement) -> Unverified {
     let body = cbor::encode(announcement);
     let signature = key().sign(SIGNATURE_DOMAIN, &body);
-    Unverified { body, signature }
+    Unverified::new(body, signature)
 }
 
 fn read(sent: Unverified) -> Result<Verified, Invalid> {
@@ -102,7 +102,7 @@ fn the_longest_record_fits_and_one_byte_more_does_not() {
         offered.offer.title.push('x');
     }
     assert!(matches!(read(sent(&longest)), Err(Invalid::Form(_))));
-    let padded = Unverified { body: vec![0; limits::ANNOUNCEMENT_BYTES + 1], signature: [0; 64] };
+    let padded = Unverified::new(vec![0; limits::ANNOUNCEMENT_BYTES + 1], [0; 64]);
     assert!(matches!(padded.open(), Err(Invalid::Decode(DecodeError::TooLong { .. }))));
 }
 
@@ -140,7 +140,7 @@ fn what_breaks_a_rule_is_refused() {
     let of_another = Announcement { seller: SecretKey::from_seed(&[9; 32]).identity(), ..announcement(offer()) };
     assert_eq!(read(sent(&of_another)), Err(Invalid::Signature(BadSignature)), "a seller that is not the signer");
     let as_presence = key().sign(crate::presence::SIGNATURE_DOMAIN, &good.body);
-    assert!(read(Unverified { signature: as_presence, ..good.clone() }).is_err(), "another purpose");
+    assert!(read(Unverified::new(good.body.clone(), as_presence)).is_err(), "another purpose");
     let mut later = good.clone();
     later.body[1] = 2;
     assert_eq!(read(later), Err(Invalid::Version(2)));

@@ -7,6 +7,7 @@
 //! | `Log` | number (8), from 0, in the sequence of storing | the block's `Line` key (56) |
 //! | `Object` | the block's `Line` key (56) ‖ index of the transaction (4) | the bytes of the object that it names |
 //! | `Meta` | `c` | counters ([`Counters`]) |
+//! | `Meta` | `a` | what depends on the sequence of arrival ([`Arrivals`]) |
 //! | `Meta` | `d` | empty, where our own line is in doubt: a block of ours may be missing here ([`in_doubt`]) |
 //! | `Meta` | `h` | heads: blocks that nothing builds on yet ([`Head`]s) |
 //! | `Meta` | `t` ‖ author (32) | the author's tips ([`Tip`]s): one, or the ends of its branches |
@@ -51,6 +52,11 @@ cbor_array! {
         pub height: u64,
         /// Blocks that a seal covers.
         pub sealed: u64,
+    }
+
+    /// What depends on the sequence in which blocks and objects came here, and so is another on every node.
+    #[derive(Default, Copy)]
+    pub struct Arrivals {
         /// How often a block was taken back from its place, to be tried again at it or another.
         pub taken_back: u64,
         /// Objects that came after the blocks that name them.
@@ -194,6 +200,8 @@ impl LineKey {
 
 const COUNTERS: &[u8] = b"c";
 const HEADS: &[u8] = b"h";
+/// The key in `Meta` of the one row there that is not a function of the blocks and objects that are here.
+pub const ARRIVALS: &[u8] = b"a";
 /// The key in `Meta` under which our own line is in doubt: what [`set_in_doubt`] sets.
 pub const DOUBT: &[u8] = b"d";
 
@@ -229,6 +237,28 @@ pub fn counters(kv: &dyn Read) -> Result<Counters, KvError> {
 
 pub(crate) fn set_counters(kv: &mut Overlay<'_>, counters: &Counters) {
     write_row(kv, Table::Meta, COUNTERS.to_vec(), counters);
+}
+
+/// How what is here has come.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn arrivals(kv: &dyn Read) -> Result<Arrivals, KvError> {
+    Ok(read_row(kv, Table::Meta, ARRIVALS)?.unwrap_or_default())
+}
+
+/// Counts blocks that were taken back, and objects that came late.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub(crate) fn count_arrivals(kv: &mut Overlay<'_>, taken_back: u64, late_objects: u64) -> Result<(), KvError> {
+    if taken_back + late_objects > 0 {
+        let mut arrivals = arrivals(kv)?;
+        arrivals.taken_back += taken_back;
+        arrivals.late_objects += late_objects;
+        write_row(kv, Table::Meta, ARRIVALS.to_vec(), &arrivals);
+    }
+    Ok(())
 }
 
 /// Whether blocks of our own may be missing here, so that nothing of ours may be written: the folder was put back from an older

@@ -118,27 +118,20 @@ fn number_of(seen: &mut Vec<Gram>, part: Gram) -> u16 {
     u16::try_from(at + 1).unwrap_or_default()
 }
 
-/// What a word has of a query. Tails and heads go by number, 0 where the query has no such one.
-#[derive(Debug, Clone, Copy)]
-struct Features {
-    /// Its first link.
-    first: u32,
-    short_tail: u16,
-    long_tail: u16,
-    short_head: u16,
-    long_head: u16,
-}
+/// What a word has of a query, in one place, for most words of a document are looked up and nothing else is: one more than its first
+/// link in two halves, and the numbers of its short and long tail and head, 0 where the query has no such one.
+type Features = [u16; 6];
 
-const NOTHING: Features = Features { first: u32::MAX, short_tail: 0, long_tail: 0, short_head: 0, long_head: 0 };
+const NOTHING: Features = [0; 6];
+const LINK: std::ops::Range<usize> = 0..2;
+const SHORT_TAIL: usize = 2;
+const LONG_TAIL: usize = 3;
+const SHORT_HEAD: usize = 4;
+const LONG_HEAD: usize = 5;
 
-impl Features {
-    const fn tail(&mut self, is_long: bool) -> &mut u16 {
-        if is_long { &mut self.long_tail } else { &mut self.short_tail }
-    }
-
-    const fn head(&mut self, is_long: bool) -> &mut u16 {
-        if is_long { &mut self.long_head } else { &mut self.short_head }
-    }
+fn first_link(features: &Features) -> Option<u32> {
+    let [low, high, ..] = features;
+    (u32::from(*low) | u32::from(*high) << 16).checked_sub(1)
 }
 
 /// One gram of a word.
@@ -148,15 +141,14 @@ struct Link {
     place: u32,
     count: u32,
     /// The next link of the word.
-    next: u32,
+    next: Option<u32>,
 }
 
 /// A query in one segment: what each of its words has of the query.
 pub(super) struct Marked<'a> {
     query: &'a Query,
     segment: &'a Segment,
-    /// By word: where its features stand. Most have none, at 0.
-    marks: Vec<u32>,
+    /// By word.
     features: Vec<Features>,
     links: Vec<Link>,
     weights: Vec<f32>,
@@ -164,42 +156,31 @@ pub(super) struct Marked<'a> {
 
 impl<'a> Marked<'a> {
     pub(super) fn new(query: &'a Query, segment: &'a Segment) -> Self {
-        let marks = vec![0; segment.words().len() as usize];
+        let features = vec![NOTHING; segment.words().len() as usize];
         let weights = query.plan.weights().collect();
-        let mut marked = Self { query, segment, marks, features: vec![NOTHING], links: Vec::new(), weights };
+        let mut marked = Self { query, segment, features, links: Vec::new(), weights };
         for (gram, place) in &query.inner {
             each_word(segment, *gram, |word, count| marked.link(word, *place, count));
         }
-        for (number, tail) in (1..).zip(&query.tails) {
-            each_word(segment, *tail, |word, _| marked.note(word, |features| *features.tail(tail.is_long()) = number));
-        }
-        for (number, head) in (1..).zip(&query.heads) {
-            each_word(segment, *head, |word, _| marked.note(word, |features| *features.head(head.is_long()) = number));
+        let parts = [(&query.tails, SHORT_TAIL, LONG_TAIL), (&query.heads, SHORT_HEAD, LONG_HEAD)];
+        for (parts, short, long) in parts {
+            for (number, part) in (1..).zip(parts) {
+                let which = if part.is_long() { long } else { short };
+                each_word(segment, *part, |word, _| {
+                    let slot = marked.features.get_mut(word as usize).and_then(|features| features.get_mut(which));
+                    slot.into_iter().for_each(|slot| *slot = number);
+                });
+            }
         }
         marked
     }
 
-    #[inline]
-    fn of(&self, word: u32) -> Option<&Features> {
-        let mark = self.marks.get(word as usize).copied().filter(|mark| *mark > 0)?;
-        self.features.get(mark as usize)
-    }
-
-    /// Changes the features of a word.
-    fn note(&mut self, word: u32, change: impl FnMut(&mut Features)) {
-        let Some(mark) = self.marks.get_mut(word as usize) else { return };
-        if *mark == 0 {
-            *mark = self.features.len() as u32;
-            self.features.push(NOTHING);
-        }
-        self.features.get_mut(*mark as usize).into_iter().for_each(change);
-    }
-
     fn link(&mut self, word: u32, place: u32, count: u32) {
-        let link = self.links.len() as u32;
-        let mut next = u32::MAX;
-        self.note(word, |features| next = std::mem::replace(&mut features.first, link));
+        let Some(features) = self.features.get_mut(word as usize) else { return };
+        let next = first_link(features);
         self.links.push(Link { place, count, next });
+        let first = self.links.len() as u32;
+        features[LINK].copy_from_slice(&[first as u16, (first >> 16) as u16]);
     }
 
     /// How often a document has each gram of the query, into `counts`.
@@ -216,17 +197,14 @@ impl<'a> Marked<'a> {
                 (weight, before) = (take_u32(&mut steps).unwrap_or_default(), &NOTHING);
                 continue;
             };
-            let Some(features) = self.of(word as u32) else {
-                before = &NOTHING;
-                continue;
-            };
-            let mut next = features.first;
-            while let Some(link) = self.links.get(next as usize) {
+            let features = self.features.get(word as usize).unwrap_or(&NOTHING);
+            let mut next = first_link(features);
+            while let Some(link) = next.and_then(|next| self.links.get(next as usize)) {
                 add(link.place, link.count.saturating_mul(weight));
                 next = link.next;
             }
-            let long = self.query.across(before.long_tail, features.short_head);
-            let short = self.query.across(before.short_tail, features.long_head);
+            let long = self.query.across(before[LONG_TAIL], features[SHORT_HEAD]);
+            let short = self.query.across(before[SHORT_TAIL], features[LONG_HEAD]);
             long.into_iter().chain(short).for_each(|place| add(place, weight));
             before = features;
         }

@@ -265,7 +265,7 @@ impl Arranging<'_, '_, '_> {
             ControlFlow::Continue(())
         })?;
         failed?;
-        self.counters.taken_back += behind.len() as u64;
+        rows::count_arrivals(self.kv, behind.len() as u64, 0)?;
         for (key, row) in behind {
             let damaged = || KvError::damaged(Table::Order, &key.to_bytes());
             let undo: Undo = parse_row(Table::Order, &key.to_bytes(), &row.undo.ok_or_else(damaged)?)?;
@@ -409,7 +409,7 @@ impl Arranging<'_, '_, '_> {
             ControlFlow::Continue(())
         })?;
         failed?;
-        self.counters.taken_back += placed.len() as u64;
+        rows::count_arrivals(self.kv, placed.len() as u64, 0)?;
         for (key, line, outcome) in placed {
             self.kv.delete(Table::Order, key.to_bytes());
             let unplaced = Unplaced { line, body: None, before: Some(outcome) };

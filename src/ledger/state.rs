@@ -388,3 +388,18 @@ pub fn revert(kv: &mut Overlay<'_>, undo: Undo) {
         kv.set(Table::State, key.into_vec(), old.map(ByteBuf::into_vec));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_kinds_of_rows_have_one_letter() {
+        let table = include_str!("state.rs").lines().skip_while(|line| !line.starts_with("//! |---")).skip(1);
+        let keys = table.take_while(|line| line.starts_with("//! |")).map(|line| line.split('|').nth(1).unwrap());
+        let letters = keys.flat_map(|key| key.split('`').skip(1).step_by(2).filter(|word| word.len() == 1));
+        let letters: Vec<&str> = letters.collect();
+        assert_eq!(letters.iter().collect::<BTreeSet<_>>().len(), letters.len(), "{letters:?}");
+        assert!(letters.len() > 25, "{letters:?}");
+    }
+}

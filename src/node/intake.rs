@@ -139,11 +139,7 @@ impl<'e, 'a> Intake<'e, 'a> {
                 Some(wanted) => self.objects.range(wanted..).next().map(|(hash, _)| *hash),
             };
         }
-        if self.report.objects > 0 {
-            let mut counters = rows::counters(&self.batch.overlay)?;
-            counters.late_objects += self.report.objects as u64;
-            rows::set_counters(&mut self.batch.overlay, &counters);
-        }
+        rows::count_arrivals(&mut self.batch.overlay, 0, self.report.objects as u64)?;
         let wanted = rows::wanted_after(&self.batch.overlay, wanted_after.as_ref(), limits::WANT_IDS)?;
         if wanted.len() == limits::WANT_IDS {
             *wanted_after = wanted.last().copied();

@@ -17,7 +17,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::chain::rows;
 use crate::chain::{ClaimId, Evidence, GroupId};
 use crate::identity::Identity;
 use crate::knowledge::context::{Ask, Candidate, Context, compile};
@@ -27,7 +26,7 @@ use crate::kv::{KvError, Read};
 use crate::ledger::query;
 use crate::limits;
 use crate::store::Store;
-use group::GroupIndex;
+use group::{GroupIndex, Seen};
 use keeper::Bell;
 
 /// What is asked of a group's knowledge.
@@ -198,12 +197,12 @@ impl Indexes {
         question: &Question,
         embedded: Option<Embedded<'_>>,
     ) -> Result<Answer, AskError> {
-        let (slot, counters) = (self.group(id), rows::counters(kv)?);
+        let (slot, seen) = (self.group(id), Seen::of(kv)?);
         let (index, gone, indexed_percent) = loop {
             let mut slot = slot.lock();
             let group = slot.open(kv)?;
-            if !group.follow(kv, &counters)? {
-                break (group.snapshot(), group.gone(&counters), group.percent());
+            if !group.follow(kv, &seen)? {
+                break (group.snapshot(), group.gone(&seen, question.now_ms), group.percent());
             }
             drop(slot);
             self.bell.ring(id);
@@ -212,7 +211,7 @@ impl Indexes {
         let asking = Asking { kv, question, index: &index, embedded };
         let (context, new) = asking.answer(&gone)?;
         if !new.is_empty() {
-            slot.with(|group| group.note_gone(&counters, new.into_iter()));
+            slot.with(|group| group.note_gone(&seen, question.now_ms, new.into_iter()));
         }
         Ok(Answer { context, indexed_percent })
     }

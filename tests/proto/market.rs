@@ -31,9 +31,8 @@ fn announcements_are_those_of_the_vectors() {
     pin("announcement.json", &json!({"records": records, "refused": refused(&made)}));
     // What is written in the file is enough to check the records.
     let kept = kept("announcement.json");
-    let sent = |record: &serde_json::Value| announcement::Unverified {
-        body: unhex(&record["body"]),
-        signature: unhex(&record["signature"]).try_into().unwrap(),
+    let sent = |record: &serde_json::Value| {
+        announcement::Unverified::new(unhex(&record["body"]), unhex(&record["signature"]).try_into().unwrap())
     };
     for record in kept["records"].as_array().unwrap() {
         assert_eq!(fields(&sent(record).open().unwrap().verify().unwrap()), record["fields"]);

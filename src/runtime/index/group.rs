@@ -17,7 +17,7 @@ use serde_bytes::ByteBuf;
 use super::AskError;
 use super::folder::{Folder, Manifest, Mark, Place, named};
 use super::shelf::{self, Shelf};
-use crate::chain::rows::{self, Counters};
+use crate::chain::rows;
 use crate::chain::transaction::Claim;
 use crate::chain::{ClaimBody, ClaimId, LineKey, Transaction};
 use crate::knowledge::index::Index;
@@ -124,13 +124,33 @@ pub(super) fn line_at(kv: &dyn Read, number: u64) -> Result<Option<LineKey>, KvE
     Ok(found)
 }
 
-/// Claims that were found and do not stand, as of some state.
+/// What an index needs to know of a view of the group.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    /// Blocks in the log.
+    blocks: u64,
+    late_objects: u64,
+    /// What must change before a claim that does not stand can stand again, see [`Gone`].
+    stands_as_of: (u64, u64),
+}
+
+impl Seen {
+    pub(super) fn of(kv: &dyn Read) -> Result<Self, KvError> {
+        let (counters, arrivals) = (rows::counters(kv)?, rows::arrivals(kv)?);
+        let stands_as_of = (arrivals.taken_back, counters.retracted);
+        Ok(Self { blocks: counters.blocks, late_objects: arrivals.late_objects, stands_as_of })
+    }
+}
+
+/// Claims that were found and do not stand, as of some state and some time.
 ///
 /// None of them can stand again while no block was taken back and tried again, and no claim was retracted: only these undo what made it
-/// go (a claim stands again, too, where the one that supersedes it is retracted).
+/// go (a claim stands again, too, where the one that supersedes it is retracted). One that has expired stays so, unless the clock is set
+/// back.
 #[derive(Debug, Default, Clone)]
 struct Gone {
     as_of: (u64, u64),
+    at_ms: u64,
     keys: Arc<HashSet<ClaimKey>>,
 }
 
@@ -161,7 +181,7 @@ pub(super) struct GroupIndex {
     /// Ascending, apart from each other.
     gaps: Vec<Range<u64>>,
     gone: Gone,
-    /// [`Counters::late_objects`] when wordless claims were last looked at.
+    /// [`Seen::late_objects`] when wordless claims were last looked at.
     late_objects: Option<u64>,
     /// Why files cannot be written, and when to try again.
     trouble: Option<(String, Instant)>,
@@ -237,10 +257,10 @@ impl GroupIndex {
     }
 
     /// Reads a part of what was stored since; whether there may be more.
-    pub(super) fn follow(&mut self, kv: &dyn Read, counters: &Counters) -> Result<bool, AskError> {
+    pub(super) fn follow(&mut self, kv: &dyn Read, seen: &Seen) -> Result<bool, AskError> {
         let mut claims = Claims::default();
         let mut waited = BTreeSet::new();
-        if self.late_objects != Some(counters.late_objects) {
+        if self.late_objects != Some(seen.late_objects) {
             waited = std::mem::take(&mut self.read.wordless);
             for Place { number, index } in &waited {
                 if let Some(line) = line_at(kv, *number)? {
@@ -248,7 +268,7 @@ impl GroupIndex {
                 }
             }
         }
-        let next = claims.read_log(kv, self.read.next, counters.blocks)?;
+        let next = claims.read_log(kv, self.read.next, seen.blocks)?;
         let index = self.shelf.snapshot();
         if let Err(full) = index.check_room(claims.ready.len()) {
             self.read.wordless.append(&mut waited);
@@ -258,15 +278,15 @@ impl GroupIndex {
         for segment in claims.build() {
             self.shelf.add(segment);
         }
-        self.late_objects = Some(counters.late_objects);
+        self.late_objects = Some(seen.late_objects);
         self.read.wordless.extend(claims.wordless);
         self.read.next = next.max(self.read.next);
-        Ok(self.read.next < counters.blocks)
+        Ok(self.read.next < seen.blocks)
     }
 
     /// How many blocks are still to be read by whoever asks next.
-    pub(super) const fn behind(&self, counters: &Counters) -> u64 {
-        counters.blocks.saturating_sub(self.read.next)
+    pub(super) const fn behind(&self, seen: &Seen) -> u64 {
+        seen.blocks.saturating_sub(self.read.next)
     }
 
     /// What is searched.
@@ -286,20 +306,22 @@ impl GroupIndex {
         self.trouble.as_ref().map(|(trouble, _)| trouble.as_str())
     }
 
-    /// The claims that are known not to stand in a state with these counters.
-    pub(super) fn gone(&self, counters: &Counters) -> Arc<HashSet<ClaimKey>> {
-        if self.gone.as_of == as_of(counters) { Arc::clone(&self.gone.keys) } else { Arc::default() }
+    /// The claims that are known not to stand in such a view at such a time.
+    pub(super) fn gone(&self, seen: &Seen, now_ms: u64) -> Arc<HashSet<ClaimKey>> {
+        let holds = self.gone.as_of == seen.stands_as_of && self.gone.at_ms <= now_ms;
+        if holds { Arc::clone(&self.gone.keys) } else { Arc::default() }
     }
 
-    /// Notes claims that do not stand in a state with these counters.
-    pub(super) fn note_gone(&mut self, counters: &Counters, keys: impl Iterator<Item = ClaimKey>) {
+    /// Notes claims that do not stand in such a view at such a time.
+    pub(super) fn note_gone(&mut self, seen: &Seen, now_ms: u64, keys: impl Iterator<Item = ClaimKey>) {
         // In an older state than the index has read, what is merely new there is missing too.
-        if counters.blocks != self.read.next {
+        if seen.blocks != self.read.next {
             return;
         }
-        if self.gone.as_of != as_of(counters) {
-            self.gone = Gone { as_of: as_of(counters), keys: Arc::default() };
+        if self.gone.as_of != seen.stands_as_of || self.gone.at_ms > now_ms {
+            self.gone = Gone { as_of: seen.stands_as_of, at_ms: now_ms, keys: Arc::default() };
         }
+        self.gone.at_ms = now_ms;
         let room = limits::CONTEXT_DEPTH.saturating_sub(self.gone.keys.len());
         Arc::make_mut(&mut self.gone.keys).extend(keys.take(room));
     }
@@ -411,8 +433,4 @@ impl GroupIndex {
     pub(super) const fn is_closed(&self) -> bool {
         self.is_closed
     }
-}
-
-fn as_of(counters: &Counters) -> (u64, u64) {
-    (counters.taken_back, counters.retracted)
 }

@@ -14,10 +14,9 @@ use std::time::Duration;
 use rayon::prelude::*;
 
 use super::folder::Place;
-use super::group::{Claims, Job, Progress};
+use super::group::{Claims, Job, Progress, Seen};
 use super::{AskError, Indexes, Slot, shelf};
 use crate::chain::GroupId;
-use crate::chain::rows;
 use crate::knowledge::segment::Segment;
 use crate::kv::KvError;
 use crate::limits;
@@ -148,13 +147,13 @@ impl Keeper {
     pub(super) fn step(&self, id: GroupId) -> Result<bool, KeepError> {
         let view = self.store.view()?;
         let Some(kv) = view.group(&id)? else { return Ok(false) };
-        let counters = rows::counters(kv.as_ref())?;
+        let seen = Seen::of(kv.as_ref())?;
         let slot = self.indexes.group(id);
         let job = {
             let mut slot = slot.lock();
             let index = slot.open(kv.as_ref())?;
-            if index.behind(&counters) >= limits::INDEX_FOLLOW_BLOCKS {
-                index.follow(kv.as_ref(), &counters)?;
+            if index.behind(&seen) >= limits::INDEX_FOLLOW_BLOCKS {
+                index.follow(kv.as_ref(), &seen)?;
                 return Ok(true);
             }
             index.job()

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use tempfile::TempDir;
 
+use super::group::Seen;
 use super::keeper::Keeper;
 use super::{Answer, Indexes, Question};
 use crate::chain::transaction::{MemberAdd, Retract, RoleSet};
-use crate::chain::{ClaimId, GroupId, Role, Transaction, rows};
+use crate::chain::{ClaimId, GroupId, Role, Transaction};
 use crate::identity::{Identity, SecretKey};
 use crate::knowledge::context::Ask;
 use crate::limits;
@@ -255,9 +256,9 @@ fn a_claim_that_was_gone_is_found_again_when_it_stands_again() {
     (0..3).for_each(|number| drop(desk.publish(1, &format!("something else {number}"))));
     desk.write(1, vec![Transaction::Retract(Retract { claim })], vec![]).unwrap();
     assert_eq!(found(&desk), []);
-    let counters = rows::counters(desk.rows()).unwrap();
+    let seen = Seen::of(desk.rows()).unwrap();
     let slot = indexes.group(desk.group);
-    assert_eq!(slot.with(|index| index.gone(&counters).len()), Some(1), "it is known to be gone");
+    assert_eq!(slot.with(|index| index.gone(&seen, u64::MAX).len()), Some(1), "it is known to be gone");
     assert_eq!(found(&desk), []);
     // That admin was none any more: a block says so that lands before what it did.
     admin(&mut elsewhere, Transaction::RoleSet(RoleSet { identity: who(1), role: Role::Viewer }));
