@@ -15,6 +15,7 @@
 //! | [`package`] | what is sold: its encryption, what an offer commits to, proofs of its parts |
 //! | [`chain`] | blocks and transactions, what makes one trusted, the DAG, the order, frontiers |
 //! | [`presence`] | what a member says of itself right now, outside the chain |
+//! | [`announcement`] | what a seller tells everybody of an offer, outside the chain |
 //! | [`wire`] | what nodes say to each other |
 //! | [`ledger`] | the rules: blocks in order become members and claims |
 //! | [`node`] | the protocol: engine (writes), serve (answers), machine (who is asked what) |
@@ -28,6 +29,7 @@
 //! | [`store`] | the rows in redb |
 //! | [`backup`] | a node in one file: made while it runs, put back marked |
 //! | [`knowledge`] | retrieval: from a question to a context |
+//! | [`embedder`] | texts as vectors, by a model that the operator chose |
 //! | [`net`] | libp2p: connections, discovery, frames |
 //! | [`runtime`] | the wiring: threads, queues, the running [`runtime::Node`] |
 //! | [`api`] | HTTP over the local socket: types, routes, client, server |
@@ -43,6 +45,7 @@
 //!
 //! `docs/ARCHITECTURE.md` has the invariants and the tests that show them, `docs/PROTOCOL.md` the bytes.
 
+pub mod announcement;
 pub mod api;
 pub mod backup;
 pub mod cbor;
@@ -50,6 +53,7 @@ pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod datadir;
+pub mod embedder;
 pub mod hash;
 pub mod identity;
 pub mod knowledge;

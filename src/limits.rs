@@ -50,8 +50,8 @@ pub const WATCH_WAIT_MS: u64 = 600_000;
 pub const WATCH_SCAN: usize = 10_000;
 /// Claims in one bulk request of the API. Larger files are sent in several requests.
 pub const BULK_CLAIMS: usize = 1_000;
-/// Body of one API request, bytes: a bulk of ordinary claims, or one experience in base64.
-pub const API_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// Body of one API request, bytes: a bulk of ordinary claims, or one package in base64.
+pub const API_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// Body of one API answer that a client reads, bytes: a full page or context with each byte escaped as JSON's `\u0001`.
 pub const API_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 /// One event of a stream that a client reads, bytes: the largest claim with each byte escaped.
@@ -131,6 +131,35 @@ pub const ORDER_BYTES: usize = 256;
 /// Rows that one page of offers or purchases looks at for those that were asked for.
 pub const MARKET_SCAN: usize = 10_000;
 
+/// Within what time an offer that does not say grants, milliseconds: a laptop that is closed overnight.
+pub const OFFER_DEFAULT_GRANT_MS: u64 = 24 * 3_600_000;
+/// How long an offer that does not say leaves the buyer alone, milliseconds.
+pub const OFFER_DEFAULT_DISPUTE_MS: u64 = 24 * 3_600_000;
+/// How long before the last moment to grant a seller's node stops granting, milliseconds: what it writes then may not get there in time.
+pub const GRANT_MARGIN_MS: u64 = *OFFER_GRANT_MS.start() / 4;
+/// How long an order holds that is handed to somebody else to be written, milliseconds.
+pub const ORDER_LIFE_MS: u64 = 10 * 60_000;
+/// The span over which purchases count against a spending limit, milliseconds: any 24 hours, so that midnight doubles nothing.
+pub const SPENDING_SPAN_MS: u64 = 24 * 3_600_000;
+/// Purchases above their limit that wait for a person. Past it a purchase is refused at once.
+pub const WISHES: usize = 256;
+/// Purchases of a node in groups that it is no member of, under way at the same time.
+pub const OUTSIDE_ORDERS: usize = 256;
+/// How long a purchase is waited for when nobody says, milliseconds.
+pub const BUY_DEFAULT_WAIT_MS: u64 = 60_000;
+/// How long a purchase can be waited for, milliseconds: then the connection is given back, and the node goes on alone.
+pub const BUY_WAIT_MS: u64 = 3_600_000;
+/// Parts of purchases that a node works on at the same time, each with a package in memory at most.
+pub const DEEDS: usize = 8;
+/// Pause after what a purchase needs could not be done, milliseconds. It doubles with each further failure.
+pub const DEED_RETRY_MS: u64 = 250;
+/// The longest such pause, milliseconds.
+pub const DEED_RETRY_MOST_MS: u64 = 60_000;
+/// Pause between two questions about a purchase in a group that this node is no member of, milliseconds: the first, and the longest.
+pub const ACCOUNT_ASK_MS: core::ops::RangeInclusive<u64> = 100..=15_000;
+/// Open purchases of one group that a node looks at for its own.
+pub const OPEN_PURCHASES: usize = 100_000;
+
 // ---- retrieval ------------------------------------------------------------------------------------------------
 
 /// One term of the index, UTF-8 bytes. Longer words and identifiers are known by their first bytes.
@@ -182,6 +211,47 @@ pub const INDEX_RETRY_MS: u64 = 60_000;
 pub const MERGE_AT_ONCE_DOCUMENTS: usize = 1_024;
 /// The least token budget of a context: room for its heading and one sentence.
 pub const CONTEXT_BUDGET_TOKENS: usize = 128;
+
+// ---- embedders ------------------------------------------------------------------------------------------------
+
+/// Texts in one request to an embedder, where the settings name no other number. llama.cpp and LM Studio take as many by default.
+pub const EMBED_BATCH: u32 = 32;
+/// The most that they may name.
+pub const EMBED_BATCH_MOST: u32 = 256;
+/// How long a request of the background should take, milliseconds: a query may have to wait behind it. Batches shrink and grow to it.
+pub const EMBED_BATCH_MS: u64 = 250;
+/// One text that is sent, UTF-8 bytes; the rest is cut off. Most models read 512 to 8,192 tokens of it.
+pub const EMBED_TEXT_BYTES: usize = 8 * 1024;
+/// A text that an embedder refuses is sent again by half, down to so many bytes. Then it has no vector.
+pub const EMBED_TEXT_LEAST_BYTES: usize = 256;
+/// Dimensions of a vector. The largest models have as many.
+pub const EMBED_DIMENSIONS: usize = 4_096;
+/// Answer of an endpoint, bytes: the largest batch, each number written out in full.
+pub const EMBED_ANSWER_BYTES: u64 = 32 * 1024 * 1024;
+/// What an endpoint says of an error, characters that are shown.
+pub const EMBED_MESSAGE_CHARS: usize = 200;
+/// How long a request of the background may take, milliseconds: an endpoint may load its model first.
+pub const EMBED_TIMEOUT_MS: u64 = 120_000;
+/// How long a query waits for its vector, milliseconds, where the settings say nothing else. Then the built-in views answer alone.
+pub const EMBED_QUERY_MS: u64 = 500;
+/// Pause after a first failure of an embedder, milliseconds. It doubles with each further one; until it is over, queries do not ask either.
+pub const EMBED_RETRY_MS: u64 = 500;
+/// The longest such pause, milliseconds; of what only its operator can mend, every one.
+pub const EMBED_RETRY_MOST_MS: u64 = 30_000;
+/// Claims of one group that wait for their words to be embedded. Past it they are found at the next start.
+pub const EMBED_WORDLESS: usize = 65_536;
+/// Models whose vectors a group keeps: the one in use, and the one before it, to which one may go back.
+pub const EMBED_MODELS: usize = 2;
+/// The address of an endpoint, bytes.
+pub const EMBED_URL_BYTES: usize = 2_048;
+/// The name of a model, bytes.
+pub const EMBED_MODEL_BYTES: usize = 256;
+/// What stands before each text, bytes.
+pub const EMBED_PREFIX_BYTES: usize = 1_024;
+/// The key of an endpoint, bytes.
+pub const EMBED_KEY_BYTES: u64 = 4_096;
+/// A file of a model that is loaded, bytes: the largest static tables have half of it.
+pub const EMBED_FILE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
 // ---- the chain ------------------------------------------------------------------------------------------------
 
@@ -299,6 +369,79 @@ pub const INBOUND_REQUESTS_BYTES: usize = 64 * 1024 * 1024;
 /// Requests under way on one connection, both directions together. Further inbound streams are dropped.
 pub const STREAMS_PER_CONNECTION: usize = 3 * SERVED_PER_PEER;
 
+// ---- the market between nodes ---------------------------------------------------------------------------------
+
+/// One message that is spread by gossip, bytes. An announcement is shorter; what is between the two is blamed on who sent it, and
+/// what is longer breaks its stream.
+pub const GOSSIP_MESSAGE_BYTES: usize = 64 * 1024;
+/// Messages of our own that wait for somebody to listen. Past it the first is dropped; its offer is announced again, and in the
+/// catalogue.
+pub const GOSSIP_QUEUE: usize = 1_024;
+/// Messages that wait for a judgement. Past it the first goes no further.
+pub const GOSSIP_JUDGING: usize = 1_024;
+/// Messages that wait for one peer to take them. Past it they are dropped for that peer.
+pub const GOSSIP_PEER_QUEUE: usize = 256;
+/// Requests of `/lbm/market/1` under way on one connection, both directions together. Further inbound streams are dropped.
+pub const MARKET_STREAMS: usize = 8;
+/// One request of `/lbm/market/1`, bytes: a dispute that shows a chunk, with room.
+pub const MARKET_REQUEST_BYTES: usize = 80 * 1024;
+/// One response of `/lbm/market/1`, bytes: a mebibyte of a package with the tags of its chunks.
+pub const MARKET_RESPONSE_BYTES: usize = 1024 * 1024 + 16 * 1024;
+/// Memory that requests of `/lbm/market/1` of all peers together may take before their hand-over, bytes.
+pub const MARKET_INBOUND_BYTES: usize = 4 * 1024 * 1024;
+/// Requests of one peer on `/lbm/market/1` that are served at the same time. Further ones are answered with `busy`.
+pub const MARKET_SERVED_PER_PEER: usize = 4;
+/// One announcement as signed, bytes: all that an offer may say, and who offers it.
+pub const ANNOUNCEMENT_BYTES: usize = 8 * 1024;
+/// How long an announcement counts, milliseconds (a day). A withdrawal is remembered as long: what it withdrew counts no longer.
+pub const ANNOUNCEMENT_LIFE_MS: u64 = 24 * 3_600_000;
+/// Pause between two announcements of one standing offer, milliseconds, before jitter.
+pub const ANNOUNCE_INTERVAL_MS: u64 = 300_000;
+/// Announcements of one offer that follow each other faster are kept and not handed on, milliseconds: an offer never changes.
+pub const ANNOUNCE_LEAST_MS: u64 = 60_000;
+/// Announcements of other sellers that a node keeps, withdrawals included.
+pub const BOOK_OFFERS: usize = 20_000;
+/// Bytes of the same.
+pub const BOOK_OFFERS_BYTES: usize = 32 * 1024 * 1024;
+/// Announcements of one seller that a node keeps. Past it the seller's oldest goes.
+pub const BOOK_OFFERS_PER_SELLER: usize = 1_000;
+/// Announcements that one peer may hand on at once. More than that, and what exceeds [`GOSSIP_PER_PEER_PER_S`], goes no further.
+pub const GOSSIP_PER_PEER: u64 = 1_000;
+/// Announcements that one peer may hand on in the long run, a second.
+pub const GOSSIP_PER_PEER_PER_S: u64 = 20;
+/// Announcements of one page of a catalogue.
+pub const CATALOGUE_RECORDS: usize = 256;
+/// Bytes after which such a page ends; its last record may go past it.
+pub const CATALOGUE_BYTES: usize = 512 * 1024;
+/// Pages of one catalogue that are asked for: more than a full book has.
+pub const CATALOGUE_PAGES: usize = 256;
+/// Catalogues that are pulled at the same time.
+pub const CATALOGUES: usize = 3;
+/// Pause between two pulls of one peer's catalogue, milliseconds, before jitter.
+pub const CATALOGUE_INTERVAL_MS: u64 = 600_000;
+/// Chunks of a package in one answer: a mebibyte.
+pub const PACKAGE_RANGE_CHUNKS: u32 = 16;
+/// Purchases that one question about an account names.
+pub const ACCOUNT_PURCHASES: usize = 64;
+/// Why an order was not taken, UTF-8 bytes.
+pub const DECLINED_BYTES: usize = 1024;
+/// Packages that are fetched at the same time, each in memory until it is whole.
+pub const FETCHES: usize = 4;
+/// Packages that wait to be fetched. Past it a caller is told to try later.
+pub const FETCHES_WAITING: usize = 256;
+/// Requests for parts of one package under way.
+pub const FETCH_PARALLEL: usize = 2;
+/// How long a part may take before another peer is asked for it, milliseconds. What comes later still counts.
+pub const FETCH_SLOW_MS: u64 = 3_000;
+/// How long a peer that has not sent what it was asked for comes last, milliseconds.
+pub const FETCH_AVOID_MS: u64 = 15_000;
+/// Pause between two calls to a seller that is not connected, milliseconds.
+pub const FETCH_CALL_MS: u64 = 5_000;
+/// How long a fetch goes on without any part coming, milliseconds.
+pub const FETCH_GIVE_UP_MS: u64 = 60_000;
+/// Encrypted packages on the disk, bytes. Past it none is kept until some are removed.
+pub const PACKAGES_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+
 // ---- the network ----------------------------------------------------------------------------------------------
 
 /// Established connections to one peer: two may cross when both sides dial at once.
@@ -315,7 +458,7 @@ pub const BOOK_PEERS: usize = 4_096;
 pub const BOOK_ADDRESSES_PER_PEER: usize = 16;
 /// Length of one address in its text form, bytes: an IPv6 address, a port, QUIC and a peer id take 130.
 pub const ADDRESS_BYTES: usize = 256;
-/// How long an idle connection of a peer that does not speak our protocol stays open, milliseconds.
+/// How long a connection of a peer that does not say that it speaks our protocol stays open, milliseconds.
 pub const IDLE_CONNECTION_MS: u64 = 90_000;
 /// Pause between two pings of a connection, milliseconds.
 pub const PING_INTERVAL_MS: u64 = 15_000;
@@ -434,6 +577,13 @@ const _: () = assert!(OBJECT_BYTES + 1024 <= COPIED_BYTES);
 const _: () = assert!(GROUP_MEMBERS * 64 <= REQUEST_BYTES);
 const _: () = assert!(PRESENCE_MESSAGE_BYTES + 2 * PRESENCE_BYTES + 128 <= REQUEST_BYTES);
 const _: () = assert!(GROUP_MEMBERS * 200 <= PRESENCE_GROUP_BYTES);
+const _: () = assert!(ANNOUNCEMENT_BYTES + 128 <= GOSSIP_MESSAGE_BYTES);
+const _: () = assert!(CATALOGUE_BYTES + 2 * ANNOUNCEMENT_BYTES <= MARKET_RESPONSE_BYTES);
+const _: () = assert!(ACCOUNT_PURCHASES * 300 + 1024 <= MARKET_RESPONSE_BYTES);
+const _: () = assert!(PACKAGE_RANGE_CHUNKS as usize * (PACKAGE_CHUNK_BYTES + 512) <= MARKET_RESPONSE_BYTES);
+const _: () = assert!(PACKAGE_CHUNK_BYTES + 1024 <= MARKET_REQUEST_BYTES);
+const _: () = assert!(BOOK_OFFERS <= CATALOGUE_RECORDS * CATALOGUE_PAGES);
+const _: () = assert!(PACKAGE_BYTES.div_ceil(3) * 4 + 64 * 1024 <= API_BODY_BYTES);
 const _: () = assert!(
     6 * PAGE_BYTES + 6 * (CLAIM_TEXT_BYTES + EVIDENCE * EVIDENCE_BYTES) + PAGE_ROWS * 4 * 1024 <= API_ANSWER_BYTES
 );
@@ -443,3 +593,7 @@ const _: () =
     assert!(2 * 6 * CONTEXT_BYTES + CONTEXT_TOP_K * (6 * EVIDENCE * EVIDENCE_BYTES + 4 * 1024) <= API_ANSWER_BYTES);
 const _: () = assert!(PAGE_DEFAULT_ROWS <= PAGE_ROWS && CONTEXT_DEFAULT_TOP_K <= CONTEXT_TOP_K);
 const _: () = assert!(LATENT_TOKENS as i64 * 127 * 4_095 <= i32::MAX as i64);
+// A query of 12 bits times a vector of 8, summed over all dimensions, fits in 31.
+const _: () = assert!(EMBED_DIMENSIONS as i64 * 2_047 * 127 <= i32::MAX as i64);
+const _: () = assert!(EMBED_BATCH_MOST as u64 * EMBED_DIMENSIONS as u64 * 24 <= EMBED_ANSWER_BYTES);
+const _: () = assert!(EMBED_TEXT_LEAST_BYTES <= EMBED_TEXT_BYTES);

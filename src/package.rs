@@ -379,11 +379,45 @@ pub fn open(commitment: &Commitment, key: &PackageKey, ciphertext: &[u8]) -> Res
 #[must_use]
 pub fn prove(ciphertext: &[u8], index: u32) -> Option<ChunkProof> {
     let chunk = ciphertext.chunks(CHUNK_BYTES).nth(index as usize)?;
-    let leaves: Vec<TreeHash> = ciphertext.chunks(CHUNK_BYTES).map(leaf).collect();
-    let mut path = Vec::with_capacity(PATH_HASHES);
-    descend(&leaves, index as usize, &mut path);
-    path.reverse();
-    Some(ChunkProof { index, chunk: ByteBuf::from(chunk), path })
+    Leaves::of(ciphertext).prove(index, chunk.to_vec())
+}
+
+/// The hashes of a package's chunks: with them, a chunk can be proved without the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaves(Vec<TreeHash>);
+
+impl Leaves {
+    /// Those of a whole ciphertext.
+    #[must_use]
+    pub fn of(ciphertext: &[u8]) -> Self {
+        Self(ciphertext.chunks(CHUNK_BYTES).map(leaf).collect())
+    }
+
+    /// Reads what [`Leaves::to_bytes`] has written, and checks that it is of this package; none where it is not.
+    #[must_use]
+    pub fn from_bytes(package: &PackageHash, bytes: &[u8]) -> Option<Self> {
+        let (hashes, []) = bytes.as_chunks::<32>() else { return None };
+        let leaves: Vec<TreeHash> = hashes.iter().map(|hash| TreeHash::from_bytes(*hash)).collect();
+        (root(&leaves)?.as_bytes() == package.as_bytes()).then_some(Self(leaves))
+    }
+
+    /// Their bytes, 32 of each.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|leaf| *leaf.as_bytes()).collect()
+    }
+
+    /// A chunk with what shows that it is the one with this number; none where it is not.
+    #[must_use]
+    pub fn prove(&self, index: u32, chunk: Vec<u8>) -> Option<ChunkProof> {
+        if *self.0.get(index as usize)? != leaf(&chunk) {
+            return None;
+        }
+        let mut path = Vec::with_capacity(PATH_HASHES);
+        descend(&self.0, index as usize, &mut path);
+        path.reverse();
+        Some(ChunkProof { index, chunk: ByteBuf::from(chunk), path })
+    }
 }
 
 // The tree has the shape of RFC 9162 §2.1: the left side is the largest power of two of chunks that leaves one for the right.

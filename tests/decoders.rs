@@ -12,13 +12,15 @@ use lbm::chain::{Body, ClaimBody, ClaimId, Context, Draft, LineKey, OrderKey, Pa
 use lbm::identity::Identity;
 use lbm::ledger::query;
 use lbm::limits;
-use lbm::wire::{self, Request, Response};
+use lbm::wire::{self, Request, Response, market};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 #[allow(dead_code, reason = "shared with the vectors, which use more of it")]
 #[path = "proto/node.rs"]
 mod node;
+#[path = "proto/offers.rs"]
+mod offers;
 #[allow(dead_code, reason = "shared with the vectors, which use more of it")]
 #[path = "proto/story.rs"]
 mod story;
@@ -200,6 +202,96 @@ fn damaged_responses_are_refused_or_within_their_bounds() {
         }
         true
     });
+}
+
+#[test]
+fn damaged_announcements_are_refused_or_the_one_encoding() {
+    let story = story();
+    let made = offers::announcements(&story);
+    let bodies: Vec<Vec<u8>> = made.iter().map(|record| record.bytes().to_vec()).collect();
+    storm("announcements", &bodies, 60_000, |body| {
+        let sent = lbm::announcement::Unverified::new(body.to_vec(), [0; 64]);
+        let Ok(opened) = sent.open() else { return false };
+        assert_eq!(cbor::encode(opened.claimed()), body, "one value, one encoding");
+        assert!(body.len() <= limits::ANNOUNCEMENT_BYTES);
+        let title = opened.claimed().offered().map(|offered| &offered.offer.title);
+        assert!(title.is_none_or(|title| title.len() <= limits::TITLE_BYTES));
+        assert!(opened.verify().is_err(), "the signature is none");
+        true
+    });
+    let gossip: Vec<Vec<u8>> = made.iter().map(|record| record.to_unverified().encode()).collect();
+    storm("gossip", &gossip, 60_000, |bytes| {
+        let Ok(sent) = lbm::announcement::Unverified::decode(bytes) else { return false };
+        assert_eq!(sent.encode(), bytes, "one record, one message");
+        true
+    });
+}
+
+#[test]
+fn damaged_messages_of_the_market_are_refused_or_within_their_bounds() {
+    let story = story();
+    let good: Vec<Vec<u8>> = offers::requests(&story).iter().map(|(_, request)| request.encode()).collect();
+    storm("requests of the market", &good, 60_000, |bytes| {
+        let Ok(request) = market::Request::decode(bytes) else { return false };
+        read_back(&request, market::Request::encode, |bytes| market::Request::decode(bytes).ok());
+        match request {
+            market::Request::Catalogue(asked) => assert!(asked.digest.is_none_or(|digest| digest.len() <= 32)),
+            market::Request::Package(asked) => assert!(asked.count <= limits::PACKAGE_RANGE_CHUNKS),
+            // An order whose own bytes were damaged is read, and its signature does not hold.
+            market::Request::Order(order) => {
+                let is_whole = order.check().is_ok();
+                assert!(!is_whole || good.contains(&market::Request::Order(order).encode()));
+            }
+            market::Request::Account(asked) => assert!(asked.purchases.len() <= limits::ACCOUNT_PURCHASES),
+            market::Request::Dispute(_) => {}
+        }
+        true
+    });
+    let good: Vec<Vec<u8>> = offers::responses(&story).iter().map(|(_, response)| response.encode()).collect();
+    let (_, commitment) = offers::package();
+    storm("responses of the market", &good, 60_000, |bytes| {
+        let Ok(response) = market::Response::decode(bytes) else { return false };
+        read_back(&response, market::Response::encode, |bytes| market::Response::decode(bytes).ok());
+        match response {
+            market::Response::Page(page) => assert!(page.records.len() <= limits::CATALOGUE_RECORDS),
+            market::Response::Chunks(chunks) => {
+                assert!(chunks.len() <= limits::PACKAGE_RANGE_CHUNKS as usize);
+                let proven = chunks.iter().filter(|chunk| commitment.has(chunk));
+                proven.for_each(|chunk| assert_eq!(chunk.chunk.len(), commitment.chunk_bytes(chunk.index)));
+            }
+            market::Response::Account(account) => assert!(account.purchases.len() <= limits::ACCOUNT_PURCHASES),
+            market::Response::Refused(market::Refused::Declined(why)) => assert!(why.len() <= limits::DECLINED_BYTES),
+            _ => {}
+        }
+        true
+    });
+}
+
+#[test]
+fn lists_of_the_market_hold_at_their_bound_and_not_one_past_it() {
+    let id = [&[0x58, 32][..], &[7; 32]].concat();
+    let record = [&[0x82, 0x41, 1, 0x58, 64][..], &[7; 64]].concat();
+    let of = |word: &str, body: &[u8]| {
+        [&[0xa1, 0x60 | u8::try_from(word.len()).unwrap()][..], word.as_bytes(), body].concat()
+    };
+    let account = |count| of("account", &[&[0x82][..], &id, &list(count, &id)].concat());
+    let page = |count| of("page", &[&[0x82][..], &list(count, &record), &[0xf4]].concat());
+    let chunk = |path| [&[0x83, 0, 0x41, 1][..], &list(path, &id)].concat();
+    let chunks = |count, path| of("chunks", &list(count, &chunk(path)));
+    let reads = |bytes: &[u8]| market::Response::decode(bytes);
+    for more in 0..=1 {
+        let is_fine = more == 0;
+        assert_eq!(market::Request::decode(&account(limits::ACCOUNT_PURCHASES + more)).is_ok(), is_fine);
+        assert_eq!(reads(&page(limits::CATALOGUE_RECORDS + more)).is_ok(), is_fine);
+        assert_eq!(reads(&chunks(limits::PACKAGE_RANGE_CHUNKS as usize + more, 1)).is_ok(), is_fine);
+        assert_eq!(reads(&chunks(1, lbm::package::PATH_HASHES + more)).is_ok(), is_fine);
+    }
+    for endless in [vec![0x9f; limits::MARKET_RESPONSE_BYTES], vec![0x81; 10_000]] {
+        assert!(reads(&endless).is_err() && market::Request::decode(&endless).is_err());
+    }
+    let huge = [0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+    assert!(reads(&of("page", &[&[0x82][..], &huge].concat())).is_err());
+    assert!(reads(&of("chunks", &huge)).is_err());
 }
 
 #[test]

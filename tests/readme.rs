@@ -150,6 +150,40 @@ fn the_readme_pays_for_work() {
     assert_eq!((&stats["total_supply"], &stats["treasury_balance"]), (&json!(160), &json!(0)), "{stats}");
 }
 
+#[test]
+fn the_readme_sells_and_buys() {
+    let machines = Machines::set_up();
+    let [alice, bob] = &machines.data;
+    let readme = readme();
+    let mint = format!("lbm ctl token mint --group domain:research --to {} --amount 60", machines.ids[1]);
+    on(alice, &words(&mint));
+    let [sell, buy] = code_blocks(part(&readme, "The market")).try_into().unwrap();
+    let mut offer = String::new();
+    for (data, lines) in [(alice, sell), (bob, buy)] {
+        for line in lines {
+            let line = line.replace("9c41…", &offer);
+            let (_, said) = line.split_once(" # ").unwrap_or_default();
+            let command = words(&line);
+            match said.strip_prefix("refused: ") {
+                Some(why) => drop(typed_on(data, &command).refused(1, &[why])),
+                None => {
+                    let shown = on(data, &command).stdout;
+                    assert!(shown.contains(said), "`{line}` shows\n{shown}");
+                }
+            }
+        }
+        let listed = words("lbm ctl offer list --json");
+        wait_until(PATIENCE, "the second knows the offer and has its tokens", || {
+            let list = on(bob, &listed).json();
+            offer = list["offers"][0]["offer_id"].as_str().unwrap_or_default().to_owned();
+            let balance = on(bob, &words("lbm ctl token balance --group domain:research --json")).json();
+            !offer.is_empty() && balance["balance"].as_u64() > Some(0)
+        });
+    }
+    let balance = on(bob, &words("lbm ctl token balance --group domain:research --json")).json();
+    assert_eq!(balance["balance"], 35);
+}
+
 /// Runs a line of the README on a machine, whose data folder the environment names.
 #[track_caller]
 fn on(data: &Path, words: &[String]) -> Answer {

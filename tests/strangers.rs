@@ -19,7 +19,7 @@ use lbm::chain::{
 };
 use lbm::identity::{Identity, SecretKey};
 use lbm::limits;
-use lbm::net::{AddressBook, NetConfig, NetEvent, Network, RequestError, SYNC_PROTOCOL};
+use lbm::net::{AddressBook, NetConfig, NetEvent, Network, Protocol, RequestError};
 use lbm::presence::{self, Presence, Status};
 use lbm::wire::{
     Batch, Have, Presences, Probe, Pull, Push, Reached, Refused, Request, Response, WantBlocks, WantObjects,
@@ -141,7 +141,7 @@ impl Peer {
     /// Sends bytes as a request; the answer's bytes.
     async fn send(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, RequestError> {
         let to = self.to;
-        let asked = self.with(move |network| network.request(to, bytes)).await;
+        let asked = self.with(move |network| network.request(Protocol::Sync, to, bytes)).await;
         self.until("a response", |event| match event {
             NetEvent::Response { id, result, .. } if id == asked => Some(result),
             _ => None,
@@ -684,7 +684,7 @@ impl Vandal {
             .boxed();
         let wait = rr::Config::default().with_request_timeout(Duration::from_secs(60));
         let behaviour = Rude {
-            raw: rr::Behaviour::new([(SYNC_PROTOCOL, ProtocolSupport::Full)], wait),
+            raw: rr::Behaviour::new([(Protocol::Sync.name(), ProtocolSupport::Full)], wait),
             identify: identify::Behaviour::new(identify::Config::new("/rude/1".into(), key.public())),
         };
         let idle = Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(3600));

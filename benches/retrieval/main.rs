@@ -1,15 +1,17 @@
 //! Quality, speed and memory of retrieval, measured through the real index.
 //!
 //! ```text
-//! cargo bench --bench retrieval -- --collection DIR [--foreign DIR]
+//! cargo bench --bench retrieval -- --collection DIR [--foreign DIR] [--embedder-url URL --embedder-model NAME | --embedder-folder DIR]
 //! cargo bench --bench retrieval -- --synthetic N [--folder DIR]
+//! cargo bench --bench retrieval -- --vectors N --dimensions D
 //! ```
 //!
 //! `--collection` reads a folder in BEIR layout (`corpus.jsonl`, `queries.jsonl`, `qrels.tsv`) and prints one line of JSON.
 //! `--foreign` asks it the queries of another collection as well, and prints how many contexts were not empty: few should
-//! be, whereas of the collection's own nearly all should. `--synthetic` writes N claims of 45 words from a seeded generator
+//! be, whereas of the collection's own nearly all should. With an embedder, its vectors are the fourth view; `--embedded PERCENT` gives
+//! one to so many of a hundred claims only. `--synthetic` writes N claims of 45 words from a seeded generator
 //! into the files of an index, opens it as a start does, and asks queries of three to eight words with one more claim added between any
-//! two, while the background writes and merges.
+//! two, while the background writes and merges. `--vectors` keeps N random vectors and looks for the closest to others.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -27,13 +29,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
+use lbm::config::{Prefixes, Url};
+use lbm::embedder::endpoint::Endpoint;
+use lbm::embedder::folder::Folder as StaticModel;
+use lbm::embedder::null::Null;
+use lbm::embedder::{Embedder, Side};
 use lbm::identity::{Identity, SecretKey};
 use lbm::knowledge::context::{Ask, Candidate, compile};
-use lbm::knowledge::index::{Filter, Index};
+use lbm::knowledge::index::{Embedded, Filter, Hit, Index};
 use lbm::knowledge::segment::{Builder, Segment};
+use lbm::knowledge::vectors::Vectors;
 use lbm::knowledge::{ClaimKey, Document, Metadata, Stamp};
 use lbm::runtime::index::folder::{Folder, Manifest, named};
 use lbm::runtime::index::shelf::{Job, Shelf};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
@@ -44,15 +54,30 @@ fn main() {
     let value_of =
         |name: &str| arguments.iter().position(|argument| argument == name).and_then(|at| arguments.get(at + 1));
     if let Some(folder) = value_of("--collection") {
-        println!("{}", collection(Path::new(folder), value_of("--foreign").map(Path::new)));
+        let prefixes = Prefixes::default();
+        let embedder: Option<Box<dyn Embedder>> = match (value_of("--embedder-url"), value_of("--embedder-folder")) {
+            (Some(url), _) => {
+                let url = Url::parse(url).expect("an address");
+                let model = value_of("--embedder-model").expect("--embedder-model");
+                Some(Box::new(Endpoint::new(url.as_str(), model, &prefixes, None, false)))
+            }
+            (None, Some(folder)) => Some(Box::new(StaticModel::open(Path::new(folder), &prefixes).expect("a model"))),
+            (None, None) => None,
+        };
+        let percent = value_of("--embedded").map_or(100, |percent| percent.parse().expect("--embedded takes a number"));
+        let embedder = embedder.map(|embedder| (embedder, percent));
+        println!("{}", collection(Path::new(folder), value_of("--foreign").map(Path::new), embedder));
     } else if let Some(claims) = value_of("--synthetic") {
         let claims = claims.parse().expect("--synthetic takes a number");
         let temporary = tempfile::tempdir().expect("a temporary folder");
         let folder = value_of("--folder").map_or(temporary.path(), Path::new);
         println!("{}", synthetic(claims, &folder.join("index")));
+    } else if let Some(count) = value_of("--vectors") {
+        let dimensions = value_of("--dimensions").map_or(768, |number| number.parse().expect("a number"));
+        println!("{}", vectors(count.parse().expect("--vectors takes a number"), dimensions));
     } else {
         println!(
-            "usage: cargo bench --bench retrieval -- --collection DIR [--foreign DIR] | --synthetic N [--folder DIR]"
+            "usage: cargo bench --bench retrieval -- --collection DIR [--foreign DIR] | --synthetic N [--folder DIR] | --vectors N"
         );
     }
 }
@@ -65,9 +90,47 @@ struct Collection {
     index: Index,
     queries: Vec<(String, String)>,
     relevant: HashMap<String, HashMap<String, f64>>,
+    model: Option<Model>,
+}
+
+/// An embedder and the vectors that it made of a collection.
+struct Model {
+    embedder: Box<dyn Embedder>,
+    null: Null,
+    vectors: Vectors,
+    _folder: tempfile::TempDir,
+}
+
+impl Model {
+    fn new(embedder: Box<dyn Embedder>, percent: u8, documents: &HashMap<ClaimKey, Document>) -> Self {
+        let patience = Duration::from_secs(600);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut vectors = Vectors::open(&folder.path().join("vectors"), &embedder.id()).expect("a file");
+        let null = Null::measure(embedder.as_ref(), 32, patience).expect("an embedder that works");
+        let wanted: Vec<_> =
+            documents.iter().filter(|(key, _)| u32::from(key[0]) * 100 < u32::from(percent) * 256).collect();
+        for part in wanted.chunks(32) {
+            let texts: Vec<String> = part.iter().map(|(_, document)| document.to_embed()).collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let made = embedder.embed(Side::Document, &texts, patience).expect("an embedder that works");
+            let new: Vec<_> = part.iter().map(|(key, _)| **key).zip(made).collect();
+            vectors.append(&new).expect("room");
+        }
+        Self { embedder, null, vectors, _folder: folder }
+    }
 }
 
 impl Collection {
+    fn search(&self, query: &str, k: usize) -> Vec<Hit> {
+        let Some(Model { embedder, null, vectors, .. }) = &self.model else {
+            return self.index.search(query, k, &Filter::ALL);
+        };
+        let made = embedder.embed(Side::Query, &[query], Duration::from_secs(60)).expect("an embedder that works");
+        let Null { mean, deviation, .. } = *null;
+        let embedded = Embedded { vectors, query: &made[0], unrelated: mean, deviation };
+        self.index.search_with(query, k, &Filter::ALL, Some(embedded))
+    }
+
     fn read(folder: &Path) -> Self {
         let mut collection = Self {
             name: folder.file_name().expect("a folder with a name").to_string_lossy().into_owned(),
@@ -76,6 +139,7 @@ impl Collection {
             index: Index::new(),
             queries: lines(&folder.join("queries.jsonl")).map(|row| (text(&row, "_id"), text(&row, "text"))).collect(),
             relevant: HashMap::new(),
+            model: None,
         };
         for row in lines(&folder.join("corpus.jsonl")) {
             let id = text(&row, "_id");
@@ -105,7 +169,7 @@ impl Collection {
     fn answered(&self, queries: &[(String, String)]) -> f64 {
         let author = SecretKey::from_seed(&[1; 32]).identity();
         let answered = queries.iter().filter(|(_, query)| {
-            let candidates = self.index.search(query, 30, &Filter::ALL).into_iter().map(|hit| Candidate {
+            let candidates = self.search(query, 30).into_iter().map(|hit| Candidate {
                 stems: self.index.stems(hit.doc),
                 document: self.documents[&hit.key].clone(),
                 metadata: Metadata { author, created_ms: 0, evidence: vec![], valid_until_ms: None },
@@ -132,14 +196,15 @@ fn text(row: &Value, field: &str) -> String {
     row.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-fn collection(folder: &Path, foreign: Option<&Path>) -> Value {
-    let collection = Collection::read(folder);
+fn collection(folder: &Path, foreign: Option<&Path>, embedder: Option<(Box<dyn Embedder>, u8)>) -> Value {
+    let mut collection = Collection::read(folder);
+    collection.model = embedder.map(|(embedder, percent)| Model::new(embedder, percent, &collection.documents));
     let (mut gain, mut recall, mut reciprocal) = (0.0, 0.0, 0.0);
     let mut times = Vec::new();
     let judged: Vec<_> = collection.queries.iter().filter(|(id, _)| collection.relevant.contains_key(id)).collect();
     for (id, query) in &judged {
         let start = Instant::now();
-        let hits = collection.index.search(query, 10, &Filter::ALL);
+        let hits = collection.search(query, 10);
         times.push(start.elapsed().as_secs_f64() * 1e3);
         let relevant = &collection.relevant[id];
         let gains: Vec<f64> =
@@ -163,6 +228,11 @@ fn collection(folder: &Path, foreign: Option<&Path>) -> Value {
         "p50_ms": percentile(&mut times, 50),
         "p95_ms": percentile(&mut times, 95),
     });
+    if let Some(model) = &collection.model {
+        line["embedder"] = json!(model.embedder.name());
+        line["embedded"] = json!(model.vectors.len());
+        line["unrelated"] = json!([model.null.mean, model.null.deviation]);
+    }
     if let Some(foreign) = foreign {
         let foreign = Collection::read(foreign);
         line["answered"] = json!(collection.answered(&collection.queries));
@@ -305,6 +375,43 @@ fn synthetic(claims: usize, path: &Path) -> Value {
         "add_mean_ms": (adds.iter().sum::<f64>() / adds.len() as f64 * 1e3).round() / 1e3,
         "add_p99_ms": percentile(&mut adds, 99),
         "load": fs::read_to_string("/proc/loadavg").unwrap_or_default().split(' ').next(),
+    })
+}
+
+fn vectors(count: usize, dimensions: usize) -> Value {
+    let mut random = StdRng::seed_from_u64(11);
+    let mut vector = || (0..dimensions).map(|_| random.random::<f32>() - 0.5).collect::<Vec<f32>>();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("vectors");
+    let mut vectors = Vectors::open(&path, &[0; 32]).expect("a file");
+    let numbered = |number: usize| *blake3::hash(&number.to_le_bytes()).as_bytes();
+    let mut appends = Vec::new();
+    for start in (0..count).step_by(32) {
+        let new: Vec<_> = (start..count.min(start + 32)).map(|number| (numbered(number), vector())).collect();
+        let start = Instant::now();
+        vectors.append(&new).expect("room");
+        appends.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    drop(vectors);
+    let start = Instant::now();
+    let vectors = Vectors::open(&path, &[0; 32]).expect("a file");
+    let open = start.elapsed().as_secs_f64() * 1e3;
+    let index = Index::new();
+    let mut searches = Vec::new();
+    for _ in 0..200 {
+        let query = vector();
+        let embedded = Embedded { vectors: &vectors, query: &query, unrelated: 0.0, deviation: 0.1 };
+        let start = Instant::now();
+        assert!(index.search_with("", 10, &Filter::ALL, Some(embedded)).is_empty());
+        searches.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    json!({
+        "vectors": vectors.len(),
+        "dimensions": dimensions,
+        "open_ms": (open * 1e3).round() / 1e3,
+        "append_32_p50_ms": percentile(&mut appends, 50),
+        "search_p50_ms": percentile(&mut searches, 50),
+        "search_p95_ms": percentile(&mut searches, 95),
     })
 }
 

@@ -159,6 +159,18 @@ routes! {
     TOKEN_MINT = POST "/api/v1/groups/{group}/mint" Admin, "make tokens";
     TOKEN_TRANSFER = POST "/api/v1/groups/{group}/transfer" Write, "give tokens to another account";
     TOKEN_PAY = POST "/api/v1/groups/{group}/pay" Admin, "pay out of the treasury";
+    OFFER_CREATE = POST "/api/v1/groups/{group}/offers" Write slow, "encrypt a package and offer it";
+    OFFER_LIST = GET "/api/v1/offers" Read, "a page of the offers of all groups, and of those that are announced";
+    OFFER_SHOW = GET "/api/v1/offers/{offer}" Read, "one offer";
+    OFFER_REVOKE = POST "/api/v1/offers/{offer}/revoke" Write, "end an offer";
+    OFFER_BUY = POST "/api/v1/offers/{offer}/buy" Write slow, "buy an offer's package, or open what is bought";
+    OFFER_APPROVE = POST "/api/v1/offers/{offer}/approve" Operate, "let a purchase through that is above the spending limit";
+    PURCHASE_LIST = GET "/api/v1/purchases" Read, "this node's purchases and sales, and what happens next";
+    LIBRARY_LIST = GET "/api/v1/library" Read, "what this node has bought or sells";
+    LIBRARY_SHOW = GET "/api/v1/library/{offer}" Read slow, "the content of a package that was bought or is sold";
+    LIMIT_SHOW = GET "/api/v1/groups/{group}/spending-limit" Read, "what this node may spend in a day";
+    LIMIT_SET = PUT "/api/v1/groups/{group}/spending-limit" Operate, "bound what this node spends in a day";
+    MARKET_PULL = POST "/api/v1/market/pull" Operate, "ask peers for what is for sale, now";
 }
 
 #[cfg(test)]

@@ -136,12 +136,14 @@ async fn tell(stage: &mut Stage<'_>) -> Result<Summary, DemoError> {
     write_apart(stage, &group).await?;
     stage.part("6. They meet again. Nothing is lost, and who was later is told");
     meet_again(stage, &group).await?;
-    stage.part("7. A machine loses power");
+    stage.part("7. What Alice knows besides, Carol buys: the package first, then the price, then its key");
+    trade(stage, &group).await?;
+    stage.part("8. A machine loses power");
     stage.kill("carol").await?;
     stage.start_daemon("carol").await?;
     stage.wait_for_count("carol", &group, 5).await?;
     stage.wait_until_final(&group).await?;
-    stage.part("8. All three check every signature, fold the history anew, and count every token");
+    stage.part("9. All three check every signature, fold the history anew, and count every token");
     let (state_hash, total_supply) = check(stage, &group).await?;
     let seconds = began.elapsed().as_secs_f64();
     stage.say(&format!(
@@ -232,6 +234,26 @@ async fn meet_again(stage: &mut Stage<'_>, group: &str) -> Result<(), DemoError>
     let bob = stage.node_id("bob").await?;
     let pay = ["token", "pay", "--group", GROUP, "--to", &bob, "--amount", "4", "--wait-final"];
     stage.ctl("alice", &pay).await
+}
+
+/// One sells, another buys.
+async fn trade(stage: &mut Stage<'_>, group: &str) -> Result<(), DemoError> {
+    let secret = "Warm the cache before noon: the report of 12:00 reads all of it";
+    let create = ["offer", "create", "--group", GROUP, "--title", "Why the noon report is slow", "--text", secret];
+    stage.ctl("alice", &[&create[..], &["--price", "30", "--tags", "cache"]].concat()).await?;
+    let offer = stage.last("offer_id");
+    stage.wait_for_offer("carol", &offer).await?;
+    stage.ctl("carol", &["offer", "list", "--tag", "cache", "--max-price", "50"]).await?;
+    for name in ["alice", "carol"] {
+        stage.ctl(name, &["token", "balance", "--group", GROUP]).await?;
+    }
+    stage.ctl("carol", &["offer", "buy", &offer, "--print"]).await?;
+    stage.say_text("text");
+    stage.wait_for_sale("alice", group, &offer).await?;
+    for name in ["alice", "carol"] {
+        stage.ctl(name, &["token", "balance", "--group", GROUP]).await?;
+    }
+    stage.ctl("carol", &["offer", "buy", &offer]).await
 }
 
 /// The hash of the state and the tokens that there are, which are the same everywhere.

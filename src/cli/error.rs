@@ -130,6 +130,45 @@ pub enum CliError {
         /// Why.
         reason: String,
     },
+    /// A purchase is under way, and not done in time.
+    #[error(
+        "it is paid for or on its way, and not here yet ({what}): this node goes on by itself; repeat the command, or look with \
+         `lbm ctl offer purchases`"
+    )]
+    PurchasePending {
+        /// The offer.
+        offer: String,
+        /// What it waits for.
+        what: String,
+    },
+    /// A purchase is above the spending limit.
+    #[error(
+        "it is above the spending limit, and nothing was signed: let it through with `lbm ctl offer approve {}`, or see \
+         `lbm ctl offer limit`",
+        super::text::short(offer)
+    )]
+    NeedsApproval {
+        /// The offer.
+        offer: String,
+        /// What it costs.
+        price: u64,
+    },
+    /// A purchase came to nothing.
+    #[error("it was not delivered ({}), and the price came back: nothing was paid", ending.as_deref().unwrap_or("undone").replace('_', " "))]
+    PriceBack {
+        /// The offer.
+        offer: String,
+        /// Why.
+        ending: Option<String>,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {name}: {source}; nothing that is there is overwritten")]
+    Write {
+        /// The file.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A joining is not done in time.
     #[error("{0}")]
     NotYet(Box<Problem>),
@@ -193,13 +232,22 @@ impl CliError {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
+    /// Whether the answer is out already, and says the same.
+    #[must_use]
+    pub const fn has_answered(&self) -> bool {
+        matches!(
+            self,
+            Self::Pending { .. } | Self::PurchasePending { .. } | Self::NeedsApproval { .. } | Self::PriceBack { .. }
+        )
+    }
+
     /// 3 where there is no daemon, 1 for all else. (2, wrong usage, is the parser's.)
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
             _ if self.is_reader_gone() => ExitCode::SUCCESS,
             Self::Client(error) | Self::BulkStopped { source: error, .. } if error.is_no_daemon() => ExitCode::from(3),
-            Self::Pending { .. } => ExitCode::from(4),
+            Self::Pending { .. } | Self::PurchasePending { .. } | Self::NeedsApproval { .. } => ExitCode::from(4),
             _ => ExitCode::FAILURE,
         }
     }
@@ -238,6 +286,10 @@ impl CliError {
             Self::BulkStopped { .. } => "bulk_stopped",
             Self::Pending { .. } => "pending",
             Self::Rejected { .. } => "rejected",
+            Self::PurchasePending { .. } => "purchase_pending",
+            Self::NeedsApproval { .. } => "waiting_for_approval",
+            Self::PriceBack { .. } => "price_back",
+            Self::Write { .. } => "cannot_write",
             Self::NotYet(problem) => problem.code.as_str(),
             Self::JoinCut => "join_cut",
             Self::WatchCut { .. } => "watch_cut",

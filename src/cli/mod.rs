@@ -164,7 +164,7 @@ pub fn finish(ran: Result<Outcome, CliError>, json: bool, out: &mut dyn Write, e
                 // With both streams closed there is only the exit code left to tell it by.
                 let _ = writeln!(err, "error: {}", text::harmless(&error.to_string()));
                 // What is pending has its answer on the way out already.
-                if json && !matches!(error, CliError::Pending { .. }) {
+                if json && !error.has_answered() {
                     let _ = writeln!(out, "{}", error.document()).and_then(|()| out.flush());
                 }
             }

@@ -6,7 +6,7 @@ use clap::{Args, Parser};
 use libp2p::Multiaddr;
 
 use super::password::PasswordArgs;
-use crate::config::{Flags, LogLevel, listen_address, peer_address};
+use crate::config::{EmbedderFlags, Flags, LogLevel, listen_address, peer_address};
 
 /// The daemon: keeps this machine's groups, and syncs them with other machines
 ///
@@ -43,6 +43,18 @@ pub struct NodeArgs {
     /// What to log: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,
+    /// OpenAI-compatible endpoint that makes vectors of claims and queries, like http://127.0.0.1:11434/v1
+    #[arg(long, value_name = "URL")]
+    pub embedder_url: Option<String>,
+    /// The model to ask it for, like nomic-embed-text
+    #[arg(long, value_name = "NAME")]
+    pub embedder_model: Option<String>,
+    /// Folder of a model2vec model, instead of an endpoint
+    #[arg(long, value_name = "DIR")]
+    pub embedder_folder: Option<PathBuf>,
+    /// Let the endpoint be on another machine: it is sent the text of every claim and query
+    #[arg(long)]
+    pub embedder_allow_remote: bool,
 }
 
 impl NodeArgs {
@@ -55,6 +67,12 @@ impl NodeArgs {
             peers: self.peers.clone(),
             no_mdns: self.no_mdns,
             log_level: self.log_level,
+            embedder: EmbedderFlags {
+                url: self.embedder_url.clone(),
+                model: self.embedder_model.clone(),
+                folder: self.embedder_folder.clone(),
+                allow_remote: self.embedder_allow_remote,
+            },
         }
     }
 }

@@ -51,6 +51,20 @@ pub enum BadValue {
         /// What was given.
         text: String,
     },
+    /// No address of an endpoint.
+    #[error(
+        "`{text}` is no address of an endpoint: expected a form like http://127.0.0.1:11434/v1, without user, password and query"
+    )]
+    Endpoint {
+        /// What was given, without a user and password.
+        text: String,
+    },
+    /// Text that is too long, or cannot be shown.
+    #[error("expected text of at most {limit} bytes without control characters")]
+    Text {
+        /// Bytes it may have.
+        limit: usize,
+    },
     /// Too many items.
     #[error("it has {count} items and at most {limit} are allowed")]
     TooMany {
@@ -75,6 +89,16 @@ pub enum ConfigError {
         origin: Origin,
         /// What is wrong with it.
         source: BadValue,
+    },
+    /// It does not go together with another.
+    #[error("the setting {key} ({origin}) cannot be used: {why}")]
+    Conflict {
+        /// The setting.
+        key: &'static str,
+        /// Where it stands.
+        origin: Origin,
+        /// Why not, and what to do.
+        why: &'static str,
     },
     /// A key that is no setting.
     #[error("{}: there is no setting `{key}`: {}", path.display(), hint(*near))]

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, KEYS};
+use super::ConfigError;
 use crate::limits;
 
 /// The file's keys; none where there is no file.
@@ -35,7 +35,7 @@ impl File {
         let keys = text
             .parse::<toml::Table>()
             .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
-        match keys.keys().find(|key| KEYS.iter().all(|known| known.name != key.as_str())) {
+        match keys.keys().find(|key| super::keys().all(|known| known.name != key.as_str())) {
             Some(key) => Err(ConfigError::UnknownKey { path: path.to_owned(), key: key.clone(), near: nearest(key) }),
             None => Ok(Self { path: path.to_owned(), keys }),
         }
@@ -51,7 +51,7 @@ impl File {
 fn nearest(key: &str) -> Option<&'static str> {
     let key = key.to_ascii_lowercase().replace('-', "_");
     let key = key.strip_prefix("lb_").unwrap_or(&key);
-    KEYS.iter()
+    super::keys()
         .map(|known| (strsim::jaro_winkler(key, known.name), known.name))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|one, other| one.0.total_cmp(&other.0))

@@ -4,6 +4,7 @@
 //! folder. **A value that is not understood is never skipped**: an unknown key in the file, a word that is no number, a
 //! number out of range each end the start with the place they stand at. Knows nothing of what a setting is for.
 
+mod embedder;
 mod error;
 mod file;
 mod value;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use libp2p::Multiaddr;
 use serde::Serialize;
 
+pub use embedder::{EmbedderChoice, EmbedderFlags, EmbedderSettings, Prefixes, Url};
 pub use error::{BadValue, ConfigError};
 pub use value::{LogLevel, listen_address, peer_address};
 
@@ -77,6 +79,8 @@ pub struct Flags {
     pub no_mdns: bool,
     /// `--log-level`.
     pub log_level: Option<LogLevel>,
+    /// `--embedder-…`.
+    pub embedder: EmbedderFlags,
 }
 
 /// The settings in force.
@@ -104,6 +108,8 @@ pub struct Settings {
     pub sync_interval_s: Setting<u64>,
     /// Whether the daemon syncs by itself.
     pub sync_auto_start: Setting<bool>,
+    /// What makes vectors of claims and queries.
+    pub embedder: EmbedderSettings,
 }
 
 /// A key of the settings file and its variable in the environment.
@@ -125,7 +131,7 @@ const P2P_MAX_REQ_PER_MIN: Key = Key { name: "p2p_max_req_per_min", environment:
 const SYNC_INTERVAL_S: Key = Key { name: "sync_interval_s", environment: "LB_SYNC_INTERVAL_S" };
 const SYNC_AUTO_START: Key = Key { name: "sync_auto_start", environment: "LB_SYNC_AUTO_START" };
 
-const KEYS: [Key; 11] = [
+const OWN_KEYS: [Key; 11] = [
     LISTEN,
     PEERS,
     MDNS,
@@ -138,6 +144,11 @@ const KEYS: [Key; 11] = [
     SYNC_INTERVAL_S,
     SYNC_AUTO_START,
 ];
+
+/// Every setting.
+fn keys() -> impl Iterator<Item = Key> {
+    OWN_KEYS.into_iter().chain(embedder::KEYS)
+}
 
 /// Where the daemon listens when nobody says otherwise: every IPv4 interface, so that mDNS can find it, on one port for TCP
 /// and QUIC, so that a peer that was told the address once finds it again. A second daemon on the machine finds the port
@@ -199,13 +210,14 @@ impl Settings {
             )?,
             sync_interval_s: from.unflagged(SYNC_INTERVAL_S, |raw| raw.number(1..=86_400), limits::SYNC_INTERVAL_S)?,
             sync_auto_start: from.unflagged(SYNC_AUTO_START, |raw| raw.boolean(), true)?,
+            embedder: EmbedderSettings::load(&from, flags.embedder, data)?,
         })
     }
 
     /// Every setting for people and scripts, in the order of the documentation.
     #[must_use]
     pub fn rows(&self) -> Vec<SettingRow> {
-        vec![
+        let own = [
             row(LISTEN, &self.listen),
             row(PEERS, &self.peers),
             row(MDNS, &self.mdns),
@@ -217,7 +229,8 @@ impl Settings {
             row(P2P_MAX_REQ_PER_MIN, &self.p2p_max_req_per_min),
             row(SYNC_INTERVAL_S, &self.sync_interval_s),
             row(SYNC_AUTO_START, &self.sync_auto_start),
-        ]
+        ];
+        own.into_iter().chain(self.embedder.rows()).collect()
     }
 }
 

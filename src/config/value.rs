@@ -138,6 +138,15 @@ impl Raw<'_> {
         self.string().and_then(str::parse)
     }
 
+    /// Text. Spaces at its ends count: some models want them in a prefix.
+    pub(super) fn text(self, limit: usize) -> Result<String, BadValue> {
+        let text = self.string()?;
+        if text.len() > limit || text.contains(|c: char| c.is_control() && c != '\n') {
+            return Err(BadValue::Text { limit });
+        }
+        Ok(text.to_owned())
+    }
+
     /// A path. One in the file is relative to the data folder, one in the environment to where the process started.
     pub(super) fn path(self, data: &Path) -> Result<PathBuf, BadValue> {
         match self {

@@ -9,6 +9,7 @@
 //! | `node.key` | the node's secret key ([`keystore`](crate::identity::keystore)), mode 0600 |
 //! | `name` | the node's name, one line |
 //! | `lbm.redb` | the database |
+//! | `packages` | the encrypted packages that this node sells, has bought or hands on, each under its hash |
 //! | `index/` | the retrieval indexes, a folder a group: made anew from the database where they are missing |
 //! | `lbm.sock` | the daemon's local socket |
 //! | `config.toml` | settings |

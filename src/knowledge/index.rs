@@ -14,7 +14,7 @@ use super::{ClaimKey, Document, Stamp};
 use crate::identity::Identity;
 use crate::limits::{INDEX_DOCUMENTS, MERGE_AT_ONCE_DOCUMENTS};
 
-pub use super::search::{Evidence, Hit};
+pub use super::search::{Embedded, Evidence, Hit};
 
 /// What [`Index::add`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,7 +204,13 @@ impl Index {
     /// is there only where it is related ([`Hit::relevance`]).
     #[must_use]
     pub fn search(&self, query: &str, k: usize, filter: &Filter<'_>) -> Vec<Hit> {
-        search::search(self, query, k, filter)
+        search::search(self, query, k, filter, None)
+    }
+
+    /// The same with an embedder. A document that has no vector is scored as it is without one.
+    #[must_use]
+    pub fn search_with(&self, query: &str, k: usize, filter: &Filter<'_>, embedded: Option<Embedded<'_>>) -> Vec<Hit> {
+        search::search(self, query, k, filter, embedded)
     }
 
     /// Bytes of its segments that `is_in_memory` accepts.

@@ -38,7 +38,7 @@ const BLOCK_ROWS: usize = 512;
 
 /// What this processor can do: wide registers make the products two to four times as fast. All are of integers, so that all processors
 /// come to the same.
-static ARCH: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
+pub(super) static ARCH: LazyLock<pulp::Arch> = LazyLock::new(pulp::Arch::new);
 
 /// Beginnings of pieces that are told apart: five times as many as there are.
 const BEGINNINGS: usize = 1 << 15;

@@ -208,7 +208,8 @@ fn emit(term: &str, folded: &str, surface: &str, kind: Kind, sink: &mut Sink<'_>
 }
 
 /// The longest prefix of at most `bytes` bytes that ends between two characters.
-pub(super) fn prefix(text: &str, bytes: usize) -> &str {
+#[must_use]
+pub fn prefix(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
 }
 

@@ -185,9 +185,13 @@ impl History {
         let of_author = |id: &BlockId| self.body(id).author == author_id;
         // The founding lies in the past of all.
         let ids: Vec<BlockId> = self.blocks.iter().skip(1).map(Draft::id).collect();
-        let (own, others): (Vec<BlockId>, Vec<BlockId>) = ids.iter().partition(|id| of_author(id));
+        let (mut own, others): (Vec<BlockId>, Vec<BlockId>) = ids.iter().partition(|id| of_author(id));
         let mut blocks = Vec::new();
-        let begins = (author > 0).then_some(None);
+        let begins = (author > 0 && self.bought.is_none()).then_some(None);
+        // Of a purchase nobody forks what comes before it: that is what the other histories are for.
+        let opening =
+            if self.bought.is_some() { own.iter().rposition(|id| self.is_opening(id)).unwrap_or(0) } else { 0 };
+        let own = own.split_off(opening);
         for prev in own.into_iter().map(Some).chain(begins) {
             let seen = self.past(&prev);
             let unseen: Vec<BlockId> = others.iter().filter(|id| !seen.contains(id)).copied().collect();
@@ -205,6 +209,11 @@ impl History {
             }
         }
         blocks
+    }
+
+    /// Whether a block is one of those with which a history of a purchase begins.
+    fn is_opening(&self, id: &BlockId) -> bool {
+        self.blocks.iter().take(6).any(|block| block.id() == *id)
     }
 
     fn deeds(&self, author: u8) -> Vec<Deed> {
@@ -399,7 +408,10 @@ impl History {
     /// Nothing is given back over a grant that counts, nor paid over a dispute; and no token is lost.
     fn check_purchase(&self, bought: &PurchaseId) {
         assert_eq!(invariants::check(&self.rows).unwrap(), [], "{self:?}");
-        let row = market::query::purchase(&self.rows, bought).unwrap().unwrap();
+        let Some(row) = market::query::purchase(&self.rows, bought).unwrap() else {
+            assert!(self.has_two_seals(), "a final purchase is gone: {self:?}");
+            return;
+        };
         let Some((ending @ (Ending::NotGranted | Ending::Unopposed), _)) = row.end else { return };
         let counts = |block: &&Draft| {
             let is_against = match block.body().transactions() {
@@ -488,7 +500,7 @@ fn every_way_in_which_a_purchase_can_go_on_has_one_end_in_every_sequence() {
     let seen = Seen::default();
     explore(&first, from_environment("LBM_EXHAUSTIVE").unwrap_or(TRADES), &seen);
     let histories = seen.lock().unwrap().len();
-    assert!(histories > 1_000, "{histories}");
+    assert!(histories > 500, "{histories}");
 }
 
 #[test]

@@ -13,7 +13,7 @@
 //! | `n` ‖ created_ms (8, big-endian) ‖ claim id (32) | empty: the claim, by its author's clock; none of one that is retracted |
 //! | `x` ‖ experience id (32) | [`ExperienceRow`] |
 //! | `j` `q` `l` `y` `w` ‖ … | tasks and their indexes: [`super::task::rows`] |
-//! | `o` `i` `n` `v` `z` ‖ … | offers, purchases and their indexes: [`super::market::rows`] |
+//! | `o` `i` `P` `V` `z` ‖ … | offers, purchases and their indexes: [`super::market::rows`] |
 //! | `t` | [`Totals`](super::account::Totals) |
 //! | `p` | [`Policy`](super::account::Policy) |
 //! | `b` ‖ identity (32) | [`Account`](super::account::Account) |
@@ -386,5 +386,20 @@ impl Kept {
 pub fn revert(kv: &mut Overlay<'_>, undo: Undo) {
     for (key, old) in undo {
         kv.set(Table::State, key.into_vec(), old.map(ByteBuf::into_vec));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_kinds_of_rows_have_one_letter() {
+        let table = include_str!("state.rs").lines().skip_while(|line| !line.starts_with("//! |---")).skip(1);
+        let keys = table.take_while(|line| line.starts_with("//! |")).map(|line| line.split('|').nth(1).unwrap());
+        let letters = keys.flat_map(|key| key.split('`').skip(1).step_by(2).filter(|word| word.len() == 1));
+        let letters: Vec<&str> = letters.collect();
+        assert_eq!(letters.iter().collect::<BTreeSet<_>>().len(), letters.len(), "{letters:?}");
+        assert!(letters.len() > 25, "{letters:?}");
     }
 }

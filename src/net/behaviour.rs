@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::request_response::{self, ProtocolSupport};
+use libp2p::request_response::{self as rr, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{Swarm, identify, mdns, ping};
 
-use crate::limits::{INBOUND_REQUESTS_BYTES, MDNS_QUERY_MS, REQUEST_TIMEOUT_MS, STREAMS_PER_CONNECTION};
+use crate::limits::{MDNS_QUERY_MS, REQUEST_TIMEOUT_MS, STREAMS_PER_CONNECTION};
 
-use super::codec::{SYNC_PROTOCOL, SyncCodec};
+use super::codec::{FrameCodec, Protocol};
 use super::gate::Gate;
+use super::gossip;
 use super::transport::transport;
 use super::{NetConfig, NetError};
 
@@ -23,10 +24,21 @@ const PROTOCOL_FAMILY: &str = "/lbm/1";
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     pub(super) gate: Gate,
-    pub(super) sync: request_response::Behaviour<SyncCodec>,
+    pub(super) sync: rr::Behaviour<FrameCodec>,
+    pub(super) market: rr::Behaviour<FrameCodec>,
+    pub(super) gossip: gossip::Behaviour,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+}
+
+impl Behaviour {
+    pub(super) const fn exchange(&mut self, protocol: Protocol) -> &mut rr::Behaviour<FrameCodec> {
+        match protocol {
+            Protocol::Sync => &mut self.sync,
+            Protocol::Market => &mut self.market,
+        }
+    }
 }
 
 /// The swarm of a configuration, not listening yet.
@@ -35,14 +47,6 @@ pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
     let key = Keypair::ed25519_from_bytes(seed.as_mut_slice()).map_err(|_| NetError::Key)?;
     let me = key.public().to_peer_id();
 
-    let requests = request_response::Config::default()
-        .with_request_timeout(Duration::from_millis(REQUEST_TIMEOUT_MS))
-        .with_max_concurrent_streams(STREAMS_PER_CONNECTION);
-    let sync = request_response::Behaviour::with_codec(
-        SyncCodec::new(INBOUND_REQUESTS_BYTES),
-        [(SYNC_PROTOCOL, ProtocolSupport::Full)],
-        requests,
-    );
     let identify = identify::Config::new(PROTOCOL_FAMILY.to_owned(), key.public())
         .with_agent_version(config.agent_version.clone())
         .with_push_listen_addr_updates(true)
@@ -50,7 +54,9 @@ pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
     let ping = ping::Config::new().with_interval(config.ping_interval).with_timeout(config.ping_timeout);
     let behaviour = Behaviour {
         gate: Gate::new(config.max_connections_per_address),
-        sync,
+        sync: exchange(Protocol::Sync),
+        market: exchange(Protocol::Market),
+        gossip: gossip::behaviour().map_err(NetError::Gossip)?,
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping),
         mdns: discovery(config.mdns, me).into(),
@@ -62,6 +68,14 @@ pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
         .with_max_negotiating_inbound_streams(STREAMS_PER_CONNECTION)
         .with_substream_upgrade_protocol_override(Version::V1Lazy);
     Ok(Swarm::new(transport(&key).map_err(|_| NetError::Key)?, behaviour, me, settings))
+}
+
+/// The requests and responses of one protocol.
+fn exchange(protocol: Protocol) -> rr::Behaviour<FrameCodec> {
+    let config = rr::Config::default()
+        .with_request_timeout(Duration::from_millis(REQUEST_TIMEOUT_MS))
+        .with_max_concurrent_streams(protocol.streams());
+    rr::Behaviour::with_codec(FrameCodec::new(protocol), [(protocol.name(), ProtocolSupport::Full)], config)
 }
 
 /// mDNS, where it is wanted and the system lets us watch its interfaces.

@@ -1,4 +1,4 @@
-//! The frame of `/lbm/sync/1`: length, encoding, payload.
+//! The frame of our protocols: length, encoding, payload.
 //!
 //! ```text
 //! frame   = u32 big-endian length of what follows, u8 encoding, payload
@@ -20,10 +20,64 @@ use libp2p::request_response::Codec;
 use lz4_flex::block::{compress_prepend_size, decompress, uncompressed_size};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::limits::{COMPRESS_ABOVE_BYTES, FRAME_HEADER_BYTES, MESSAGE_BYTES, REQUEST_BYTES};
+use crate::limits::{
+    COMPRESS_ABOVE_BYTES, FRAME_HEADER_BYTES, INBOUND_REQUESTS_BYTES, MARKET_INBOUND_BYTES, MARKET_REQUEST_BYTES,
+    MARKET_RESPONSE_BYTES, MARKET_STREAMS, MESSAGE_BYTES, REQUEST_BYTES, STREAMS_PER_CONNECTION,
+};
 
-/// Name of the protocol, as peers negotiate it.
-pub const SYNC_PROTOCOL: StreamProtocol = StreamProtocol::new("/lbm/sync/1");
+/// A protocol of ours: one request and one response to a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Between the members of a group.
+    Sync,
+    /// With anybody.
+    Market,
+}
+
+impl Protocol {
+    /// Its name, as peers negotiate it.
+    #[must_use]
+    pub const fn name(self) -> StreamProtocol {
+        match self {
+            Self::Sync => StreamProtocol::new("/lbm/sync/1"),
+            Self::Market => StreamProtocol::new("/lbm/market/1"),
+        }
+    }
+
+    /// Length of a request, bytes.
+    #[must_use]
+    pub const fn request_bytes(self) -> usize {
+        match self {
+            Self::Sync => REQUEST_BYTES,
+            Self::Market => MARKET_REQUEST_BYTES,
+        }
+    }
+
+    /// Length of a response, bytes.
+    #[must_use]
+    pub const fn response_bytes(self) -> usize {
+        match self {
+            Self::Sync => MESSAGE_BYTES,
+            Self::Market => MARKET_RESPONSE_BYTES,
+        }
+    }
+
+    /// Requests under way on one connection.
+    pub(super) const fn streams(self) -> usize {
+        match self {
+            Self::Sync => STREAMS_PER_CONNECTION,
+            Self::Market => MARKET_STREAMS,
+        }
+    }
+
+    /// Memory for requests that all peers are sending, bytes.
+    const fn inbound_bytes(self) -> usize {
+        match self {
+            Self::Sync => INBOUND_REQUESTS_BYTES,
+            Self::Market => MARKET_INBOUND_BYTES,
+        }
+    }
+}
 
 /// First allocation for a frame's body, bytes: an ordinary request fits, and it is all that a mere announcement costs.
 const FIRST_READ_BYTES: usize = 16 * 1024;
@@ -82,19 +136,20 @@ impl Frame {
     }
 }
 
-/// The libp2p codec. Clones share one memory budget for requests.
+/// The libp2p codec of one protocol. Clones share one memory budget for requests.
 #[derive(Debug, Clone)]
-pub(super) struct SyncCodec {
+pub(super) struct FrameCodec {
+    protocol: Protocol,
     budget: Arc<Semaphore>,
 }
 
-impl SyncCodec {
-    pub(super) fn new(budget_bytes: usize) -> Self {
-        Self { budget: Arc::new(Semaphore::new(budget_bytes)) }
+impl FrameCodec {
+    pub(super) fn new(protocol: Protocol) -> Self {
+        Self { protocol, budget: Arc::new(Semaphore::new(protocol.inbound_bytes())) }
     }
 }
 
-impl Codec for SyncCodec {
+impl Codec for FrameCodec {
     type Protocol = StreamProtocol;
     type Request = Frame;
     type Response = Frame;
@@ -103,7 +158,7 @@ impl Codec for SyncCodec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        read_frame(io, REQUEST_BYTES, Budget::shared(&self.budget)).await
+        read_frame(io, self.protocol.request_bytes(), Budget::shared(&self.budget)).await
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Frame>
@@ -111,21 +166,21 @@ impl Codec for SyncCodec {
         T: AsyncRead + Unpin + Send,
     {
         // We asked for it: the number of responses under way is ours to bound.
-        read_frame(io, MESSAGE_BYTES, Budget::free()).await
+        read_frame(io, self.protocol.response_bytes(), Budget::free()).await
     }
 
     async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Frame) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write_frame(io, request, REQUEST_BYTES).await
+        write_frame(io, request, self.protocol.request_bytes()).await
     }
 
     async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, response: Frame) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write_frame(io, response, MESSAGE_BYTES).await
+        write_frame(io, response, self.protocol.response_bytes()).await
     }
 }
 

@@ -26,7 +26,7 @@ use libp2p::{Multiaddr, PeerId};
 use crate::limits::{BANS, CONNECTIONS_PER_PEER, INBOUND_CONNECTIONS, PENDING_INBOUND_CONNECTIONS};
 
 use super::address::host;
-use super::codec::SYNC_PROTOCOL;
+use super::codec::Protocol;
 
 /// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,10 +252,10 @@ impl ConnectionHandler for Stay {
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, DeniedUpgrade, DeniedUpgrade>) {
         match event {
             ConnectionEvent::RemoteProtocolsChange(ProtocolsChange::Added(mut added)) => {
-                self.speaks_ours |= added.any(|protocol| *protocol == SYNC_PROTOCOL);
+                self.speaks_ours |= added.any(|protocol| *protocol == Protocol::Sync.name());
             }
             ConnectionEvent::RemoteProtocolsChange(ProtocolsChange::Removed(mut removed)) => {
-                self.speaks_ours &= !removed.any(|protocol| *protocol == SYNC_PROTOCOL);
+                self.speaks_ours &= !removed.any(|protocol| *protocol == Protocol::Sync.name());
             }
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! The network: libp2p as one struct that the daemon polls.
 //!
-//! Owns connections, discovery, the address book and the frames of `/lbm/sync/1`; it carries bytes and knows nothing of
-//! what they mean. Refuses connections and messages over the bounds of [`crate::limits`], and banned peers.
+//! Owns connections, discovery, the address book, the frames of `/lbm/sync/1` and `/lbm/market/1`, and gossip; it carries bytes
+//! and knows nothing of what they mean. Refuses connections and messages over the bounds of [`crate::limits`], and banned peers.
 //! **Every request is answered once**, with bytes or with the reason why there are none; **every event names a peer that
 //! has proven its key**; and nothing here waits for the caller except through [`Network::next`].
 
@@ -11,6 +11,7 @@ mod book;
 mod codec;
 mod dial;
 mod gate;
+mod gossip;
 mod network;
 mod nudge;
 mod transport;
@@ -22,13 +23,12 @@ use libp2p::Multiaddr;
 
 pub use address::Transport;
 pub use book::{AddressBook, BookAddress, BookEntry, BookFull, Dial, DialTrouble, Keep, Known, Source};
-pub use codec::{Malformed, SYNC_PROTOCOL};
+pub use codec::{Malformed, Protocol};
+pub use gossip::{Acceptance, GossipId, TOPIC};
 pub use network::Network;
 
 use crate::identity::{Identity, SecretKey};
-use crate::limits::{
-    CONNECTIONS_PER_ADDRESS, IDLE_CONNECTION_MS, MESSAGE_BYTES, PING_INTERVAL_MS, PING_TIMEOUT_MS, REQUEST_BYTES,
-};
+use crate::limits::{CONNECTIONS_PER_ADDRESS, IDLE_CONNECTION_MS, PING_INTERVAL_MS, PING_TIMEOUT_MS};
 
 /// How a node takes part in the network.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ pub struct NetConfig {
     pub max_connections_per_address: u32,
     /// What this node calls itself towards peers, such as `lbm/0.1.0`.
     pub agent_version: String,
-    /// How long an idle connection of a peer that does not speak our protocol stays open. Those of others stay.
+    /// How long a connection of a peer that does not say that it speaks our protocol stays open. Those of others stay.
     pub idle_timeout: Duration,
     /// Pause between two pings of a connection.
     pub ping_interval: Duration,
@@ -77,6 +77,9 @@ pub enum NetError {
     /// libp2p refuses the key.
     #[error("the node's key cannot be used for connections: check it with `lbm keys show`")]
     Key,
+    /// libp2p refuses the settings of gossip: a mistake of ours.
+    #[error("gossip cannot start: {0}")]
+    Gossip(String),
     /// Not an address that one can listen on.
     #[error("cannot listen on {0}: expected /ip4/ADDRESS/tcp/PORT or /ip4/ADDRESS/udp/PORT/quic-v1 (or /ip6/…)")]
     ListenForm(Multiaddr),
@@ -140,10 +143,12 @@ pub struct InboundId(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// Longer than a request may be; nothing was sent.
-    #[error("a request of {bytes} bytes is over the limit of {REQUEST_BYTES}")]
+    #[error("a request of {bytes} bytes is over the limit of {most}")]
     TooLarge {
         /// Its length.
         bytes: usize,
+        /// What the protocol allows.
+        most: usize,
     },
     /// There is no connection; nothing was sent.
     #[error("the peer is not connected")]
@@ -155,8 +160,8 @@ pub enum RequestError {
     #[error("the connection ended before the answer")]
     Closed,
     /// The peer does not speak the protocol.
-    #[error("the peer does not speak {SYNC_PROTOCOL}")]
-    Unsupported,
+    #[error("the peer does not speak {name}", name = .0.name())]
+    Unsupported(Protocol),
     /// The answer is no frame: the peer's fault.
     #[error("the answer is malformed: {0}")]
     Malformed(Malformed),
@@ -169,10 +174,12 @@ pub enum RespondError {
     #[error("nobody waits for this answer any more")]
     Gone,
     /// Longer than a message may be. The request ends without an answer.
-    #[error("an answer of {bytes} bytes is over the limit of {MESSAGE_BYTES}")]
+    #[error("an answer of {bytes} bytes is over the limit of {most}")]
     TooLarge {
         /// Its length.
         bytes: usize,
+        /// What the protocol allows.
+        most: usize,
     },
 }
 
@@ -208,9 +215,11 @@ pub enum NetEvent {
     Request {
         /// Who.
         peer: Identity,
+        /// In which protocol.
+        protocol: Protocol,
         /// What to answer under.
         id: InboundId,
-        /// The message, at most [`REQUEST_BYTES`].
+        /// The message, at most [`Protocol::request_bytes`].
         bytes: Vec<u8>,
     },
     /// A peer sent a request that is no frame. It gets no answer; its connection stands.
@@ -226,8 +235,17 @@ pub enum NetEvent {
         peer: Identity,
         /// As [`Network::request`] returned it.
         id: RequestId,
-        /// The answer, at most [`MESSAGE_BYTES`].
+        /// The answer, at most [`Protocol::response_bytes`].
         result: Result<Vec<u8>, RequestError>,
+    },
+    /// A message was spread, which this node has not seen lately. It goes no further before [`Network::judge`].
+    Gossip {
+        /// Who handed it to us.
+        peer: Identity,
+        /// To be named by the judgement.
+        id: GossipId,
+        /// The message, at most [`crate::limits::GOSSIP_MESSAGE_BYTES`].
+        bytes: Vec<u8>,
     },
     /// Somebody else uses this node's key: a copied data folder. Two writers with one key contradict each other.
     OwnKeySeen {

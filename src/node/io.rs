@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::engine::{Ingested, News, ToSeal};
+use super::market::io as market;
 use crate::chain::{Frontier, GroupId, Tip, Unverified};
 use crate::identity::Identity;
 use crate::presence;
@@ -64,6 +65,8 @@ pub enum Input {
     Presence(presence::Verified),
     /// Somebody wants a group to be up to date now.
     SyncNow(GroupId),
+    /// Something happened on the market, when the world's clock showed so many milliseconds since 1970 UTC.
+    Market(u64, market::Input),
 }
 
 /// What is known of a group when it is opened.
@@ -174,6 +177,8 @@ pub enum Output {
     Settle(GroupId, Vec<Tip>),
     /// Tell who watches.
     Notice(Notice),
+    /// Do something on the market. [`market::Output::Blame`] is not among it: the machine has seen to that.
+    Market(market::Output),
 }
 
 /// What those who watch a node are told of its sync.

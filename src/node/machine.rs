@@ -16,6 +16,7 @@ use super::engine::News;
 use super::faults::Faults;
 use super::group::{GroupSync, Session};
 use super::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Opened, Output, Severity, Ticket};
+use super::market::{self, Around, Market};
 use crate::chain::{GroupId, Tip};
 use crate::identity::Identity;
 use crate::limits;
@@ -81,6 +82,7 @@ pub struct Machine {
     pending: BTreeMap<Ticket, Pending>,
     next_ticket: u64,
     next_session: u64,
+    market: Market,
 }
 
 impl Machine {
@@ -96,6 +98,7 @@ impl Machine {
             pending: BTreeMap::new(),
             next_ticket: 0,
             next_session: 0,
+            market: Market::default(),
         }
     }
 
@@ -110,6 +113,7 @@ impl Machine {
             }
             Input::Connected(peer) => {
                 self.peers.entry(peer).or_default();
+                self.market.connected(now_ms, peer);
                 for group in self.groups.values_mut() {
                     group.reset_peer(&peer);
                     group.pull_at(peer, now_ms);
@@ -118,6 +122,7 @@ impl Machine {
             }
             Input::Disconnected(peer) => {
                 self.peers.remove(&peer);
+                self.market.disconnected(&peer);
                 for group in self.groups.values_mut() {
                     group.drop_peer(&peer);
                 }
@@ -143,6 +148,15 @@ impl Machine {
             Input::Ingested { ticket, result } => self.ingested(now_ms, rng, ticket, result, &mut out),
             Input::News(news) => self.news(now_ms, rng, &news, &mut out),
             Input::Presence(record) => self.set_presence(now_ms, record, &mut out),
+            Input::Market(clock_ms, input) => {
+                let groups = &self.groups;
+                let is_member =
+                    &|group: &GroupId, who: &Identity| groups.get(group).is_some_and(|group| group.has_member(who));
+                let around = Around { now_ms, clock_ms, drift_ms: self.settings.max_drift_ms, is_member };
+                let mut acts = Vec::new();
+                self.market.step(&around, rng, input, &mut acts);
+                self.market_acts(now_ms, acts, &mut out);
+            }
             Input::SyncNow(group) => {
                 if let Some(group) = self.groups.get_mut(&group) {
                     for peer in self.peers.keys() {
@@ -158,13 +172,28 @@ impl Machine {
     /// When the machine wants to be stepped next, if nothing else happens before.
     #[must_use]
     pub fn next_wake_ms(&self) -> Option<u64> {
-        self.groups.values().filter_map(|group| group.next_due_ms(|peer| self.peers.contains_key(peer))).min()
+        let groups = self.groups.values().filter_map(|group| group.next_due_ms(|peer| self.peers.contains_key(peer)));
+        groups.chain(self.market.next_wake_ms()).min()
     }
 
     /// Whether a peer would be asked for a group: it is a member, or we know none yet.
     #[must_use]
     pub fn may_have(&self, group: &GroupId, peer: &Identity) -> bool {
         self.groups.get(group).is_some_and(|group| group.may_have(peer))
+    }
+
+    /// What is for sale, as far as it is known here, when the world's clock shows so many milliseconds since 1970 UTC.
+    pub fn offers(&mut self, clock_ms: u64) -> &market::Book {
+        self.market.book(clock_ms)
+    }
+
+    fn market_acts(&mut self, now_ms: u64, acts: Vec<market::io::Output>, out: &mut Vec<Output>) {
+        for act in acts {
+            match act {
+                market::io::Output::Blame(peer, severity, what) => self.blame(now_ms, peer, severity, what, out),
+                act => out.push(Output::Market(act)),
+            }
+        }
     }
 
     /// Takes in a group that was kept before the start, when nobody is connected yet.
@@ -501,6 +530,9 @@ impl Machine {
                 self.go_on(group, out);
             }
         }
+        let mut acts = Vec::new();
+        self.market.act_on_time(now_ms, rng, &mut acts);
+        self.market_acts(now_ms, acts, out);
     }
 
     pub(super) fn blame(

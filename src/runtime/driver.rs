@@ -16,9 +16,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::clock::{Uptime, unix_ms};
 use super::commit::Told;
+use super::embedding::Embedding;
 use super::events::Events;
 use super::index::Indexes;
+use super::market::{AskFailed, Desk, Fetching, MarketAsk};
 use super::news;
+use super::trade::Trade;
 use super::verify::{Unchecked, Verifier};
 use super::writer::Writer;
 use crate::api::types::EventKind;
@@ -26,14 +29,16 @@ use crate::cbor;
 use crate::chain::{GroupId, Tip};
 use crate::identity::{Identity, SecretKey};
 use crate::limits;
-use crate::net::{self, AddPeerError, Malformed, NetEvent, Network, PeerInfo, RequestError};
+use crate::net::{self, AddPeerError, Malformed, NetEvent, Network, PeerInfo, Protocol, RequestError};
 use crate::node::Machine;
 use crate::node::engine::{Groups, Task};
 use crate::node::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Output, Severity, Ticket};
+use crate::node::market::io::{Input as MarketInput, NotStored, Wanted};
 use crate::node::serve::serve;
+use crate::package::PackageHash;
 use crate::presence::{Invalid, Presence, Status, Verified};
-use crate::store::{Registry, Store};
-use crate::wire::{Refused, Request, Response};
+use crate::store::{Packages, Registry, Store};
+use crate::wire::{Refused, Request, Response, market};
 
 /// What the API asks of the driver.
 pub enum Ask {
@@ -51,6 +56,8 @@ pub enum Ask {
     SetPresence(GroupId, Status, Option<String>, oneshot::Sender<Option<Result<Verified, Invalid>>>),
     /// What the members of a group say of themselves.
     Presences(GroupId, oneshot::Sender<Vec<Verified>>),
+    /// Something about the market.
+    Market(MarketAsk),
 }
 
 /// Requests of each peer, held to so many a minute.
@@ -74,12 +81,20 @@ pub struct Driver {
     pub machine: Machine,
     /// For answers to peers.
     pub store: Arc<Store>,
+    /// Packages, for peers and from them.
+    pub packages: Arc<Packages>,
+    /// Answers what buyers ask.
+    pub desk: Arc<dyn Desk>,
+    /// Looks after what is bought and sold.
+    pub trade: Trade,
     /// For the address book.
     pub writer: Writer,
     /// For what peers send.
     pub verifier: Verifier,
     /// For who watches.
     pub events: Events,
+    /// For claims that are new.
+    pub embedding: Embedding,
     /// For who asks.
     pub indexes: Indexes,
     /// How many requests each peer may make.
@@ -98,33 +113,51 @@ pub struct Inbox {
     pub stop: watch::Receiver<bool>,
 }
 
-struct Served {
-    id: InboundId,
-    peer: Identity,
-    bytes: Vec<u8>,
+/// What other threads have done for the driver.
+pub(super) enum Done {
+    /// Read an answer for a peer.
+    Served { id: InboundId, peer: Identity, bytes: Vec<u8> },
+    /// The same, on the market.
+    MarketServed { id: InboundId, peer: Identity, bytes: Vec<u8> },
+    /// Looked whether a package is on the disk.
+    Looked(Wanted, bool),
+    /// Put a package there, or not.
+    Stored(PackageHash, Result<(), NotStored>),
+}
+
+/// Who waits for the answer to a request.
+pub(super) enum Asked {
+    /// The machine.
+    Sync(Ticket),
+    /// Its market.
+    Market(Ticket),
+    /// Somebody in the daemon.
+    Caller(oneshot::Sender<Result<market::Response, AskFailed>>),
 }
 
 /// The driver at work.
-struct Work {
-    parts: Driver,
+pub(super) struct Work {
+    pub(super) parts: Driver,
     rng: StdRng,
     uptime: Uptime,
-    asked: BTreeMap<net::RequestId, Ticket>,
-    serving: Arc<Semaphore>,
-    served: mpsc::Sender<Served>,
+    pub(super) asked: BTreeMap<net::RequestId, Asked>,
+    pub(super) serving: Arc<Semaphore>,
+    pub(super) done: mpsc::Sender<Done>,
+    pub(super) fetching: Fetching,
 }
 
 impl Driver {
     /// Runs until told to stop; then says good-bye to the peers.
     pub async fn run(self, mut inbox: Inbox) {
-        let (served, mut answers) = mpsc::channel(limits::DRIVER_QUEUE);
+        let (sender, mut done) = mpsc::channel(limits::DRIVER_QUEUE);
         let mut work = Work {
             rng: StdRng::seed_from_u64(self.seed),
             parts: self,
             uptime: Uptime::start(),
             asked: BTreeMap::new(),
             serving: Arc::new(Semaphore::new(limits::SERVING)),
-            served,
+            done: sender,
+            fetching: Fetching::new(),
         };
         loop {
             let now_ms = work.uptime.ms();
@@ -135,7 +168,7 @@ impl Driver {
                 _ = inbox.stop.wait_for(|stop| *stop) => break,
                 event = work.parts.network.next() => work.network(event),
                 Some(told) = inbox.told.recv() => work.told(told),
-                Some(answer) = answers.recv() => work.answer(answer),
+                Some(done) = done.recv() => work.done(done),
                 Some(ask) = inbox.asks.recv() => work.ask(ask),
                 () = tokio::time::sleep(wake.unwrap_or(Duration::MAX)), if wake.is_some() => work.step(Input::Tick),
             }
@@ -148,7 +181,7 @@ impl Driver {
 }
 
 impl Work {
-    fn step(&mut self, input: Input) {
+    pub(super) fn step(&mut self, input: Input) {
         let outputs = self.parts.machine.step(self.uptime.ms(), &mut self.rng, input);
         for output in outputs {
             self.act(output);
@@ -167,10 +200,23 @@ impl Work {
                 self.parts.events.tell(EventKind::PeerDisconnected { peer_id: peer.to_string() });
                 self.step(Input::Disconnected(peer));
             }
-            NetEvent::Request { peer, id, .. } if self.parts.requests.check_key(&peer).is_err() => {
-                self.respond(InboundId(id.0), &Response::Refused(Refused::Busy(limits::RATE_RETRY_MS)));
+            NetEvent::Request { peer, id, protocol, .. } if self.parts.requests.check_key(&peer).is_err() => {
+                let id = InboundId(id.0);
+                match protocol {
+                    Protocol::Sync => self.respond(id, &Response::Refused(Refused::Busy(limits::RATE_RETRY_MS))),
+                    Protocol::Market => {
+                        self.market_respond(
+                            id,
+                            &market::Response::Refused(market::Refused::Busy(limits::RATE_RETRY_MS)),
+                        );
+                    }
+                }
             }
-            NetEvent::Request { peer, id, bytes } => match Request::decode(&bytes) {
+            NetEvent::Request { peer, id, bytes, protocol: Protocol::Market } => {
+                self.market_asked(peer, InboundId(id.0), &bytes);
+            }
+            NetEvent::Gossip { peer, id, bytes } => self.gossip(peer, id, bytes),
+            NetEvent::Request { peer, id, bytes, .. } => match Request::decode(&bytes) {
                 Ok(request) => {
                     self.step(Input::Asked { peer, id: InboundId(id.0), request, clock_ms: unix_ms() });
                 }
@@ -184,8 +230,13 @@ impl Work {
                 tracing::info!(%peer, %what, "a frame that is none");
                 self.step(Input::Malformed(peer, blame(what)));
             }
-            NetEvent::Response { id, result, .. } => {
-                let Some(ticket) = self.asked.remove(&id) else { return };
+            NetEvent::Response { peer, id, result } => {
+                let ticket = match self.asked.remove(&id) {
+                    None => return,
+                    Some(Asked::Market(ticket)) => return self.market_answered(ticket, result),
+                    Some(Asked::Caller(answer)) => return self.caller_answered(peer, result, answer),
+                    Some(Asked::Sync(ticket)) => ticket,
+                };
                 let result = match result {
                     Ok(bytes) => Response::decode(&bytes).map_err(|_| NoAnswer::Malformed),
                     // A peer that loses power in the middle of an answer looks like this.
@@ -208,14 +259,21 @@ impl Work {
     }
 
     fn told(&mut self, told: Told) {
+        // Claims, words of claims, or groups may be new.
+        self.parts.embedding.wake();
         match told {
-            Told::Opened(opened) => self.step(Input::Opened(opened)),
+            Told::Opened(opened) => {
+                self.parts.trade.moved(opened.group, true);
+                self.step(Input::Opened(opened));
+            }
             Told::Closed(group) => {
+                self.parts.trade.moved(group, true);
                 self.parts.events.tell(EventKind::GroupLeft { group_id: group.to_string() });
                 self.step(Input::Closed(group));
             }
             Told::News(news) => {
-                news::tell(&self.parts.events, &self.parts.store, &news);
+                let offers = news::tell(&self.parts.events, &self.parts.store, &news);
+                self.parts.trade.moved(news.group, offers);
                 self.parts.indexes.nudge(news.group);
                 self.step(Input::News(news));
             }
@@ -250,6 +308,7 @@ impl Work {
             Ask::Presences(group, answer) => {
                 let _gone = answer.send(self.parts.machine.presences(&group).cloned().collect());
             }
+            Ask::Market(ask) => self.market_ask(ask),
         }
     }
 
@@ -302,8 +361,8 @@ impl Work {
     fn act(&mut self, output: Output) {
         match output {
             Output::Ask { ticket, peer, request } => {
-                let id = self.parts.network.request(peer, request.encode());
-                self.asked.insert(id, ticket);
+                let id = self.parts.network.request(Protocol::Sync, peer, request.encode());
+                self.asked.insert(id, Asked::Sync(ticket));
             }
             Output::Answer { id, response } => self.respond(id, &response),
             Output::Serve { id, peer, request } => self.serve(id, peer, request),
@@ -321,6 +380,7 @@ impl Work {
                 self.parts.network.ban(peer, Duration::from_millis(limits::BAN_MS));
             }
             Output::Notice(notice) => self.notice(&notice),
+            Output::Market(output) => self.market_act(output),
         }
     }
 
@@ -372,7 +432,7 @@ impl Work {
 
     /// Reads for a peer on another thread: at most [`limits::SERVING`] at a time, the others wait in line.
     fn serve(&self, id: InboundId, peer: Identity, request: Request) {
-        let (serving, store, served) = (Arc::clone(&self.serving), Arc::clone(&self.parts.store), self.served.clone());
+        let (serving, store, done) = (Arc::clone(&self.serving), Arc::clone(&self.parts.store), self.done.clone());
         tokio::spawn(async move {
             let permit = serving.acquire_owned().await;
             let read = move || {
@@ -393,13 +453,23 @@ impl Work {
             let failed = || Response::Refused(Refused::Failed).encode();
             let bytes = tokio::task::spawn_blocking(read).await.unwrap_or_else(|_| failed());
             // The driver is gone only when everything stops.
-            let _stopping = served.send(Served { id, peer, bytes }).await;
+            let _stopping = done.send(Done::Served { id, peer, bytes }).await;
         });
     }
 
-    fn answer(&mut self, served: Served) {
-        let _gone = self.parts.network.respond(net::InboundId(served.id.0), served.bytes);
-        self.step(Input::Served(served.peer));
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Served { id, peer, bytes } => {
+                let _gone = self.parts.network.respond(net::InboundId(id.0), bytes);
+                self.step(Input::Served(peer));
+            }
+            Done::MarketServed { id, peer, bytes } => {
+                let _gone = self.parts.network.respond(net::InboundId(id.0), bytes);
+                self.step_market(MarketInput::Served(peer));
+            }
+            Done::Looked(wanted, found) => self.looked(wanted, found),
+            Done::Stored(package, result) => self.step_market(MarketInput::Stored(package, result)),
+        }
     }
 
     /// Has the doubt about our own line taken off a group.

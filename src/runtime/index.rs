@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use crate::chain::{ClaimId, Evidence, GroupId};
 use crate::identity::Identity;
 use crate::knowledge::context::{Ask, Candidate, Context, compile};
-use crate::knowledge::index::{Filter, Hit, Index, IndexError};
+use crate::knowledge::index::{Embedded, Filter, Hit, Index, IndexError};
 use crate::knowledge::{ClaimKey, Document, Metadata};
 use crate::kv::{KvError, Read};
 use crate::ledger::query;
@@ -186,11 +186,17 @@ impl Indexes {
         groups.into_iter().filter_map(condition).collect()
     }
 
-    /// Answers a question on one view of a group.
+    /// Answers a question on one view of a group, with an embedder where one serves.
     ///
     /// # Errors
     /// [`AskError`] where the store fails or the index is full.
-    pub fn answer(&self, id: GroupId, kv: &dyn Read, question: &Question) -> Result<Answer, AskError> {
+    pub fn answer(
+        &self,
+        id: GroupId,
+        kv: &dyn Read,
+        question: &Question,
+        embedded: Option<Embedded<'_>>,
+    ) -> Result<Answer, AskError> {
         let (slot, seen) = (self.group(id), Seen::of(kv)?);
         let (index, gone, indexed_percent) = loop {
             let mut slot = slot.lock();
@@ -202,7 +208,7 @@ impl Indexes {
             self.bell.ring(id);
         };
         self.bell.ring(id);
-        let asking = Asking { kv, question, index: &index };
+        let asking = Asking { kv, question, index: &index, embedded };
         let (context, new) = asking.answer(&gone)?;
         if !new.is_empty() {
             slot.with(|group| group.note_gone(&seen, question.now_ms, new.into_iter()));
@@ -216,12 +222,13 @@ struct Asking<'a> {
     kv: &'a dyn Read,
     question: &'a Question,
     index: &'a Index,
+    embedded: Option<Embedded<'a>>,
 }
 
 impl Asking<'_> {
     /// The answer, and claims that were found and do not stand. `gone` are those of which that is known.
     fn answer(&self, gone: &HashSet<ClaimKey>) -> Result<(Context, HashSet<ClaimKey>), AskError> {
-        let Self { question, index, .. } = self;
+        let Self { question, index, embedded, .. } = self;
         let wanted = question.ask.top_k.min(limits::CONTEXT_TOP_K);
         let mut depth = wanted * 4 + 16;
         let mut new: HashSet<ClaimKey> = HashSet::new();
@@ -238,7 +245,7 @@ impl Asking<'_> {
                 tags: &question.tags,
                 only: (thread.is_some() || !gone.is_empty() || !new.is_empty()).then_some(&only),
             };
-            let hits = index.search(&question.query, depth, &filter);
+            let hits = index.search_with(&question.query, depth, &filter, *embedded);
             let (found, before) = (hits.len(), new.len());
             let candidates = self.candidates(hits, &mut new)?;
             // Retracted, superseded and expired claims are seen only here: where they crowd the rest out, look again without them.

@@ -14,9 +14,12 @@
 pub mod clock;
 pub mod commit;
 pub mod driver;
+pub mod embedding;
 pub mod events;
 pub mod index;
+pub mod market;
 mod news;
+pub mod trade;
 pub mod verify;
 pub mod writer;
 
@@ -32,6 +35,7 @@ use crate::chain::GroupId;
 use crate::config::Origin;
 use crate::config::Settings;
 use crate::datadir::NodeName;
+use crate::embedder::{self, OpenError};
 use crate::identity::{Identity, SecretKey};
 use crate::kv::KvError;
 use crate::limits;
@@ -40,11 +44,13 @@ use crate::net::{AddPeerError, AddressBook, BookEntry, NetConfig, NetError, Netw
 use crate::node::machine::Settings as MachineSettings;
 use crate::node::{Engine, Machine};
 use crate::presence;
-use crate::store::{Store, StoreError, View};
+use crate::store::{PackageStoreError, Packages, Store, StoreError, View};
 use clock::Uptime;
 use driver::{Ask, Driver, Inbox};
+use embedding::Embedding;
 use events::Events;
 use index::Indexes;
+use trade::Trade;
 use verify::Verifier;
 use writer::Writer;
 
@@ -54,9 +60,15 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The packages.
+    #[error(transparent)]
+    Packages(#[from] PackageStoreError),
     /// The network.
     #[error(transparent)]
     Network(#[from] NetError),
+    /// The embedder.
+    #[error(transparent)]
+    Embedder(#[from] OpenError),
     /// The system gives no thread, or no random bytes.
     #[error("the system refuses what a start needs: {0}")]
     System(#[from] std::io::Error),
@@ -82,12 +94,18 @@ pub struct Node {
     pub name: NodeName,
     /// The rows.
     pub store: Arc<Store>,
+    /// The encrypted packages.
+    pub packages: Arc<Packages>,
     /// What writes.
     pub writer: Writer,
     /// What happens.
     pub events: Events,
     /// What retrieves.
     pub indexes: Indexes,
+    /// What buys and sells.
+    pub trade: Trade,
+    /// What makes vectors for it.
+    pub embedding: Embedding,
     /// Since when it runs.
     pub uptime: Uptime,
     asks: mpsc::Sender<Ask>,
@@ -180,6 +198,7 @@ pub struct Daemon {
     pub node: Node,
     stop: watch::Sender<bool>,
     driver: tokio::task::JoinHandle<()>,
+    trading: tokio::task::JoinHandle<()>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
@@ -196,11 +215,13 @@ impl Daemon {
         settings: &Settings,
     ) -> Result<Self, StartError> {
         let identity = key.identity();
+        let packages = Arc::new(Packages::open(&store.packages_path(), limits::PACKAGES_BYTES)?);
         let store = Arc::new(store);
         let events = Events::default();
         let (told_sender, told) = mpsc::channel(limits::DRIVER_QUEUE);
         let (asks_sender, asks) = mpsc::channel(limits::DRIVER_QUEUE);
         let (stop_sender, stop) = watch::channel(false);
+        let embedding = embedding(&store, settings)?;
         let seed = getrandom::u64().map_err(std::io::Error::other)?;
 
         let network = network(key.clone(), &store, settings, seed)?;
@@ -214,6 +235,8 @@ impl Daemon {
         for kept in store.view()?.groups()? {
             machine.open_at_start(commit::opened(&store, kept.id, |author| *author == identity)?);
         }
+        let parts = (Arc::clone(&store), Arc::clone(&packages));
+        let trade = Trade::new(key.clone(), parts.0, parts.1, writer.clone(), events.clone());
         let (indexes, keeping) = Indexes::start(index, Arc::clone(&store))?;
         let driver = Driver {
             me: identity,
@@ -222,25 +245,46 @@ impl Daemon {
             network,
             machine,
             store: Arc::clone(&store),
+            packages: Arc::clone(&packages),
+            desk: Arc::new(trade.clone()),
+            trade: trade.clone(),
             writer: writer.clone(),
             verifier,
             events: events.clone(),
+            embedding: embedding.clone(),
             requests: driver::requests_per_minute(settings.p2p_max_req_per_min.value),
             seed,
         };
-        let driver = tokio::spawn(driver.run(Inbox { told, asks, stop }));
+        let driver = tokio::spawn(driver.run(Inbox { told, asks, stop: stop.clone() }));
         let uptime = Uptime::start();
-        let node = Node { identity, name, store, writer, events, indexes, uptime, asks: asks_sender };
-        Ok(Self { node, stop: stop_sender, driver, threads: vec![verifying, writing, keeping] })
+        let node = Node {
+            identity,
+            name,
+            store,
+            packages,
+            writer,
+            events,
+            indexes,
+            trade,
+            embedding,
+            uptime,
+            asks: asks_sender,
+        };
+        let trading = tokio::spawn(trade::run(node.clone(), stop));
+        Ok(Self { node, stop: stop_sender, driver, trading, threads: vec![verifying, writing, keeping] })
     }
 
     /// Stops: no more from the network, what was taken on is finished, the file is closed.
     ///
     /// The API must be down by now: its handles keep the writer alive.
     pub async fn stop(self) {
-        let Self { node, stop, driver, threads } = self;
+        let Self { node, stop, driver, trading, threads } = self;
+        node.embedding.stop();
         // Nobody to tell is fine: then the driver is gone already.
         let _gone = stop.send(true);
+        if let Err(error) = trading.await {
+            tracing::error!(%error, "what buys and sells failed");
+        }
         if let Err(error) = driver.await {
             tracing::error!(%error, "the driver failed");
         }
@@ -257,6 +301,14 @@ impl Daemon {
             tracing::warn!("the writer did not end in time; what it has acknowledged is on the disk");
         }
     }
+}
+
+/// Opens the embedder that the settings name. Vectors lie beside the store.
+fn embedding(store: &Arc<Store>, settings: &Settings) -> Result<Embedding, StartError> {
+    let named = &settings.embedder;
+    let embedder = embedder::open(&named.choice())?;
+    let folder = store.path().with_file_name("vectors");
+    Ok(Embedding::start(embedder, store, &folder, named.query_timeout_ms.value, named.batch.value)?)
 }
 
 /// Starts to listen. Where the default port is taken and nobody asked for it, any other will do.

@@ -15,8 +15,8 @@ use crate::limits;
 use crate::node::engine::{Groups, News};
 use crate::store::Store;
 
-/// Tells the last of what is new: no more than is kept of it anyway.
-pub fn tell(events: &Events, store: &Store, news: &News) {
+/// Tells the last of what is new: no more than is kept of it anyway. Tells the caller whether offers may have come or gone.
+pub fn tell(events: &Events, store: &Store, news: &News) -> bool {
     let group_id = news.group.to_string();
     for author in &news.equivocators {
         events.tell(EventKind::ForkDetected { group_id: group_id.clone(), author: author.to_string() });
@@ -29,16 +29,17 @@ pub fn tell(events: &Events, store: &Store, news: &News) {
         Some(false) => events.tell(EventKind::OwnLineSettled { group_id: group_id.clone() }),
         None => {}
     }
-    tell_changes(events, store, news, &group_id);
+    let offers = tell_changes(events, store, news, &group_id);
     if news.has_arrivals {
         events.arrived();
     }
     if let Some(epoch) = news.sealed.filter(|epoch| *epoch > FOUNDING_EPOCH) {
         events.tell(EventKind::Sealed { group_id, epoch });
     }
+    offers
 }
 
-fn tell_changes(events: &Events, store: &Store, news: &News, group_id: &str) {
+fn tell_changes(events: &Events, store: &Store, news: &News, group_id: &str) -> bool {
     // What turned out otherwise concerns its author, and nothing that is merely new may push it out: it has its place first, and is told
     // last.
     let (turned, new): (Vec<&Change>, Vec<&Change>) =
@@ -53,10 +54,13 @@ fn tell_changes(events: &Events, store: &Store, news: &News, group_id: &str) {
         .map(|(_, fresh)| (fresh.tip.id, fresh.block.body.as_slice()))
         .collect();
     let mut tasks = BTreeSet::new();
+    let mut offers = !turned.is_empty() || new.len() < news.blocks.len() || news.members.is_some();
     for change in new {
         let body = bodies.get(&change.block);
         if let Some(body) = body.and_then(|bytes| cbor::decode_lenient::<Body>(bytes, bytes.len()).ok()) {
             tell_block(events, group_id, change.block, &body);
+            let is_offer = |it: &Transaction| matches!(it, Transaction::OfferCreate(_) | Transaction::OfferRevoke(_));
+            offers |= body.transactions().iter().any(is_offer);
             tasks.extend(body.transactions().iter().filter_map(Transaction::task).cloned());
         }
     }
@@ -72,6 +76,7 @@ fn tell_changes(events: &Events, store: &Store, news: &News, group_id: &str) {
             Outcome::Applied => EventKind::BlockReinstated { group_id, block_id, author },
         });
     }
+    offers
 }
 
 /// The last of some, at most so many.

@@ -5,7 +5,9 @@
 use redb::{ReadOnlyTable, ReadableTable};
 use serde_bytes::ByteBuf;
 
-use super::schema::{BOOK, BOOK_NAME, Bytes, GROUPS, GROUPS_NAME, LEFT, LEFT_NAME, META, NEXT_GROUP, definition, name};
+use super::schema::{
+    BOOK, BOOK_NAME, Bytes, GROUPS, GROUPS_NAME, LEFT, LEFT_NAME, LOCAL, LOCAL_NAME, META, NEXT_GROUP, definition, name,
+};
 use super::{Store, StoreError, View};
 use crate::chain::rows;
 use crate::kv::{KvError, Overlay, Read, Table};
@@ -31,6 +33,7 @@ impl View {
         }
         dump(LEFT_NAME, &self.left, take)?;
         dump(BOOK_NAME, &self.book, take)?;
+        dump(LOCAL_NAME, &self.local, take)?;
         for (table, rows) in Table::ALL.iter().zip(&self.tables) {
             dump(name(*table), rows, take)?;
         }
@@ -69,6 +72,7 @@ impl Store {
                 Some(known) => definition(*known),
                 None if table == BOOK_NAME => BOOK,
                 None if table == LEFT_NAME => LEFT,
+                None if table == LOCAL_NAME => LOCAL,
                 None => return Err(unknown()),
             };
             let mut table = transaction.open_table(table).map_err(|error| self.failed(error))?;

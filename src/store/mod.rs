@@ -7,9 +7,11 @@
 
 mod dump;
 mod map;
+mod packages;
 mod rows;
 mod schema;
 
+use std::ops::Bound;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -18,13 +20,14 @@ use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageBack
 
 use crate::chain::{GroupId, rows as rows_of};
 use crate::identity::Identity;
-use crate::kv::{Changes, KvError, Read, Table};
+use crate::kv::{Changes, KvError, Read, Table, prefix_end};
 use crate::limits;
 use crate::node::engine::Groups;
 pub use dump::{PutRows, Row, TakeRow};
 pub use map::{Mapped, map};
+pub use packages::{PackageStoreError, Packages};
 use rows::GroupRows;
-use schema::{BOOK, Bytes, GROUPS, LEFT, META, definition};
+use schema::{BOOK, Bytes, GROUPS, LEFT, LOCAL, META, definition};
 
 /// Memory that redb keeps pages in, bytes. A frontier, the open end of the order and the paths to them fit; the rest is the
 /// operating system's to cache.
@@ -123,6 +126,9 @@ pub struct Kept {
     number: u32,
 }
 
+/// A row that the node keeps for itself: its key and its value.
+pub type LocalRow = (Vec<u8>, Vec<u8>);
+
 /// What one commit changes besides the rows of groups.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -132,6 +138,8 @@ pub struct Registry {
     pub leave: Vec<GroupId>,
     /// The address book, where it changed: each peer's entry, encoded.
     pub book: Option<Vec<(Identity, Vec<u8>)>>,
+    /// Rows that the node keeps for itself, each with its new value; none takes it away.
+    pub local: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 impl Store {
@@ -202,6 +210,12 @@ impl Store {
         note().map_err(|error| self.failed(error))?;
         transaction.commit().map_err(|error| self.failed(error))?;
         Ok(copy)
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     fn begin(&self) -> Result<WriteTransaction, StoreError> {
@@ -284,6 +298,15 @@ impl Store {
                 rows.insert(peer.as_bytes().as_slice(), entry.as_slice())?;
             }
         }
+        if !registry.local.is_empty() {
+            let mut rows = transaction.open_table(LOCAL)?;
+            for (key, value) in &registry.local {
+                match value {
+                    Some(value) => drop(rows.insert(key.as_slice(), value.as_slice())?),
+                    None => drop(rows.remove(key.as_slice())?),
+                }
+            }
+        }
         Ok(())
     }
 
@@ -299,6 +322,7 @@ impl Store {
             groups: transaction.open_table(GROUPS).map_err(KvError::new)?,
             left: transaction.open_table(LEFT).map_err(KvError::new)?,
             book: transaction.open_table(BOOK).map_err(KvError::new)?,
+            local: transaction.open_table(LOCAL).map_err(KvError::new)?,
             tables: [
                 open(Table::Line)?,
                 open(Table::Id)?,
@@ -312,6 +336,12 @@ impl Store {
         })
     }
 
+    /// The folder of the packages, beside the file.
+    #[must_use]
+    pub fn packages_path(&self) -> PathBuf {
+        self.path.with_file_name("packages")
+    }
+
     /// Bytes that are left on the file's disk; none where the system does not say.
     #[must_use]
     pub fn free_bytes(&self) -> Option<u64> {
@@ -320,6 +350,11 @@ impl Store {
 }
 
 fn free_bytes(path: &Path) -> Option<u64> {
+    // So that tests can fill and empty the disk of a daemon that runs. A release has none of it.
+    #[cfg(debug_assertions)]
+    if path.ancestors().skip(1).take(2).any(|folder| folder.join("pretend-full").exists()) {
+        return Some(0);
+    }
     let stat = rustix::fs::statvfs(path.parent()?).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
@@ -334,6 +369,7 @@ pub struct View {
     groups: ReadOnlyTable<Bytes, u32>,
     left: ReadOnlyTable<Bytes, Bytes>,
     book: ReadOnlyTable<Bytes, Bytes>,
+    local: ReadOnlyTable<Bytes, Bytes>,
     tables: [ReadOnlyTable<Bytes, Bytes>; Table::ALL.len()],
 }
 
@@ -374,6 +410,26 @@ impl View {
     pub fn book(&self) -> Result<Vec<Vec<u8>>, KvError> {
         let rows = self.book.iter().map_err(KvError::new)?;
         rows.map(|row| row.map(|(_, entry)| entry.value().to_vec()).map_err(KvError::new)).collect()
+    }
+
+    /// A row that the node keeps for itself.
+    ///
+    /// # Errors
+    /// [`KvError`] where redb fails.
+    pub fn local(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        Ok(self.local.get(key).map_err(KvError::new)?.map(|value| value.value().to_vec()))
+    }
+
+    /// The rows that the node keeps for itself whose keys begin with `prefix`, ascending, with their keys.
+    ///
+    /// # Errors
+    /// [`KvError`] where redb fails.
+    pub fn local_rows(&self, prefix: &[u8]) -> Result<Vec<LocalRow>, KvError> {
+        let end = prefix_end(prefix).map_or(Bound::Unbounded, Bound::Excluded);
+        let range = (Bound::Included(prefix), end.as_ref().map(Vec::as_slice));
+        let rows = self.local.range::<&[u8]>(range).map_err(KvError::new)?;
+        rows.map(|row| row.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())).map_err(KvError::new))
+            .collect()
     }
 }
 

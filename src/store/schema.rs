@@ -7,6 +7,7 @@
 //! | `groups-1` | group id (32) | the group's number |
 //! | `left-1` | group id (32) | empty: the group was left, with blocks of our own in it perhaps |
 //! | `book-1` | identity (32) | the peer's entry in the address book, CBOR (`net::book`) |
+//! | `local-1` | as [`node::trade::shelf`](crate::node::trade::shelf) has it | what this node keeps for itself of what it buys and sells |
 //! | `lines-1` `ids-1` `orders-1` `logs-1` `states-1` `objects-1` `metas-1` `arrivals-1` | group's number (4) ‖ key | value |
 //!
 //! The last eight hold the rows of [`Table`], of all groups: their keys and values are described where they are made. A group's
@@ -29,6 +30,8 @@ pub(super) const LEFT_NAME: &str = "left-1";
 pub(super) const LEFT: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new(LEFT_NAME);
 pub(super) const BOOK_NAME: &str = "book-1";
 pub(super) const BOOK: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new(BOOK_NAME);
+pub(super) const LOCAL_NAME: &str = "local-1";
+pub(super) const LOCAL: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new(LOCAL_NAME);
 const OWNER: TableDefinition<'_, &str, Bytes> = TableDefinition::new("owner-1");
 
 const SCHEMA: &str = "schema";
@@ -85,6 +88,7 @@ pub(super) fn prepare(store: &Store, owner: &Identity) -> Result<(), StoreError>
         transaction.open_table(GROUPS)?;
         transaction.open_table(LEFT)?;
         transaction.open_table(BOOK)?;
+        transaction.open_table(LOCAL)?;
         for table in Table::ALL {
             transaction.open_table(definition(table))?;
         }

@@ -262,7 +262,8 @@ fn a_dump_names_every_table_of_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("lbm.redb"), &owner(1)).unwrap();
     let rows = Table::ALL.map(|table| (table, &b"a"[..], Some(&b"1"[..])));
-    let registry = Registry { book: Some(vec![(owner(2), vec![1])]), ..Registry::default() };
+    let local = vec![(b"s".to_vec(), Some(vec![1]))];
+    let registry = Registry { book: Some(vec![(owner(2), vec![1])]), local, ..Registry::default() };
     store.commit(&[(group(1), changes(&rows)), (group(2), Changes::default())], &registry).unwrap();
     store.commit(&[], &Registry { leave: vec![group(2)], ..Registry::default() }).unwrap();
     let mut dumped = std::collections::BTreeSet::from(["meta-1".to_owned(), "owner-1".to_owned()]);

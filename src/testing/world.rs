@@ -393,6 +393,8 @@ impl World {
                 self.nodes[name].banned.insert(peer);
                 self.hang_up(pair(name, self.name_of(&peer)));
             }
+            // The market needs none of the chain, and is tested by itself: `node::market`.
+            Output::Market(_) => {}
             Output::Notice(notice) => {
                 if let Notice::Fault { peer, severity, what } = &notice
                     && self.nodes[name].evil.is_none()

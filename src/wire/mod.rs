@@ -1,7 +1,10 @@
-//! What nodes say to each other: the CBOR messages of `/lbm/sync/1`, as in `proto/sync.cddl`.
+//! What nodes say to each other: the CBOR messages of `/lbm/sync/1`, as in `proto/sync.cddl`, and in [`market`] those of
+//! `/lbm/market/1`.
 //!
 //! Pure: bytes in, values out. **Nothing here is trusted**: blocks come out as [`Unverified`], objects as bytes whose hash is yet
 //! to be taken, and every list is bounded before it is used.
+
+pub mod market;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -11,9 +14,6 @@ use crate::chain::{BlockId, Frontier, GroupId, ObjectAt, Tip, Unverified};
 use crate::identity::Identity;
 use crate::limits;
 use crate::presence;
-
-/// The libp2p protocol that carries these messages, one request and one response a stream.
-pub const SYNC_PROTOCOL: &str = "/lbm/sync/1";
 
 cbor_array! {
     /// The tips of one author.

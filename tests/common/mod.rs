@@ -372,6 +372,11 @@ impl Daemon {
         self.running.as_ref().expect("it runs").addresses.clone()
     }
 
+    /// Whether it runs.
+    pub const fn runs(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// What it has said on standard error, in all its runs.
     pub fn said(&self) -> String {
         String::from_utf8_lossy(&self.stderr.lock().unwrap()).into_owned()
@@ -442,6 +447,13 @@ impl Daemon {
     #[track_caller]
     pub fn ctl_with(&self, args: &[&str], input: &[u8]) -> Answer {
         self.lbm_with(&[&["ctl"], args, &["--json"]].concat(), input)
+    }
+
+    /// Begins a `lbm ctl` on its data folder, and does not wait for it.
+    pub fn begin(&self, args: &[&str]) -> Begun {
+        let mut command = clean(Command::new(LBM));
+        command.arg("ctl").args(args).arg("--data").arg(&self.data);
+        Begun(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts"))
     }
 
     /// Its first full address.
@@ -540,6 +552,16 @@ impl Daemon {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
         line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
+    }
+}
+
+/// A command that runs beside the test; ended with it.
+pub struct Begun(Child);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 

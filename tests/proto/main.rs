@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod document;
+mod market;
 mod node;
+mod offers;
 mod refused;
 mod rules;
 mod schema;

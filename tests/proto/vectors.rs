@@ -36,12 +36,12 @@ pub fn pin(file: &str, made: &Value) {
 }
 
 /// A file of vectors.
-fn kept(file: &str) -> Value {
+pub fn kept(file: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto/vectors").join(file);
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn bytes(value: &Value) -> Vec<u8> {
+pub fn bytes(value: &Value) -> Vec<u8> {
     hex::decode(value.as_str().unwrap()).unwrap()
 }
 

@@ -3,14 +3,16 @@
 use super::{Client, ClientError, Download, EventStream, NoBody};
 use crate::api::routes;
 use crate::api::types::{
-    AddMember, AddPeer, AskBalance, AssignTask, Balance, Block, BulkPublished, Claim, ClaimList, CompleteTask, Context,
-    ContextQuery, CreateGroup, Event, ExperienceSubmitted, FailTask, GroupAlone, GroupCreated, GroupDetail, GroupLeft,
-    GroupList, GroupPolicy, GroupStats, Health, JoinEvent, JoinGroup, ListClaims, ListEvents, ListMoves, ListPresence,
-    ListRejected, ListTasks, MemberChanged, MemberList, MoveList, NewClaim, NewTask, NotaryChanged, Paid, Payment,
-    PeerAdded, PeerList, PeerRemoved, PolicyChanged, PolicyUpdate, PresenceList, PresenceSet, PublishBulk,
-    PublishedClaim, ReadyTasks, RecentClaims, RejectedList, ReleaseTask, RetractedClaim, SetNotary, SetPresence,
-    SetRole, ShowBlock, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged, TaskDetail, TaskList,
-    Thread, Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
+    AddMember, AddPeer, Approved, AskBalance, AssignTask, Balance, Block, Bought, BulkPublished, BuyOffer, Claim,
+    ClaimList, CompleteTask, Context, ContextQuery, CreateGroup, Event, ExperienceSubmitted, FailTask, GroupAlone,
+    GroupCreated, GroupDetail, GroupLeft, GroupList, GroupPolicy, GroupStats, Health, JoinEvent, JoinGroup,
+    LibraryContent, LibraryList, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence, ListPurchases,
+    ListRejected, ListTasks, MarketPulled, MemberChanged, MemberList, MoveList, NewClaim, NewOffer, NewTask,
+    NotaryChanged, Offer, OfferCreated, OfferList, OfferRevoked, Paid, Payment, PeerAdded, PeerList, PeerRemoved,
+    PolicyChanged, PolicyUpdate, PresenceList, PresenceSet, PublishBulk, PublishedClaim, PullMarket, PurchaseList,
+    ReadyTasks, RecentClaims, RejectedList, ReleaseTask, RetractedClaim, SetNotary, SetPresence, SetRole,
+    SetSpendingLimit, ShowBlock, SpendingLimit, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged,
+    TaskDetail, TaskList, Thread, Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
 };
 use crate::identity::Identity;
 
@@ -300,5 +302,65 @@ impl Client {
     /// [`routes::TOKEN_PAY`].
     pub async fn pay(&self, group: &str, payment: &Payment) -> Result<Paid, ClientError> {
         self.tell(&routes::TOKEN_PAY, &[group], payment).await
+    }
+
+    /// [`routes::OFFER_CREATE`].
+    pub async fn create_offer(&self, group: &str, offer: &NewOffer) -> Result<OfferCreated, ClientError> {
+        self.tell(&routes::OFFER_CREATE, &[group], offer).await
+    }
+
+    /// [`routes::OFFER_LIST`].
+    pub async fn offers(&self, query: &ListOffers) -> Result<OfferList, ClientError> {
+        self.ask(&routes::OFFER_LIST, &[], query).await
+    }
+
+    /// [`routes::OFFER_SHOW`].
+    pub async fn offer(&self, offer: &str) -> Result<Offer, ClientError> {
+        self.ask(&routes::OFFER_SHOW, &[offer], &()).await
+    }
+
+    /// [`routes::OFFER_REVOKE`].
+    pub async fn revoke_offer(&self, offer: &str) -> Result<OfferRevoked, ClientError> {
+        self.ask(&routes::OFFER_REVOKE, &[offer], &()).await
+    }
+
+    /// [`routes::OFFER_BUY`].
+    pub async fn buy_offer(&self, offer: &str, how: &BuyOffer) -> Result<Bought, ClientError> {
+        self.tell(&routes::OFFER_BUY, &[offer], how).await
+    }
+
+    /// [`routes::OFFER_APPROVE`]: `offer` is an offer's id or a prefix of it.
+    pub async fn approve_purchase(&self, offer: &str) -> Result<Approved, ClientError> {
+        self.ask(&routes::OFFER_APPROVE, &[offer], &()).await
+    }
+
+    /// [`routes::PURCHASE_LIST`].
+    pub async fn purchases(&self, query: &ListPurchases) -> Result<PurchaseList, ClientError> {
+        self.ask(&routes::PURCHASE_LIST, &[], query).await
+    }
+
+    /// [`routes::LIBRARY_LIST`].
+    pub async fn library(&self) -> Result<LibraryList, ClientError> {
+        self.ask(&routes::LIBRARY_LIST, &[], &()).await
+    }
+
+    /// [`routes::LIBRARY_SHOW`].
+    pub async fn library_content(&self, offer: &str) -> Result<LibraryContent, ClientError> {
+        self.ask(&routes::LIBRARY_SHOW, &[offer], &()).await
+    }
+
+    /// [`routes::LIMIT_SHOW`].
+    pub async fn spending_limit(&self, group: &str) -> Result<SpendingLimit, ClientError> {
+        self.ask(&routes::LIMIT_SHOW, &[group], &()).await
+    }
+
+    /// [`routes::LIMIT_SET`].
+    pub async fn set_spending_limit(&self, group: &str, to: &SetSpendingLimit) -> Result<SpendingLimit, ClientError> {
+        self.tell(&routes::LIMIT_SET, &[group], to).await
+    }
+
+    /// [`routes::MARKET_PULL`].
+    pub async fn pull_market(&self, of: &PullMarket) -> Result<MarketPulled, ClientError> {
+        self.tell(&routes::MARKET_PULL, &[], of).await
     }
 }

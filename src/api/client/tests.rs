@@ -51,6 +51,7 @@ fn a_status() -> Status {
         peers: 0,
         groups: 0,
         unsure_groups: 0,
+        embedder: None,
         indexing_groups: 0,
     }
 }

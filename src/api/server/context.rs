@@ -9,13 +9,15 @@ use super::Api;
 use super::extract::{Body, Segments};
 use super::listing::with_words;
 use super::resolve::{self, Found};
-use crate::api::types::{Context, ContextItem, ContextQuery, Problem};
+use crate::api::types::{Context, ContextEmbedder, ContextItem, ContextQuery, Problem};
 use crate::chain::ClaimId;
 use crate::knowledge::context::{Ask, Item};
+use crate::knowledge::index::Embedded;
 use crate::kv::{KvError, Read, Table};
 use crate::ledger::{query, state};
 use crate::limits;
 use crate::runtime::clock::unix_ms;
+use crate::runtime::embedding::{Asked, Progress};
 use crate::runtime::index::{Answer, Question};
 
 /// The most tokens that a context may be asked for: four bytes each, they fill [`limits::CONTEXT_BYTES`].
@@ -44,11 +46,20 @@ pub(super) async fn context(
             thread: thread.map(|claim| query::thread_root(kv, &claim)).transpose()?,
             now_ms: unix_ms(),
         };
-        let Answer { context: answer, indexed_percent } = api.node().indexes.answer(found.id, kv, &question)?;
+        let node = api.node();
+        let answer = |embedded: Option<Embedded<'_>>| node.indexes.answer(found.id, kv, &question, embedded);
+        let Progress { embedded, claims, .. } = node.embedding.progress(&found.id);
+        let used = |model, why_not| Some(ContextEmbedder { model, embedded, claims, why_not });
+        let (answer, embedder) = match node.embedding.ask(&found.id, &question.query) {
+            Asked::Off => (answer(None), None),
+            Asked::Ready(ready) => (ready.with(|ready| answer(Some(ready))), used(ready.model, None)),
+            Asked::Without { model, why } => (answer(None), used(model, Some(why))),
+        };
+        let Answer { context: answer, indexed_percent } = answer?;
         let items: Vec<ContextItem> =
             answer.items.iter().map(|item| shown(kv, item)).collect::<Result<_, Problem>>()?;
         let claim_hashes = items.iter().map(|item| item.claim_hash.clone()).collect();
-        Ok(Context { context: answer.text, claim_hashes, items, indexed_percent })
+        Ok(Context { context: answer.text, claim_hashes, items, embedder, indexed_percent })
     };
     api.read_group(group, read).await.map(Json)
 }

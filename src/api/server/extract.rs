@@ -6,10 +6,11 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::api::types::{
-    AddMember, AddPeer, AskBalance, AssignTask, CompleteTask, ContextQuery, CreateGroup, FailTask, FieldError,
-    JoinGroup, ListClaims, ListEvents, ListMoves, ListPresence, ListRejected, ListTasks, NewClaim, NewTask, Payment,
-    PolicyUpdate, Problem, PublishBulk, ReadyTasks, RecentClaims, ReleaseTask, SetNotary, SetPresence, SetRole,
-    ShowBlock, StartTask, SubmitExperience, SyncNow, WatchClaims,
+    AddMember, AddPeer, AskBalance, AssignTask, BuyOffer, CompleteTask, ContextQuery, CreateGroup, FailTask,
+    FieldError, JoinGroup, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected,
+    ListTasks, NewClaim, NewOffer, NewTask, Payment, PolicyUpdate, Problem, PublishBulk, PullMarket, ReadyTasks,
+    RecentClaims, ReleaseTask, SetNotary, SetPresence, SetRole, SetSpendingLimit, ShowBlock, StartTask,
+    SubmitExperience, SyncNow, WatchClaims,
 };
 
 /// A request that knows its bounds.
@@ -40,6 +41,10 @@ macro_rules! bounded_by_type {
 
 checked!(
     AddPeer,
+    BuyOffer,
+    ListOffers,
+    ListPurchases,
+    NewOffer,
     AssignTask,
     CompleteTask,
     FailTask,
@@ -62,7 +67,18 @@ checked!(
     SubmitExperience,
     WatchClaims
 );
-bounded_by_type!(AddMember, AskBalance, ListEvents, ListPresence, ReleaseTask, SetNotary, SetRole, SyncNow);
+bounded_by_type!(
+    PullMarket,
+    SetSpendingLimit,
+    AddMember,
+    AskBalance,
+    ListEvents,
+    ListPresence,
+    ReleaseTask,
+    SetNotary,
+    SetRole,
+    SyncNow
+);
 
 impl Checked for PublishBulk {
     fn checked(&self) -> Result<(), Problem> {

@@ -129,6 +129,7 @@ pub(super) async fn leave(State(api): State<Arc<Api>>, Segments(name): Segments<
     let (id, name) = api.read(read).await?;
     api.node().writer.register(Registry { leave: vec![id], ..Registry::default() }).await?;
     api.node().indexes.forget(&id);
+    api.node().embedding.forget(&id);
     Ok(Json(GroupLeft { group_id: id.to_string(), name }))
 }
 

@@ -7,10 +7,11 @@ use axum::extract::State;
 
 use super::Api;
 use crate::api::VERSION;
-use crate::api::types::{Health, HealthCheck, Problem, Status};
+use crate::api::types::{EmbedderState, EmbedderStatus, Health, HealthCheck, Problem, Status};
 use crate::chain::rows;
 use crate::ledger::{query, state};
 use crate::limits;
+use crate::runtime::embedding::{Progress, Standing};
 use crate::runtime::index::Condition;
 use crate::store::View;
 
@@ -30,6 +31,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Answer<Status> {
         peers: peers.iter().filter(|info| info.link.is_some()).count(),
         groups,
         unsure_groups,
+        embedder: node.embedding.standing().map(embedder),
         indexing_groups: node.indexes.conditions().iter().filter(|index| index.indexed_percent.is_some()).count(),
     }))
 }
@@ -63,7 +65,28 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Answer<Health> {
         let detail = format!("none of {} known peers is connected", peers.len());
         ill("peers", detail, "check that their daemons run, and their addresses with `lbm ctl peer list`")
     });
+    checks.extend(node.embedding.standing().map(embedder_check));
     Ok(Json(Health { ok: checks.iter().all(|check| check.ok), checks }))
+}
+
+fn embedder(standing: Standing) -> EmbedderStatus {
+    let Standing { model, progress: Progress { embedded, claims, unable }, has_answered, trouble } = standing;
+    let state = match (&trouble, has_answered) {
+        (Some(_), _) => EmbedderState::Down,
+        (None, false) => EmbedderState::Starting,
+        (None, true) if embedded + unable < claims => EmbedderState::Embedding,
+        (None, true) => EmbedderState::Ready,
+    };
+    EmbedderStatus { model, state, embedded, claims, unable, detail: trouble.map(|(what, _)| what) }
+}
+
+fn embedder_check(standing: Standing) -> HealthCheck {
+    let Standing { model, progress: Progress { embedded, claims, unable }, trouble, .. } = standing;
+    match trouble {
+        Some((what, remedy)) => ill("embedder", format!("{model}: {what}; the built-in views answer alone"), remedy),
+        None if unable > 0 => well("embedder", format!("{model}: {embedded} of {claims} claims, {unable} refused")),
+        None => well("embedder", format!("{model}: {embedded} of {claims} claims")),
+    }
 }
 
 fn readable(_: &Api, view: &View) -> Result<usize, Problem> {

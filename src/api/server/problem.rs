@@ -8,14 +8,16 @@ use crate::api::PROBLEM_MEDIA_TYPE;
 use crate::api::types::{Problem, ProblemCode};
 use crate::chain::{FormError, Invalid};
 use crate::kv::KvError;
+use crate::ledger::market::MarketRefusal;
 use crate::ledger::{Refusal, TaskRefusal, TokenRefusal};
 use crate::limits;
 use crate::net::AddPeerError;
 use crate::node::engine::Failure;
 use crate::runtime::Stopping;
 use crate::runtime::index::AskError;
+use crate::runtime::trade::TradeError;
 use crate::runtime::writer::WriteError;
-use crate::store::StoreError;
+use crate::store::{PackageStoreError, StoreError};
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
@@ -134,8 +136,8 @@ impl From<&Refusal> for Problem {
             Refusal::NotYourClaim(_) | Refusal::NotYoursToSupersede(_) => ProblemCode::NotTheAuthor,
             Refusal::Task(refusal) => of_task(refusal),
             Refusal::Token(why) => of_tokens(why),
-            Refusal::Market(_)
-            | Refusal::SameRole(..)
+            Refusal::Market(why) => of_market(why),
+            Refusal::SameRole(..)
             | Refusal::NotFrozen(_)
             | Refusal::NotTheSeal(_)
             | Refusal::NotTheNotary { .. }
@@ -163,6 +165,77 @@ const fn of_task(refusal: &TaskRefusal) -> ProblemCode {
         TaskRefusal::NoWorker(_) => ProblemCode::NoSuchMember,
         TaskRefusal::DependencyEnded(..) | TaskRefusal::NoSponsor(..) => ProblemCode::Refused,
         TaskRefusal::TooManyDependents(_) => ProblemCode::Full,
+    }
+}
+
+const fn of_market(why: &MarketRefusal) -> ProblemCode {
+    match why {
+        MarketRefusal::NoSuchOffer(_) => ProblemCode::NoSuchOffer,
+        MarketRefusal::OfferRevoked(_) => ProblemCode::OfferRevoked,
+        MarketRefusal::OfferExpired(_) => ProblemCode::OfferExpired,
+        MarketRefusal::NotYourOffer(..) => ProblemCode::NotYourOffer,
+        MarketRefusal::OwnOffer(_) => ProblemCode::OwnOffer,
+        MarketRefusal::SellerGone(..) => ProblemCode::SellerGone,
+        MarketRefusal::NoSuchPurchase(_) => ProblemCode::NoSuchPurchase,
+        MarketRefusal::Price { .. }
+        | MarketRefusal::Nonce { .. }
+        | MarketRefusal::OrderExpired(_)
+        | MarketRefusal::AlreadyPlaced(_)
+        | MarketRefusal::AlreadyBought(..)
+        | MarketRefusal::NotTheSeller(..)
+        | MarketRefusal::AlreadyGranted(_)
+        | MarketRefusal::NotGranted(_)
+        | MarketRefusal::NotFinal(_)
+        | MarketRefusal::GrantLate { .. }
+        | MarketRefusal::TooEarly { .. }
+        | MarketRefusal::AlreadyAsked(_)
+        | MarketRefusal::Ended(..)
+        | MarketRefusal::WrongSecret(_) => ProblemCode::Refused,
+    }
+}
+
+const fn of_packages(error: &PackageStoreError) -> ProblemCode {
+    match error {
+        PackageStoreError::Full { .. } => ProblemCode::Full,
+        PackageStoreError::Package(_) | PackageStoreError::Damaged(_) => ProblemCode::PackageDamaged,
+        PackageStoreError::DiskFull { .. } | PackageStoreError::Io { .. } => ProblemCode::Storage,
+    }
+}
+
+impl From<TradeError> for Problem {
+    fn from(error: TradeError) -> Self {
+        let code = match &error {
+            TradeError::NoSuchOffer(_) => ProblemCode::NoSuchOffer,
+            TradeError::Ambiguous { .. } | TradeError::Sellers { .. } => ProblemCode::AmbiguousOffer,
+            TradeError::PriceAbove { .. } => ProblemCode::PriceAbove,
+            TradeError::NotFetched { .. } | TradeError::NotHere { .. } | TradeError::FetchLate(_) => {
+                ProblemCode::PackageMissing
+            }
+            TradeError::TooManyWishes | TradeError::TooManyOutside => ProblemCode::Full,
+            TradeError::NothingToApprove(_) | TradeError::NotOwned(_) => ProblemCode::NoSuchPurchase,
+            TradeError::NoMember(_) => ProblemCode::NoMemberReachable,
+            TradeError::NoAccount { .. } => ProblemCode::InsufficientBalance,
+            TradeError::Declined(_) => ProblemCode::OrderDeclined,
+            TradeError::Refused(refusal) => return (&**refusal).into(),
+            TradeError::DoesNotOpen { .. } | TradeError::NoKey(_) => ProblemCode::PackageDamaged,
+            TradeError::Package(_) => ProblemCode::TooLarge,
+            TradeError::Packages(why) => of_packages(why),
+            TradeError::Write(_)
+            | TradeError::Store(_)
+            | TradeError::Stopping(_)
+            | TradeError::Random(_)
+            | TradeError::Crashed(_) => return of_daemon(error),
+        };
+        split(code, &error.to_string(), SEE_HEALTH)
+    }
+}
+
+fn of_daemon(error: TradeError) -> Problem {
+    match error {
+        TradeError::Write(error) => error.into(),
+        TradeError::Store(error) => error.into(),
+        TradeError::Stopping(error) => error.into(),
+        error => internal(&error),
     }
 }
 

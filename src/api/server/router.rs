@@ -14,8 +14,8 @@ use axum::routing::{MethodFilter, on};
 
 use super::resolve::shown;
 use super::{
-    Api, backup, block, claim, context, events, group, join, listing, member, node, peer, presence, sync, task, token,
-    watching,
+    Api, backup, block, claim, context, events, group, join, listing, member, node, offer, peer, presence, purchase,
+    sync, task, token, watching,
 };
 use crate::api::routes::{self, Permission, Route};
 use crate::api::types::{Problem, ProblemCode};
@@ -115,6 +115,18 @@ fn table() -> Table {
         .route(&routes::TOKEN_MINT, token::mint)
         .route(&routes::TOKEN_TRANSFER, token::transfer)
         .route(&routes::TOKEN_PAY, token::pay)
+        .route(&routes::OFFER_CREATE, offer::create)
+        .route(&routes::OFFER_LIST, offer::list)
+        .route(&routes::OFFER_SHOW, offer::show)
+        .route(&routes::OFFER_REVOKE, offer::revoke)
+        .route(&routes::OFFER_BUY, purchase::buy)
+        .route(&routes::OFFER_APPROVE, purchase::approve)
+        .route(&routes::PURCHASE_LIST, purchase::list)
+        .route(&routes::LIBRARY_LIST, purchase::library)
+        .route(&routes::LIBRARY_SHOW, purchase::content)
+        .route(&routes::LIMIT_SHOW, purchase::show_limit)
+        .route(&routes::LIMIT_SET, purchase::set_limit)
+        .route(&routes::MARKET_PULL, offer::pull)
 }
 
 pub(super) fn router(api: Arc<Api>) -> Router {

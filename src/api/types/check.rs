@@ -61,6 +61,14 @@ pub enum FieldError {
         /// Greatest value.
         most: u64,
     },
+    /// Two fields of which one is needed.
+    #[error("give `{first}` or `{second}`, and not both")]
+    OneOf {
+        /// Name of the one.
+        first: &'static str,
+        /// Name of the other.
+        second: &'static str,
+    },
     /// A span of time that ends before it starts.
     #[error("`since_ms` is not before `until_ms`, so that nothing can be found: swap or widen them")]
     Span,

@@ -87,6 +87,19 @@ pub struct ContextItem {
     pub why: String,
 }
 
+/// What the embedder did for a context.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContextEmbedder {
+    /// Its model.
+    pub model: String,
+    /// Claims of the group that have a vector; the others were found by the built-in views.
+    pub embedded: u64,
+    /// Claims that should have one.
+    pub claims: u64,
+    /// Why the built-in views answered alone; `null` where it served.
+    pub why_not: Option<String>,
+}
+
 /// Answer to a context query.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Context {
@@ -96,6 +109,8 @@ pub struct Context {
     pub claim_hashes: Vec<String>,
     /// The claims in it, best first.
     pub items: Vec<ContextItem>,
+    /// What the embedder did for it; `null` where the settings name none.
+    pub embedder: Option<ContextEmbedder>,
     /// Where the index is being rebuilt: how much of the group's history was looked at, in percent. Claims that came since the daemon
     /// started are found in any case.
     #[serde(default, skip_serializing_if = "Option::is_none")]

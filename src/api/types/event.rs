@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{PolicyUpdate, PresenceStatus, Problem, Role, TaskStatus};
+use super::{PolicyUpdate, PresenceStatus, Problem, PurchaseState, Role, TaskStatus};
 
 /// Query of `GET /events`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +121,43 @@ pub enum EventKind {
         changed: PolicyUpdate,
         /// The block.
         block_id: String,
+    },
+    /// An offer is for sale that was not known here, of this node or another.
+    OfferListed {
+        /// The group in whose tokens it is sold.
+        group_id: String,
+        /// The offer.
+        offer_id: String,
+        /// Who sells.
+        seller: String,
+        /// What it is called.
+        title: String,
+        /// What it costs.
+        price: u64,
+    },
+    /// Its seller sells an offer no more.
+    OfferWithdrawn {
+        /// The group in whose tokens it was sold.
+        group_id: String,
+        /// The offer.
+        offer_id: String,
+        /// Who sold it.
+        seller: String,
+    },
+    /// A purchase or a sale of this node's stands otherwise.
+    PurchaseChanged {
+        /// The group.
+        group_id: String,
+        /// The purchase.
+        purchase_id: String,
+        /// What is bought.
+        offer_id: String,
+        /// Who buys.
+        buyer: String,
+        /// Who sells.
+        seller: String,
+        /// How it stands now.
+        status: PurchaseState,
     },
     /// A member says of itself something else than before. A mere sign of life is no event.
     Presence {

@@ -13,8 +13,10 @@ mod context;
 mod event;
 mod group;
 mod node;
+mod offer;
 mod presence;
 mod problem;
+mod purchase;
 mod task;
 mod token;
 
@@ -25,18 +27,26 @@ pub use claim::{
     RecentClaims, RetractedClaim, SubmitExperience, Thread, ThreadClaim, WatchClaims, WatchKind, WatchedClaim,
     WatchedList,
 };
-pub use context::{Context, ContextItem, ContextQuery};
+pub use context::{Context, ContextEmbedder, ContextItem, ContextQuery};
 pub use event::{Event, EventKind, JoinEvent, ListEvents};
 pub use group::{
     AddMember, CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, JoinGroup,
     Member, MemberChanged, MemberList, NotaryChanged, Role, SetNotary, SetRole, Unfrozen, Verified,
 };
 pub use node::{
-    AddPeer, Health, HealthCheck, ListRejected, Peer, PeerAdded, PeerList, PeerRemoved, Rejected, RejectedList, Status,
-    SyncNow, SyncReport, SyncedGroup,
+    AddPeer, EmbedderState, EmbedderStatus, Health, HealthCheck, ListRejected, Peer, PeerAdded, PeerList, PeerRemoved,
+    Rejected, RejectedList, Status, SyncNow, SyncReport, SyncedGroup,
+};
+pub use offer::{
+    ListOffers, MarketPulled, NewOffer, Offer, OfferCreated, OfferList, OfferRevoked, OfferRoyalty, OfferSource,
+    OfferSplit, OfferStatus, PullMarket, Settlement,
 };
 pub use presence::{ListPresence, MemberPresence, PresenceList, PresenceSet, PresenceStatus, SetPresence};
 pub use problem::{Problem, ProblemCode};
+pub use purchase::{
+    Approved, Bought, BuyOffer, LibraryContent, LibraryItem, LibraryList, ListPurchases, NextStep, Purchase,
+    PurchaseList, PurchaseState, SetSpendingLimit, Side, SpendingLimit,
+};
 pub use task::{
     AssignTask, BlockingTask, CompleteTask, FailTask, ListTasks, NewTask, ReadyTasks, ReleaseTask, StartTask, Task,
     TaskChanged, TaskDetail, TaskList, TaskStatus,

@@ -26,6 +26,39 @@ pub struct Status {
     pub unsure_groups: usize,
     /// Those of them whose retrieval index is being rebuilt: their contexts are compiled from a part of their claims.
     pub indexing_groups: usize,
+    /// What makes vectors of claims; `null` where the settings name nothing.
+    pub embedder: Option<EmbedderStatus>,
+}
+
+/// How an embedder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EmbedderState {
+    /// It has not answered yet.
+    Starting,
+    /// Some claims have no vector yet.
+    Embedding,
+    /// All claims that can have one do.
+    Ready,
+    /// It does not serve; the built-in views answer alone.
+    Down,
+}
+
+/// The embedder and how far it is, over all groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmbedderStatus {
+    /// Its model.
+    pub model: String,
+    /// How it is.
+    pub state: EmbedderState,
+    /// Claims with a vector.
+    pub embedded: u64,
+    /// Claims that should have one.
+    pub claims: u64,
+    /// Those of them that it refuses.
+    pub unable: u64,
+    /// What is wrong; `null` where nothing is.
+    pub detail: Option<String>,
 }
 
 /// One thing that was looked at.

@@ -131,6 +131,32 @@ problem_codes! {
     TransferToOneself = "transfer_to_oneself", 422, "Nobody transfers to itself";
     /// The supply's cap cannot be set below what there is.
     CapBelowSupply = "cap_below_supply", 422, "There are more tokens already";
+    /// No such offer is known here.
+    NoSuchOffer = "no_such_offer", 404, "No such offer";
+    /// Nothing of that offer was bought, or waits to be approved.
+    NoSuchPurchase = "no_such_purchase", 404, "No such purchase";
+    /// An offer is ended by its seller or an admin only.
+    NotYourOffer = "not_your_offer", 403, "Only the offer's seller or an admin may do this";
+    /// Several offers fit the prefix, or several nodes announce the offer.
+    AmbiguousOffer = "ambiguous_offer", 409, "Several offers fit";
+    /// The offer was revoked.
+    OfferRevoked = "offer_revoked", 409, "The offer was revoked";
+    /// The offer's time is over.
+    OfferExpired = "offer_expired", 409, "The offer has expired";
+    /// A seller buys nothing from itself.
+    OwnOffer = "own_offer", 409, "The offer is the buyer's own";
+    /// Its seller could not deliver.
+    SellerGone = "seller_gone", 409, "The seller is no member any more";
+    /// The offer costs more than was allowed.
+    PriceAbove = "price_above", 422, "The offer costs more";
+    /// The package cannot be had now.
+    PackageMissing = "package_missing", 503, "The package cannot be fetched";
+    /// The seller has not granted, and the price came back.
+    PurchaseRefunded = "purchase_refunded", 409, "The price was given back";
+    /// What was bought does not open.
+    PackageDamaged = "package_damaged", 422, "The package does not open";
+    /// A member did not take the order.
+    OrderDeclined = "order_declined", 422, "The order was not taken";
     /// The daemon failed; its log says more.
     Internal = "internal", 500, "The daemon failed";
     /// The store cannot write.

@@ -5,8 +5,10 @@ mod claim;
 mod context;
 mod group;
 mod join;
+mod library;
 mod member;
 mod node;
+mod offer;
 mod peer;
 mod presence;
 mod task;
@@ -75,6 +77,15 @@ pub enum CtlCommand {
     /// Tokens: balances, payments and what moved them
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Offers: what members sell one another, and what this node buys
+    #[command(subcommand)]
+    Offer(offer::OfferCommand),
+    /// What was bought, and what is sold
+    #[command(subcommand)]
+    Library(library::LibraryCommand),
+    /// What other nodes have for sale
+    #[command(subcommand)]
+    Market(offer::MarketCommand),
     /// Other nodes that this one knows
     #[command(subcommand)]
     Peer(peer::PeerCommand),
@@ -107,6 +118,9 @@ pub async fn run(args: &CtlArgs, session: &mut Session<'_>) -> Result<Outcome, C
         CtlCommand::Context(args) => context::run(args, session).await,
         CtlCommand::Experience(command) => context::run_experience(command, session).await,
         CtlCommand::Token(command) => token::run(command, session).await,
+        CtlCommand::Offer(command) => offer::run(command, session).await,
+        CtlCommand::Library(command) => library::run(command, session).await,
+        CtlCommand::Market(command) => offer::run_market(command, session).await,
         CtlCommand::Peer(command) => peer::run(command, session).await,
     };
     if let Some(theirs) = session.client.other_version() {

@@ -6,7 +6,8 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::api::types::{
-    Event, EventKind, Health, ListEvents, ListRejected, RejectedList, Status, SyncNow, SyncReport,
+    EmbedderState, EmbedderStatus, Event, EventKind, Health, ListEvents, ListRejected, RejectedList, Status, SyncNow,
+    SyncReport,
 };
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
@@ -117,9 +118,41 @@ impl Render for At<Status> {
         if status.indexing_groups > 0 {
             rows.push(("indexing", format!("{} groups: see `lbm ctl health`", status.indexing_groups)));
         }
+        if let Some(embedder) = &status.embedder {
+            rows.push(("embedder", embedding(embedder)));
+        }
         rows.extend(status.listen.iter().map(|address| ("listen", address.clone())));
         fields(out, &rows)
     }
+}
+
+/// A number with a comma behind each three digits.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let comma = |(at, digit): (usize, char)| {
+        let is_cut = at > 0 && (digits.len() - at).is_multiple_of(3);
+        is_cut.then_some(',').into_iter().chain([digit])
+    };
+    digits.chars().enumerate().flat_map(comma).collect()
+}
+
+/// How far an embedder is, like `embedding 12,000 of 100,000 claims with nomic-embed-text`.
+fn embedding(embedder: &EmbedderStatus) -> String {
+    let EmbedderStatus { model, state, embedded, claims, unable, detail } = embedder;
+    let (embedded, claims) = (grouped(*embedded), grouped(*claims));
+    let mut line = match state {
+        EmbedderState::Starting => format!("waiting for {model}"),
+        EmbedderState::Embedding => format!("embedding {embedded} of {claims} claims with {model}"),
+        EmbedderState::Ready => format!("{model}, {embedded} of {claims} claims"),
+        EmbedderState::Down => format!("DOWN, {embedded} of {claims} claims with {model}"),
+    };
+    if *unable > 0 {
+        line.push_str(&format!(", {unable} refused"));
+    }
+    if let Some(detail) = detail {
+        line.push_str(&format!(": {detail}"));
+    }
+    one_line(&line, 400)
 }
 
 impl Render for At<Health> {
@@ -212,6 +245,22 @@ fn told(kind: &EventKind) -> String {
         EventKind::PolicyChanged { group_id, author, changed, .. } => {
             let changed = serde_json::to_string(changed).unwrap_or_default();
             format!("policy of {} changed by {}: {changed}", short(group_id), tail(author))
+        }
+        EventKind::OfferListed { group_id, offer_id, seller, title, price } => {
+            let (title, seller) = (one_line(title, 60), tail(seller));
+            format!(
+                "offer {} in {}: {title} for {} by {seller}",
+                short(offer_id),
+                short(group_id),
+                count(*price, "token")
+            )
+        }
+        EventKind::OfferWithdrawn { group_id, offer_id, seller } => {
+            format!("offer {} in {} withdrawn by {}", short(offer_id), short(group_id), tail(seller))
+        }
+        EventKind::PurchaseChanged { group_id, purchase_id, offer_id, status, .. } => {
+            let (purchase, offer) = (short(purchase_id), short(offer_id));
+            format!("purchase {purchase} of {offer} in {} is {}", short(group_id), status.word())
         }
         EventKind::Presence { group_id, member_id, status, .. } => {
             format!("{} is {status} in {}", tail(member_id), short(group_id))

@@ -113,7 +113,7 @@ fn stream(events: &[Value]) -> Response {
 async fn status_is_the_apis_answer() {
     let answer = json!({"node_id": ID, "name": "alice", "version": "0.1.0", "uptime_s": 125,
                         "listen": ["/ip4/127.0.0.1/tcp/1/p2p/x", "/ip4/127.0.0.1/udp/1/quic-v1/p2p/x"],
-                        "peers": 1, "groups": 2, "unsure_groups": 0});
+                        "peers": 1, "groups": 2, "unsure_groups": 0, "indexing_groups": 0, "embedder": null});
     let ran = run(&["status", "--json"], answer.clone()).await;
     assert_eq!((ran.json(), ran.code.as_str(), ran.err.as_str()), (answer.clone(), "0", ""));
     assert_eq!(ran.asked, [("GET /api/v1/status".to_owned(), Value::Null)]);
@@ -244,7 +244,7 @@ async fn each_command_about_knowledge_asks_its_route() {
                 "--author",
                 ID,
             ],
-            json!({"context": "", "claim_hashes": [], "items": []}),
+            json!({"context": "", "claim_hashes": [], "items": [], "embedder": null}),
             "POST /api/v1/groups/g/context",
             json!({"query": "input validation", "top_k": 8, "since_ms": 86_400_000, "author": ID}),
         ),

@@ -27,6 +27,25 @@ pub(super) fn effect(answer: &Value) -> String {
     if let (Some(task), Some(status)) = (text("task_id"), text("status")) {
         return format!("task {task} is {status}{}", standing());
     }
+    if let (Some(offer), Some(package)) = (text("offer_id"), text("package_hash"))
+        && number("price").is_none()
+    {
+        return format!("offer {}, its package {}", short(offer), short(package));
+    }
+    if let Some(offers) = answer.get("offers").and_then(Value::as_array) {
+        let first = offers.first();
+        let title = first.and_then(|offer| offer.get("title")).and_then(Value::as_str).unwrap_or("none");
+        return format!("{}: {}", count(offers.len() as u64, "offer"), one_line(title, 60));
+    }
+    if let (Some(price), Some(_), Some(owned)) =
+        (number("price"), text("offer_id"), answer.get("already_owned").and_then(Value::as_bool))
+    {
+        return if owned {
+            "it was bought before: nothing is paid".to_owned()
+        } else {
+            format!("bought for {}", count(price, "token"))
+        };
+    }
     if let (Some(amount), Some(fee)) = (number("amount"), number("fee")) {
         let fee = if fee > 0 { format!(" for a fee of {fee}") } else { String::new() };
         return format!("{}{fee}{}", count(amount, "token"), standing());

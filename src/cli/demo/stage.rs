@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use super::effect::{effect, quoted, refusal};
 use super::{DemoError, GROUP};
 use crate::api::client::Client;
-use crate::api::types::{AskBalance, ListClaims, ListRejected};
+use crate::api::types::{AskBalance, ListClaims, ListPurchases, ListRejected, Purchase, PurchaseState};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -251,6 +251,28 @@ impl<'o> Stage<'o> {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    pub(super) async fn wait_for_offer(&self, name: &str, offer: &str) -> Result<(), DemoError> {
+        let (client, began) = (self.client(name), Instant::now());
+        loop {
+            match client.offer(offer).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.problem().is_some() => pause(began, "an offer arrives").await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Waits until a seller has its price.
+    pub(super) async fn wait_for_sale(&self, name: &str, group: &str, offer: &str) -> Result<(), DemoError> {
+        let (client, began) = (self.client(name), Instant::now());
+        let here = ListPurchases { group: Some(group.to_owned()), limit: None };
+        let is_paid = |purchase: &Purchase| purchase.offer_id == offer && purchase.status == PurchaseState::Settled;
+        while !client.purchases(&here).await?.purchases.iter().any(is_paid) {
+            pause(began, "a seller is paid").await?;
+        }
+        Ok(())
     }
 
     /// Waits until a node knows that one of the group's blocks is refused.

@@ -308,3 +308,70 @@ proptest! {
         }
     }
 }
+
+mod embedded {
+    //! With an embedder: what its vectors bring, and that none is needed.
+
+    use super::*;
+    use crate::knowledge::index::Embedded;
+    use crate::knowledge::vectors::Vectors;
+
+    const QUERY: [f32; 3] = [1.0, 0.0, 0.0];
+
+    fn vectors(folder: &tempfile::TempDir, of: &[(u8, [f32; 3])]) -> Vectors {
+        let mut vectors = Vectors::open(&folder.path().join("v"), &[0; 32]).unwrap();
+        vectors.append(&of.iter().map(|(number, vector)| (key(*number), vector.to_vec())).collect::<Vec<_>>()).unwrap();
+        vectors
+    }
+
+    fn search(index: &Index, query: &str, vectors: &Vectors, filter: &Filter<'_>) -> Vec<Hit> {
+        let embedded = Embedded { vectors, query: &QUERY, unrelated: 0.1, deviation: 0.1 };
+        index.search_with(query, 100, filter, Some(embedded))
+    }
+
+    #[test]
+    fn it_finds_what_shares_no_word_and_turns_nothing_else_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = index_of(&["qwfp zxcd", "arst neio", "luyj hmvk"]);
+        let vectors = vectors(&folder, &[(0, [0.0, 1.0, 0.0]), (1, [0.9, 0.1, 0.0]), (2, [0.3, 0.9, 0.0])]);
+        let found = search(&index, "bgtk", &vectors, &Filter::ALL);
+        assert_eq!(found.iter().map(|hit| hit.key[0]).collect::<Vec<_>>(), [1]);
+        assert!(found[0].relevance >= 1.0 && found[0].why() == ["similar meaning"]);
+        let others = |doc: u32| index.key(doc) != Some(&key(1));
+        let filter = Filter { only: Some(&others), ..Filter::ALL };
+        assert!(search(&index, "bgtk", &vectors, &filter).is_empty());
+        let filter = Filter { author: Some(author(2)), ..Filter::ALL };
+        assert!(search(&index, "bgtk", &vectors, &filter).is_empty());
+    }
+
+    #[test]
+    fn a_claim_without_a_vector_is_scored_as_if_there_were_no_embedder() {
+        let folder = tempfile::tempdir().unwrap();
+        let texts = ["seal block peer", "seal frontier", "gossip ticket notary", "seal block ledger peer"];
+        let index = index_of(&texts);
+        let alone = index.search("seal block", 100, &Filter::ALL);
+        let none = vectors(&folder, &[]);
+        assert_eq!(search(&index, "seal block", &none, &Filter::ALL), alone);
+        // One that has a vector moves; the others keep their scores and stay.
+        let folder = tempfile::tempdir().unwrap();
+        let one = vectors(&folder, &[(1, QUERY)]);
+        let found = search(&index, "seal block", &one, &Filter::ALL);
+        assert_eq!(found.len(), alone.len());
+        for hit in alone.iter().filter(|hit| hit.key != key(1)) {
+            let same = found.iter().find(|found| found.key == hit.key).unwrap();
+            assert_eq!((same.score, same.relevance), (hit.score, hit.relevance));
+        }
+        let moved = found.iter().find(|hit| hit.key == key(1)).unwrap();
+        assert!(moved.score > alone.iter().find(|hit| hit.key == key(1)).unwrap().score);
+    }
+
+    #[test]
+    fn vectors_of_no_document_and_of_other_dimensions_do_no_harm() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = index_of(&["qwfp zxcd", "seal block"]);
+        let vectors = vectors(&folder, &[(1, [0.0, 1.0, 0.0]), (9, QUERY)]);
+        assert!(search(&index, "bgtk", &vectors, &Filter::ALL).is_empty());
+        let short = Embedded { vectors: &vectors, query: &[1.0], unrelated: 0.1, deviation: 0.1 };
+        assert_eq!(index.search_with("seal", 9, &Filter::ALL, Some(short)), index.search("seal", 9, &Filter::ALL));
+    }
+}

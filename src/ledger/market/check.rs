@@ -84,7 +84,7 @@ fn offers(kv: &dyn Read) -> Result<Offers, KvError> {
 
 fn purchases(kv: &dyn Read) -> Result<BTreeMap<PurchaseId, PurchaseRow>, KvError> {
     let mut rows = BTreeMap::new();
-    each(kv, b"n", |key, value| {
+    each(kv, b"P", |key, value| {
         rows.insert(PurchaseId::from_bytes(id_of(key)?), read(key, value)?);
         Ok(())
     })?;
@@ -93,7 +93,7 @@ fn purchases(kv: &dyn Read) -> Result<BTreeMap<PurchaseId, PurchaseRow>, KvError
 
 fn indexes(kv: &dyn Read) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, KvError> {
     let mut indexes = BTreeMap::new();
-    for letter in [b"i", b"v", WAITING] {
+    for letter in [b"i", b"V", WAITING] {
         each(kv, letter, |key, value| {
             indexes.insert(key.to_vec(), value.to_vec());
             Ok(())

@@ -104,6 +104,24 @@ pub fn offers(kv: &dyn Read, filter: &Filter, after: Option<&Place>, limit: usiz
     page(kv, &filter.prefix(), after, Direction::Down, limit, look)
 }
 
+/// Offers whose ids begin with these bytes, and the half byte behind them where there is one: at most `limit`.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn offers_by_prefix(kv: &dyn Read, prefix: &[u8], half: Option<u8>, limit: usize) -> Result<Vec<OfferId>, KvError> {
+    let mut ids: Vec<OfferId> = Vec::new();
+    kv.scan_prefix(Table::State, &keyed(b"o", &[prefix]), &mut |key, _| {
+        // What does not change of an offer lies below a longer key.
+        let id = key.get(1..).and_then(|id| id.try_into().ok()).map(OfferId::from_bytes);
+        let fits = |id: &OfferId| {
+            half.is_none_or(|half| id.as_bytes().get(prefix.len()).is_some_and(|byte| byte >> 4 == half))
+        };
+        ids.extend(id.filter(fits));
+        if ids.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(ids)
+}
+
 /// A purchase; none where no applied block has made it.
 ///
 /// # Errors
@@ -134,7 +152,7 @@ pub fn purchases_of(
         let id = crate::chain::rows::parse_row(Table::State, key, value)?;
         Ok(Some((id, purchase(kv, &id)?.ok_or_else(|| damaged(key))?)))
     };
-    page(kv, &keyed(b"vh", &[buyer.as_bytes()]), after, Direction::Down, limit, look)
+    page(kv, &keyed(b"Vh", &[buyer.as_bytes()]), after, Direction::Down, limit, look)
 }
 
 /// Purchases from a seller, the last first, behind a place.
@@ -147,7 +165,7 @@ pub fn sales_of(
     after: Option<&Place>,
     limit: usize,
 ) -> Result<Page<(PurchaseId, PurchaseRow)>, KvError> {
-    page(kv, &keyed(b"vs", &[seller.as_bytes()]), after, Direction::Down, limit, |key, _| named(kv, key))
+    page(kv, &keyed(b"Vs", &[seller.as_bytes()]), after, Direction::Down, limit, |key, _| named(kv, key))
 }
 
 /// Purchases that a seller is to grant, those first that were paid first, behind a place. Which of them are final their rows say.
@@ -160,7 +178,7 @@ pub fn to_grant(
     after: Option<&Place>,
     limit: usize,
 ) -> Result<Page<(PurchaseId, PurchaseRow)>, KvError> {
-    page(kv, &keyed(b"vg", &[seller.as_bytes()]), after, Direction::Up, limit, |key, _| named(kv, key))
+    page(kv, &keyed(b"Vg", &[seller.as_bytes()]), after, Direction::Up, limit, |key, _| named(kv, key))
 }
 
 /// Purchases of which anybody may ask for the refund or the settlement at `now_ms`, those first that were due first, at most `limit`.
@@ -168,8 +186,8 @@ pub fn to_grant(
 /// # Errors
 /// [`KvError`] where the store fails.
 pub fn due(kv: &dyn Read, now_ms: u64, limit: usize) -> Result<Vec<(PurchaseId, PurchaseRow)>, KvError> {
-    let end = keyed(b"vd", &[&now_ms.saturating_add(1).to_be_bytes()]);
-    let range = (Bound::Included(b"vd".to_vec()), Bound::Excluded(end));
+    let end = keyed(b"Vd", &[&now_ms.saturating_add(1).to_be_bytes()]);
+    let range = (Bound::Included(b"Vd".to_vec()), Bound::Excluded(end));
     Ok(walk(kv, range, Direction::Up, limit, usize::MAX, |key, _| named(kv, key))?.0)
 }
 
@@ -179,7 +197,7 @@ pub fn due(kv: &dyn Read, now_ms: u64, limit: usize) -> Result<Vec<(PurchaseId, 
 /// [`KvError`] where the store fails.
 pub fn next_due_ms(kv: &dyn Read) -> Result<Option<u64>, KvError> {
     let mut first = None;
-    kv.scan_prefix(Table::State, b"vd", &mut |key, _| {
+    kv.scan_prefix(Table::State, b"Vd", &mut |key, _| {
         first = key.get(2..10).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
         ControlFlow::Break(())
     })?;

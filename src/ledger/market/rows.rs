@@ -1,6 +1,6 @@
 //! The rows of offers and purchases, and the indexes that are kept with them.
 //!
-//! Table `State`, all below the letters `o i n v z`:
+//! Table `State`, all below the letters `o i P V z`:
 //!
 //! | key | value |
 //! |---|---|
@@ -9,12 +9,12 @@
 //! | `i` `a` ‖ created, u64be ‖ offer | empty: an offer that is not revoked |
 //! | `i` `t` ‖ tag ‖ 0 ‖ created, u64be ‖ offer | empty: the same, with this tag |
 //! | `i` `s` ‖ seller (32) ‖ created, u64be ‖ offer | empty: an offer of the seller's, revoked or not |
-//! | `n` ‖ purchase (32) | [`PurchaseRow`] |
-//! | `v` `b` ‖ buyer (32) ‖ offer (32) | the purchase, which was not given back: the buyer has the package, or is to get it |
-//! | `v` `h` ‖ buyer (32) ‖ nonce, u64be | the purchase |
-//! | `v` `s` ‖ seller (32) ‖ paid, u64be ‖ purchase | empty: a purchase from the seller |
-//! | `v` `g` ‖ seller (32) ‖ paid, u64be ‖ purchase | empty: the seller is to grant it |
-//! | `v` `d` ‖ due, u64be ‖ purchase | empty: from then on anybody may ask for the refund, or the settlement |
+//! | `P` ‖ purchase (32) | [`PurchaseRow`] |
+//! | `V` `b` ‖ buyer (32) ‖ offer (32) | the purchase, which was not given back: the buyer has the package, or is to get it |
+//! | `V` `h` ‖ buyer (32) ‖ nonce, u64be | the purchase |
+//! | `V` `s` ‖ seller (32) ‖ paid, u64be ‖ purchase | empty: a purchase from the seller |
+//! | `V` `g` ‖ seller (32) ‖ paid, u64be ‖ purchase | empty: the seller is to grant it |
+//! | `V` `d` ‖ due, u64be ‖ purchase | empty: from then on anybody may ask for the refund, or the settlement |
 //! | `z` ‖ purchase | empty: the next seal decides something about it |
 //!
 //! **An index row is there exactly while the row that it is of says so**: they are written by `save` and `save_offer` and nowhere else.
@@ -216,15 +216,15 @@ impl PurchaseRow {
         let Deal { buyer, seller, offer, nonce, paid_ms, .. } = &self.deal;
         let (seller, paid) = (seller.as_bytes(), paid_ms.to_be_bytes());
         let mut rows =
-            vec![(nonce_key(buyer, *nonce), Some(*id)), (keyed(b"vs", &[seller, &paid, id.as_bytes()]), None)];
+            vec![(nonce_key(buyer, *nonce), Some(*id)), (keyed(b"Vs", &[seller, &paid, id.as_bytes()]), None)];
         if self.status != PurchaseStatus::Refunded {
             rows.push((bought_key(buyer, offer), Some(*id)));
         }
         if self.status == PurchaseStatus::Paid {
-            rows.push((keyed(b"vg", &[seller, &paid, id.as_bytes()]), None));
+            rows.push((keyed(b"Vg", &[seller, &paid, id.as_bytes()]), None));
         }
         if let Some(due) = self.due_ms().filter(|_| !self.asked) {
-            rows.push((keyed(b"vd", &[&due.to_be_bytes(), id.as_bytes()]), None));
+            rows.push((keyed(b"Vd", &[&due.to_be_bytes(), id.as_bytes()]), None));
         }
         if self.waits_for_seal() {
             rows.push((keyed(WAITING, &[id.as_bytes()]), None));
@@ -304,19 +304,19 @@ pub fn terms_key(id: &OfferId) -> Vec<u8> {
 /// Key of a purchase's row.
 #[must_use]
 pub fn purchase_key(id: &PurchaseId) -> Vec<u8> {
-    keyed(b"n", &[id.as_bytes()])
+    keyed(b"P", &[id.as_bytes()])
 }
 
 /// Key of the fact that a buyer has bought of an offer, and not been given the price back.
 #[must_use]
 pub fn bought_key(buyer: &Identity, offer: &OfferId) -> Vec<u8> {
-    keyed(b"vb", &[buyer.as_bytes(), offer.as_bytes()])
+    keyed(b"Vb", &[buyer.as_bytes(), offer.as_bytes()])
 }
 
 /// Key of a buyer's purchase by its number.
 #[must_use]
 pub fn nonce_key(buyer: &Identity, nonce: u64) -> Vec<u8> {
-    keyed(b"vh", &[buyer.as_bytes(), &nonce.to_be_bytes()])
+    keyed(b"Vh", &[buyer.as_bytes(), &nonce.to_be_bytes()])
 }
 
 /// The id in the last 32 bytes of an index's key.

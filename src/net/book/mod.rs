@@ -214,6 +214,12 @@ impl AddressBook {
         }
     }
 
+    /// Makes a known peer due at once, if it is not connected; tells whether it is known.
+    pub fn call_soon(&mut self, peer: &Identity, now_ms: u64) -> bool {
+        let contact = self.peers.get_mut(peer).filter(|contact| contact.has_address());
+        contact.map(|contact| contact.retry_at(now_ms)).is_some()
+    }
+
     /// Forgets an address at which another peer answers, unless a person gave it.
     pub fn not_there(&mut self, peer: &Identity, address: &Multiaddr) {
         if let Some(contact) = self.peers.get_mut(peer) {

@@ -3,15 +3,15 @@
 use libp2p::core::ConnectedPoint;
 use libp2p::request_response::{self as rr, Message, OutboundRequestId};
 use libp2p::swarm::{ConnectionId, DialError, ListenError, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, identify, mdns, ping};
+use libp2p::{Multiaddr, PeerId, gossipsub, identify, mdns, ping};
 
 use super::{Line, Link, Network, TICK_MS};
 use crate::limits::NODE_NAME_BYTES;
 use crate::net::address::{endpoint, host, identity_of, is_credible, split};
 use crate::net::behaviour::BehaviourEvent;
-use crate::net::codec::{Frame, SYNC_PROTOCOL};
+use crate::net::codec::{Frame, Protocol};
 use crate::net::nudge::NUDGES_MS;
-use crate::net::{InboundId, NetEvent, RequestError, dial};
+use crate::net::{Acceptance, InboundId, NetEvent, RequestError, dial};
 
 /// Shortest pause between two reports of our own key elsewhere, milliseconds.
 const OWN_KEY_MS: u64 = 60_000;
@@ -19,7 +19,9 @@ const OWN_KEY_MS: u64 = 60_000;
 impl Network {
     pub(super) fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
-            SwarmEvent::Behaviour(BehaviourEvent::Sync(event)) => return self.on_sync(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Sync(event)) => return self.on_exchange(Protocol::Sync, event),
+            SwarmEvent::Behaviour(BehaviourEvent::Market(event)) => return self.on_exchange(Protocol::Market, event),
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => return self.on_gossip(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => return self.on_ping(&event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(event)) => self.on_mdns(event),
@@ -65,7 +67,8 @@ impl Network {
         };
         let (remote, _) = split(remote);
         let (outbound, now_ms) = (point.is_dialer(), self.clock.now_ms());
-        let line = Line { id: connection, outbound, transport, remote: remote.clone(), rtt: None };
+        let stranger_until_ms = Some(now_ms.saturating_add(self.stranger_ms));
+        let line = Line { id: connection, outbound, transport, remote: remote.clone(), rtt: None, stranger_until_ms };
         let link = self.links.entry(peer).or_insert_with(|| Link::new(identity, now_ms));
         link.lines.push(line);
         if link.lines.len() == 1 {
@@ -141,6 +144,10 @@ impl Network {
         let Some(link) = self.links.get_mut(&peer) else { return };
         // It is shown on terminals.
         link.agent = info.agent_version.chars().filter(|c| !c.is_control()).take(NODE_NAME_BYTES).collect();
+        let speaks_ours = info.protocols.contains(&Protocol::Sync.name());
+        if let Some(line) = link.lines.iter_mut().find(|line| line.id == connection && speaks_ours) {
+            line.stranger_until_ms = None;
+        }
         let Some(met) = link.lines.iter().find(|line| line.id == connection).map(|line| &line.remote) else { return };
         let claimed: Vec<_> = info
             .listen_addrs
@@ -190,7 +197,24 @@ impl Network {
         }
     }
 
-    fn on_sync(&mut self, event: rr::Event<Frame, Frame>) {
+    fn on_gossip(&mut self, event: gossipsub::Event) {
+        match event {
+            gossipsub::Event::Message { propagation_source, message_id, message } => {
+                let identity = self.links.get(&propagation_source).map(|link| link.identity);
+                let id = self.gossip.came(&mut self.swarm.behaviour_mut().gossip, message_id, propagation_source);
+                match identity {
+                    Some(peer) => self.events.push_back(NetEvent::Gossip { peer, id, bytes: message.data }),
+                    // Whoever is gone already cannot be blamed for it.
+                    None => self.judge(id, Acceptance::Ignore),
+                }
+            }
+            gossipsub::Event::Subscribed { .. } => self.gossip.heard(&mut self.swarm.behaviour_mut().gossip),
+            gossipsub::Event::SlowPeer { peer_id, .. } => tracing::debug!(peer = %peer_id, "takes gossip too slowly"),
+            gossipsub::Event::Unsubscribed { .. } | gossipsub::Event::GossipsubNotSupported { .. } => {}
+        }
+    }
+
+    fn on_exchange(&mut self, protocol: Protocol, event: rr::Event<Frame, Frame>) {
         match event {
             rr::Event::Message { peer, message: Message::Request { request_id, request, channel }, .. } => {
                 // What was still queued when the last connection closed has nobody waiting for it.
@@ -200,16 +224,16 @@ impl Network {
                     Frame::Good(payload) => {
                         self.inbound_last += 1;
                         let id = InboundId(self.inbound_last);
-                        self.inbound.insert(id, channel);
-                        self.inbound_ids.insert(request_id, id);
-                        self.events.push_back(NetEvent::Request { peer, id, bytes: payload.bytes });
+                        self.inbound.insert(id, (protocol, channel));
+                        self.inbound_ids.insert((protocol, request_id), id);
+                        self.events.push_back(NetEvent::Request { peer, protocol, id, bytes: payload.bytes });
                     }
                     Frame::Malformed(what) => self.events.push_back(NetEvent::Malformed { peer, what }),
                 }
             }
             rr::Event::Message { message: Message::Response { request_id, response }, .. } => {
                 self.answered(
-                    request_id,
+                    (protocol, request_id),
                     match response {
                         Frame::Good(payload) => Ok(payload.bytes),
                         Frame::Malformed(what) => Err(RequestError::Malformed(what)),
@@ -218,30 +242,30 @@ impl Network {
             }
             rr::Event::OutboundFailure { request_id, error, .. } => {
                 self.answered(
-                    request_id,
+                    (protocol, request_id),
                     Err(match error {
                         rr::OutboundFailure::DialFailure => RequestError::NotConnected,
                         rr::OutboundFailure::Timeout => RequestError::TimedOut,
-                        rr::OutboundFailure::UnsupportedProtocols => RequestError::Unsupported,
+                        rr::OutboundFailure::UnsupportedProtocols => RequestError::Unsupported(protocol),
                         rr::OutboundFailure::ConnectionClosed | rr::OutboundFailure::Io(_) => RequestError::Closed,
                     }),
                 );
             }
             rr::Event::InboundFailure { request_id, peer, error, .. } => {
-                tracing::debug!(%peer, %error, protocol = %SYNC_PROTOCOL, "an inbound request ended early");
-                self.forget(request_id);
+                tracing::debug!(%peer, %error, protocol = %protocol.name(), "an inbound request ended early");
+                self.forget((protocol, request_id));
             }
-            rr::Event::ResponseSent { request_id, .. } => self.forget(request_id),
+            rr::Event::ResponseSent { request_id, .. } => self.forget((protocol, request_id)),
         }
     }
 
-    fn answered(&mut self, id: OutboundRequestId, result: Result<Vec<u8>, RequestError>) {
+    fn answered(&mut self, id: (Protocol, OutboundRequestId), result: Result<Vec<u8>, RequestError>) {
         if let Some((id, peer)) = self.asked.remove(&id) {
             self.events.push_back(NetEvent::Response { peer, id, result });
         }
     }
 
-    fn forget(&mut self, id: rr::InboundRequestId) {
+    fn forget(&mut self, id: (Protocol, rr::InboundRequestId)) {
         if let Some(id) = self.inbound_ids.remove(&id) {
             self.inbound.remove(&id);
         }

@@ -10,19 +10,20 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt;
 use libp2p::core::transport::{ListenerId, TransportError};
-use libp2p::multiaddr::Protocol;
+use libp2p::multiaddr::Protocol as Part;
 use libp2p::request_response::{self as rr, OutboundRequestId, ResponseChannel};
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId, Swarm};
 use tokio::time::Sleep;
 
 use crate::identity::Identity;
-use crate::limits::{BOOK_STORE_MS, DIALS, MESSAGE_BYTES, NODE_NAME_BYTES, REQUEST_BYTES, SWEEP_MS};
+use crate::limits::{BOOK_STORE_MS, DIALS, NODE_NAME_BYTES, SWEEP_MS};
 
 use super::address::{Transport, endpoint, host, identity_of, is_dialable, peer_id_of, split};
 use super::behaviour::{self, Behaviour};
 use super::book::{AddressBook, BookEntry, DialTrouble, Keep};
-use super::codec::Frame;
+use super::codec::{Frame, Protocol};
+use super::gossip::{Acceptance, Gossip, GossipId};
 use super::nudge::nudge;
 use super::transport::kind_of;
 use super::{
@@ -61,6 +62,8 @@ struct Line {
     transport: Transport,
     remote: Multiaddr,
     rtt: Option<Duration>,
+    /// When it is closed, because the peer has not shown that it speaks our protocol.
+    stranger_until_ms: Option<u64>,
 }
 
 /// All connections with one peer; never without any.
@@ -77,11 +80,12 @@ pub struct Network {
     listeners: Vec<ListenerId>,
     book: AddressBook,
     links: HashMap<PeerId, Link>,
-    asked: HashMap<OutboundRequestId, (RequestId, Identity)>,
+    asked: HashMap<(Protocol, OutboundRequestId), (RequestId, Identity)>,
     asked_last: u64,
-    inbound: HashMap<InboundId, ResponseChannel<Frame>>,
-    inbound_ids: HashMap<rr::InboundRequestId, InboundId>,
+    inbound: HashMap<InboundId, (Protocol, ResponseChannel<Frame>)>,
+    inbound_ids: HashMap<(Protocol, rr::InboundRequestId), InboundId>,
     inbound_last: u64,
+    gossip: Gossip,
     events: VecDeque<NetEvent>,
     clock: Clock,
     timer: Pin<Box<Sleep>>,
@@ -90,6 +94,7 @@ pub struct Network {
     store_ms: Option<u64>,
     stored_ms: u64,
     own_key_ms: Option<u64>,
+    stranger_ms: u64,
 }
 
 impl Network {
@@ -109,6 +114,7 @@ impl Network {
             inbound: HashMap::new(),
             inbound_ids: HashMap::new(),
             inbound_last: 0,
+            gossip: Gossip::default(),
             events: VecDeque::new(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             sweep_ms: clock.now_ms(),
@@ -116,6 +122,7 @@ impl Network {
             store_ms: None,
             stored_ms: 0,
             own_key_ms: None,
+            stranger_ms: millis(config.idle_timeout),
             clock,
         };
         for address in &config.listen {
@@ -168,16 +175,17 @@ impl Network {
 
     /// Asks a peer. The answer, or why there is none, comes as [`NetEvent::Response`], always. The caller bounds how
     /// many are under way to one peer.
-    pub fn request(&mut self, peer: Identity, bytes: Vec<u8>) -> RequestId {
+    pub fn request(&mut self, protocol: Protocol, peer: Identity, bytes: Vec<u8>) -> RequestId {
         self.asked_last += 1;
         let id = RequestId(self.asked_last);
+        let most = protocol.request_bytes();
         let linked = peer_id_of(&peer).filter(|peer| self.links.contains_key(peer));
         let refused = match linked {
-            _ if bytes.len() > REQUEST_BYTES => RequestError::TooLarge { bytes: bytes.len() },
+            _ if bytes.len() > most => RequestError::TooLarge { bytes: bytes.len(), most },
             None => RequestError::NotConnected,
             Some(to) => {
-                let sent = self.swarm.behaviour_mut().sync.send_request(&to, Frame::of(bytes));
-                self.asked.insert(sent, (id, peer));
+                let sent = self.swarm.behaviour_mut().exchange(protocol).send_request(&to, Frame::of(bytes));
+                self.asked.insert((protocol, sent), (id, peer));
                 return id;
             }
         };
@@ -190,11 +198,33 @@ impl Network {
     /// # Errors
     /// [`RespondError`]; the request is over then all the same.
     pub fn respond(&mut self, id: InboundId, bytes: Vec<u8>) -> Result<(), RespondError> {
-        let channel = self.inbound.remove(&id).ok_or(RespondError::Gone)?;
-        if bytes.len() > MESSAGE_BYTES {
-            return Err(RespondError::TooLarge { bytes: bytes.len() });
+        let (protocol, channel) = self.inbound.remove(&id).ok_or(RespondError::Gone)?;
+        let most = protocol.response_bytes();
+        if bytes.len() > most {
+            return Err(RespondError::TooLarge { bytes: bytes.len(), most });
         }
-        self.swarm.behaviour_mut().sync.send_response(channel, Frame::of(bytes)).map_err(|_| RespondError::Gone)
+        let exchange = self.swarm.behaviour_mut().exchange(protocol);
+        exchange.send_response(channel, Frame::of(bytes)).map_err(|_| RespondError::Gone)
+    }
+
+    /// Spreads a message of our own. As long as nobody listens, it waits: the last [`crate::limits::GOSSIP_QUEUE`] do.
+    pub fn publish(&mut self, bytes: Vec<u8>) {
+        self.gossip.publish(&mut self.swarm.behaviour_mut().gossip, bytes);
+    }
+
+    /// Says what is to become of a message that came as [`NetEvent::Gossip`]. Only what is accepted goes on to others.
+    pub fn judge(&mut self, id: GossipId, acceptance: Acceptance) {
+        self.gossip.judge(&mut self.swarm.behaviour_mut().gossip, id, acceptance);
+    }
+
+    /// Has a known peer that is not connected called soon, however often it could not be reached. Says whether it is known.
+    pub fn call(&mut self, peer: &Identity) -> bool {
+        let is_known = self.book.call_soon(peer, self.clock.now_ms());
+        if is_known {
+            self.call_who_is_due();
+            self.rearm();
+        }
+        is_known
     }
 
     /// Closes all connections with a peer. One that stands in the book is called again soon: [`Self::ban`] it or
@@ -285,7 +315,7 @@ impl Network {
 
     fn full(&self, address: &Multiaddr) -> Multiaddr {
         let (base, _) = split(address);
-        base.with(Protocol::P2p(*self.swarm.local_peer_id()))
+        base.with(Part::P2p(*self.swarm.local_peer_id()))
     }
 
     fn listen(&mut self, address: &Multiaddr) -> Result<(), NetError> {
@@ -343,6 +373,7 @@ impl Network {
             self.nudges_ms.retain(|at| *at > now_ms);
             self.nudge_all();
         }
+        self.close_strangers(now_ms);
         self.call_who_is_due();
         if self.store_ms.is_some_and(|at| at <= now_ms) {
             self.store_ms = None;
@@ -359,10 +390,22 @@ impl Network {
         if self.book.take_changed() && self.store_ms.is_none() {
             self.store_ms = Some(now_ms.max(self.stored_ms + BOOK_STORE_MS));
         }
-        let others = self.nudges_ms.iter().copied().chain(self.store_ms).chain(self.book.next_due_ms());
+        let strangers = self.links.values().flat_map(|link| &link.lines).filter_map(|line| line.stranger_until_ms);
+        let others =
+            self.nudges_ms.iter().copied().chain(self.store_ms).chain(self.book.next_due_ms()).chain(strangers);
         let next_ms = others.chain([self.sweep_ms]).min().unwrap_or(self.sweep_ms);
         let pause_ms = next_ms.saturating_sub(now_ms).max(TICK_MS);
         self.timer.as_mut().reset(tokio::time::Instant::now() + Duration::from_millis(pause_ms));
+    }
+
+    /// Closes the connections of peers that have had their time to show that they are nodes. libp2p would take some of them for busy:
+    /// gossipsub opens a stream to everybody, and learns from no answer that nobody reads it.
+    fn close_strangers(&mut self, now_ms: u64) {
+        for line in self.links.values_mut().flat_map(|link| &mut link.lines) {
+            if line.stranger_until_ms.take_if(|until_ms| *until_ms <= now_ms).is_some() {
+                self.swarm.close_connection(line.id);
+            }
+        }
     }
 
     fn call_who_is_due(&mut self) {

@@ -1,5 +1,6 @@
 //! Networks over real sockets on loopback.
 
+mod gossip;
 mod support;
 
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use tokio::io::AsyncReadExt;
 
 use super::address::{endpoint, split};
 use super::*;
+use crate::limits::{MESSAGE_BYTES, REQUEST_BYTES};
 use support::{Node, PATIENCE, QUIC, RudeEvent, TCP, Wire, config, key, open, pair, rude, rude_guest};
 
 fn noise(length: usize) -> Vec<u8> {
@@ -55,7 +57,7 @@ async fn messages_go_both_ways_over_quic() {
 async fn what_is_too_large_is_not_sent_and_every_request_is_answered() {
     let (mut alice, mut bob) = pair(TCP).await;
     let too_large = alice.ask(bob.id, vec![0; REQUEST_BYTES + 1]).await;
-    assert_eq!(too_large, Err(RequestError::TooLarge { bytes: REQUEST_BYTES + 1 }));
+    assert_eq!(too_large, Err(RequestError::TooLarge { bytes: REQUEST_BYTES + 1, most: REQUEST_BYTES }));
     let (largest, ()) = tokio::join!(alice.ask(bob.id, vec![0; REQUEST_BYTES]), bob.echo());
     assert_eq!(largest.map(|bytes| bytes.len()), Ok(REQUEST_BYTES));
     assert_eq!(alice.ask(key(9).identity(), vec![1]).await, Err(RequestError::NotConnected));
@@ -68,7 +70,7 @@ async fn what_is_too_large_is_not_sent_and_every_request_is_answered() {
         let id = id.await;
         let bytes = MESSAGE_BYTES + 1;
         let refused = bob.with(move |net| net.respond(id, vec![0; bytes])).await;
-        assert_eq!(refused, Err(RespondError::TooLarge { bytes }));
+        assert_eq!(refused, Err(RespondError::TooLarge { bytes, most: MESSAGE_BYTES }));
         assert_eq!(bob.with(move |net| net.respond(id, vec![0])).await, Err(RespondError::Gone));
     };
     let (unanswered, ()) = tokio::join!(alice.ask(bob.id, vec![1]), refuse(&mut bob));
@@ -239,7 +241,7 @@ async fn a_wire_that_goes_dead_in_full_flow_ends_the_connection() {
     // Enough to fill every buffer on the way, so that closing cannot write any more.
     let id = bob.id;
     for _ in 0..20 {
-        alice.with(move |net| net.request(id, noise(REQUEST_BYTES))).await;
+        alice.with(move |net| net.request(super::Protocol::Sync, id, noise(REQUEST_BYTES))).await;
     }
     let started = Instant::now();
     alice.disconnected(bob.id).await;

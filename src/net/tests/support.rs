@@ -17,7 +17,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::identity::{Identity, SecretKey};
-use crate::net::{AddressBook, NetConfig, NetError, NetEvent, Network, RequestError, SYNC_PROTOCOL};
+use crate::net::{AddressBook, NetConfig, NetError, NetEvent, Network, Protocol, RequestError};
 
 /// How long a test waits for anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -134,7 +134,7 @@ impl Node {
     }
 
     pub(super) async fn ask(&mut self, peer: Identity, bytes: Vec<u8>) -> Result<Vec<u8>, RequestError> {
-        let asked = self.with(move |net| net.request(peer, bytes)).await;
+        let asked = self.with(move |net| net.request(Protocol::Sync, peer, bytes)).await;
         self.until("a response", |event| match event {
             NetEvent::Response { id, result, .. } if id == asked => Some(result),
             _ => None,
@@ -230,7 +230,7 @@ pub(super) fn rude(seed: u8, protocol: StreamProtocol) -> (Identity, Swarm<Rude>
 
 /// A rude peer that is connected to the node at `address`.
 pub(super) async fn rude_guest(seed: u8, address: &Multiaddr) -> (Identity, Swarm<Rude>) {
-    let (id, mut swarm) = rude(seed, SYNC_PROTOCOL);
+    let (id, mut swarm) = rude(seed, Protocol::Sync.name());
     swarm.dial(address.clone()).unwrap();
     let connected =
         async { while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {} };

@@ -1,6 +1,7 @@
 //! The server in this process, with a real daemon behind it, driven by the real client.
 
 mod knowledge;
+mod market;
 mod refusals;
 mod rejected;
 mod routes;

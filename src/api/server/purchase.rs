@@ -1,0 +1,214 @@
+//! Purchases: made, approved, listed; the library; and what may be spent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::extract::{Body, Params, Segments};
+use super::resolve::{self, Found};
+use super::{Api, stopped};
+use crate::api::types::{
+    Approved, Bought, BuyOffer, LibraryContent, LibraryItem, LibraryList, ListPurchases, Problem, Purchase,
+    PurchaseList, SetSpendingLimit, SpendingLimit,
+};
+use crate::chain::OfferId;
+use crate::chain::transaction::Settlement;
+use crate::identity::Identity;
+use crate::kv::{KvError, Read};
+use crate::ledger::market::{PurchaseRow, query};
+use crate::limits;
+use crate::node::trade::shelf::{self, Limit, Outside, Shelved, Wish};
+use crate::node::trade::spending;
+use crate::runtime::Stopping;
+use crate::runtime::clock::unix_ms;
+use crate::runtime::trade::{self, HowToBuy, Item, TradeError, standing};
+use crate::store::{Registry, View};
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+pub(super) async fn buy(
+    State(api): State<Arc<Api>>,
+    Segments(offer): Segments<String>,
+    Body(how): Body<BuyOffer>,
+) -> Answer<Bought> {
+    let wait = Duration::from_millis(how.wait_ms.unwrap_or(limits::BUY_DEFAULT_WAIT_MS));
+    let how = HowToBuy { max_price: how.max_price, wait, seller: how.seller };
+    let node = api.node().clone();
+    // On its own: whoever asked may go, and what has begun is not left halfway.
+    let buying = tokio::spawn(async move { trade::buy(&node, &offer, how).await });
+    let mut stop = api.stop.clone();
+    let bought = tokio::select! {
+        biased;
+        () = stopped(&mut stop) => return Err(Stopping.into()),
+        bought = buying => bought.map_err(|error| super::problem::crashed(&error))??,
+    };
+    let trade::Bought { purchase, opened, already_owned } = bought;
+    Ok(Json(Bought { purchase, opened, already_owned }))
+}
+
+/// The offer that an id or a prefix names among those that wait to be approved, or any.
+async fn wished(api: &Arc<Api>, text: String) -> Result<(crate::chain::GroupId, OfferId), Problem> {
+    let prefix = text.to_ascii_lowercase();
+    let read = move |_: &Api, view: &View| {
+        let rows = view.local_rows(&[Wish::LETTER])?;
+        let named = rows.iter().filter_map(|(key, _)| shelf::named(key));
+        Ok(named.filter(|(_, offer)| offer.to_string().starts_with(&prefix)).collect::<Vec<_>>())
+    };
+    let fits = api.read(read).await?;
+    match fits.as_slice() {
+        [only] if text.len() >= 4 => Ok(*only),
+        [(_, first), _, ..] if text.len() >= 4 => {
+            Err(TradeError::Ambiguous { text, count: fits.len(), first: *first }.into())
+        }
+        _ => match text.parse() {
+            Ok(offer) => Err(TradeError::NothingToApprove(offer).into()),
+            Err(_) => Err(TradeError::NoSuchOffer(resolve::shown(&text)).into()),
+        },
+    }
+}
+
+pub(super) async fn approve(State(api): State<Arc<Api>>, Segments(offer): Segments<String>) -> Answer<Approved> {
+    let (group, offer) = wished(&api, offer).await?;
+    let wish = trade::approve(api.node(), group, offer).await?;
+    let (offer_id, group_id) = (offer.to_string(), group.to_string());
+    Ok(Json(Approved { offer_id, group_id, title: wish.title, price: wish.price }))
+}
+
+pub(super) async fn list(State(api): State<Arc<Api>>, Params(request): Params<ListPurchases>) -> Answer<PurchaseList> {
+    let only = match request.group {
+        Some(name) => Some(api.group_id(name).await?),
+        None => None,
+    };
+    let limit = request.limit.unwrap_or(limits::PAGE_DEFAULT_ROWS);
+    let read = move |api: &Api, view: &View| {
+        let (me, now_ms) = (api.node().identity, unix_ms());
+        let mut purchases = Vec::new();
+        for kept in view.groups()?.into_iter().filter(|kept| only.is_none_or(|only| only == kept.id)) {
+            let kv = view.rows(kept);
+            let bought = query::purchases_of(&kv, &me, None, limit)?.rows;
+            let sold = query::sales_of(&kv, &me, None, limit)?.rows;
+            for (id, row) in bought.iter().chain(&sold) {
+                purchases.push(standing::of_row(kept.id, id, row, terms(&kv, row)?, &me, now_ms));
+            }
+        }
+        for (key, bytes) in view.local_rows(&[Outside::LETTER])? {
+            let (Some((group, offer)), Some(row)) = (shelf::named(&key), Outside::from_row(&bytes)) else { continue };
+            let purchase = standing::of_outside(group, offer, &row, &me);
+            let is_known = purchases.iter().any(|other| other.purchase_id == purchase.purchase_id);
+            if only.is_none_or(|only| only == group) && !is_known {
+                purchases.push(purchase);
+            }
+        }
+        for (key, bytes) in view.local_rows(&[Wish::LETTER])? {
+            let (Some((group, offer)), Some(wish)) = (shelf::named(&key), Wish::from_row(&bytes)) else { continue };
+            if only.is_none_or(|only| only == group) {
+                purchases.push(standing::of_wish(group, offer, &wish, &me));
+            }
+        }
+        purchases.sort_by_key(|purchase: &Purchase| std::cmp::Reverse(purchase.paid_ms));
+        Ok(PurchaseList { purchases })
+    };
+    api.read(read).await.map(Json)
+}
+
+/// What a purchase's offer is called, and when it is granted.
+fn terms(kv: &dyn Read, row: &PurchaseRow) -> Result<(String, Settlement), KvError> {
+    let offer = query::offer(kv, &row.deal.offer)?;
+    Ok(offer.map_or((String::new(), Settlement::Sealed), |offer| (offer.terms.title, offer.terms.settle)))
+}
+
+pub(super) async fn library(State(api): State<Arc<Api>>) -> Answer<LibraryList> {
+    let read = |api: &Api, view: &View| {
+        let items = trade::library(&api.node().trade, view)?;
+        Ok(LibraryList { packages: items.into_iter().map(item).collect() })
+    };
+    api.read(read).await.map(Json)
+}
+
+pub(super) async fn content(State(api): State<Arc<Api>>, Segments(text): Segments<String>) -> Answer<LibraryContent> {
+    let prefix = text.to_ascii_lowercase();
+    let read = move |api: &Api, view: &View| {
+        let items = trade::library(&api.node().trade, view)?.into_iter().map(|item| item.offer);
+        Ok(items.filter(|offer| offer.to_string().starts_with(&prefix)).collect::<Vec<_>>())
+    };
+    let fits = api.read(read).await?;
+    let offer = match fits.as_slice() {
+        [only] if text.len() >= 4 => *only,
+        [first, _, ..] if text.len() >= 4 => {
+            return Err(TradeError::Ambiguous { text, count: fits.len(), first: *first }.into());
+        }
+        _ => {
+            // Known and not owned is another thing than unknown.
+            let found = trade::find(api.node(), &text).await?;
+            let offer = found.id().ok_or(TradeError::NoSuchOffer(text))?;
+            return Err(TradeError::NotOwned(offer).into());
+        }
+    };
+    let (found, content) = trade::content(api.node(), offer).await?;
+    let (text, content_base64) = match String::from_utf8(content) {
+        // Each byte may come to six as JSON.
+        Ok(text) if text.len() <= limits::API_ANSWER_BYTES / 8 => (Some(text), None),
+        Ok(text) => (None, Some(STANDARD.encode(text))),
+        Err(error) => (None, Some(STANDARD.encode(error.as_bytes()))),
+    };
+    Ok(Json(LibraryContent { item: item(found), text, content_base64 }))
+}
+
+fn item(found: Item) -> LibraryItem {
+    let Item { group, offer, purchase, owned, here } = found;
+    LibraryItem {
+        offer_id: offer.to_string(),
+        purchase_id: purchase.map(|purchase| purchase.to_string()),
+        group_id: group.to_string(),
+        group: owned.group_name,
+        title: owned.title,
+        tags: owned.tags,
+        seller: owned.seller.to_string(),
+        price: owned.price,
+        since_ms: owned.bought_ms,
+        package_hash: owned.package.package.to_string(),
+        content_bytes: owned.package.content_bytes.into(),
+        here,
+    }
+}
+
+pub(super) async fn show_limit(
+    State(api): State<Arc<Api>>,
+    Segments(group): Segments<String>,
+) -> Answer<SpendingLimit> {
+    let read = |api: &Api, found: &Found<'_>, _| {
+        let (kv, me) = (found.kv.as_ref(), api.node().identity);
+        let key = shelf::of_spender(&found.id, &me);
+        let row = api.node().view()?.local(&key)?.and_then(|bytes| Limit::from_row(&bytes));
+        limit_of(kv, found.id, me, row)
+    };
+    api.read_group(group, read).await.map(Json)
+}
+
+fn limit_of(
+    kv: &dyn Read,
+    group: crate::chain::GroupId,
+    me: Identity,
+    row: Option<Limit>,
+) -> Result<SpendingLimit, Problem> {
+    let spent = spending::spent(kv, &me, unix_ms())?;
+    let per_day = row.map(|row| row.per_day);
+    Ok(SpendingLimit { group_id: group.to_string(), account: me.to_string(), per_day, spent })
+}
+
+pub(super) async fn set_limit(
+    State(api): State<Arc<Api>>,
+    Segments(group): Segments<String>,
+    Body(to): Body<SetSpendingLimit>,
+) -> Answer<SpendingLimit> {
+    let id = api.read_group(group.clone(), |_, found, _| Ok(found.id)).await?;
+    let row = to.per_day.map(|per_day| Limit { per_day });
+    let key = shelf::of_spender(&id, &api.node().identity);
+    let local = vec![(key, row.map(|row| row.to_row()))];
+    api.node().writer.register(Registry { local, ..Registry::default() }).await?;
+    show_limit(State(api), Segments(group)).await
+}

@@ -1,0 +1,353 @@
+//! Buying: the package first, then the order, then the wait for its key.
+//!
+//! **However often it is asked for, a purchase is paid once**: what is owned is opened, what is under way is waited for, and the ledger
+//! takes one purchase of an offer by a buyer. **Nothing is signed above the spending limit** before a person has said so.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::find::{Found, Offered, find, here};
+use super::steps::Step;
+use super::{Trade, TradeError, aside, library, outside, standing};
+use crate::announcement::Verified;
+use crate::api::types::{Purchase, PurchaseState};
+use crate::chain::transaction::{self, ORDER_VERSION, Order, SignedOrder};
+use crate::chain::{GroupId, OfferId, PurchaseId, Transaction};
+use crate::identity::Identity;
+use crate::ledger::market::{MarketRefusal, PurchaseRow, PurchaseStatus, query};
+use crate::ledger::{Refusal, TokenRefusal, account, state};
+use crate::limits;
+use crate::node::engine::Groups;
+use crate::node::market::io::Wanted;
+use crate::node::trade::shelf::{self, Limit, Shelved, Wish};
+use crate::node::trade::spending;
+use crate::package::Commitment;
+use crate::runtime::Node;
+use crate::runtime::clock::unix_ms;
+use crate::store::View;
+
+/// How something is to be bought.
+#[derive(Debug, Clone, Copy)]
+pub struct HowToBuy {
+    /// The most that it may cost.
+    pub max_price: Option<u64>,
+    /// How long to wait for it.
+    pub wait: Duration,
+    /// Whose, where several announce the offer.
+    pub seller: Option<Identity>,
+}
+
+/// A purchase as it stands when the wait is over.
+#[derive(Debug, Clone)]
+pub struct Bought {
+    /// It.
+    pub purchase: Purchase,
+    /// Whether the package is here and its key opens it.
+    pub opened: bool,
+    /// Whether it was bought before.
+    pub already_owned: bool,
+}
+
+/// What is to be bought, with what all ways to buy it need.
+#[derive(Debug, Clone)]
+pub(super) struct Wanting {
+    pub(super) group: GroupId,
+    pub(super) offer: OfferId,
+    pub(super) seller: Identity,
+    pub(super) title: String,
+    pub(super) price: u64,
+    pub(super) package: Commitment,
+}
+
+/// Buys an offer's package, or goes on with that; returns when it is here, or the wait is over.
+///
+/// # Errors
+/// [`TradeError`]: then nothing was paid, or what was paid is under way and the error says so.
+pub async fn buy(node: &Node, text: &str, how: HowToBuy) -> Result<Bought, TradeError> {
+    let deadline = Instant::now() + how.wait;
+    let mut revision = node.trade.revision.subscribe();
+    loop {
+        match find(node, text).await? {
+            Found::Here(found) if found.is_member => return here_as_member(node, *found, how, deadline).await,
+            // A member takes nobody's word for what its ledger will say: the offer's block is on its way, or there is none.
+            Found::Announced(records) if is_of_ours(&node.trade, &records).await? => {
+                let moved = tokio::time::timeout_at(deadline, revision.changed()).await;
+                if !matches!(moved, Ok(Ok(()))) {
+                    return Err(TradeError::NoSuchOffer(text.to_owned()));
+                }
+            }
+            found => return outside::purchase(node, found, how, deadline).await,
+        }
+    }
+}
+
+/// Whether this node is a member of the group in which something is announced.
+async fn is_of_ours(trade: &Trade, records: &[Verified]) -> Result<bool, TradeError> {
+    let Some(group) = records.first().map(|record| record.announcement().group) else { return Ok(false) };
+    let trade = trade.clone();
+    aside(move || match trade.view()?.group(&group)? {
+        Some(kv) => Ok(state::member(kv.as_ref(), &trade.me)?.is_some()),
+        None => Ok(false),
+    })
+    .await
+}
+
+async fn here_as_member(node: &Node, found: Offered, how: HowToBuy, deadline: Instant) -> Result<Bought, TradeError> {
+    let trade = &node.trade;
+    let wanting = Wanting {
+        group: found.group,
+        offer: found.offer.id,
+        seller: found.offer.row.seller,
+        title: found.offer.terms.title.clone(),
+        price: found.offer.terms.price,
+        package: found.offer.terms.package,
+    };
+    if let Some(purchase) = owned(trade, &wanting).await? {
+        return wait_for(node, &wanting, purchase, true, deadline).await;
+    }
+    may_be_bought(&found, trade.me, how)?;
+    let looked = look(trade, &wanting).await?;
+    if let Some(waiting) = hold_back(trade, &wanting, &looked).await? {
+        return Ok(waiting);
+    }
+    trade.reach(Step::Found).await;
+    fetch(node, &wanting, deadline).await?;
+    trade.reach(Step::Fetched).await;
+    let placed = {
+        // Two purchases at once would not see one another in the limit, and would take one number.
+        let _alone = trade.buying.lock().await;
+        match owned(trade, &wanting).await? {
+            Some(purchase) => (purchase, true),
+            None => {
+                let looked = look(trade, &wanting).await?;
+                if let Some(waiting) = hold_back(trade, &wanting, &looked).await? {
+                    return Ok(waiting);
+                }
+                place(trade, &wanting, looked.nonce).await?
+            }
+        }
+    };
+    trade.reach(Step::Paid).await;
+    wait_for(node, &wanting, placed.0, placed.1, deadline).await
+}
+
+/// Writes the purchase; tells it, and whether it was there.
+async fn place(trade: &Trade, wanting: &Wanting, nonce: u64) -> Result<(PurchaseId, bool), TradeError> {
+    let order = sign(trade, wanting, nonce);
+    let id = order.id();
+    trade.reach(Step::Signed).await;
+    let purchase = Transaction::Purchase(transaction::Purchase { order });
+    match trade.write(wanting.group, purchase).await.map_err(TradeError::from) {
+        Ok(_) => {
+            drop_wish(trade, wanting).await;
+            Ok((id, false))
+        }
+        Err(error) => match error.market() {
+            Some(MarketRefusal::AlreadyBought(_, before)) => Ok((*before, true)),
+            _ => Err(error),
+        },
+    }
+}
+
+/// What the buyer agrees to, signed.
+pub(super) fn sign(trade: &Trade, wanting: &Wanting, nonce: u64) -> SignedOrder {
+    let Wanting { group, offer, price, .. } = *wanting;
+    let key = shelf::one_time(&trade.key, &group, &offer, nonce).key();
+    let expires_ms = unix_ms().saturating_add(limits::ORDER_LIFE_MS);
+    Order { version: ORDER_VERSION, group, buyer: trade.me, offer, price, nonce, expires_ms, key }.sign(&trade.key)
+}
+
+/// What the ledger would refuse, before the package is fetched for it.
+fn may_be_bought(found: &Offered, me: Identity, how: HowToBuy) -> Result<(), TradeError> {
+    let (offer, terms) = (found.offer.id, &found.offer.terms);
+    if found.offer.row.seller == me {
+        return Err(MarketRefusal::OwnOffer(offer).into());
+    }
+    if found.offer.row.revoked_by.is_some() {
+        return Err(MarketRefusal::OfferRevoked(offer).into());
+    }
+    if !found.offer.stands(unix_ms()) {
+        return Err(MarketRefusal::OfferExpired(offer).into());
+    }
+    is_cheap_enough(offer, terms.price, how)
+}
+
+pub(super) fn is_cheap_enough(offer: OfferId, price: u64, how: HowToBuy) -> Result<(), TradeError> {
+    match how.max_price {
+        Some(most) if most < price => Err(TradeError::PriceAbove { offer, price, most }),
+        _ => Ok(()),
+    }
+}
+
+/// What counts before a purchase.
+pub(super) struct Looked {
+    pub(super) nonce: u64,
+    pub(super) limit: Option<u64>,
+    pub(super) spent: u64,
+    pub(super) approved: bool,
+}
+
+/// Looks at the account and the limit, as the ledger here has them.
+async fn look(trade: &Trade, wanting: &Wanting) -> Result<Looked, TradeError> {
+    let (trade, wanting) = (trade.clone(), wanting.clone());
+    aside(move || {
+        let view = trade.view()?;
+        let Some(kv) = view.group(&wanting.group)? else {
+            return Err(TradeError::NoSuchOffer(wanting.offer.to_string()));
+        };
+        if state::member(kv.as_ref(), &wanting.seller)?.is_none() {
+            return Err(MarketRefusal::SellerGone(wanting.offer, wanting.seller).into());
+        }
+        let account = account::account(kv.as_ref(), &trade.me)?;
+        can_pay(trade.me, account.balance, wanting.price)?;
+        let spent = spending::spent(kv.as_ref(), &trade.me, unix_ms())?;
+        Ok(Looked { nonce: account.nonce, spent, ..bounds(&trade, &view, &wanting)? })
+    })
+    .await
+}
+
+pub(super) fn can_pay(account: Identity, balance: u64, amount: u64) -> Result<(), TradeError> {
+    if amount <= balance {
+        return Ok(());
+    }
+    Err(TradeError::Refused(Box::new(Refusal::Token(TokenRefusal::Balance { account, balance, amount, fee: 0 }))))
+}
+
+/// The limit, and a person's word.
+pub(super) fn bounds(trade: &Trade, view: &View, wanting: &Wanting) -> Result<Looked, TradeError> {
+    let limit = super::Shared::shelved::<Limit>(view, &shelf::of_spender(&wanting.group, &trade.me))?;
+    let wish = super::Shared::shelved::<Wish>(view, &shelf::of_offer::<Wish>(&wanting.group, &wanting.offer))?;
+    let approved = wish.is_some_and(|wish| wish.approved && wish.price >= wanting.price);
+    Ok(Looked { nonce: 0, limit: limit.map(|limit| limit.per_day), spent: 0, approved })
+}
+
+/// Where a purchase is above its limit, and nobody has approved it: keeps it for a person to see, and tells how it stands.
+pub(super) async fn hold_back(trade: &Trade, wanting: &Wanting, looked: &Looked) -> Result<Option<Bought>, TradeError> {
+    let is_within = looked.limit.is_none_or(|limit| looked.spent.saturating_add(wanting.price) <= limit);
+    if is_within || looked.approved || wanting.price == 0 {
+        return Ok(None);
+    }
+    let key = shelf::of_offer::<Wish>(&wanting.group, &wanting.offer);
+    let (own, at) = (trade.clone(), key.clone());
+    let (known, count) = aside(move || {
+        let view = own.view()?;
+        Ok((super::Shared::shelved::<Wish>(&view, &at)?, view.local_rows(&[Wish::LETTER])?.len()))
+    })
+    .await?;
+    if known.is_none() && count >= limits::WISHES {
+        return Err(TradeError::TooManyWishes);
+    }
+    let asked_ms = known.map_or_else(unix_ms, |wish| wish.asked_ms);
+    let Wanting { seller, ref title, price, .. } = *wanting;
+    let wish = Wish { seller, title: title.clone(), price, asked_ms, approved: false };
+    trade.shelve(key, Some(&wish)).await?;
+    let purchase = standing::of_wish(wanting.group, wanting.offer, &wish, &trade.me);
+    Ok(Some(Bought { purchase, opened: false, already_owned: false }))
+}
+
+/// A wish that came true, or never will.
+pub(super) async fn drop_wish(trade: &Trade, wanting: &Wanting) {
+    let key = shelf::of_offer::<Wish>(&wanting.group, &wanting.offer);
+    let is_there = trade.view().and_then(|view| view.local(&key)).ok().flatten().is_some();
+    if is_there && let Err(error) = trade.shelve::<Wish>(key, None).await {
+        tracing::warn!(%error, offer = %wanting.offer, "a purchase still shows as waiting for approval");
+    }
+}
+
+/// Has the package on the disk before anything is signed.
+pub(super) async fn fetch(node: &Node, wanting: &Wanting, deadline: Instant) -> Result<(), TradeError> {
+    let wanted = Wanted { commitment: wanting.package, seller: wanting.seller };
+    let fetched = tokio::time::timeout_at(deadline, node.fetch_package(wanted)).await;
+    let offer = wanting.offer;
+    match fetched {
+        Err(_) => Err(TradeError::FetchLate(offer)),
+        Ok(result) => result?.map_err(|why| TradeError::NotFetched { offer, why }),
+    }
+}
+
+async fn owned(trade: &Trade, wanting: &Wanting) -> Result<Option<PurchaseId>, TradeError> {
+    let (trade, wanting) = (trade.clone(), wanting.clone());
+    aside(move || match trade.view()?.group(&wanting.group)? {
+        Some(kv) => Ok(query::owned(kv.as_ref(), &trade.me, &wanting.offer)?),
+        None => Ok(None),
+    })
+    .await
+}
+
+/// Waits until a purchase is granted and the package opens, or the price is back.
+async fn wait_for(
+    node: &Node,
+    wanting: &Wanting,
+    id: PurchaseId,
+    already_owned: bool,
+    deadline: Instant,
+) -> Result<Bought, TradeError> {
+    let trade = &node.trade;
+    let mut revision = trade.revision.subscribe();
+    loop {
+        let (row, opened, purchase) = stand(trade, wanting, id).await?;
+        let ended = row.as_ref().is_none_or(|row| row.status == PurchaseStatus::Refunded);
+        if opened || ended {
+            return Ok(Bought { purchase, opened, already_owned });
+        }
+        let moved = tokio::time::timeout_at(deadline, revision.changed()).await;
+        if !matches!(moved, Ok(Ok(()))) {
+            return Ok(Bought { purchase, opened, already_owned });
+        }
+    }
+}
+
+/// How a purchase stands, and whether its package opens.
+async fn stand(
+    trade: &Trade,
+    wanting: &Wanting,
+    id: PurchaseId,
+) -> Result<(Option<PurchaseRow>, bool, Purchase), TradeError> {
+    let (trade, wanting) = (trade.clone(), wanting.clone());
+    aside(move || {
+        let view = trade.view()?;
+        let found = here(&view, wanting.group, &wanting.offer, &trade.me)?;
+        let kv = view.group(&wanting.group)?;
+        let row = kv.as_ref().map(|kv| query::purchase(kv.as_ref(), &id)).transpose()?.flatten();
+        let (Some(row), Some(found), Some(kv)) = (row, found, kv) else {
+            // Another block came before, and this purchase counts no more.
+            let wish = Wish {
+                seller: wanting.seller,
+                title: wanting.title.clone(),
+                price: wanting.price,
+                asked_ms: unix_ms(),
+                approved: true,
+            };
+            let purchase = standing::of_wish(wanting.group, wanting.offer, &wish, &trade.me);
+            return Ok((None, false, Purchase { status: PurchaseState::Refunded, next: None, ..purchase }));
+        };
+        let title = (found.offer.terms.title.clone(), found.offer.terms.settle);
+        let purchase = standing::of_row(wanting.group, &id, &row, title, &trade.me, unix_ms());
+        let opened = match library::owned(kv.as_ref(), &found.group_name, id, &row)? {
+            Some(owned) => {
+                let here = trade.packages.has(&owned.package.package);
+                let item =
+                    library::Item { group: wanting.group, offer: wanting.offer, purchase: Some(id), owned, here };
+                library::opens(&trade, &view, &item)?
+            }
+            None => false,
+        };
+        Ok((Some(row), opened, purchase))
+    })
+    .await
+}
+
+/// Lets a purchase through that waits for a person; the node buys it by itself.
+///
+/// # Errors
+/// [`TradeError::NothingToApprove`]; the store's.
+pub async fn approve(node: &Node, group: GroupId, offer: OfferId) -> Result<Wish, TradeError> {
+    let trade = &node.trade;
+    let key = shelf::of_offer::<Wish>(&group, &offer);
+    let wish = super::Shared::shelved::<Wish>(&trade.view()?, &key)?.ok_or(TradeError::NothingToApprove(offer))?;
+    let approved = Wish { approved: true, ..wish };
+    trade.shelve(key, Some(&approved)).await?;
+    trade.moved(group, false);
+    Ok(approved)
+}
