@@ -2,7 +2,7 @@
 //!
 //! An index reads what it lacks when it is asked, so **a query finds every claim that was durable before it**. It holds words only;
 //! whether a claim stands is read from the state when it is found. Its segments lie in files beside the database ([`folder`]), which a
-//! thread of its own keeps ([`keeper`]): a start opens them and reads on where they end. An index that is missing, damaged or of another
+//! thread of its own keeps (`keeper`): a start opens them and reads on where they end. An index that is missing, damaged or of another
 //! version is rebuilt there while queries are answered from what there is.
 
 pub mod folder;

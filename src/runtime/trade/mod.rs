@@ -1,6 +1,6 @@
 //! Buying and selling: what the API asks for, and the task that does what is due.
 //!
-//! **The ledger is the memory of a purchase.** [`work`] reads from it what this node has to do, does it, and forgets; what was cut off is
+//! **The ledger is the memory of a purchase.** `work` reads from it what this node has to do, does it, and forgets; what was cut off is
 //! found again by the next look, after a restart by the first. Nothing is paid before the package is on the disk, and no purchase is
 //! written while another one of this node is being looked at for its limit.
 
