@@ -29,7 +29,7 @@ pub enum PackageStoreError {
     Package(#[from] PackageError),
     /// All the room is taken.
     #[error(
-        "the packages on this node take {used_mib} of {most_mib} MiB: remove some with `lbm ctl library remove`, or revoke offers"
+        "the packages on this node take {used_mib} of {most_mib} MiB: delete those that are no longer needed from `packages` in the data folder"
     )]
     Full {
         /// What they take.
