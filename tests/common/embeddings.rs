@@ -77,9 +77,10 @@ impl Endpoint {
     /// Starts one on a free port.
     pub fn start() -> Self {
         let shared = Arc::new(Shared { mode: Mutex::new(Mode::Serve), asked: Mutex::default() });
-        let address = SocketAddr::from(([127, 0, 0, 1], crate::common::free_port()));
-        let mut endpoint = Self { address, shared, running: None };
-        endpoint.restart();
+        // Not a port that was free a moment ago: this one is held from now on.
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let mut endpoint = Self { address: listener.local_addr().unwrap(), shared, running: None };
+        endpoint.serve(listener);
         endpoint
     }
 
@@ -117,7 +118,18 @@ impl Endpoint {
     /// Brings it back under the same address.
     pub fn restart(&mut self) {
         self.stop();
-        let listener = TcpListener::bind(self.address).unwrap();
+        // Somebody's outgoing connection may have the port for a moment.
+        let bound = (0..100).find_map(|_| {
+            let bound = TcpListener::bind(self.address).ok();
+            if bound.is_none() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            bound
+        });
+        self.serve(bound.expect("the port is free again"));
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
         listener.set_nonblocking(true).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let shared = Arc::clone(&self.shared);
