@@ -486,9 +486,9 @@ fn stop_a_demo(signal: &str) {
     command.arg("demo").env("TMPDIR", folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut demo = command.spawn().unwrap();
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
-    // In the middle of it, with three daemons.
+    // In the middle of it, with three daemons, and maybe the next command.
     assert!(lines.any(|line| line.is_ok_and(|line| line.contains("claim publish"))));
-    assert_eq!(processes_of(folder.path()).len(), 3);
+    assert!(processes_of(folder.path()).len() >= 3);
     assert!(Command::new("kill").args([&format!("-{signal}"), &demo.id().to_string()]).status().unwrap().success());
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     let status = demo.wait().unwrap();
