@@ -10,8 +10,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::cbor::{self, DecodeError, cbor_array};
-use crate::chain::transaction::{FormError, OfferCreate, word};
+use crate::cbor::{self, DecodeError};
+pub use crate::chain::transaction::Offered;
+use crate::chain::transaction::{FormError, word};
 use crate::chain::{GroupId, OfferId};
 use crate::identity::{BadSignature, Identity, SecretKey, Signed};
 use crate::limits;
@@ -21,18 +22,6 @@ pub const VERSION: u8 = 1;
 
 /// What a record's signature covers besides the record.
 pub const SIGNATURE_DOMAIN: &[u8] = b"lbm announcement 1";
-
-cbor_array! {
-    /// All that a buyer needs to know who has never met the seller.
-    pub struct Offered {
-        /// The name of the group in which it is sold.
-        pub group_name: String,
-        /// The currency of that group.
-        pub currency: String,
-        /// The offer, as it stands in the group's chain.
-        pub offer: OfferCreate,
-    }
-}
 
 /// What a seller says of an offer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

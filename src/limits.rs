@@ -126,7 +126,7 @@ pub const OFFER_DISPUTE_MS: core::ops::RangeInclusive<u64> = 3 * MAX_CLOCK_DRIFT
 /// How long after the last moment to grant a refund can be asked for, milliseconds: a seller whose clock is a drift behind the notary's
 /// must have heard of it before it grants, though it is dated a drift ahead of the notary's. The third drift is for the way.
 pub const REFUND_MARGIN_MS: u64 = 3 * MAX_CLOCK_DRIFT_MS;
-/// Body of one order, bytes. Ours have at most 165.
+/// Body of one order, bytes. Ours have at most 233.
 pub const ORDER_BYTES: usize = 256;
 /// Rows that one page of offers or purchases looks at for those that were asked for.
 pub const MARKET_SCAN: usize = 10_000;

@@ -1,7 +1,7 @@
 //! What is announced is read as it was signed, and nothing else is.
 
 use super::*;
-use crate::chain::transaction::Settlement;
+use crate::chain::transaction::{OfferCreate, Settlement};
 use crate::package::{Commitment, KeyCommitment, PackageHash};
 
 fn key() -> SecretKey {

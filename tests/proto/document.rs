@@ -141,6 +141,8 @@ fn its_codes_are_those_of_the_ledger() {
         MarketRefusal::OwnOffer(offer),
         MarketRefusal::SellerGone(offer, who),
         MarketRefusal::Price { offer, price: 1, agreed: 2 },
+        MarketRefusal::OtherSeller { offer, seller: who, ordered: who },
+        MarketRefusal::OtherTerms(offer),
         MarketRefusal::Nonce { buyer: who, expected: 1, got: 2 },
         MarketRefusal::OrderExpired(1),
         MarketRefusal::AlreadyPlaced(purchase),
