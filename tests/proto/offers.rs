@@ -73,7 +73,13 @@ pub fn announcements(story: &Story) -> Vec<Verified> {
     let mut said = said.map(|(key, number, says)| {
         let seller = key.identity();
         let time_ms = START_MS + 9_000;
-        Announcement { group: story.group, offer: offer(number), seller, time_ms, says }.sign(key).unwrap()
+        let addresses = match &says {
+            Says::Offered(_) => {
+                vec!["/ip4/192.0.2.7/tcp/7337".to_owned(), "/ip6/2001:db8::7/udp/7337/quic-v1".to_owned()]
+            }
+            Says::Withdrawn => vec![],
+        };
+        Announcement { group: story.group, offer: offer(number), seller, time_ms, addresses, says }.sign(key).unwrap()
     });
     said.sort_by_key(|record| (record.announcement().seller, record.announcement().offer));
     said.into()
