@@ -10,8 +10,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::cbor::{self, DecodeError, cbor_array};
-use crate::chain::transaction::{FormError, OfferCreate, word};
+use crate::cbor::{self, DecodeError};
+pub use crate::chain::transaction::Offered;
+use crate::chain::transaction::{FormError, word};
 use crate::chain::{GroupId, OfferId};
 use crate::identity::{BadSignature, Identity, SecretKey, Signed};
 use crate::limits;
@@ -21,18 +22,6 @@ pub const VERSION: u8 = 1;
 
 /// What a record's signature covers besides the record.
 pub const SIGNATURE_DOMAIN: &[u8] = b"lbm announcement 1";
-
-cbor_array! {
-    /// All that a buyer needs to know who has never met the seller.
-    pub struct Offered {
-        /// The name of the group in which it is sold.
-        pub group_name: String,
-        /// The currency of that group.
-        pub currency: String,
-        /// The offer, as it stands in the group's chain.
-        pub offer: OfferCreate,
-    }
-}
 
 /// What a seller says of an offer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,27 +44,30 @@ pub struct Announcement {
     pub seller: Identity,
     /// The seller's clock, milliseconds since 1970 UTC.
     pub time_ms: u64,
+    /// Where the seller says that it can be called: multiaddresses without `/p2p/`, the best first, at most
+    /// [`limits::ANNOUNCED_ADDRESSES`]. Whoever calls there checks its key.
+    pub addresses: Vec<String>,
     /// What of it.
     pub says: Says,
 }
 
 impl Serialize for Announcement {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { group, offer, seller, time_ms, says } = self;
-        (VERSION, group, offer, seller, time_ms, says).serialize(serializer)
+        let Self { group, offer, seller, time_ms, addresses, says } = self;
+        (VERSION, group, offer, seller, time_ms, addresses, says).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Announcement {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        type Fields = (u8, GroupId, OfferId, Identity, u64, Says);
-        let (version, group, offer, seller, time_ms, says): Fields = Deserialize::deserialize(deserializer)?;
+        type Fields = (u8, GroupId, OfferId, Identity, u64, Vec<String>, Says);
+        let (version, group, offer, seller, time_ms, addresses, says): Fields = Deserialize::deserialize(deserializer)?;
         if version != VERSION {
             return Err(serde::de::Error::custom(format_args!(
                 "announcement version {version}; this node knows {VERSION}"
             )));
         }
-        Ok(Self { group, offer, seller, time_ms, says })
+        Ok(Self { group, offer, seller, time_ms, addresses, says })
     }
 }
 
@@ -101,6 +93,15 @@ impl Announcement {
     fn check(&self) -> Result<(), Invalid> {
         if !self.seller.is_usable() {
             return Err(FormError::Key(self.seller).into());
+        }
+        let (field, got, max) = ("addresses of a seller", self.addresses.len(), limits::ANNOUNCED_ADDRESSES);
+        if got > max {
+            return Err(FormError::Count { field, got, max }.into());
+        }
+        for address in &self.addresses {
+            word("a seller's address", address, limits::ANNOUNCED_ADDRESS_BYTES, "printable ASCII", |c| {
+                c.is_ascii_graphic()
+            })?;
         }
         let Some(Offered { group_name, currency, offer }) = self.offered() else { return Ok(()) };
         let of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '-');

@@ -126,7 +126,7 @@ pub const OFFER_DISPUTE_MS: core::ops::RangeInclusive<u64> = 3 * MAX_CLOCK_DRIFT
 /// How long after the last moment to grant a refund can be asked for, milliseconds: a seller whose clock is a drift behind the notary's
 /// must have heard of it before it grants, though it is dated a drift ahead of the notary's. The third drift is for the way.
 pub const REFUND_MARGIN_MS: u64 = 3 * MAX_CLOCK_DRIFT_MS;
-/// Body of one order, bytes. Ours have at most 165.
+/// Body of one order, bytes. Ours have at most 233.
 pub const ORDER_BYTES: usize = 256;
 /// Rows that one page of offers or purchases looks at for those that were asked for.
 pub const MARKET_SCAN: usize = 10_000;
@@ -394,6 +394,13 @@ pub const MARKET_INBOUND_BYTES: usize = 4 * 1024 * 1024;
 pub const MARKET_SERVED_PER_PEER: usize = 4;
 /// One announcement as signed, bytes: all that an offer may say, and who offers it.
 pub const ANNOUNCEMENT_BYTES: usize = 8 * 1024;
+/// Addresses that a seller announces to be called at: TCP and QUIC, at home and outside.
+pub const ANNOUNCED_ADDRESSES: usize = 4;
+/// One of them, bytes: an IPv6 address with QUIC's port takes 70.
+pub const ANNOUNCED_ADDRESS_BYTES: usize = 96;
+/// How long after an address of this node has come or gone its offers are announced with those that it has then, milliseconds: several come
+/// at once.
+pub const ADDRESS_SETTLES_MS: u64 = 500;
 /// How long an announcement counts, milliseconds (a day). A withdrawal is remembered as long: what it withdrew counts no longer.
 pub const ANNOUNCEMENT_LIFE_MS: u64 = 24 * 3_600_000;
 /// Pause between two announcements of one standing offer, milliseconds, before jitter.
@@ -420,6 +427,9 @@ pub const CATALOGUE_PAGES: usize = 256;
 pub const CATALOGUES: usize = 3;
 /// Pause between two pulls of one peer's catalogue, milliseconds, before jitter.
 pub const CATALOGUE_INTERVAL_MS: u64 = 600_000;
+/// How long after a peer has connected its catalogue is pulled once more, milliseconds: what is announced before gossip counts it among
+/// those that it hands on to, at its next heartbeat or the one after, reaches it by no message.
+pub const CATALOGUE_SETTLES_MS: u64 = 1_500;
 /// Chunks of a package in one answer: a mebibyte.
 pub const PACKAGE_RANGE_CHUNKS: u32 = 16;
 /// Purchases that one question about an account names.

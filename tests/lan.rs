@@ -81,6 +81,37 @@ fn three_machines_find_each_other_and_one_that_starts_late_has_all() {
     agree(&[&carol, &alice], &group);
 }
 
+/// Waits until a daemon knows an offer.
+#[track_caller]
+fn wait_for_offer(daemon: &Daemon, offer: &str) -> Duration {
+    wait_until(A_FEW_SECONDS, "the offer is known", || daemon.ctl(&["offer", "show", offer]).code == Some(0))
+}
+
+#[test]
+fn a_stranger_on_the_lan_buys_from_a_seller_that_nobody_has_told_it_of() {
+    let test = "a_stranger_on_the_lan_buys_from_a_seller_that_nobody_has_told_it_of";
+    let Some((_lan, [alice, bob, dora])) = machines(test, ["alice", "bob", "dora"], TCP) else { return };
+    for (one, others) in [(&alice, [&bob, &dora]), (&bob, [&alice, &dora]), (&dora, [&alice, &bob])] {
+        wait_for(one, &others, A_FEW_SECONDS);
+    }
+    let group = alice.found("domain:research");
+    alice.ctl(&["token", "mint", "--group", &group, "--to", &dora.id, "--amount", "30"]).ok();
+    let create = ["offer", "create", "--group", &group, "--title", "Why", "--price", "25", "--tags", "cache"];
+    let offer = alice.ctl(&[&create[..], &["--text", "It was built at noon"]].concat()).text("offer_id");
+    let took = wait_for_offer(&dora, &offer);
+    assert!(took < Duration::from_secs(1), "known after {took:?}");
+    wait_for_offer(&bob, &offer);
+    dora.ctl(&["market", "pull"]).ok();
+    let list = dora.ctl(&["offer", "list", "--tag", "cache", "--max-price", "30"]).done();
+    assert_eq!(
+        (&list["offers"][0]["offer_id"], &list["offers"][0]["source"]),
+        (&offer.as_str().into(), &"announcement".into())
+    );
+    assert_eq!(dora.lbm(&["ctl", "offer", "buy", &offer, "--print"]).ok().stdout, "It was built at noon\n");
+    let balance = alice.ctl(&["token", "balance", "--group", &group, "--account", &dora.id]).done();
+    assert_eq!(balance["balance"], 5);
+}
+
 fn a_cable(test: &str, listen: &str) {
     let Some((lan, [alice, bob])) = machines(test, ["alice", "bob"], listen) else { return };
     wait_for(&alice, &[&bob], A_FEW_SECONDS);

@@ -276,6 +276,40 @@ fn who_only_has_an_account_buys_through_a_member() {
 }
 
 #[test]
+fn a_seller_is_found_by_its_announcement_alone() {
+    // Dora has met Bob, who is in no group and has no package. Where Alice is, only her announcements say.
+    let (mut alice, bob, dora) = (Daemon::start("alice"), Daemon::start("bob"), Daemon::start("dora"));
+    let group = alice.found("far");
+    let id = create(&alice, &group, "30", &["--tags", "net"]);
+    mint(&alice, &group, &dora.id, "60");
+    bob.meet(&alice);
+    dora.meet(&bob);
+    wait_for_offer(&dora, &id);
+    let knows_alice = || {
+        let peers = dora.ctl(&["peer", "list"]).done();
+        peers["peers"].as_array().unwrap().iter().any(|peer| peer["peer_id"] == alice.id)
+    };
+    assert!(!knows_alice());
+    assert_eq!(dora.lbm(&["ctl", "offer", "buy", &id, "--print"]).ok().stdout, format!("{TEXT}\n"));
+    assert!(knows_alice());
+    assert_eq!(balance(&alice, &group, &dora.id), 30);
+
+    // She moves: the daemon listens on another port when it is started again, and says so.
+    let second = create(&alice, &group, "30", &[]);
+    wait_for_offer(&dora, &second);
+    alice.kill();
+    let before = dora.ctl(&["offer", "buy", &second, "--wait", "1s"]);
+    before.refused(1, &[]);
+    alice.restart();
+    bob.meet(&alice);
+    wait_until(PATIENCE, "she is found again", || {
+        let again = dora.ctl(&["offer", "buy", &second, "--print", "--wait", "5s"]);
+        again.code == Some(0) && again.text("text") == TEXT
+    });
+    assert_eq!((balance(&alice, &group, &dora.id), purchases(&dora, &second).len()), (0, 1));
+}
+
+#[test]
 fn an_order_that_was_handed_over_is_one_purchase_whatever_is_killed() {
     let (mut alice, mut dora) = (Daemon::start("alice"), Daemon::start("dora"));
     let group = alice.found("handed");

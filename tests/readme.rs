@@ -157,9 +157,26 @@ fn the_readme_sells_and_buys() {
     let readme = readme();
     let mint = format!("lbm ctl token mint --group domain:research --to {} --amount 60", machines.ids[1]);
     on(alice, &words(&mint));
-    let [sell, buy] = code_blocks(part(&readme, "The market")).try_into().unwrap();
+    let [sell, buy, stranger] = code_blocks(part(&readme, "The market")).try_into().unwrap();
+    // The third has met the second, and nobody else.
+    let third = private_folder();
+    let carol = &third.path().join("carol");
+    on(carol, &words("lbm init --name carol"));
+    let _daemon = Background::start(carol, &words("lbm-node"));
+    let status = on(bob, &words("lbm ctl status --json")).json();
+    on(carol, &words(&format!("lbm ctl peer add --addr {}", status["listen"][0].as_str().unwrap())));
+    let id = on(carol, &words("lbm keys show --json")).text("node_id");
+    let mint = inline_code(part(&readme, "The market")).into_iter().find(|code| code.starts_with("lbm ctl token mint"));
+    on(alice, &words(&mint.unwrap().replace("12D3KooW…", &id)));
     let mut offer = String::new();
-    for (data, lines) in [(alice, sell), (bob, buy)] {
+    for (data, lines) in [(alice, sell), (bob, buy), (carol, stranger)] {
+        if data == carol {
+            wait_until(PATIENCE, "the third has heard of it", || {
+                let peers = on(carol, &words("lbm ctl peer list --json")).json();
+                assert_eq!(peers["peers"].as_array().unwrap().len(), 1, "it knows more than it was told: {peers}");
+                on(carol, &words("lbm ctl offer list --json")).json()["offers"][0]["offer_id"] == *offer
+            });
+        }
         for line in lines {
             let line = line.replace("9c41…", &offer);
             let (_, said) = line.split_once(" # ").unwrap_or_default();
@@ -182,6 +199,11 @@ fn the_readme_sells_and_buys() {
     }
     let balance = on(bob, &words("lbm ctl token balance --group domain:research --json")).json();
     assert_eq!(balance["balance"], 35);
+    let peers = on(carol, &words("lbm ctl peer list --json")).json();
+    let has_met = |id: &String| peers["peers"].as_array().unwrap().iter().any(|peer| peer["peer_id"] == **id);
+    assert!(machines.ids.iter().all(has_met), "{peers}");
+    let list = on(carol, &words("lbm ctl offer purchases --json")).json();
+    assert_eq!(list["purchases"][0]["price"], 25, "{list}");
 }
 
 /// Runs a line of the README on a machine, whose data folder the environment names.

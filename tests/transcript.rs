@@ -447,8 +447,8 @@ fn the_demo_tells_the_story_and_leaves_nothing_behind() {
     };
     let summary = demo(&["demo", "--json"]).json();
     assert_eq!(keys(&summary), ["claims", "propagation_ms", "seconds", "state_hash", "total_supply"]);
-    // Two faucets of 100, five texts of 10, a task of 50.
-    assert_eq!((&summary["claims"], &summary["total_supply"]), (&json!(5), &json!(300)));
+    // Two faucets of 100, five texts of 10, a task of 50, 30 for Dora.
+    assert_eq!((&summary["claims"], &summary["total_supply"]), (&json!(5), &json!(330)));
     assert!(summary["propagation_ms"].as_f64().unwrap() < 1_000.0, "{summary}");
     let story = demo(&["demo"]).stdout;
     for words in [
@@ -467,7 +467,11 @@ fn the_demo_tells_the_story_and_leaves_nothing_behind() {
         "claimed the task write-report: ",
         "kill -9",
         "same five claims",
-        "same 300 tokens",
+        "met Carol alone",
+        "asking 1 peer for what is for sale",
+        "bought for 25 tokens",
+        "The one that counts its sectors anew",
+        "same 330 tokens",
     ] {
         assert!(story.contains(words), "no `{words}` in:\n{story}");
     }

@@ -1,7 +1,7 @@
 //! What is announced is read as it was signed, and nothing else is.
 
 use super::*;
-use crate::chain::transaction::Settlement;
+use crate::chain::transaction::{OfferCreate, Settlement};
 use crate::package::{Commitment, KeyCommitment, PackageHash};
 
 fn key() -> SecretKey {
@@ -35,12 +35,18 @@ fn announcement(offer: OfferCreate) -> Announcement {
         offer: OfferId::from_bytes([5; 32]),
         seller: key().identity(),
         time_ms: 1_800_000_000_000,
+        addresses: vec!["/ip4/192.0.2.7/tcp/7337".to_owned()],
         says: Says::Offered(Box::new(offered)),
     }
 }
 
+/// So many addresses of the greatest length.
+fn addresses(count: usize) -> Vec<String> {
+    vec!["x".repeat(limits::ANNOUNCED_ADDRESS_BYTES); count]
+}
+
 fn withdrawn() -> Announcement {
-    Announcement { says: Says::Withdrawn, ..announcement(offer()) }
+    Announcement { addresses: vec![], says: Says::Withdrawn, ..announcement(offer()) }
 }
 
 /// Signs whatever it is: also what nobody would take.
@@ -90,7 +96,8 @@ fn the_longest_record_fits_and_one_byte_more_does_not() {
         dispute_within_ms: *limits::OFFER_DISPUTE_MS.end(),
         package: Commitment { content_bytes: u32::try_from(limits::PACKAGE_BYTES).unwrap(), ..offer().package },
     };
-    let mut longest = Announcement { time_ms: u64::MAX, ..announcement(longest) };
+    let mut longest =
+        Announcement { time_ms: u64::MAX, addresses: addresses(limits::ANNOUNCED_ADDRESSES), ..announcement(longest) };
     if let Says::Offered(offered) = &mut longest.says {
         offered.group_name = text(limits::GROUP_NAME_BYTES);
         offered.currency = "K".repeat(limits::CURRENCY_BYTES);
@@ -122,6 +129,10 @@ fn what_breaks_a_rule_is_refused() {
         announcement(offer)
     };
     for (why, wrong) in [
+        ("five addresses", Announcement { addresses: addresses(5), ..announcement(offer()) }),
+        ("an address of nothing", Announcement { addresses: vec![String::new()], ..announcement(offer()) }),
+        ("a long address", Announcement { addresses: vec!["x".repeat(97)], ..announcement(offer()) }),
+        ("two words", Announcement { addresses: vec!["/ip4/192.0.2.7 /tcp/1".into()], ..announcement(offer()) }),
         ("no name", named("", "KAT")),
         ("a name with a space", named("a b", "KAT")),
         ("a currency in small letters", named("a", "kat")),

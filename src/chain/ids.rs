@@ -34,6 +34,11 @@ hash_id!(
     "purchase id"
 );
 hash_id!(
+    /// The terms of an offer: what an order agrees to, to the last word.
+    TermsHash,
+    "terms hash"
+);
+hash_id!(
     /// A text: alike for texts that differ in white space and capitals only, of ASCII.
     TextHash,
     "text hash"
@@ -97,6 +102,14 @@ impl PurchaseId {
     #[must_use]
     pub fn of(order: &[u8]) -> Self {
         Self(*blake3::hash(order).as_bytes())
+    }
+}
+
+impl TermsHash {
+    /// The hash of an announcement's `offered`, in its one encoding.
+    #[must_use]
+    pub fn of(offered: &[u8]) -> Self {
+        Self(blake3::derive_key("lbm offer terms 1", offered))
     }
 }
 

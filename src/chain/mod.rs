@@ -19,7 +19,7 @@ pub use crate::hash::IdError;
 pub use block::{Body, Context, Draft, Invalid, Payload, Unverified, Verified};
 pub use body::{ClaimBody, ClaimBodyError, Evidence};
 pub use frontier::Frontier;
-pub use ids::{BlockId, ClaimId, GroupId, ObjectHash, OfferId, PurchaseId, TextHash};
+pub use ids::{BlockId, ClaimId, GroupId, ObjectHash, OfferId, PurchaseId, TermsHash, TextHash};
 pub use link::{Link, LinkError, LinkFailure, Linked};
 pub use order::{FOUNDING_EPOCH, OPEN_EPOCH, OrderKey};
 pub use rows::{LineKey, ObjectAt, Tip};

@@ -113,7 +113,7 @@ async fn stopped() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Everybody who plays.
+/// Everybody who plays as a member.
 const ALL: [&str; 3] = ["alice", "bob", "carol"];
 /// The group's name.
 const GROUP: &str = "domain:research";
@@ -121,7 +121,7 @@ const GROUP: &str = "domain:research";
 /// The story.
 async fn tell(stage: &mut Stage<'_>) -> Result<Summary, DemoError> {
     let began = Instant::now();
-    stage.say("Three machines, played by three daemons on this one. No server, no cloud.");
+    stage.say("Three machines and a stranger's, played by daemons on this one. No server, no cloud.");
     stage.part("1. Each machine has a key and a daemon");
     for name in ALL {
         stage.start(name).await?;
@@ -143,7 +143,12 @@ async fn tell(stage: &mut Stage<'_>) -> Result<Summary, DemoError> {
     stage.start_daemon("carol").await?;
     stage.wait_for_count("carol", &group, 5).await?;
     stage.wait_until_final(&group).await?;
-    stage.part("9. All three check every signature, fold the history anew, and count every token");
+    stage.part(
+        "9. Dora, who is in no group and has met Carol alone, buys from Alice: the announcement says where she is",
+    );
+    buy_from_afar(stage).await?;
+    stage.wait_until_final(&group).await?;
+    stage.part("10. All three check every signature, fold the history anew, and count every token");
     let (state_hash, total_supply) = check(stage, &group).await?;
     let seconds = began.elapsed().as_secs_f64();
     stage.say(&format!(
@@ -256,6 +261,25 @@ async fn trade(stage: &mut Stage<'_>, group: &str) -> Result<(), DemoError> {
     stage.ctl("carol", &["offer", "buy", &offer]).await
 }
 
+/// One who is in no group buys of a seller whose address nobody has told it.
+async fn buy_from_afar(stage: &mut Stage<'_>) -> Result<(), DemoError> {
+    stage.start("dora").await?;
+    stage.meet("dora", "carol").await?;
+    let dora = stage.node_id("dora").await?;
+    stage.ctl("alice", &["token", "mint", "--group", GROUP, "--to", &dora, "--amount", "30"]).await?;
+    let create = ["offer", "create", "--group", GROUP, "--title", "Which disk fails next", "--price", "25"];
+    stage
+        .ctl("alice", &[&create[..], &["--tags", "disks", "--text", "The one that counts its sectors anew"]].concat())
+        .await?;
+    let offer = stage.last("offer_id");
+    stage.ctl("dora", &["market", "pull"]).await?;
+    stage.wait_for_offer("dora", &offer).await?;
+    stage.ctl("dora", &["offer", "list", "--tag", "disks"]).await?;
+    stage.ctl("dora", &["offer", "buy", &offer, "--print"]).await?;
+    stage.say_text("text");
+    Ok(())
+}
+
 /// The hash of the state and the tokens that there are, which are the same everywhere.
 async fn check(stage: &mut Stage<'_>, group: &str) -> Result<(String, u64), DemoError> {
     let mut seen = Vec::new();
@@ -265,7 +289,7 @@ async fn check(stage: &mut Stage<'_>, group: &str) -> Result<(String, u64), Demo
             return Err(DemoError::Wrong("a node's history does not verify"));
         }
         let state = stage.last("state_hash");
-        seen.push((state, stage.count_tokens(name, group, &ALL).await?));
+        seen.push((state, stage.count_tokens(name, group, &[&ALL[..], &["dora"]].concat()).await?));
     }
     stage.ctl("alice", &["group", "stats", GROUP]).await?;
     let first = seen.swap_remove(0);

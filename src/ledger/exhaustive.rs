@@ -18,7 +18,8 @@ use super::{Outcome, Refusal, arrange, invariants, query, state};
 use crate::chain::link::{self, Link};
 use crate::chain::rows;
 use crate::chain::transaction::{
-    Claim, Dispute, Grant, MemberAdd, Mint, NotarySet, OfferCreate, Order, Purchase, Refund, Seal, Settle, Settlement,
+    Claim, Dispute, Grant, MemberAdd, Mint, NotarySet, OfferCreate, Offered, Order, Purchase, Refund, Seal, Settle,
+    Settlement,
 };
 use crate::chain::{
     BlockId, Body, ClaimId, Draft, GroupId, Linked, OPEN_EPOCH, ObjectHash, OfferId, OrderKey, Payload, PurchaseId,
@@ -109,12 +110,15 @@ impl History {
             package: package::encrypt(&goods(), b"knowledge").unwrap().1,
         };
         let mint = Transaction::Mint(Mint { to: who(2), amount: 100 });
+        let offered = Offered { group_name: "desk".into(), currency: "KAT".into(), offer: offer.clone() };
         history = history.behind(0, vec![mint]).behind(1, vec![Transaction::OfferCreate(offer)]);
         let order = Order {
             version: 1,
             group: GroupId::from(history.blocks[0].id()),
             buyer: who(2),
             offer: OfferId::derive(history.blocks[3].id(), 0),
+            seller: who(1),
+            terms: offered.terms(),
             price: 60,
             nonce: 0,
             expires_ms: u64::MAX,

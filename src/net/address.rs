@@ -10,7 +10,7 @@ use libp2p::{Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Identity;
-use crate::limits::ADDRESS_BYTES;
+use crate::limits::{ADDRESS_BYTES, ANNOUNCED_ADDRESS_BYTES, ANNOUNCED_ADDRESSES};
 
 /// How bytes travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -107,6 +107,22 @@ pub(super) fn is_credible(claimed: &Multiaddr, met: &Multiaddr) -> bool {
             (Some(claimed), Some(met)) => claimed >= met,
             _ => false,
         }
+}
+
+pub(super) fn is_loopback(address: &Multiaddr) -> bool {
+    endpoint(address).and_then(|(socket, _)| reach(socket.ip())) == Some(Reach::Loopback)
+}
+
+/// Which of the addresses that a node listens on it tells others who are to call it: those that reach furthest first, at most
+/// [`ANNOUNCED_ADDRESSES`]; its loopback only where there is nothing else.
+pub(super) fn addresses_to_tell(listens: Vec<Multiaddr>) -> Vec<String> {
+    let reach_of = |address: &Multiaddr| endpoint(address).and_then(|(socket, _)| reach(socket.ip()));
+    let mut told: Vec<_> = listens.into_iter().filter_map(|address| Some((reach_of(&address)?, address))).collect();
+    told.retain(|(_, address)| is_dialable(address) && address.to_string().len() <= ANNOUNCED_ADDRESS_BYTES);
+    told.sort_by_key(|(reach, _)| std::cmp::Reverse(*reach));
+    let furthest = told.first().map(|(reach, _)| *reach);
+    told.retain(|(reach, _)| *reach != Reach::Loopback || furthest == Some(Reach::Loopback));
+    told.into_iter().take(ANNOUNCED_ADDRESSES).map(|(_, address)| address.to_string()).collect()
 }
 
 /// What counts as one host: an IPv4 address, or an IPv6 /64, which is what one customer gets.

@@ -250,8 +250,14 @@ impl Work {
                 tracing::error!(%address, "another machine uses this node's key: stop one of them, or both lose writes");
             }
             NetEvent::BookChanged => self.keep_book(|| {}),
-            NetEvent::Listening(address) => tracing::info!(%address, "listening"),
-            NetEvent::NotListening(address) => tracing::info!(%address, "no longer listening"),
+            NetEvent::Listening(address) => {
+                tracing::info!(%address, "listening");
+                self.step_market(MarketInput::Moved);
+            }
+            NetEvent::NotListening(address) => {
+                tracing::info!(%address, "no longer listening");
+                self.step_market(MarketInput::Moved);
+            }
             NetEvent::ListenerFailed { addresses, error } => {
                 tracing::error!(?addresses, ?error, "a listener failed: peers cannot reach this node there");
             }

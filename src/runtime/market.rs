@@ -197,7 +197,7 @@ impl Work {
                 self.asked.insert(id, Asked::Caller(answer));
             }
             MarketAsk::Call(peer, answer) => {
-                let _gone = answer.send(self.parts.network.call(&peer));
+                let _gone = answer.send(self.call(&peer));
             }
         }
     }
@@ -256,7 +256,7 @@ impl Work {
             Output::Sign(announcement) => self.sign(announcement),
             Output::Publish(bytes) => self.parts.network.publish(bytes),
             Output::Call(peer) => {
-                if !self.parts.network.call(&peer) {
+                if !self.call(&peer) {
                     tracing::debug!(%peer, "a seller whose address is not known");
                 }
             }
@@ -278,13 +278,25 @@ impl Work {
         self.step_market(MarketInput::Gossip { peer, id: GossipId(id.0), bytes });
     }
 
+    /// Has somebody called who is not connected, also where its announcements say that it is; tells whether any address of it is known.
+    fn call(&mut self, peer: &Identity) -> bool {
+        let told = self.parts.machine.offers(unix_ms()).addresses(peer).to_vec();
+        self.parts.network.heard_of(peer, &told);
+        self.parts.network.call(peer)
+    }
+
     /// Signs what is said of an offer of ours.
     fn sign(&mut self, announcement: Announcement) {
         if announcement.seller != self.parts.key.identity() {
             tracing::error!(seller = %announcement.seller, "an offer of an identity whose key is not here is not announced");
             return;
         }
-        let announcement = Announcement { time_ms: announcement.time_ms.max(unix_ms()), ..announcement };
+        let addresses = match announcement.says {
+            Says::Offered(_) => self.parts.network.addresses_to_tell(),
+            Says::Withdrawn => vec![],
+        };
+        let time_ms = announcement.time_ms.max(unix_ms());
+        let announcement = Announcement { time_ms, addresses, ..announcement };
         match announcement.sign(&self.parts.key) {
             Ok(record) => self.step_market(MarketInput::Signed(record)),
             Err(error) => tracing::error!(%error, "an offer cannot be announced"),

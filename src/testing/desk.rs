@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use super::act::claim;
 use super::node::View;
-use crate::chain::transaction::Transaction;
-use crate::chain::{BlockId, Body, Context, Draft, GroupId, ObjectHash, Payload, Unverified, Verified, rows};
+use crate::chain::transaction::{Offered, Transaction};
+use crate::chain::{
+    BlockId, Body, Context, Draft, GroupId, ObjectHash, OfferId, Payload, TermsHash, Unverified, Verified, rows,
+};
 use crate::identity::{Identity, SecretKey};
 use crate::kv::Memory;
+use crate::ledger::market::query;
+use crate::ledger::state::{self, Group};
 use crate::node::Engine;
 use crate::node::engine::{self, Failure, Ingested, News, Reply, Task, Written};
 
@@ -26,6 +30,13 @@ pub(crate) fn who(number: u8) -> Identity {
 /// Words without a parent.
 pub(crate) fn words(text: &str) -> (Transaction, Vec<u8>) {
     claim(text, None)
+}
+
+/// Who sells an offer and what an order of it agrees to, as a ledger has it; of none, what is nobody's.
+pub(crate) fn agreed(rows: &Memory, offer: &OfferId) -> (Identity, TermsHash) {
+    let Some(offer) = query::offer(rows, offer).unwrap() else { return (who(9), TermsHash::from_bytes([0; 32])) };
+    let Group { name: group_name, currency, .. } = state::group(rows).unwrap().unwrap();
+    (offer.row.seller, Offered { group_name, currency, offer: offer.terms }.terms())
 }
 
 /// The genesis of the group that all tests without a network are about.

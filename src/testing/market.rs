@@ -7,18 +7,20 @@ use std::slice::from_ref;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
-use super::desk::{Desk, NOW_MS, block, genesis, key, who};
+use super::desk::{Desk, NOW_MS, agreed, block, genesis, key, who};
 use super::node::Name;
 use super::world::World;
 use crate::chain::transaction::{
-    Dispute, Grant, MemberAdd, MemberRemove, Mint, OfferCreate, OfferRevoke, Order, Purchase, Refund, Royalty, Settle,
-    Settlement, SignedOrder, Split,
+    Dispute, Grant, MemberAdd, MemberRemove, Mint, OfferCreate, OfferRevoke, Offered, Order, Purchase, Refund, Royalty,
+    Settle, Settlement, SignedOrder, Split,
 };
 use crate::chain::{GroupId, OfferId, Role, Transaction, Verified, link};
 use crate::identity::{Identity, OneTimeSecret, SecretKey};
+use crate::kv::Memory;
 use crate::ledger::market::{Ending, PurchaseStatus, query as market};
 use crate::ledger::{Outcome, account, query};
 use crate::limits;
+use crate::node::engine::Failure;
 use crate::package::{self, Commitment, PackageKey};
 
 /// A member who means harm; 0 founded the group.
@@ -59,10 +61,19 @@ fn secret(buyer: &Identity, nonce: u64) -> OneTimeSecret {
     OneTimeSecret::from_bytes(bytes)
 }
 
-fn order(key: &SecretKey, group: GroupId, offer: OfferId, price: u64, nonce: u64, expires_ms: u64) -> SignedOrder {
+/// An order of an offer in a group, as the ledger of somebody has it.
+fn order(
+    key: &SecretKey,
+    (rows, group): (&Memory, GroupId),
+    offer: OfferId,
+    price: u64,
+    nonce: u64,
+    expires_ms: u64,
+) -> SignedOrder {
     let buyer = key.identity();
     let one_time = secret(&buyer, nonce).key();
-    Order { version: 1, group, buyer, offer, price, nonce, expires_ms, key: one_time }.sign(key)
+    let (seller, terms) = agreed(rows, &offer);
+    Order { version: 1, group, buyer, offer, seller, terms, price, nonce, expires_ms, key: one_time }.sign(key)
 }
 
 fn buys(order: &SignedOrder) -> Vec<Transaction> {
@@ -135,13 +146,13 @@ fn no_splits_or_royalties_above_a_whole_print_tokens() {
 #[test]
 fn an_owned_package_is_not_charged_again_whatever_is_tried() {
     let (mut desk, _, offer) = group();
-    let first = order(&key(CAROL), desk.group, offer, 100, 0, NOW_MS);
+    let first = order(&key(CAROL), (desk.rows(), desk.group), offer, 100, 0, NOW_MS);
     desk.write(CAROL, buys(&first), vec![]).unwrap();
     for _ in 0..3 {
         assert!(desk.write(CAROL, buys(&first), vec![]).is_err());
         assert!(desk.write(EVE, buys(&first), vec![]).is_err());
     }
-    let second = order(&key(CAROL), desk.group, offer, 100, 1, NOW_MS);
+    let second = order(&key(CAROL), (desk.rows(), desk.group), offer, 100, 1, NOW_MS);
     assert!(desk.write(CAROL, buys(&second), vec![]).is_err());
     assert_eq!(balances(&desk), [100, 100, 0]);
 }
@@ -149,7 +160,7 @@ fn an_owned_package_is_not_charged_again_whatever_is_tried() {
 #[test]
 fn a_purchase_that_is_replayed_a_day_later_in_a_back_dated_block_charges_nothing() {
     let (mut desk, offers, offer) = group();
-    let placed = order(&key(CAROL), desk.group, offer, 100, 0, NOW_MS + HOUR_MS);
+    let placed = order(&key(CAROL), (desk.rows(), desk.group), offer, 100, 0, NOW_MS + HOUR_MS);
     desk.write(CAROL, buys(&placed), vec![]).unwrap();
     desk.seal().unwrap();
     // Nothing is granted, and the price comes back.
@@ -172,8 +183,8 @@ fn a_hundred_tokens_do_not_buy_two_packages_of_a_hundred() {
     let eves = block(EVE, None, vec![offers.id()], 3, vec![Transaction::OfferCreate(terms(100))]);
     desk.ingest(from_ref(&eves));
     let offered = OfferId::derive(eves.id(), 0);
-    let one = order(&key(CAROL), desk.group, bobs, 100, 0, NOW_MS);
-    let other = order(&key(CAROL), desk.group, offered, 100, 0, NOW_MS);
+    let one = order(&key(CAROL), (desk.rows(), desk.group), bobs, 100, 0, NOW_MS);
+    let other = order(&key(CAROL), (desk.rows(), desk.group), offered, 100, 0, NOW_MS);
     let blocks = [&one, &other].map(|order| block(CAROL, None, vec![eves.id()], 4, buys(order)));
     for at in 0..2 {
         let mut desk = desk.copy();
@@ -191,25 +202,74 @@ fn a_hundred_tokens_do_not_buy_two_packages_of_a_hundred() {
 #[test]
 fn a_block_with_anothers_order_under_a_changed_price_is_none() {
     let (desk, _, offer) = group();
-    let signed = order(&key(CAROL), desk.group, offer, 1, 0, NOW_MS);
-    // Eve writes 100 where Carol signed 1.
+    let signed = order(&key(CAROL), (desk.rows(), desk.group), offer, 1, 0, NOW_MS);
+    // Eve writes 2 where Carol signed 1.
     let mut bytes = signed.encode();
-    let at = bytes.windows(34).position(|bytes| bytes[2..] == *offer.as_bytes()).unwrap() + 34;
+    let terms = signed.order().terms;
+    let at = bytes.windows(34).position(|bytes| bytes[2..] == *terms.as_bytes()).unwrap() + 34;
     assert_eq!(bytes[at], 1);
     bytes[at] = 2;
     let forged = SignedOrder::decode(&bytes).unwrap();
     assert_eq!(forged.order().price, 2);
     assert!(Transaction::Purchase(Purchase { order: forged }).check().is_err());
     // And an order of one group is none in another.
-    let elsewhere = order(&key(CAROL), GroupId::from_bytes([3; 32]), offer, 100, 0, NOW_MS);
+    let elsewhere = order(&key(CAROL), (desk.rows(), GroupId::from_bytes([3; 32])), offer, 100, 0, NOW_MS);
     let draft = link::draft(desk.rows(), desk.group, who(EVE), None, NOW_MS, buys(&elsewhere));
     assert!(draft.is_err());
+}
+
+/// An offer of Bob's as another announces it: under its true id, and with this changed. Bob's is for 100.
+fn as_told_by(liar: u8, change: impl FnOnce(&mut Offered)) -> (Identity, Offered) {
+    let mut offered = Offered { group_name: "desk".into(), currency: "KAT".into(), offer: terms(100) };
+    change(&mut offered);
+    (who(liar), offered)
+}
+
+#[test]
+fn nobody_sells_a_false_text_under_the_true_id_of_anothers_offer() {
+    // Carol knows nothing of the group but what is announced. Eve announces Bob's offer as her own, or copies his name, and puts in what
+    // she likes; Carol signs what she was shown, and gives the order to Eve, who has it written.
+    let (mut desk, bobs, offer) = group();
+    let false_package = package::encrypt(&PackageKey::from_bytes([1; 32]), b"what Eve made up").unwrap().1;
+    let told = [
+        ("seller_differs", as_told_by(EVE, |_| {})),
+        ("seller_differs", as_told_by(EVE, |told| told.offer.package = false_package)),
+        ("terms_differ", as_told_by(BOB, |told| told.offer.package = false_package)),
+        ("terms_differ", as_told_by(BOB, |told| told.offer.title = "All that Bob knows".into())),
+        ("terms_differ", as_told_by(BOB, |told| told.offer.description = Some("And all that Dan knows".into()))),
+        ("terms_differ", as_told_by(BOB, |told| told.offer.settle = Settlement::AtOnce)),
+        ("terms_differ", as_told_by(BOB, |told| told.offer.dispute_within_ms += 1)),
+        ("terms_differ", as_told_by(BOB, |told| told.offer.expires_ms = Some(NOW_MS + HOUR_MS))),
+        ("terms_differ", as_told_by(BOB, |told| told.offer.splits = vec![Split { to: who(BOB), bps: 10_000 }])),
+        ("terms_differ", as_told_by(BOB, |told| told.currency = "CENT".into())),
+        ("terms_differ", as_told_by(BOB, |told| told.group_name = "friends".into())),
+        ("price_differs", as_told_by(BOB, |told| told.offer.price = 1)),
+    ];
+    let order_of = |desk: &Desk, (seller, offered): &(Identity, Offered)| {
+        let order = *order(&key(CAROL), (desk.rows(), desk.group), offer, offered.offer.price, 0, NOW_MS).order();
+        Order { seller: *seller, terms: offered.terms(), ..order }.sign(&key(CAROL))
+    };
+    for (code, told) in &told {
+        let signed = order_of(&desk, told);
+        // No honest node writes it, and no block of Eve's counts with it.
+        let Err(Failure::Refused(refusal)) = desk.write(BOB, buys(&signed), vec![]) else { panic!("{code}: {told:?}") };
+        assert_eq!(refusal.code(), *code, "{told:?}");
+        let mut desk = desk.copy();
+        let eves = block(EVE, None, vec![bobs.id()], 3, buys(&signed));
+        desk.ingest(from_ref(&eves));
+        assert_eq!(refused(&desk, &eves), *code, "{told:?}");
+        assert_eq!(balances(&desk), [100, 100, 100]);
+    }
+    // As it is, it is bought.
+    let signed = order_of(&desk, &as_told_by(BOB, |_| {}));
+    desk.write(EVE, buys(&signed), vec![]).unwrap();
+    assert_eq!(balances(&desk), [100, 100, 0]);
 }
 
 #[test]
 fn who_grants_the_wrong_key_is_paid_nothing_though_it_is_removed_or_removes() {
     let (mut desk, _, offer) = group();
-    let placed = order(&key(CAROL), desk.group, offer, 100, 0, NOW_MS);
+    let placed = order(&key(CAROL), (desk.rows(), desk.group), offer, 100, 0, NOW_MS);
     desk.write(CAROL, buys(&placed), vec![]).unwrap();
     desk.seal().unwrap();
     let wrong = PackageKey::from_bytes([1; 32]);
@@ -248,7 +308,7 @@ impl World {
             if self.rng.random_bool(0.1) {
                 return Transaction::OfferRevoke(OfferRevoke { offer });
             }
-            let placed = order(&key, *group, offer, price, nonce, now_ms + HOUR_MS);
+            let placed = order(&key, (rows, *group), offer, price, nonce, now_ms + HOUR_MS);
             return Transaction::Purchase(Purchase { order: placed });
         };
         let (purchase, deal) = (*purchase, row.deal);

@@ -13,8 +13,8 @@ use crate::story::{key, story};
 use crate::vectors::{bytes as unhex, kept, pin};
 
 fn fields(record: &Verified) -> serde_json::Value {
-    let Announcement { group, offer, seller, time_ms, says } = record.announcement();
-    json!({"group": group, "offer": offer, "seller": seller, "time_ms": time_ms, "says": says})
+    let Announcement { group, offer, seller, time_ms, addresses, says } = record.announcement();
+    json!({"group": group, "offer": offer, "seller": seller, "time_ms": time_ms, "addresses": addresses, "says": says})
 }
 
 #[test]
@@ -64,11 +64,14 @@ fn refused(made: &[Verified]) -> Vec<serde_json::Value> {
         changed(&[3], Value::Bytes(key("carol").identity().as_bytes().to_vec())),
     );
     signed("a seller whose key is of small order", changed(&[3], bytes(32)));
-    signed("an unknown word", changed(&[5], word("sold")));
-    signed("a group without a name", changed(&[5, 0, 0], word("")));
-    signed("a currency in small letters", changed(&[5, 0, 1], word("kat")));
-    signed("an offer without a title", changed(&[5, 0, 2, 0], word("")));
-    signed("a package of nothing", changed(&[5, 0, 2, 10, 1], number(0)));
+    signed("five addresses", changed(&[5], list(&word("/ip4/192.0.2.7/tcp/1"), 5)));
+    signed("an address of nothing", changed(&[5, 0], word("")));
+    signed("an address with a space", changed(&[5, 0], word("/ip4/192.0.2.7 /tcp/1")));
+    signed("an unknown word", changed(&[6], word("sold")));
+    signed("a group without a name", changed(&[6, 0, 0], word("")));
+    signed("a currency in small letters", changed(&[6, 0, 1], word("kat")));
+    signed("an offer without a title", changed(&[6, 0, 2, 0], word("")));
+    signed("a package of nothing", changed(&[6, 0, 2, 10, 1], number(0)));
     signed("a trailing byte", [good.bytes(), &[0]].concat());
     let as_presence = seller.sign(lbm::presence::SIGNATURE_DOMAIN, good.bytes());
     let body = hex::encode(good.bytes());
@@ -120,15 +123,15 @@ fn another_form_is_told_apart() {
             ("a short offer id", &[2], bytes(31)),
             ("a seller in words", &[3], chars(32)),
             ("time in words", &[4], chars(3)),
-            ("an unknown word", &[5], word("sold")),
+            ("an unknown word", &[6], word("sold")),
         ];
         refuses("announcement-body", record.bytes(), wrong);
         if record.announcement().offered().is_some() {
             let wrong: &[(&str, Place<'_>, Value)] = &[
-                ("a name of 129 characters", &[5, 0, 0], chars(129)),
-                ("a currency of 13 letters", &[5, 0, 1], word("KATKATKATKATK")),
-                ("a long title", &[5, 0, 2, 0], chars(257)),
-                ("no package", &[5, 0, 2, 10], Value::Null),
+                ("a name of 129 characters", &[6, 0, 0], chars(129)),
+                ("a currency of 13 letters", &[6, 0, 1], word("KATKATKATKATK")),
+                ("a long title", &[6, 0, 2, 0], chars(257)),
+                ("no package", &[6, 0, 2, 10], Value::Null),
             ];
             refuses("announcement-body", record.bytes(), wrong);
         }

@@ -41,12 +41,16 @@ fn simple() -> OfferCreate {
     }
 }
 
-/// Announcements, ascending by seller and offer.
-pub fn announcements(story: &Story) -> Vec<Verified> {
+fn offered(offer: OfferCreate) -> Offered {
+    Offered { group_name: "domain:research".to_owned(), currency: "KAT".to_owned(), offer }
+}
+
+/// An offer that says all it can, as it is announced.
+fn full(story: &Story) -> Offered {
     let mut splits =
         vec![Split { to: story.alice.identity(), bps: 7_000 }, Split { to: story.bob.identity(), bps: 3_000 }];
     splits.sort_by_key(|split| split.to);
-    let full = OfferCreate {
+    offered(OfferCreate {
         description: Some("入力を検証する\nAll of it".to_owned()),
         tags: vec!["measure".to_owned(), "wood".to_owned()],
         price: 250,
@@ -55,15 +59,27 @@ pub fn announcements(story: &Story) -> Vec<Verified> {
         expires_ms: Some(START_MS + 86_400_000),
         settle: Settlement::AtOnce,
         ..simple()
-    };
-    let offered = |offer| {
-        Says::Offered(Box::new(Offered { group_name: "domain:research".to_owned(), currency: "KAT".to_owned(), offer }))
-    };
-    let said = [(&story.alice, 1, offered(simple())), (&story.bob, 2, offered(full)), (&story.bob, 3, Says::Withdrawn)];
+    })
+}
+
+/// Announcements, ascending by seller and offer.
+pub fn announcements(story: &Story) -> Vec<Verified> {
+    let says = |offered| Says::Offered(Box::new(offered));
+    let said = [
+        (&story.alice, 1, says(offered(simple()))),
+        (&story.bob, 2, says(full(story))),
+        (&story.bob, 3, Says::Withdrawn),
+    ];
     let mut said = said.map(|(key, number, says)| {
         let seller = key.identity();
         let time_ms = START_MS + 9_000;
-        Announcement { group: story.group, offer: offer(number), seller, time_ms, says }.sign(key).unwrap()
+        let addresses = match &says {
+            Says::Offered(_) => {
+                vec!["/ip4/192.0.2.7/tcp/7337".to_owned(), "/ip6/2001:db8::7/udp/7337/quic-v1".to_owned()]
+            }
+            Says::Withdrawn => vec![],
+        };
+        Announcement { group: story.group, offer: offer(number), seller, time_ms, addresses, says }.sign(key).unwrap()
     });
     said.sort_by_key(|record| (record.announcement().seller, record.announcement().offer));
     said.into()
@@ -74,7 +90,9 @@ pub fn requests(story: &Story) -> Vec<(&'static str, Request)> {
     let buyer = story.carol.identity();
     let key = OneTimeSecret::from_bytes([b'o'; 32]).key();
     let expires_ms = START_MS + 60_000;
-    let order = Order { version: 1, group: story.group, buyer, offer: offer(2), price: 250, nonce: 0, expires_ms, key };
+    let (seller, terms) = (story.bob.identity(), full(story).terms());
+    let (group, offer_id, price) = (story.group, offer(2), 250);
+    let order = Order { version: 1, group, buyer, offer: offer_id, seller, terms, price, nonce: 0, expires_ms, key };
     let (purchase, secret) = (PurchaseId::from_bytes([7; 32]), OneTimeSecret::from_bytes([b'o'; 32]));
     let dispute = Dispute { purchase, secret, chunk: None };
     let after = Place { seller: story.bob.identity(), offer: offer(2) };

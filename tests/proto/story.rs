@@ -4,9 +4,9 @@
 
 use lbm::chain::transaction::{
     Claim, Dispute, Experience, Genesis, Grant, MemberAdd, MemberRemove, Mint, NotarySet, OfferCreate, OfferRevoke,
-    Order, PolicyUpdate, Purchase, Refund, Retract, RoleSet, Royalty, Seal, Secret, Settle, Settlement, SignedOrder,
-    Split, TaskAssign, TaskCancel, TaskComplete, TaskCreate, TaskFail, TaskId, TaskRelease, TaskStart, Transfer,
-    TreasuryPay, Unfreeze,
+    Offered, Order, PolicyUpdate, Purchase, Refund, Retract, RoleSet, Royalty, Seal, Secret, Settle, Settlement,
+    SignedOrder, Split, TaskAssign, TaskCancel, TaskComplete, TaskCreate, TaskFail, TaskId, TaskRelease, TaskStart,
+    Transfer, TreasuryPay, Unfreeze,
 };
 use lbm::chain::{
     BlockId, Body, ClaimBody, ClaimId, Draft, Evidence, Frontier, GroupId, ObjectAt, ObjectHash, OfferId, Payload,
@@ -245,7 +245,7 @@ pub fn one_time_secret(name: &str) -> OneTimeSecret {
 }
 
 /// What Bob offers: the least that an offer can say.
-fn bobs_offer() -> OfferCreate {
+pub fn bobs_offer() -> OfferCreate {
     OfferCreate {
         title: "Seventy thousand bytes".into(),
         description: None,
@@ -281,20 +281,28 @@ fn alices_offer(bobs: OfferId) -> OfferCreate {
     }
 }
 
-/// A person's first order.
-pub fn order(name: &str, group: GroupId, offer: OfferId, price: u64) -> SignedOrder {
-    let key = key(name);
+/// An offer as it is announced.
+fn announced(offer: OfferCreate) -> Offered {
+    Offered { group_name: "domain:research".into(), currency: "KAT".into(), offer }
+}
+
+/// A person's first order, of what somebody offers.
+pub fn order(name: &str, group: GroupId, offer: OfferId, (seller, offered): (&str, OfferCreate)) -> SignedOrder {
+    let (seller, key_of_buyer) = (key(seller).identity(), key(name));
+    let (price, terms) = (offered.price, announced(offered).terms());
     let order = Order {
         version: 1,
         group,
-        buyer: key.identity(),
+        buyer: key_of_buyer.identity(),
         offer,
+        seller,
+        terms,
         price,
         nonce: 0,
         expires_ms: START_MS + 3_600_000,
         key: one_time_secret(name).key(),
     };
-    order.sign(&key)
+    order.sign(&key_of_buyer)
 }
 
 fn grant(order: &SignedOrder, key: &PackageKey, random: u8) -> Transaction {
@@ -350,11 +358,12 @@ pub fn story() -> Story {
     // Bob offers, Alice offers what builds on it; Bob buys hers, and Carol, who has an account and is no member, hands Bob an order for his.
     let offers = by_bob.write("offer", group, &[], vec![Transaction::OfferCreate(bobs_offer())], vec![]);
     let bobs = OfferId::derive(offers.block.id(), 0);
-    let alices_offer = vec![Transaction::OfferCreate(alices_offer(bobs))];
-    let builds_on = by_alice.write("offer on another", group, &[&offers], alices_offer, vec![]);
+    let more = vec![Transaction::OfferCreate(alices_offer(bobs))];
+    let builds_on = by_alice.write("offer on another", group, &[&offers], more, vec![]);
     let alices = OfferId::derive(builds_on.block.id(), 0);
     let named = GroupId::from(founding.block.id());
-    let (by_bob_for_alices, by_carol_for_bobs) = (order("bob", named, alices, 100), order("carol", named, bobs, 1));
+    let by_bob_for_alices = order("bob", named, alices, ("alice", alices_offer(bobs)));
+    let by_carol_for_bobs = order("carol", named, bobs, ("bob", bobs_offer()));
     let buys = |order: &SignedOrder| Transaction::Purchase(Purchase { order: order.clone() });
     let orders = vec![buys(&by_bob_for_alices), buys(&by_carol_for_bobs)];
     let bought = by_bob.write("bought", group, &[&builds_on], orders, vec![]);

@@ -107,8 +107,8 @@ fn transaction_json(transaction: &Transaction) -> Value {
             let order = signed.order();
             json!({"purchase": {
                 "id": signed.id(), "order": {
-                    "group": order.group, "buyer": order.buyer, "offer": order.offer, "price": order.price,
-                    "nonce": order.nonce, "expires_ms": order.expires_ms, "key": hex::encode(order.key.as_bytes()),
+                    "group": order.group, "buyer": order.buyer, "offer": order.offer, "seller": order.seller,
+                    "terms": order.terms, "price": order.price, "nonce": order.nonce, "expires_ms": order.expires_ms, "key": hex::encode(order.key.as_bytes()),
                 },
             }})
         }

@@ -178,6 +178,8 @@ const fn of_market(why: &MarketRefusal) -> ProblemCode {
         MarketRefusal::SellerGone(..) => ProblemCode::SellerGone,
         MarketRefusal::NoSuchPurchase(_) => ProblemCode::NoSuchPurchase,
         MarketRefusal::Price { .. }
+        | MarketRefusal::OtherSeller { .. }
+        | MarketRefusal::OtherTerms(_)
         | MarketRefusal::Nonce { .. }
         | MarketRefusal::OrderExpired(_)
         | MarketRefusal::AlreadyPlaced(_)

@@ -5,7 +5,7 @@ use serde_bytes::ByteBuf;
 
 use super::{FormError, amount, key, line, tags, text};
 use crate::cbor::{self, DecodeError, cbor_array};
-use crate::chain::ids::{GroupId, OfferId, PurchaseId};
+use crate::chain::ids::{GroupId, OfferId, PurchaseId, TermsHash};
 use crate::identity::{BadSeal, Identity, OneTimeKey, OneTimeSecret, SEALED_MORE_BYTES, SecretKey, Signed};
 use crate::limits;
 use crate::package::{CHUNK_BYTES, ChunkProof, Commitment, PATH_HASHES, PackageKey};
@@ -102,7 +102,18 @@ cbor_array! {
         pub offer: OfferId,
     }
 
-    /// What a buyer signs.
+    /// All that a buyer needs to know who has never met the seller, and agrees to.
+    pub struct Offered {
+        /// The name of the group in which it is sold.
+        pub group_name: String,
+        /// The currency of that group.
+        pub currency: String,
+        /// The offer, as it stands in the group's chain.
+        pub offer: OfferCreate,
+    }
+
+    /// What a buyer signs. Who knows nothing of the group has all of it from an announcement, and it is a purchase only where the group's
+    /// ledger says the same.
     #[derive(Copy)]
     pub struct Order {
         /// [`ORDER_VERSION`].
@@ -113,7 +124,11 @@ cbor_array! {
         pub buyer: Identity,
         /// What.
         pub offer: OfferId,
-        /// What the buyer agrees to pay.
+        /// Of whom.
+        pub seller: Identity,
+        /// What the buyer agrees to: package, price, times, title, each word.
+        pub terms: TermsHash,
+        /// What the buyer agrees to pay, so that it stands in what was signed.
         pub price: u64,
         /// The number of the buyer's account for its next purchase.
         pub nonce: u64,
@@ -200,6 +215,14 @@ impl OfferCreate {
             amount("the sum of the splits", self.splits.iter().map(|split| split.bps).sum(), whole, whole)?;
         }
         amount("the sum of the royalties", self.royalties.iter().map(|royalty| royalty.bps).sum(), 0, whole)
+    }
+}
+
+impl Offered {
+    /// What an order of it agrees to.
+    #[must_use]
+    pub fn terms(&self) -> TermsHash {
+        TermsHash::of(&cbor::encode(self))
     }
 }
 

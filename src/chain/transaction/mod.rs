@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::knowledge::{CLAIM_BODY_BYTES, Claim, Experience, Retract};
 pub use self::market::{
-    Dispute, GRANT_BYTES, GRANT_INFO, Grant, ORDER_DOMAIN, ORDER_VERSION, OfferCreate, OfferRevoke, Order, Purchase,
-    Refund, Royalty, Settle, Settlement, SignedOrder, Split,
+    Dispute, GRANT_BYTES, GRANT_INFO, Grant, ORDER_DOMAIN, ORDER_VERSION, OfferCreate, OfferRevoke, Offered, Order,
+    Purchase, Refund, Royalty, Settle, Settlement, SignedOrder, Split,
 };
 pub use self::membership::{Genesis, MemberAdd, MemberRemove, NotarySet, Role, RoleSet, Seal, Secret, Unfreeze};
 pub use self::task::{TaskAssign, TaskCancel, TaskComplete, TaskCreate, TaskFail, TaskId, TaskRelease, TaskStart};

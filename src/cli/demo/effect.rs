@@ -32,6 +32,9 @@ pub(super) fn effect(answer: &Value) -> String {
     {
         return format!("offer {}, its package {}", short(offer), short(package));
     }
+    if let Some(peers) = number("peers") {
+        return format!("asking {} for what is for sale", count(peers, "peer"));
+    }
     if let Some(offers) = answer.get("offers").and_then(Value::as_array) {
         let first = offers.first();
         let title = first.and_then(|offer| offer.get("title")).and_then(Value::as_str).unwrap_or("none");

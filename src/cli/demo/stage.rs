@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::effect::{effect, quoted, refusal};
-use super::{DemoError, GROUP};
+use super::{ALL, DemoError, GROUP};
 use crate::api::client::Client;
 use crate::api::types::{AskBalance, ListClaims, ListPurchases, ListRejected, Purchase, PurchaseState};
 
@@ -291,8 +291,7 @@ impl<'o> Stage<'o> {
         let stats = client.group_stats(group).await?;
         let mut tokens = stats.treasury_balance + stats.escrow_balance;
         for other in all {
-            let account = self.client(other).balance(group, &AskBalance { account: None }).await?.account;
-            let account = account.parse().map_err(|_| DemoError::Wrong("a node's id is none"))?;
+            let account = self.node_id(other).await?.parse().map_err(|_| DemoError::Wrong("a node's id is none"))?;
             tokens += client.balance(group, &AskBalance { account: Some(account) }).await?.balance;
         }
         if tokens != stats.total_supply {
@@ -314,12 +313,12 @@ impl<'o> Stage<'o> {
 }
 
 impl Stage<'_> {
-    /// Waits until all nodes have the same blocks, and a seal covers each.
+    /// Waits until all members have the same blocks, and a seal covers each.
     pub(super) async fn wait_until_final(&mut self, group: &str) -> Result<(), DemoError> {
         let began = Instant::now();
         loop {
             let mut seen = Vec::new();
-            for (name, _) in &self.daemons {
+            for name in ALL {
                 let shown = self.client(name).group(group).await?;
                 seen.push((shown.heads, shown.group.blocks, shown.final_blocks));
             }

@@ -39,10 +39,10 @@ use self::shares::{Shares, divide};
 use super::fold::{Refused, Site, refuse};
 use super::membership::require;
 use super::outcome::Refusal;
-use super::state::{self, Member, Scratch, Sealing};
+use super::state::{self, Group, Member, Scratch, Sealing};
 use super::token::{self, Cause};
 use crate::chain::transaction::{
-    Dispute, Grant, OfferCreate, OfferRevoke, Order, Purchase, Refund, Settle, Settlement,
+    Dispute, Grant, OfferCreate, OfferRevoke, Offered, Order, Purchase, Refund, Settle, Settlement,
 };
 use crate::chain::{OfferId, PurchaseId, Role};
 use crate::identity::Identity;
@@ -129,7 +129,7 @@ pub(super) fn purchase(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, i
 
 /// The offer that an order is for, where it can be bought by it.
 fn for_sale(scratch: &Scratch<'_, '_>, order: &Order, now: u64) -> Result<(OfferRow, OfferCreate), Refused> {
-    let Order { offer: id, buyer, price: agreed, expires_ms, .. } = *order;
+    let Order { offer: id, buyer, seller: ordered, price: agreed, expires_ms, .. } = *order;
     let offer = existing_offer(scratch, &id)?;
     let terms: OfferCreate = scratch.expect(&terms_key(&id))?;
     if offer.revoked_by.is_some() {
@@ -141,6 +141,9 @@ fn for_sale(scratch: &Scratch<'_, '_>, order: &Order, now: u64) -> Result<(Offer
     if expires_ms < now {
         return no(MarketRefusal::OrderExpired(expires_ms));
     }
+    if offer.seller != ordered {
+        return no(MarketRefusal::OtherSeller { offer: id, seller: offer.seller, ordered });
+    }
     if offer.seller == buyer {
         return no(MarketRefusal::OwnOffer(id));
     }
@@ -150,10 +153,15 @@ fn for_sale(scratch: &Scratch<'_, '_>, order: &Order, now: u64) -> Result<(Offer
     if terms.price != agreed {
         return no(MarketRefusal::Price { offer: id, price: terms.price, agreed });
     }
-    match scratch.get(&bought_key(&buyer, &id))? {
-        Some(purchase) => no(MarketRefusal::AlreadyBought(id, purchase)),
-        None => Ok((offer, terms)),
+    if let Some(purchase) = scratch.get(&bought_key(&buyer, &id))? {
+        return no(MarketRefusal::AlreadyBought(id, purchase));
     }
+    let Group { name: group_name, currency, .. } = scratch.expect(state::GROUP)?;
+    let offered = Offered { group_name, currency, offer: terms };
+    if offered.terms() != order.terms {
+        return no(MarketRefusal::OtherTerms(id));
+    }
+    Ok((offer, offered.offer))
 }
 
 pub(super) fn grant(scratch: &mut Scratch<'_, '_>, site: &Site, it: &Grant) -> Result<(), Refused> {

@@ -40,6 +40,23 @@ pub enum MarketRefusal {
         /// What the order says.
         agreed: u64,
     },
+    /// The buyer was told of another seller.
+    #[error(
+        "the offer {offer} is {seller}'s, and the order is for one of {ordered}: whoever announced that has not told the truth. Buy it with `--seller {seller}`"
+    )]
+    OtherSeller {
+        /// Which.
+        offer: OfferId,
+        /// Whose it is.
+        seller: Identity,
+        /// Whom the order names.
+        ordered: Identity,
+    },
+    /// The buyer was told something else of it.
+    #[error(
+        "the order for {0} agrees to other terms than the offer has in the group: whoever announced those has not told the truth; look at it again, and order anew"
+    )]
+    OtherTerms(OfferId),
     /// The order has another number than the buyer's next purchase.
     #[error(
         "the order has the number {got}, and the next purchase of {buyer} has {expected}: wait for its other purchases, and order anew"
@@ -115,6 +132,8 @@ impl MarketRefusal {
             Self::OwnOffer(_) => "own_offer",
             Self::SellerGone(..) => "seller_gone",
             Self::Price { .. } => "price_differs",
+            Self::OtherSeller { .. } => "seller_differs",
+            Self::OtherTerms(_) => "terms_differ",
             Self::Nonce { .. } => "wrong_nonce",
             Self::OrderExpired(_) => "order_expired",
             Self::AlreadyPlaced(_) => "already_placed",

@@ -173,6 +173,13 @@ impl AddressBook {
         }
     }
 
+    /// Takes note of where a peer that is not connected says that it listens, as others have handed it on.
+    pub fn heard_of(&mut self, peer: Identity, addresses: &[Multiaddr], now_ms: u64) {
+        if let Ok(contact) = self.contact(peer, now_ms) {
+            self.changed |= contact.replace_told(addresses, now_ms);
+        }
+    }
+
     /// Takes note of a first connection; `dialled` is the address, where we called.
     pub fn connected(&mut self, peer: &Identity, dialled: Option<&Multiaddr>, now_ms: u64) {
         let Some(contact) = self.peers.get_mut(peer) else { return };

@@ -19,7 +19,7 @@ use tokio::time::Sleep;
 use crate::identity::Identity;
 use crate::limits::{BOOK_STORE_MS, DIALS, NODE_NAME_BYTES, SWEEP_MS};
 
-use super::address::{Transport, endpoint, host, identity_of, is_dialable, peer_id_of, split};
+use super::address::{self, Transport, endpoint, host, identity_of, is_dialable, is_loopback, peer_id_of, split};
 use super::behaviour::{self, Behaviour};
 use super::book::{AddressBook, BookEntry, DialTrouble, Keep};
 use super::codec::{Frame, Protocol};
@@ -215,6 +215,25 @@ impl Network {
     /// Says what is to become of a message that came as [`NetEvent::Gossip`]. Only what is accepted goes on to others.
     pub fn judge(&mut self, id: GossipId, acceptance: Acceptance) {
         self.gossip.judge(&mut self.swarm.behaviour_mut().gossip, id, acceptance);
+    }
+
+    /// Takes note of where a peer says that it can be called, in words that it has signed. What is said of our own loopback counts only where
+    /// nothing but that is listened on: on any other machine it means somebody else.
+    pub fn heard_of(&mut self, peer: &Identity, addresses: &[String]) {
+        let is_local = self.swarm.listeners().all(is_loopback);
+        let usable = addresses.iter().filter_map(|address| address.parse::<Multiaddr>().ok());
+        let usable: Vec<_> =
+            usable.filter(|address| is_dialable(address) && (is_local || !is_loopback(address))).collect();
+        if !usable.is_empty() && !self.is_connected(peer) && identity_of(self.swarm.local_peer_id()) != Some(*peer) {
+            self.book.heard_of(*peer, &usable, self.clock.now_ms());
+        }
+    }
+
+    /// Where this node can be called, for others to hear: without `/p2p/`, those that reach furthest first.
+    #[must_use]
+    pub fn addresses_to_tell(&self) -> Vec<String> {
+        let listeners = self.swarm.listeners().map(|address| split(address).0);
+        address::addresses_to_tell(listeners.collect())
     }
 
     /// Has a known peer that is not connected called soon, however often it could not be reached. Says whether it is known.

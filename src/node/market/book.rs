@@ -146,7 +146,10 @@ impl Book {
         }
         let is_ours = held.is_some_and(|held| held.is_ours);
         let again = held.map(|held| held.record.announcement()).filter(|before| before.says == claimed.says);
-        let again = again.map(|before| time_ms.saturating_sub(before.time_ms) < limits::ANNOUNCE_LEAST_MS);
+        // Where it is said that its seller has moved, others need to hear of it.
+        let again = again.map(|before| {
+            before.addresses == claimed.addresses && time_ms.saturating_sub(before.time_ms) < limits::ANNOUNCE_LEAST_MS
+        });
         // Known beforehand where it can be, because the signature is what costs.
         let seller = self.sellers.get(&place.seller).filter(|_| held.is_none());
         let is_last = |seller: &Seller| {
@@ -190,6 +193,16 @@ impl Book {
             let announcement = record.announcement();
             announcement.offer == offer && announcement.offered().is_some()
         })
+    }
+
+    /// Where a seller says that it can be called, by the newest of its records that says so.
+    #[must_use]
+    pub fn addresses(&self, seller: &Identity) -> &[String] {
+        let from = Place { seller: *seller, offer: OfferId::from_bytes([0; 32]) };
+        let of_seller = self.held.range(from..).map(|(_, held)| held.record.announcement());
+        let of_seller = of_seller.take_while(|record| record.seller == *seller);
+        let says = of_seller.filter(|record| !record.addresses.is_empty());
+        says.max_by_key(|record| record.time_ms).map_or(&[], |record| &record.addresses)
     }
 
     /// All records behind a place, withdrawals included.

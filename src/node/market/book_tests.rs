@@ -53,8 +53,14 @@ pub(in crate::node::market) fn offer_id(number: u16) -> OfferId {
 
 pub(in crate::node::market) fn record(seller: u16, offer: u16, time_ms: u64, says: Says) -> Verified {
     let seller_key = key(seller);
-    let announcement =
-        Announcement { group: group(), offer: offer_id(offer), seller: seller_key.identity(), time_ms, says };
+    let announcement = Announcement {
+        group: group(),
+        offer: offer_id(offer),
+        seller: seller_key.identity(),
+        time_ms,
+        addresses: vec![],
+        says,
+    };
     announcement.sign(&seller_key).unwrap()
 }
 

@@ -27,13 +27,15 @@ struct Pull {
     after: Option<Place>,
     pages: usize,
     /// Announcements that were new.
-    new: usize,
+    new: Vec<Place>,
 }
 
 /// Whose catalogue is due when, and which are on their way.
 #[derive(Debug, Default)]
 pub(super) struct Pulls {
     due: BTreeMap<Identity, u64>,
+    /// When gossip has come to know of peers that have just connected.
+    settles: BTreeMap<Identity, u64>,
     failures: BTreeMap<Identity, u32>,
     under_way: BTreeMap<Identity, Pull>,
 }
@@ -44,8 +46,14 @@ impl Pulls {
         *due_ms = at_ms.min(*due_ms);
     }
 
+    pub(super) fn connected(&mut self, peer: Identity, now_ms: u64) {
+        self.settles.insert(peer, now_ms + limits::CATALOGUE_SETTLES_MS);
+        self.pull_at(peer, now_ms);
+    }
+
     pub(super) fn drop_peer(&mut self, peer: &Identity) {
         self.due.remove(peer);
+        self.settles.remove(peer);
         self.failures.remove(peer);
         self.under_way.remove(peer);
     }
@@ -78,7 +86,11 @@ impl Pulls {
         self.under_way.remove(&peer);
         self.failures.remove(&peer);
         let jitter_ms = rng.random_range(0..=limits::CATALOGUE_INTERVAL_MS / 10);
-        self.pull_at(peer, now_ms + limits::CATALOGUE_INTERVAL_MS - jitter_ms);
+        let at_ms = match self.settles.get(&peer) {
+            Some(settles_ms) if now_ms < *settles_ms => *settles_ms,
+            _ => now_ms + limits::CATALOGUE_INTERVAL_MS - jitter_ms,
+        };
+        self.pull_at(peer, at_ms);
     }
 }
 
@@ -87,7 +99,7 @@ impl Market {
         while let Some(peer) = self.pulls.take_due(now_ms) {
             let digest = Some(ByteBuf::from(self.book.digest()));
             let ticket = self.ask_page(peer, Catalogue { after: None, digest }, out);
-            self.pulls.under_way.insert(peer, Pull { ticket, after: None, pages: 0, new: 0 });
+            self.pulls.under_way.insert(peer, Pull { ticket, after: None, pages: 0, new: vec![] });
         }
     }
 
@@ -111,11 +123,11 @@ impl Market {
         // The peer may have gone and come back: then this is an answer to nobody's question.
         let Some(pull) = self.pulls.under_way.get_mut(&peer).filter(|pull| pull.ticket == ticket) else { return };
         pull.pages += 1;
-        let (pages, mut new, mut after) = (pull.pages, pull.new, pull.after);
+        let (pages, mut new, mut after) = (pull.pages, std::mem::take(&mut pull.new), pull.after);
         let (asked_from, mut doubtful) = (after, None);
         let fault = match result {
             Ok(Response::Same) if pages == 1 => {
-                out.push(Output::Notice(Notice::Pulled { peer, new }));
+                out.push(Output::Notice(Notice::Pulled { peer, new: 0 }));
                 return self.pulls.succeeded(peer, now_ms, rng);
             }
             Ok(Response::Page(page)) => {
@@ -130,7 +142,8 @@ impl Market {
                     }
                     Ok(()) => {
                         out.extend(doubtful.map(|(severity, what)| Output::Blame(peer, severity, what)));
-                        out.push(Output::Notice(Notice::Pulled { peer, new }));
+                        out.push(Output::Notice(Notice::Pulled { peer, new: new.len() }));
+                        self.hand_on(&new, out);
                         return self.pulls.succeeded(peer, now_ms, rng);
                     }
                 }
@@ -145,13 +158,23 @@ impl Market {
         self.pulls.failed(peer, now_ms, rng, limits::PULL_RETRY_MOST_MS);
     }
 
+    /// Tells those who are connected what was missed: where two parts of the network meet, only one node of each asks the other. What is
+    /// more than a page they find in a catalogue, some time.
+    fn hand_on(&self, new: &[Place], out: &mut Vec<Output>) {
+        if self.peers.len() < 2 || new.len() > limits::CATALOGUE_RECORDS {
+            return;
+        }
+        let records = new.iter().filter_map(|place| self.book.get(place));
+        out.extend(records.map(|record| Output::Publish(record.to_unverified().encode())));
+    }
+
     /// Takes in a page, up to what is wrong with it. What is only old or early is blamed once, however much of it there is, and the rest
     /// is read.
     fn take_page(
         &mut self,
         around: &Around<'_>,
         page: Page,
-        (after, new, doubtful): (&mut Option<Place>, &mut usize, &mut Option<Fault>),
+        (after, new, doubtful): (&mut Option<Place>, &mut Vec<Place>, &mut Option<Fault>),
         out: &mut Vec<Output>,
     ) -> Result<(), Fault> {
         if page.more && page.records.is_empty() {
@@ -168,7 +191,7 @@ impl Market {
                         return Err((Severity::High, "a catalogue out of its sequence"));
                     }
                     *after = Some(place);
-                    *new += usize::from(acceptance == Acceptance::Accept);
+                    new.extend((acceptance == Acceptance::Accept).then_some(place));
                     *doubtful = doubtful.or(blame);
                 }
             }

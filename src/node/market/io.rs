@@ -85,6 +85,8 @@ pub enum Input {
         /// Whose, of this node's identities.
         seller: Identity,
     },
+    /// This node can be called elsewhere than before.
+    Moved,
     /// An announcement is signed, as [`Output::Sign`] has asked.
     Signed(Verified),
     /// Somebody wants to know now what others have for sale.
@@ -127,7 +129,8 @@ pub enum Output {
     },
     /// Say what becomes of an announcement.
     Judge(GossipId, Acceptance),
-    /// Sign an announcement with its seller's key, dated by the clock but not before the date in it, and report [`Input::Signed`].
+    /// Sign an announcement with its seller's key, dated by the clock but not before the date in it, with the addresses at which this node
+    /// listens where something is offered, and report [`Input::Signed`].
     Sign(Announcement),
     /// Spread an announcement.
     Publish(Vec<u8>),

@@ -106,7 +106,7 @@ impl Market {
 
     pub(super) fn connected(&mut self, now_ms: u64, peer: Identity) {
         self.peers.entry(peer).or_insert_with(|| Peer::new(now_ms));
-        self.pulls.pull_at(peer, now_ms);
+        self.pulls.connected(peer, now_ms);
     }
 
     pub(super) fn disconnected(&mut self, peer: &Identity) {
@@ -141,6 +141,7 @@ impl Market {
                 let place = Place { seller, offer };
                 self.own.withdraw(group, place, &self.book, out);
             }
+            Input::Moved => self.own.moved(around.now_ms),
             Input::Signed(record) => {
                 out.push(Output::Publish(record.to_unverified().encode()));
                 let is_change = self.book.get(&own::place(&record)).is_none_or(|held| {

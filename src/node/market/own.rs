@@ -54,6 +54,7 @@ impl Own {
             offer: place.offer,
             seller: place.seller,
             time_ms: next_ms(book, &place),
+            addresses: vec![],
             says: Says::Withdrawn,
         }));
     }
@@ -85,12 +86,21 @@ impl Own {
                 offer: *offer,
                 seller: *seller,
                 time_ms: next_ms(book, place),
+                // Whoever signs knows where it listens.
+                addresses: vec![],
                 says: Says::Offered(offered.clone()),
             }));
             count += 1;
         }
         if count >= BURST {
             self.rested_at_ms = now_ms + BURST_PAUSE_MS;
+        }
+    }
+
+    /// Announces all of them soon: this node can be called elsewhere than they say.
+    pub(super) fn moved(&mut self, now_ms: u64) {
+        for standing in self.standing.values_mut() {
+            standing.announce_at_ms = standing.announce_at_ms.min(now_ms + limits::ADDRESS_SETTLES_MS);
         }
     }
 

@@ -135,7 +135,9 @@ fn offered(package: Commitment) -> Box<Offered> {
 fn announcement(seller: u8, offer: u8, time_ms: u64) -> Verified {
     let says = Says::Offered(offered(no_package()));
     let offer = OfferId::from_bytes([offer; 32]);
-    Announcement { group: group(), offer, seller: key(seller).identity(), time_ms, says }.sign(&key(seller)).unwrap()
+    Announcement { group: group(), offer, seller: key(seller).identity(), time_ms, addresses: vec![], says }
+        .sign(&key(seller))
+        .unwrap()
 }
 
 fn wanted(commitment: Commitment, seller: &Running) -> Wanted {
@@ -413,7 +415,8 @@ async fn twenty_nodes_hear_of_each_offer_while_strangers_flood_two_of_them() {
         for number in 0..2_000_u16 {
             let offer = OfferId::from_bytes([&number.to_be_bytes()[..], &[60; 30]].concat().try_into().unwrap());
             let says = Says::Offered(offered(no_package()));
-            let said = Announcement { group: group(), offer, seller: flood.id, time_ms: now_ms, says };
+            let said =
+                Announcement { group: group(), offer, seller: flood.id, time_ms: now_ms, addresses: vec![], says };
             flood.say(said.sign(&key(60)).unwrap().to_unverified().encode()).await;
         }
     };
@@ -462,7 +465,14 @@ async fn a_catalogue_of_ten_thousand_offers_is_pulled_and_searched() {
             offered.offer.description = Some("What it is and what it is good for. ".repeat(8));
             offered.offer.price = u64::from(number);
             let says = Says::Offered(offered);
-            let said = Announcement { group: group(), offer, seller: seller.identity(), time_ms: now_ms, says };
+            let said = Announcement {
+                group: group(),
+                offer,
+                seller: seller.identity(),
+                time_ms: now_ms,
+                addresses: vec![],
+                says,
+            };
             said.sign(&seller).unwrap()
         })
         .collect();

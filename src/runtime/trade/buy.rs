@@ -12,8 +12,8 @@ use super::steps::Step;
 use super::{Trade, TradeError, aside, library, outside, standing};
 use crate::announcement::Verified;
 use crate::api::types::{Purchase, PurchaseState};
-use crate::chain::transaction::{self, ORDER_VERSION, Order, SignedOrder};
-use crate::chain::{GroupId, OfferId, PurchaseId, Transaction};
+use crate::chain::transaction::{self, ORDER_VERSION, OfferCreate, Order, SignedOrder};
+use crate::chain::{GroupId, OfferId, PurchaseId, TermsHash, Transaction};
 use crate::identity::Identity;
 use crate::ledger::market::{MarketRefusal, PurchaseRow, PurchaseStatus, query};
 use crate::ledger::{Refusal, TokenRefusal, account, state};
@@ -58,6 +58,16 @@ pub(super) struct Wanting {
     pub(super) title: String,
     pub(super) price: u64,
     pub(super) package: Commitment,
+    pub(super) terms: TermsHash,
+}
+
+impl Wanting {
+    /// An offer as the ledger here has it, or as it is announced.
+    pub(super) fn new(group: GroupId, offer: OfferId, seller: Identity, offered: &transaction::Offered) -> Self {
+        let OfferCreate { title, price, package, .. } = &offered.offer;
+        let (title, price, package) = (title.clone(), *price, *package);
+        Self { group, offer, seller, title, price, package, terms: offered.terms() }
+    }
 }
 
 /// Buys an offer's package, or goes on with that; returns when it is here, or the wait is over.
@@ -95,14 +105,7 @@ async fn is_of_ours(trade: &Trade, records: &[Verified]) -> Result<bool, TradeEr
 
 async fn here_as_member(node: &Node, found: Offered, how: HowToBuy, deadline: Instant) -> Result<Bought, TradeError> {
     let trade = &node.trade;
-    let wanting = Wanting {
-        group: found.group,
-        offer: found.offer.id,
-        seller: found.offer.row.seller,
-        title: found.offer.terms.title.clone(),
-        price: found.offer.terms.price,
-        package: found.offer.terms.package,
-    };
+    let wanting = Wanting::new(found.group, found.offer.id, found.offer.row.seller, &found.offered());
     if let Some(purchase) = owned(trade, &wanting).await? {
         return wait_for(node, &wanting, purchase, true, deadline).await;
     }
@@ -152,10 +155,11 @@ async fn place(trade: &Trade, wanting: &Wanting, nonce: u64) -> Result<(Purchase
 
 /// What the buyer agrees to, signed.
 pub(super) fn sign(trade: &Trade, wanting: &Wanting, nonce: u64) -> SignedOrder {
-    let Wanting { group, offer, price, .. } = *wanting;
+    let Wanting { group, offer, seller, price, terms, .. } = *wanting;
     let key = shelf::one_time(&trade.key, &group, &offer, nonce).key();
     let expires_ms = unix_ms().saturating_add(limits::ORDER_LIFE_MS);
-    Order { version: ORDER_VERSION, group, buyer: trade.me, offer, price, nonce, expires_ms, key }.sign(&trade.key)
+    let (version, buyer) = (ORDER_VERSION, trade.me);
+    Order { version, group, buyer, offer, seller, terms, price, nonce, expires_ms, key }.sign(&trade.key)
 }
 
 /// What the ledger would refuse, before the package is fetched for it.

@@ -1,6 +1,7 @@
 //! Which offer somebody means, and what is known of it.
 
 use crate::announcement::Verified;
+use crate::chain::transaction;
 use crate::chain::{GroupId, OfferId};
 use crate::identity::Identity;
 use crate::kv::Read;
@@ -35,6 +36,15 @@ pub struct Offered {
     pub offer: query::Offer,
     /// Whether this node has bought it, or is about to.
     pub owned: bool,
+}
+
+impl Offered {
+    /// It in the words in which it is announced.
+    #[must_use]
+    pub fn offered(&self) -> transaction::Offered {
+        let (group_name, currency) = (self.group_name.clone(), self.currency.clone());
+        transaction::Offered { group_name, currency, offer: self.offer.terms.clone() }
+    }
 }
 
 /// What is known of an offer.

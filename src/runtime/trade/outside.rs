@@ -89,11 +89,7 @@ pub(super) async fn purchase(
 fn announced(found: Found, how: HowToBuy) -> Result<(Wanting, Offered), TradeError> {
     let (group, offer, seller, offered) = match found {
         // A group that this node was a member of.
-        Found::Here(here) => {
-            let offered =
-                Offered { group_name: here.group_name, currency: here.currency, offer: here.offer.terms.clone() };
-            (here.group, here.offer.id, here.offer.row.seller, offered)
-        }
+        Found::Here(here) => (here.group, here.offer.id, here.offer.row.seller, here.offered()),
         Found::Announced(records) => {
             let is_meant = |seller: Identity| how.seller.is_none_or(|meant| meant == seller);
             let mut meant = records.iter().map(crate::announcement::Verified::announcement);
@@ -108,15 +104,7 @@ fn announced(found: Found, how: HowToBuy) -> Result<(Wanting, Offered), TradeErr
             (record.group, record.offer, record.seller, offered.clone())
         }
     };
-    let wanting = Wanting {
-        group,
-        offer,
-        seller,
-        title: offered.offer.title.clone(),
-        price: offered.offer.price,
-        package: offered.offer.package,
-    };
-    Ok((wanting, offered))
+    Ok((Wanting::new(group, offer, seller, &offered), offered))
 }
 
 async fn keep(trade: &Trade, group: GroupId, offer: OfferId, row: Option<&Outside>) -> Result<(), TradeError> {

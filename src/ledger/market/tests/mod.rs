@@ -15,14 +15,14 @@ use crate::chain::transaction::{
     Dispute, Grant, MemberAdd, MemberRemove, Mint, OfferCreate, OfferRevoke, Order, PolicyUpdate, Purchase, Refund,
     RoleSet, Royalty, Settle, Settlement, SignedOrder, Split,
 };
-use crate::chain::{OfferId, PurchaseId, Role, Transaction};
+use crate::chain::{OfferId, PurchaseId, Role, TermsHash, Transaction};
 use crate::identity::OneTimeSecret;
 use crate::kv::Memory;
 use crate::ledger::{Refusal, account, invariants};
 use crate::limits;
 use crate::node::engine::{Failure, Written};
 use crate::package::{self, ChunkProof, Commitment, PackageKey};
-use crate::testing::desk::{Desk, NOW_MS, key, who};
+use crate::testing::desk::{Desk, NOW_MS, agreed, key, who};
 use Role::{Admin, Member, Viewer};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -65,11 +65,14 @@ fn secret(buyer: u8, nonce: u64) -> OneTimeSecret {
 
 /// An order as its buyer signs it.
 fn order(desk: &Desk, buyer: u8, offer: OfferId, nonce: u64) -> Order {
+    let (seller, terms) = agreed(desk.rows(), &offer);
     Order {
         version: 1,
         group: desk.group,
         buyer: who(buyer),
         offer,
+        seller,
+        terms,
         price: PRICE,
         nonce,
         expires_ms: desk.now_ms + HOUR_MS,
@@ -359,6 +362,9 @@ fn who_may_offer_and_buy() {
         (vec![Terms(|terms| terms.price = 251), Odd(2, |order| order.price = 251)], Err("insufficient_balance")),
         (vec![Terms(|terms| terms.price = 0), Odd(4, |order| order.price = 0)], Ok((Paid, None))),
         (vec![Line::Offer(1), Do(0, policy(small())), Buy(2, 2, 0)], Ok((Paid, None))),
+        // Its seller and its terms, to the last word.
+        (vec![Line::Offer(1), Odd(2, |order| order.seller = who(4))], Err("seller_differs")),
+        (vec![Line::Offer(1), Odd(2, |order| order.terms = TermsHash::from_bytes([1; 32]))], Err("terms_differ")),
         // In time.
         (vec![Line::Offer(1), Odd(2, |order| order.expires_ms = NOW_MS)], Ok((Paid, None))),
         (vec![Line::Offer(1), Odd(2, |order| order.expires_ms = NOW_MS - 1)], Err("order_expired")),

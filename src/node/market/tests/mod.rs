@@ -287,6 +287,42 @@ fn catalogues_are_pulled_in_pages_and_equal_ones_are_not_sent() {
 }
 
 #[test]
+fn what_is_announced_before_gossip_counts_a_new_peer_reaches_it_all_the_same() {
+    let mut street = Street::new(2);
+    street.link(0, 1);
+    // Gossip has no way to the second yet; somebody asks at once, and once is not enough.
+    street.links.clear();
+    street.markets[0].offer(1);
+    street.run();
+    street.links.extend([(0, 1), (1, 0)]);
+    street.markets[1].step(Input::PullNow(None));
+    street.markets[1].tick();
+    street.run();
+    street.links.clear();
+    street.markets[0].offer(2);
+    street.run();
+    street.links.extend([(0, 1), (1, 0)]);
+    assert_eq!(street.offers(), [2, 1]);
+    street.pass(limits::CATALOGUE_SETTLES_MS);
+    assert_eq!(street.offers(), [2, 2]);
+}
+
+#[test]
+fn what_two_parts_of_the_network_have_for_sale_reaches_all_when_they_meet() {
+    let mut street = Street::new(4);
+    street.link(0, 1);
+    street.link(2, 3);
+    street.markets[0].offer(1);
+    street.markets[3].offer(2);
+    street.markets[3].offer(3);
+    street.run();
+    street.pass(limits::CATALOGUE_SETTLES_MS);
+    assert_eq!(street.offers(), [1, 1, 2, 2]);
+    street.link(1, 2);
+    assert_eq!(street.offers(), [3, 3, 3, 3]);
+}
+
+#[test]
 fn an_own_offer_that_peers_know_of_a_later_date_is_announced_after_it() {
     let mut one = One::new(1);
     one.connect(2);
@@ -418,6 +454,7 @@ fn a_hostile_catalogue_has_a_verdict_and_ends() {
             offer: crate::chain::OfferId::from_bytes(id),
             seller: key(5).identity(),
             time_ms: START_MS,
+            addresses: vec![],
             says: Says::Withdrawn,
         };
         page(vec![announcement.sign(&key(5)).unwrap().to_unverified()], true)
