@@ -2,7 +2,8 @@
 //!
 //! A file holds the ciphertext and, behind it, the hashes of its chunks, so that a part can be read and proved without the rest.
 //! **A file with a package's name is that package, whole**: it is checked, written aside, flushed, and put in place in one step; what a
-//! crash leaves aside goes with the next start. What the disk has damaged since is found when it is read, and said.
+//! crash leaves aside goes with the next start. What the disk has lost or damaged since is found when it is read, and is then no longer
+//! here: it can be fetched again.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -17,6 +18,9 @@ use crate::package::{self, CHUNK_BYTES, ChunkProof, Commitment, Leaves, PackageE
 
 /// Ending of what is not whole yet.
 const ASIDE: &str = "part";
+
+/// Ending of what was found damaged.
+const DAMAGED: &str = "damaged";
 
 /// Bytes of one chunk's hash in the file.
 const LEAF_BYTES: u64 = 32;
@@ -47,9 +51,6 @@ pub enum PackageStoreError {
         /// What must be.
         least_mib: u64,
     },
-    /// The file is not what was written.
-    #[error("{0} is damaged: remove it, and fetch the package again")]
-    Damaged(PathBuf),
     /// The disk failed.
     #[error("{path}: {source}")]
     Io {
@@ -149,7 +150,7 @@ impl Packages {
     /// Chunks of a package with their proofs, from `from` on, at most `count`; none where the package is not here.
     ///
     /// # Errors
-    /// [`PackageStoreError::Damaged`] and [`PackageStoreError::Io`].
+    /// [`PackageStoreError::Io`].
     pub fn chunks(
         &self,
         package: &PackageHash,
@@ -158,37 +159,64 @@ impl Packages {
     ) -> Result<Option<Vec<ChunkProof>>, PackageStoreError> {
         let Some(bytes) = self.files().get(package).copied() else { return Ok(None) };
         let path = self.path(package);
-        let io = |source| PackageStoreError::Io { path: path.clone(), source };
-        let damaged = || PackageStoreError::Damaged(path.clone());
-        let mut file = File::open(&path).map_err(io)?;
+        match Self::prove_chunks(&path, bytes, package, from, count) {
+            Ok(Some(proofs)) => Ok(Some(proofs)),
+            Ok(None) => self.lose(package),
+            Err(source) if is_lost(&source) => self.lose(package),
+            Err(source) => Err(PackageStoreError::Io { path, source }),
+        }
+    }
+
+    /// None where the file is not what was written.
+    fn prove_chunks(
+        path: &Path,
+        bytes: u64,
+        package: &PackageHash,
+        from: u32,
+        count: u32,
+    ) -> io::Result<Option<Vec<ChunkProof>>> {
+        let mut file = File::open(path)?;
         let all = bytes.div_ceil(CHUNK_BYTES as u64 + LEAF_BYTES);
         let end = bytes.saturating_sub(all * LEAF_BYTES);
-        let leaves = read(&mut file, end, bytes).map_err(io)?;
-        let leaves = Leaves::from_bytes(package, &leaves).ok_or_else(damaged)?;
+        let Some(leaves) = Leaves::from_bytes(package, &read(&mut file, end, bytes)?) else { return Ok(None) };
         let start = u64::from(from).saturating_mul(CHUNK_BYTES as u64).min(end);
         let stop = start.saturating_add(u64::from(count) * CHUNK_BYTES as u64).min(end);
-        let part = read(&mut file, start, stop).map_err(io)?;
+        let part = read(&mut file, start, stop)?;
         // A number past the last chunk has no part.
         let proof = |(at, chunk): (usize, &[u8])| leaves.prove(from + u32::try_from(at).ok()?, chunk.to_vec());
-        let proofs: Option<Vec<_>> = part.chunks(CHUNK_BYTES).enumerate().map(proof).collect();
-        proofs.map(Some).ok_or_else(damaged)
+        Ok(part.chunks(CHUNK_BYTES).enumerate().map(proof).collect())
+    }
+
+    /// Forgets a package whose file is gone or damaged, so that it can be had again; what there is of it is put aside.
+    fn lose<T>(&self, package: &PackageHash) -> Result<Option<T>, PackageStoreError> {
+        let (mut files, path) = (self.files(), self.path(package));
+        let aside = path.with_extension(DAMAGED);
+        match fs::rename(&path, &aside) {
+            Ok(()) => tracing::error!(path = %aside.display(), "a package is damaged, and put aside here"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::error!(path = %path.display(), "a package is gone from the disk");
+            }
+            Err(source) => return Err(PackageStoreError::Io { path, source }),
+        }
+        files.remove(package);
+        Ok(None)
     }
 
     /// A whole ciphertext, checked; none where the package is not here.
     ///
     /// # Errors
-    /// [`PackageStoreError::Damaged`] and [`PackageStoreError::Io`].
+    /// [`PackageStoreError::Io`].
     pub fn read(&self, commitment: &Commitment) -> Result<Option<Vec<u8>>, PackageStoreError> {
         if !self.has(&commitment.package) {
             return Ok(None);
         }
         let path = self.path(&commitment.package);
-        let io = |source| PackageStoreError::Io { path: path.clone(), source };
-        let mut file = File::open(&path).map_err(io)?;
-        let ciphertext = read(&mut file, 0, commitment.ciphertext_bytes() as u64).map_err(io)?;
-        match package::check_ciphertext(commitment, &ciphertext) {
-            Ok(()) => Ok(Some(ciphertext)),
-            Err(_) => Err(PackageStoreError::Damaged(path)),
+        let bytes = commitment.ciphertext_bytes() as u64;
+        match File::open(&path).and_then(|mut file| read(&mut file, 0, bytes)) {
+            Ok(ciphertext) if package::check_ciphertext(commitment, &ciphertext).is_ok() => Ok(Some(ciphertext)),
+            Ok(_) => self.lose(&commitment.package),
+            Err(source) if is_lost(&source) => self.lose(&commitment.package),
+            Err(source) => Err(PackageStoreError::Io { path, source }),
         }
     }
 
@@ -210,6 +238,11 @@ impl Packages {
         };
         Ok(true)
     }
+}
+
+/// Whether an error says that the file, or a part of it, is gone.
+fn is_lost(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
 }
 
 fn write(path: &Path, ciphertext: &[u8], leaves: &[u8]) -> io::Result<()> {
@@ -324,11 +357,20 @@ mod tests {
             let mut bad = good.clone();
             bad[at] ^= 1;
             fs::write(&path, &bad).unwrap();
-            let all = packages.chunks(&commitment.package, 0, 16);
-            assert!(matches!(all, Err(PackageStoreError::Damaged(_))), "byte {at}: {all:?}");
+            let all = packages.chunks(&commitment.package, 0, 16).unwrap();
+            assert!(all.is_none() && !packages.has(&commitment.package), "byte {at}: {all:?}");
+            packages.put(&commitment, &ciphertext).unwrap();
         }
-        fs::write(&path, &good[..1_000]).unwrap();
-        assert!(packages.chunks(&commitment.package, 0, 16).is_err() && packages.read(&commitment).is_err());
+        let lost: [&dyn Fn(); 2] = [&|| fs::write(&path, &good[..1_000]).unwrap(), &|| fs::remove_file(&path).unwrap()];
+        for lose in lost {
+            lose();
+            assert_eq!(packages.chunks(&commitment.package, 0, 16).unwrap(), None);
+            packages.put(&commitment, &ciphertext).unwrap();
+            lose();
+            assert_eq!(packages.read(&commitment).unwrap(), None);
+            packages.put(&commitment, &ciphertext).unwrap();
+            assert!(packages.read(&commitment).unwrap().is_some());
+        }
         // A part that is whole is still good.
         let mut bad = good;
         bad[0] ^= 1;

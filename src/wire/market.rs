@@ -54,6 +54,8 @@ cbor_array! {
         pub group: GroupId,
         /// And about these purchases of its own.
         pub purchases: Vec<PurchaseId>,
+        /// And about its own purchases of these offers that were not given back.
+        pub offers: Vec<OfferId>,
     }
 
     /// Hands over a dispute, whose one-time secret speaks for the buyer.
@@ -70,7 +72,7 @@ cbor_array! {
         pub balance: u64,
         /// The number of its next order.
         pub nonce: u64,
-        /// Those of the named purchases that are the asker's.
+        /// Those that were asked about and are the asker's, each once.
         pub purchases: Vec<Bought>,
     }
 
@@ -80,6 +82,8 @@ cbor_array! {
         pub purchase: PurchaseId,
         /// Of what.
         pub offer: OfferId,
+        /// The number of its order.
+        pub nonce: u64,
         /// Its state, in the ledger's word.
         pub state: String,
         /// Whether that is sealed.
@@ -160,7 +164,7 @@ impl Request {
             Self::Catalogue(catalogue) => (catalogue.digest.as_ref().map_or(0, |digest| digest.len()), 32),
             Self::Package(package) => (package.count as usize, limits::PACKAGE_RANGE_CHUNKS as usize),
             Self::Order(_) => (0, 0),
-            Self::Account(account) => (account.purchases.len(), limits::ACCOUNT_PURCHASES),
+            Self::Account(account) => (account.purchases.len() + account.offers.len(), limits::ACCOUNT_PURCHASES),
             Self::Dispute(handed) => {
                 handed.dispute.chunk.as_ref().map_or((0, 0), |shown| (shown.path.len(), PATH_HASHES))
             }

@@ -106,7 +106,11 @@ pub fn requests(story: &Story) -> Vec<(&'static str, Request)> {
         ("order", Request::Order(Box::new(order.sign(&story.carol)))),
         (
             "account",
-            Request::Account(GetAccount { group: story.group, purchases: vec![PurchaseId::from_bytes([7; 32])] }),
+            Request::Account(GetAccount {
+                group: story.group,
+                purchases: vec![PurchaseId::from_bytes([7; 32])],
+                offers: vec![OfferId::from_bytes([8; 32])],
+            }),
         ),
         ("dispute", Request::Dispute(Box::new(HandedDispute { group: story.group, dispute }))),
     ]
@@ -117,6 +121,7 @@ pub fn responses(story: &Story) -> Vec<(&'static str, Response)> {
     let bought = |number: u8, state: &str, until_ms, sealed_key: Option<ByteBuf>| Bought {
         purchase: PurchaseId::from_bytes([number; 32]),
         offer: offer(2),
+        nonce: u64::from(number),
         state: state.to_owned(),
         is_final: sealed_key.is_some(),
         until_ms,

@@ -199,7 +199,7 @@ const fn of_market(why: &MarketRefusal) -> ProblemCode {
 const fn of_packages(error: &PackageStoreError) -> ProblemCode {
     match error {
         PackageStoreError::Full { .. } => ProblemCode::Full,
-        PackageStoreError::Package(_) | PackageStoreError::Damaged(_) => ProblemCode::PackageDamaged,
+        PackageStoreError::Package(_) => ProblemCode::PackageDamaged,
         PackageStoreError::DiskFull { .. } | PackageStoreError::Io { .. } => ProblemCode::Storage,
     }
 }
@@ -210,6 +210,7 @@ impl From<TradeError> for Problem {
             TradeError::NoSuchOffer(_) => ProblemCode::NoSuchOffer,
             TradeError::Ambiguous { .. } | TradeError::Sellers { .. } => ProblemCode::AmbiguousOffer,
             TradeError::PriceAbove { .. } => ProblemCode::PriceAbove,
+            TradeError::Lost(_) => ProblemCode::PackageDamaged,
             TradeError::NotFetched { .. } | TradeError::NotHere { .. } | TradeError::FetchLate(_) => {
                 ProblemCode::PackageMissing
             }

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::extract::{Body, Params, Segments};
-use super::resolve::{self, Found};
+use super::resolve;
 use super::{Api, stopped};
 use crate::api::types::{
     Approved, Bought, BuyOffer, LibraryContent, LibraryItem, LibraryList, ListPurchases, Problem, Purchase,
@@ -17,10 +17,10 @@ use crate::api::types::{
 };
 use crate::chain::OfferId;
 use crate::chain::transaction::Settlement;
-use crate::identity::Identity;
 use crate::kv::{KvError, Read};
 use crate::ledger::market::{PurchaseRow, query};
 use crate::limits;
+use crate::node::engine::Groups as _;
 use crate::node::trade::shelf::{self, Limit, Outside, Shelved, Wish};
 use crate::node::trade::spending;
 use crate::runtime::Stopping;
@@ -180,24 +180,19 @@ pub(super) async fn show_limit(
     State(api): State<Arc<Api>>,
     Segments(group): Segments<String>,
 ) -> Answer<SpendingLimit> {
-    let read = |api: &Api, found: &Found<'_>, _| {
-        let (kv, me) = (found.kv.as_ref(), api.node().identity);
-        let key = shelf::of_spender(&found.id, &me);
-        let row = api.node().view()?.local(&key)?.and_then(|bytes| Limit::from_row(&bytes));
-        limit_of(kv, found.id, me, row)
+    let id = api.group_id(group).await?;
+    let read = move |api: &Api, view: &View| {
+        let me = api.node().identity;
+        let row = view.local(&shelf::of_spender(&id, &me))?.and_then(|bytes| Limit::from_row(&bytes));
+        // In a group of others it counts what it has ordered there itself.
+        let spent = match view.group(&id)? {
+            Some(kv) => spending::spent(kv.as_ref(), &me, unix_ms())?,
+            None => trade::spent_outside(view, &id, unix_ms())?.0,
+        };
+        let per_day = row.map(|row| row.per_day);
+        Ok(SpendingLimit { group_id: id.to_string(), account: me.to_string(), per_day, spent })
     };
-    api.read_group(group, read).await.map(Json)
-}
-
-fn limit_of(
-    kv: &dyn Read,
-    group: crate::chain::GroupId,
-    me: Identity,
-    row: Option<Limit>,
-) -> Result<SpendingLimit, Problem> {
-    let spent = spending::spent(kv, &me, unix_ms())?;
-    let per_day = row.map(|row| row.per_day);
-    Ok(SpendingLimit { group_id: group.to_string(), account: me.to_string(), per_day, spent })
+    api.read(read).await.map(Json)
 }
 
 pub(super) async fn set_limit(
@@ -205,10 +200,10 @@ pub(super) async fn set_limit(
     Segments(group): Segments<String>,
     Body(to): Body<SetSpendingLimit>,
 ) -> Answer<SpendingLimit> {
-    let id = api.read_group(group.clone(), |_, found, _| Ok(found.id)).await?;
+    let id = api.group_id(group).await?;
     let row = to.per_day.map(|per_day| Limit { per_day });
     let key = shelf::of_spender(&id, &api.node().identity);
     let local = vec![(key, row.map(|row| row.to_row()))];
     api.node().writer.register(Registry { local, ..Registry::default() }).await?;
-    show_limit(State(api), Segments(group)).await
+    show_limit(State(api), Segments(id.to_string())).await
 }

@@ -1,7 +1,7 @@
 //! `lbm ctl library list|show`.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +53,9 @@ struct Opened {
     out: Option<PathBuf>,
     #[serde(skip)]
     bytes: Vec<u8>,
+    /// Whether a person looks at it.
+    #[serde(skip)]
+    is_shown: bool,
 }
 
 pub(super) async fn run(command: &LibraryCommand, session: &mut Session<'_>) -> Result<Outcome, CliError> {
@@ -127,7 +130,7 @@ async fn show(
         None => None,
     };
     let (status, already_owned) = bought.map(|bought| (bought.purchase.status, bought.already_owned)).unzip();
-    session.answer(Opened { content, status, already_owned, out: path, bytes })
+    session.answer(Opened { content, status, already_owned, out: path, bytes, is_shown: io::stdout().is_terminal() })
 }
 
 impl Render for At<Opened> {
@@ -138,8 +141,11 @@ impl Render for At<Opened> {
                 writeln!(out, "{} in {}", count(bytes.len() as u64, "byte"), harmless(&path.display().to_string()))
             }
             // Whoever sold it wrote it: it may not act on a terminal.
-            (None, Some(text)) => writeln!(out, "{}", harmless(text.strip_suffix('\n').unwrap_or(text))),
-            (None, None) => out.write_all(bytes),
+            (None, Some(text)) if self.answer.is_shown => {
+                writeln!(out, "{}", harmless(text.strip_suffix('\n').unwrap_or(text)))
+            }
+            // Into a pipe or a file goes what was bought, to the byte.
+            (None, _) => out.write_all(bytes),
         }
     }
 }

@@ -58,8 +58,14 @@ cbor_array! {
         pub offered: Offered,
         /// The signed order: handed over again, it is the same purchase.
         pub order: ByteBuf,
+        /// Which purchase it is: the order's, or the one that a member tells of instead.
+        pub purchase: PurchaseId,
+        /// The number of that one's order, which its one-time key is derived with.
+        pub nonce: u64,
         /// When it was signed, milliseconds since 1970 UTC.
         pub at_ms: u64,
+        /// Why nobody has taken it so far, where that was said.
+        pub declined: Option<String>,
         /// How it stands, in the ledger's word; none until a member has taken the order.
         pub state: Option<String>,
         /// When the state's time is over, milliseconds since 1970 UTC.

@@ -10,7 +10,7 @@ use crate::kv::KvError;
 use crate::ledger::market::query;
 use crate::ledger::state;
 use crate::node::engine::Groups;
-use crate::node::market::io::Wanted;
+use crate::node::market::io::{NotFetched, Wanted};
 use crate::node::trade::deed::{Deed, Due};
 use crate::node::trade::shelf;
 use crate::package::{self, ChunkProof, Commitment, PackageError};
@@ -83,14 +83,16 @@ async fn accept(node: &Node, group: GroupId, due: &Due) -> Result<(), TradeError
     };
     let wanted = Wanted { commitment, seller: deal.seller };
     node.fetch_package(wanted).await?.map_err(|why| TradeError::NotHere { offer: deal.offer, why })?;
-    let packages = Arc::clone(&trade.packages);
+    let (packages, offer) = (Arc::clone(&trade.packages), deal.offer);
     let verdict = aside(move || match library::open(&packages, &commitment, &key)? {
         Some(Err(PackageError::Chunk(index))) => {
             let ciphertext = packages.read(&commitment)?.unwrap_or_default();
             Ok(Some(package::prove(&ciphertext, index)))
         }
         // The key was looked at, and the length is the commitment's.
-        Some(Ok(_) | Err(_)) | None => Ok(None),
+        Some(Ok(_) | Err(_)) => Ok(None),
+        // Lost since it was fetched: nothing is decided of what cannot be read.
+        None => Err(TradeError::NotHere { offer, why: NotFetched::Nobody }),
     })
     .await?;
     if let Some(chunk) = verdict {

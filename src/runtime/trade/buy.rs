@@ -80,11 +80,25 @@ pub async fn buy(node: &Node, text: &str, how: HowToBuy) -> Result<Bought, Trade
     loop {
         match find(node, text).await? {
             Found::Here(found) if found.is_member => return here_as_member(node, *found, how, deadline).await,
-            // A member takes nobody's word for what its ledger will say: the offer's block is on its way, or there is none.
-            Found::Announced(records) if is_of_ours(&node.trade, &records).await? => {
-                let moved = tokio::time::timeout_at(deadline, revision.changed()).await;
-                if !matches!(moved, Ok(Ok(()))) {
-                    return Err(TradeError::NoSuchOffer(text.to_owned()));
+            Found::Announced(records) => {
+                let (ours, elsewhere) = by_membership(&node.trade, records, how.seller).await?;
+                match (ours, elsewhere) {
+                    (0, elsewhere) => {
+                        return outside::purchase(node, Found::Announced(elsewhere), how, deadline).await;
+                    }
+                    // A member takes nobody's word for what its ledger will say: the offer's block is on its way, or there is none.
+                    (_, elsewhere) if elsewhere.is_empty() => {
+                        let moved = tokio::time::timeout_at(deadline, revision.changed()).await;
+                        if !matches!(moved, Ok(Ok(()))) {
+                            return Err(TradeError::NoSuchOffer(text.to_owned()));
+                        }
+                    }
+                    (ours, elsewhere) => {
+                        let count = ours + elsewhere.len();
+                        let offer = elsewhere.first().map(|record| record.announcement().offer);
+                        let Some(offer) = offer else { return Err(TradeError::NoSuchOffer(text.to_owned())) };
+                        return Err(TradeError::Sellers { offer, count });
+                    }
                 }
             }
             found => return outside::purchase(node, found, how, deadline).await,
@@ -92,13 +106,27 @@ pub async fn buy(node: &Node, text: &str, how: HowToBuy) -> Result<Bought, Trade
     }
 }
 
-/// Whether this node is a member of the group in which something is announced.
-async fn is_of_ours(trade: &Trade, records: &[Verified]) -> Result<bool, TradeError> {
-    let Some(group) = records.first().map(|record| record.announcement().group) else { return Ok(false) };
+/// How many announcements, of those that are meant, are of groups that this node is a member of; and the others.
+async fn by_membership(
+    trade: &Trade,
+    records: Vec<Verified>,
+    seller: Option<Identity>,
+) -> Result<(usize, Vec<Verified>), TradeError> {
     let trade = trade.clone();
-    aside(move || match trade.view()?.group(&group)? {
-        Some(kv) => Ok(state::member(kv.as_ref(), &trade.me)?.is_some()),
-        None => Ok(false),
+    aside(move || {
+        let view = trade.view()?;
+        let (mut ours, mut elsewhere) = (0, Vec::new());
+        for record in records {
+            let said = record.announcement();
+            if seller.is_some_and(|meant| meant != said.seller) {
+                continue;
+            }
+            match view.group(&said.group)? {
+                Some(kv) if state::member(kv.as_ref(), &trade.me)?.is_some() => ours += 1,
+                _ => elsewhere.push(record),
+            }
+        }
+        Ok((ours, elsewhere))
     })
     .await
 }
@@ -107,6 +135,7 @@ async fn here_as_member(node: &Node, found: Offered, how: HowToBuy, deadline: In
     let trade = &node.trade;
     let wanting = Wanting::new(found.group, found.offer.id, found.offer.row.seller, &found.offered());
     if let Some(purchase) = owned(trade, &wanting).await? {
+        drop_wish(trade, &wanting).await;
         return wait_for(node, &wanting, purchase, true, deadline).await;
     }
     may_be_bought(&found, trade.me, how)?;
@@ -141,16 +170,15 @@ async fn place(trade: &Trade, wanting: &Wanting, nonce: u64) -> Result<(Purchase
     let id = order.id();
     trade.reach(Step::Signed).await;
     let purchase = Transaction::Purchase(transaction::Purchase { order });
-    match trade.write(wanting.group, purchase).await.map_err(TradeError::from) {
-        Ok(_) => {
-            drop_wish(trade, wanting).await;
-            Ok((id, false))
-        }
+    let placed = match trade.write(wanting.group, purchase).await.map_err(TradeError::from) {
+        Ok(_) => (id, false),
         Err(error) => match error.market() {
-            Some(MarketRefusal::AlreadyBought(_, before)) => Ok((*before, true)),
-            _ => Err(error),
+            Some(MarketRefusal::AlreadyBought(_, before)) => (*before, true),
+            _ => return Err(error),
         },
-    }
+    };
+    drop_wish(trade, wanting).await;
+    Ok(placed)
 }
 
 /// What the buyer agrees to, signed.
@@ -349,6 +377,8 @@ async fn stand(
 pub async fn approve(node: &Node, group: GroupId, offer: OfferId) -> Result<Wish, TradeError> {
     let trade = &node.trade;
     let key = shelf::of_offer::<Wish>(&group, &offer);
+    // A purchase that is being written takes its wish away: what is gone is not put back.
+    let _alone = trade.buying.lock().await;
     let wish = super::Shared::shelved::<Wish>(&trade.view()?, &key)?.ok_or(TradeError::NothingToApprove(offer))?;
     let approved = Wish { approved: true, ..wish };
     trade.shelve(key, Some(&approved)).await?;

@@ -104,11 +104,18 @@ impl Desk for Trade {
             }
             let account = account::account(kv, &asker)?;
             let mut purchases = Vec::new();
-            for purchase in about.purchases {
+            let mut asked = about.purchases;
+            for offer in about.offers {
+                asked.extend(query::owned(kv, &asker, &offer)?);
+            }
+            asked.sort_unstable();
+            asked.dedup();
+            for purchase in asked {
                 let Some(row) = query::purchase(kv, &purchase)?.filter(|row| row.deal.buyer == asker) else { continue };
                 purchases.push(Bought {
                     purchase,
                     offer: row.deal.offer,
+                    nonce: row.deal.nonce,
                     state: row.status.word().to_owned(),
                     is_final: is_final(kv, &row.changed_by)?,
                     until_ms: row.due_ms(),

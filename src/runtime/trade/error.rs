@@ -72,6 +72,11 @@ pub enum TradeError {
         /// Why not.
         why: NotFetched,
     },
+    /// A seller's own package is gone.
+    #[error(
+        "the package of this node's own offer {0} is missing or damaged on this disk, and buyers cannot have it: put the file back from a copy, or revoke the offer and offer the content again"
+    )]
+    Lost(OfferId),
     /// There was no time left.
     #[error(
         "the package of the offer {0} has not come in time, and nothing was paid: repeat the command, it goes on where it was"
@@ -102,7 +107,9 @@ pub enum TradeError {
         asked: Identity,
     },
     /// A member did not take the order.
-    #[error("the order was not taken, and nothing was paid: {0}")]
+    #[error(
+        "nobody has taken the order, and nothing is paid: {0}; `lbm ctl offer purchases` shows whether somebody takes it yet, and after that buying again orders anew"
+    )]
     Declined(String),
     /// The ledger does not allow it.
     #[error(transparent)]

@@ -14,7 +14,7 @@ use crate::kv::Read;
 use crate::ledger::market::{PurchaseRow, query};
 use crate::ledger::state;
 use crate::limits;
-use crate::node::market::io::Wanted;
+use crate::node::market::io::{NotFetched, Wanted};
 use crate::node::trade::shelf::{self, Owned, Shelved};
 use crate::package::{self, Commitment, PackageError, PackageKey};
 use crate::runtime::Node;
@@ -191,17 +191,22 @@ pub async fn content(node: &Node, offer: OfferId) -> Result<(Item, Vec<u8>), Tra
         Ok((item, key))
     })
     .await?;
-    if !item.here {
-        let wanted = Wanted { commitment: item.owned.package, seller: item.owned.seller };
-        node.fetch_package(wanted).await?.map_err(|why| TradeError::NotHere { offer, why })?;
+    let commitment = item.owned.package;
+    // A file that was lost or damaged shows when it is read: then it is fetched like one that was never here.
+    for is_last in [false, true] {
+        let (packages, key) = (Arc::clone(&node.trade.packages), key.clone());
+        match aside(move || open(&packages, &commitment, &key)).await? {
+            Some(Ok(content)) => return Ok((item, content)),
+            Some(Err(source)) => return Err(TradeError::DoesNotOpen { offer, source }),
+            None if is_last => break,
+            None if item.purchase.is_none() => return Err(TradeError::Lost(offer)),
+            None => {
+                let wanted = Wanted { commitment, seller: item.owned.seller };
+                node.fetch_package(wanted).await?.map_err(|why| TradeError::NotHere { offer, why })?;
+            }
+        }
     }
-    let (packages, commitment) = (Arc::clone(&node.trade.packages), item.owned.package);
-    let opened = aside(move || open(&packages, &commitment, &key)).await?;
-    match opened {
-        Some(Ok(content)) => Ok((item, content)),
-        Some(Err(source)) => Err(TradeError::DoesNotOpen { offer, source }),
-        None => Err(TradeError::NotHere { offer, why: crate::node::market::io::NotFetched::Nobody }),
-    }
+    Err(TradeError::NotHere { offer, why: NotFetched::Nobody })
 }
 
 impl Shared {

@@ -36,6 +36,7 @@ pub use buy::{Bought, HowToBuy, approve, buy};
 pub use error::TradeError;
 pub use find::{Found, Offered, find};
 pub use library::{Item, content, list as library};
+pub use outside::spent as spent_outside;
 pub use sell::{NewPackage, Sold, create, revoke};
 pub use work::run;
 
@@ -54,6 +55,10 @@ pub struct Shared {
     events: Events,
     /// Held while a purchase is looked at for its limit and written, so that two of them see one another.
     buying: AsyncMutex<()>,
+    /// Held while an order is handed to a member of another group, so that the next one takes the next number.
+    ordering: AsyncMutex<()>,
+    /// Held while what is known of a purchase elsewhere is changed.
+    following: AsyncMutex<()>,
     /// Groups in which something has moved since the last look, and whether offers may have.
     moved: Mutex<BTreeMap<GroupId, bool>>,
     revision: watch::Sender<u64>,
@@ -72,8 +77,10 @@ impl Trade {
     #[must_use]
     pub fn new(key: SecretKey, store: Arc<Store>, packages: Arc<Packages>, writer: Writer, events: Events) -> Self {
         let me = key.identity();
-        let (buying, moved, revision) = (AsyncMutex::default(), Mutex::default(), watch::Sender::new(0));
-        Self(Arc::new(Shared { key, me, store, packages, writer, events, buying, moved, revision }))
+        let (buying, ordering, following) = (AsyncMutex::default(), AsyncMutex::default(), AsyncMutex::default());
+        let (moved, revision) = (Mutex::default(), watch::Sender::new(0));
+        let parts = Shared { key, me, store, packages, writer, events, buying, ordering, following, moved, revision };
+        Self(Arc::new(parts))
     }
 }
 

@@ -1,7 +1,7 @@
 //! How a purchase stands, for whoever asks: from the ledger, from members of other groups, or from this node's own rows.
 
 use crate::api::types::{NextStep, Purchase, PurchaseState, Side};
-use crate::chain::transaction::{Settlement, SignedOrder};
+use crate::chain::transaction::Settlement;
 use crate::chain::{GroupId, OfferId, PurchaseId};
 use crate::identity::Identity;
 use crate::ledger::market::{PurchaseRow, PurchaseStatus};
@@ -71,7 +71,6 @@ pub fn of_wish(group: GroupId, offer: OfferId, wish: &Wish, me: &Identity) -> Pu
 /// A purchase in a group that this node is no member of.
 #[must_use]
 pub fn of_outside(group: GroupId, offer: OfferId, outside: &Outside, me: &Identity) -> Purchase {
-    let order = SignedOrder::decode(&outside.order).ok();
     let (status, next) = match state_of(outside) {
         None => (PurchaseState::Ordered, Some(NextStep::Order)),
         Some(PurchaseStatus::Paid) => (PurchaseState::Paid, Some(NextStep::Grant)),
@@ -79,7 +78,7 @@ pub fn of_outside(group: GroupId, offer: OfferId, outside: &Outside, me: &Identi
         Some(ended) => (ended.into(), None),
     };
     Purchase {
-        purchase_id: order.as_ref().map(|order| order.id().to_string()),
+        purchase_id: Some(outside.purchase.to_string()),
         offer_id: offer.to_string(),
         group_id: group.to_string(),
         title: outside.offered.offer.title.clone(),

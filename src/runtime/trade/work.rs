@@ -335,6 +335,10 @@ fn own_offers(trade: &Trade, view: &View, kv: &dyn Read, group: GroupId) -> Resu
                 tracing::warn!(offer = %offer.id, "an offer whose package's key is not known here is not announced: revoke it");
                 continue;
             }
+            if !trade.packages.has(&offer.terms.package.package) {
+                tracing::warn!(offer = %offer.id, "an offer whose package is gone from this disk is not announced: put the file back, or revoke it");
+                continue;
+            }
             let (group_name, currency) = (about.name.clone(), about.currency.clone());
             let offered = Box::new(Offered { group_name, currency, offer: offer.terms });
             own.push(OwnOffer { group, offer: offer.id, seller: trade.me, offered });

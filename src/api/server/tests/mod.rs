@@ -2,6 +2,7 @@
 
 mod knowledge;
 mod market;
+mod outsider;
 mod refusals;
 mod rejected;
 mod routes;
