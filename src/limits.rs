@@ -157,7 +157,7 @@ pub const DEED_RETRY_MS: u64 = 250;
 pub const DEED_RETRY_MOST_MS: u64 = 60_000;
 /// Pause between two questions about a purchase in a group that this node is no member of, milliseconds: the first, and the longest.
 pub const ACCOUNT_ASK_MS: core::ops::RangeInclusive<u64> = 100..=15_000;
-/// Open purchases of one group that a node looks at for its own.
+/// Open purchases of its own in one group that a node looks after at a time, those first that were paid first.
 pub const OPEN_PURCHASES: usize = 100_000;
 
 // ---- retrieval ------------------------------------------------------------------------------------------------

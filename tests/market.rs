@@ -175,6 +175,14 @@ fn a_seller_that_is_gone_costs_the_buyer_nothing_but_time() {
     let waits = offer(&alice, &["buy", &id, "--wait", "1s"]);
     waits.refused(4, &["goes on by itself", "lbm ctl offer purchases", "the price comes back"]);
     assert_eq!((&waits.json()["status"], &waits.json()["next"]), (&json!("paid"), &json!("grant")));
+    for daemon in [&alice, &bob] {
+        wait_until(PATIENCE, "status counts it", || {
+            daemon.ctl(&["status"]).done()["open_purchases"] == json!({"paid": 1})
+        });
+    }
+    let health = alice.ctl(&["health"]).done();
+    let check = health["checks"].as_array().unwrap().iter().find(|check| check["name"] == "purchases").unwrap();
+    assert!(check["detail"].as_str().unwrap().starts_with("1 paid"), "{health}");
     assert_eq!((balance(&alice, &group, &alice.id), &stats(&alice, &group)["escrow_balance"]), (60, &json!(40)));
     bob.kill();
     offer(&alice, &["buy", &id, "--wait", "0s"]).refused(4, &["goes on by itself"]);
@@ -307,6 +315,61 @@ fn a_seller_is_found_by_its_announcement_alone() {
         again.code == Some(0) && again.text("text") == TEXT
     });
     assert_eq!((balance(&alice, &group, &dora.id), purchases(&dora, &second).len()), (0, 1));
+}
+
+/// Cuts the connection of two for good.
+#[track_caller]
+fn part(a: &Daemon, b: &Daemon) {
+    for (one, other) in [(a, b), (b, a)] {
+        one.ctl(&["peer", "remove", &other.id]);
+    }
+    let is_apart = |one: &Daemon, other: &Daemon| {
+        let peers = one.ctl(&["peer", "list"]).done();
+        !peers["peers"].as_array().unwrap().iter().any(|peer| peer["peer_id"] == other.id && peer["connected"] == true)
+    };
+    wait_until(PATIENCE, "they are apart", || is_apart(a, b) && is_apart(b, a));
+}
+
+#[test]
+fn of_one_buyers_same_money_at_two_sellers_in_a_partition_one_is_paid_and_the_other_has_granted_nothing() {
+    let (alice, bob, group) = common::pair("split");
+    let dora = Daemon::start("dora");
+    mint(&alice, &group, &dora.id, "100");
+    let (of_alice, of_bob) = (create(&alice, &group, "100", &[]), create(&bob, &group, "100", &[]));
+    dora.meet(&alice);
+    wait_for_offer(&dora, &of_alice);
+    wait_for_offer(&dora, &of_bob);
+    wait_until(PATIENCE, "bob knows of her tokens", || balance(&bob, &group, &dora.id) == 100);
+    part(&alice, &bob);
+
+    // On Alice's side, who seals.
+    assert_eq!(offer(&dora, &["buy", &of_alice, "--print"]).text("text"), TEXT);
+    assert_eq!(balance(&alice, &group, &dora.id), 0);
+    part(&dora, &alice);
+    // On Bob's, who knows nothing of it: the price is set aside there, and no seal says that it is hers.
+    let second = offer(&dora, &["buy", &of_bob, "--wait", "3s"]);
+    second.refused(4, &["goes on by itself"]);
+    assert_eq!(second.json()["status"], "paid");
+    assert_eq!((balance(&bob, &group, &dora.id), &stats(&bob, &group)["escrow_balance"]), (0, &json!(100)));
+    assert_eq!(purchases(&bob, &of_bob)[0]["status"], "paid");
+
+    bob.meet(&alice);
+    common::agree(&[&alice, &bob], &group);
+    let rejected = bob.ctl(&["rejected", "--group", &group]).done();
+    let reason = rejected["rejected"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("the order has the number 0, and the next purchase of"), "{rejected}");
+    for daemon in [&alice, &bob] {
+        let totals = stats(daemon, &group);
+        assert_eq!((&totals["total_supply"], &totals["escrow_balance"]), (&json!(100), &json!(100)));
+        assert_eq!((balance(daemon, &group, &dora.id), balance(daemon, &group, &bob.id)), (0, 0));
+    }
+    assert_eq!(
+        (purchases(&alice, &of_alice)[0]["status"].clone(), purchases(&bob, &of_bob)),
+        (json!("granted"), vec![])
+    );
+    let library = dora.ctl(&["library", "list"]).done();
+    let titles: Vec<_> = library["packages"].as_array().unwrap().iter().map(|row| row["offer_id"].clone()).collect();
+    assert_eq!(titles, [json!(of_alice)], "the second key never left its seller");
 }
 
 #[test]

@@ -57,6 +57,7 @@ fn two_processes_share_what_their_agents_learned() {
             "listen",
             "name",
             "node_id",
+            "open_purchases",
             "peers",
             "unsure_groups",
             "uptime_s",

@@ -51,6 +51,7 @@ fn a_status() -> Status {
         peers: 0,
         groups: 0,
         unsure_groups: 0,
+        open_purchases: std::collections::BTreeMap::new(),
         embedder: None,
         indexing_groups: 0,
     }

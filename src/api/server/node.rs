@@ -1,5 +1,6 @@
 //! The node itself: who it is, and whether it is well.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -7,7 +8,7 @@ use axum::extract::State;
 
 use super::Api;
 use crate::api::VERSION;
-use crate::api::types::{EmbedderState, EmbedderStatus, Health, HealthCheck, Problem, Status};
+use crate::api::types::{EmbedderState, EmbedderStatus, Health, HealthCheck, Problem, PurchaseState, Status};
 use crate::chain::rows;
 use crate::ledger::{query, state};
 use crate::limits;
@@ -22,6 +23,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Answer<Status> {
     let listen = node.listening().await?;
     let peers = node.peers().await?;
     let (groups, unsure_groups) = api.read(|_, view| Ok((view.groups()?.len(), unsure(view)?.len()))).await?;
+    let open_purchases = api.read(super::purchase::open).await?;
     Ok(Json(Status {
         node_id: node.identity.to_string(),
         name: node.name.as_str().to_owned(),
@@ -31,6 +33,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Answer<Status> {
         peers: peers.iter().filter(|info| info.link.is_some()).count(),
         groups,
         unsure_groups,
+        open_purchases,
         embedder: node.embedding.standing().map(embedder),
         indexing_groups: node.indexes.conditions().iter().filter(|index| index.indexed_percent.is_some()).count(),
     }))
@@ -50,6 +53,7 @@ pub(super) async fn health(State(api): State<Arc<Api>>) -> Answer<Health> {
     ];
     checks.push(index(&node.indexes.conditions()));
     checks.push(own_lines(&api.read(|_, view| unsure(view)).await?));
+    checks.push(purchases(&api.read(super::purchase::open).await?));
     checks.push(forks(&api.read(|_, view| forked(view)).await?));
     let listen = node.listening().await?;
     checks.push(match listen.first() {
@@ -117,6 +121,15 @@ fn own_lines(unsure: &[String]) -> HealthCheck {
     let remedy = "the data folder is an older copy: connect to members that have been on since; where nobody else has the group, \
                   `lbm ctl group alone GROUP`";
     ill("own blocks", detail, remedy)
+}
+
+/// None of them makes a node ill: each ends by itself, but for those that wait for a person.
+fn purchases(open: &BTreeMap<PurchaseState, usize>) -> HealthCheck {
+    if open.is_empty() {
+        return well("purchases", "none is open".to_owned());
+    }
+    let counts: Vec<String> = open.iter().map(|(state, count)| format!("{count} {}", state.word())).collect();
+    well("purchases", format!("{}: `lbm ctl offer purchases`", counts.join(", ")))
 }
 
 /// Who has signed two blocks with one number, each with its group's name.

@@ -1,5 +1,6 @@
 //! Purchases: made, approved, listed; the library; and what may be spent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,16 +14,16 @@ use super::resolve;
 use super::{Api, stopped};
 use crate::api::types::{
     Approved, Bought, BuyOffer, LibraryContent, LibraryItem, LibraryList, ListPurchases, Problem, Purchase,
-    PurchaseList, SetSpendingLimit, SpendingLimit,
+    PurchaseList, PurchaseState, SetSpendingLimit, SpendingLimit,
 };
 use crate::chain::OfferId;
 use crate::chain::transaction::Settlement;
 use crate::kv::{KvError, Read};
 use crate::ledger::market::{PurchaseRow, query};
 use crate::limits;
-use crate::node::engine::Groups as _;
+use crate::node::engine::Groups;
 use crate::node::trade::shelf::{self, Limit, Outside, Shelved, Wish};
-use crate::node::trade::spending;
+use crate::node::trade::{deed, spending};
 use crate::runtime::Stopping;
 use crate::runtime::clock::unix_ms;
 use crate::runtime::trade::{self, HowToBuy, Item, TradeError, standing};
@@ -113,6 +114,29 @@ pub(super) async fn list(State(api): State<Arc<Api>>, Params(request): Params<Li
         Ok(PurchaseList { purchases })
     };
     api.read(read).await.map(Json)
+}
+
+/// What this node buys and sells that has not ended, counted by how it stands.
+pub(super) fn open(api: &Api, view: &View) -> Result<BTreeMap<PurchaseState, usize>, Problem> {
+    let me = api.node().identity;
+    let mut counts = BTreeMap::new();
+    let mut count = |state: PurchaseState| *counts.entry(state).or_default() += 1;
+    for kept in view.groups()? {
+        deed::open(&view.rows(kept), &me)?.iter().for_each(|(_, row)| count(row.status.into()));
+    }
+    for (key, bytes) in view.local_rows(&[Outside::LETTER])? {
+        let (Some((group, offer)), Some(row)) = (shelf::named(&key), Outside::from_row(&bytes)) else { continue };
+        let purchase = standing::of_outside(group, offer, &row, &me);
+        // Of a group that is here, the ledger has it.
+        if purchase.next.is_some() && view.group(&group)?.is_none() {
+            count(purchase.status);
+        }
+    }
+    for (_, bytes) in view.local_rows(&[Wish::LETTER])? {
+        let Some(wish) = Wish::from_row(&bytes) else { continue };
+        count(if wish.approved { PurchaseState::Approved } else { PurchaseState::WaitingForApproval });
+    }
+    Ok(counts)
 }
 
 /// What a purchase's offer is called, and when it is granted.

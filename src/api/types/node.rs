@@ -1,7 +1,10 @@
 //! The node itself: status, health, peers, sync, refused blocks.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::PurchaseState;
 use super::check::{self, FieldError};
 use crate::limits;
 
@@ -26,6 +29,8 @@ pub struct Status {
     pub unsure_groups: usize,
     /// Those of them whose retrieval index is being rebuilt: their contexts are compiled from a part of their claims.
     pub indexing_groups: usize,
+    /// What it buys and sells that has not ended, counted by how it stands: `{"paid": 2}`.
+    pub open_purchases: BTreeMap<PurchaseState, usize>,
     /// What makes vectors of claims; `null` where the settings name nothing.
     pub embedder: Option<EmbedderStatus>,
 }

@@ -33,7 +33,7 @@ impl BuyOffer {
 }
 
 /// How a purchase stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PurchaseState {
     /// It is above the spending limit: nothing is signed until a person approves.

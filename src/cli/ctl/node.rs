@@ -118,6 +118,10 @@ impl Render for At<Status> {
         if status.indexing_groups > 0 {
             rows.push(("indexing", format!("{} groups: see `lbm ctl health`", status.indexing_groups)));
         }
+        if !status.open_purchases.is_empty() {
+            let open = status.open_purchases.iter().map(|(state, count)| format!("{count} {}", state.word()));
+            rows.push(("purchases", format!("{}: `lbm ctl offer purchases`", open.collect::<Vec<_>>().join(", "))));
+        }
         if let Some(embedder) = &status.embedder {
             rows.push(("embedder", embedding(embedder)));
         }

@@ -113,12 +113,14 @@ fn stream(events: &[Value]) -> Response {
 async fn status_is_the_apis_answer() {
     let answer = json!({"node_id": ID, "name": "alice", "version": "0.1.0", "uptime_s": 125,
                         "listen": ["/ip4/127.0.0.1/tcp/1/p2p/x", "/ip4/127.0.0.1/udp/1/quic-v1/p2p/x"],
-                        "peers": 1, "groups": 2, "unsure_groups": 0, "indexing_groups": 0, "embedder": null});
+                        "peers": 1, "groups": 2, "unsure_groups": 0, "indexing_groups": 0,
+                        "open_purchases": {"paid": 1, "granted": 2}, "embedder": null});
     let ran = run(&["status", "--json"], answer.clone()).await;
     assert_eq!((ran.json(), ran.code.as_str(), ran.err.as_str()), (answer.clone(), "0", ""));
     assert_eq!(ran.asked, [("GET /api/v1/status".to_owned(), Value::Null)]);
     let people = run(&["status"], answer).await.out;
-    assert!(people.contains("up for   2 min\n") && people.contains("listen   /ip4/127.0.0.1/tcp/1"), "{people}");
+    assert!(people.contains("1 paid, 2 granted: `lbm ctl offer purchases`"), "{people}");
+    assert!(people.contains("up for     2 min\n") && people.contains("listen     /ip4/127.0.0.1/tcp/1"), "{people}");
 }
 
 #[tokio::test]

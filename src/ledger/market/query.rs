@@ -168,17 +168,17 @@ pub fn sales_of(
     page(kv, &keyed(b"Vs", &[seller.as_bytes()]), after, Direction::Down, limit, |key, _| named(kv, key))
 }
 
-/// Purchases that a seller is to grant, those first that were paid first, behind a place. Which of them are final their rows say.
+/// What somebody has bought or sold that has not ended, those first that were paid first, behind a place.
 ///
 /// # Errors
 /// [`KvError`] where the store fails.
-pub fn to_grant(
+pub fn open_of(
     kv: &dyn Read,
-    seller: &Identity,
+    who: &Identity,
     after: Option<&Place>,
     limit: usize,
 ) -> Result<Page<(PurchaseId, PurchaseRow)>, KvError> {
-    page(kv, &keyed(b"Vg", &[seller.as_bytes()]), after, Direction::Up, limit, |key, _| named(kv, key))
+    page(kv, &keyed(b"Vo", &[who.as_bytes()]), after, Direction::Up, limit, |key, _| named(kv, key))
 }
 
 /// Purchases of which anybody may ask for the refund or the settlement at `now_ms`, those first that were due first, at most `limit`.

@@ -13,7 +13,7 @@
 //! | `V` `b` ‖ buyer (32) ‖ offer (32) | the purchase, which was not given back: the buyer has the package, or is to get it |
 //! | `V` `h` ‖ buyer (32) ‖ nonce, u64be | the purchase |
 //! | `V` `s` ‖ seller (32) ‖ paid, u64be ‖ purchase | empty: a purchase from the seller |
-//! | `V` `g` ‖ seller (32) ‖ paid, u64be ‖ purchase | empty: the seller is to grant it |
+//! | `V` `o` ‖ buyer or seller (32) ‖ paid, u64be ‖ purchase | empty: it has not ended |
 //! | `V` `d` ‖ due, u64be ‖ purchase | empty: from then on anybody may ask for the refund, or the settlement |
 //! | `z` ‖ purchase | empty: the next seal decides something about it |
 //!
@@ -214,14 +214,15 @@ impl PurchaseRow {
     /// The rows that the indexes must have of it, with their values.
     pub(super) fn index_rows(&self, id: &PurchaseId) -> Vec<(Vec<u8>, Option<PurchaseId>)> {
         let Deal { buyer, seller, offer, nonce, paid_ms, .. } = &self.deal;
-        let (seller, paid) = (seller.as_bytes(), paid_ms.to_be_bytes());
+        let (seller, paid) = (seller.as_bytes().as_slice(), paid_ms.to_be_bytes());
         let mut rows =
             vec![(nonce_key(buyer, *nonce), Some(*id)), (keyed(b"Vs", &[seller, &paid, id.as_bytes()]), None)];
         if self.status != PurchaseStatus::Refunded {
             rows.push((bought_key(buyer, offer), Some(*id)));
         }
-        if self.status == PurchaseStatus::Paid {
-            rows.push((keyed(b"Vg", &[seller, &paid, id.as_bytes()]), None));
+        if !self.status.is_ended() {
+            let sides = [buyer.as_bytes().as_slice(), seller];
+            rows.extend(sides.map(|side| (keyed(b"Vo", &[side, &paid, id.as_bytes()]), None)));
         }
         if let Some(due) = self.due_ms().filter(|_| !self.asked) {
             rows.push((keyed(b"Vd", &[&due.to_be_bytes(), id.as_bytes()]), None));

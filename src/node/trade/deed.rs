@@ -94,10 +94,8 @@ pub fn plan(kv: &dyn Read, me: &Identity, now_ms: u64) -> Result<Plan, KvError> 
     if state::member(kv, me)?.is_none() {
         return Ok(plan);
     }
-    let mut open = query::unsealed(kv, limits::OPEN_PURCHASES)?;
-    open.extend(query::due(kv, u64::MAX, limits::OPEN_PURCHASES)?);
-    open.retain(|(_, row)| row.deal.buyer == *me || row.deal.seller == *me);
-    for (purchase, row) in &open {
+    plan.open = open(kv, me)?;
+    for (purchase, row) in &plan.open {
         let Some(offer) = query::offer(kv, &row.deal.offer)? else { continue };
         match next(row, offer.terms.settle, me, now_ms) {
             Next::Now(deed) => plan.due.push(Due { purchase: *purchase, row: row.clone(), deed }),
@@ -105,8 +103,24 @@ pub fn plan(kv: &dyn Read, me: &Identity, now_ms: u64) -> Result<Plan, KvError> 
             Next::Seal | Next::Theirs(_) | Next::Nothing => {}
         }
     }
-    plan.open = open;
     Ok(plan)
+}
+
+/// What somebody has bought or sold that has not ended, at most [`limits::OPEN_PURCHASES`]; those first that were paid first.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn open(kv: &dyn Read, who: &Identity) -> Result<Vec<(PurchaseId, PurchaseRow)>, KvError> {
+    let (mut open, mut after) = (Vec::new(), None);
+    loop {
+        let left = limits::OPEN_PURCHASES - open.len();
+        let page = query::open_of(kv, who, after.as_ref(), left.min(limits::PAGE_ROWS))?;
+        open.extend(page.rows);
+        after = page.next.filter(|_| open.len() < limits::OPEN_PURCHASES);
+        if after.is_none() {
+            return Ok(open);
+        }
+    }
 }
 
 #[cfg(test)]

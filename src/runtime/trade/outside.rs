@@ -302,6 +302,8 @@ pub(super) async fn follow(node: &Node, group: GroupId, offer: OfferId) -> Resul
         let told = if is_new { None } else { stands(node, &row, group, offer).await? };
         match told {
             Some(Some(bought)) => take_in(&mut row, &bought),
+            // Whoever said that it was taken may not have written it: it is handed over again.
+            Some(None) if row.state.as_deref() == Some(PurchaseStatus::Paid.word()) => row.state = None,
             Some(None) => is_dead = row.state.is_none() && is_past(&row),
             None => {}
         }

@@ -5,14 +5,19 @@ use serde_bytes::ByteBuf;
 
 use super::*;
 use crate::announcement::Offered;
-use crate::api::types::{AddMember, AddPeer, AskBalance, BuyOffer, Payment, PurchaseState, Role};
-use crate::chain::transaction::{Grant, OfferCreate, Settlement};
+use crate::api::types::{
+    AddMember, AddPeer, AskBalance, BuyOffer, ListPurchases, NewOffer, Payment, PurchaseState, Role,
+};
+use crate::chain::transaction::{Grant, OfferCreate, Order, Settlement, SignedOrder};
 use crate::chain::{GroupId, OfferId, Transaction};
+use crate::identity::OneTimeSecret;
 use crate::ledger::market::{PurchaseRow, query};
 use crate::limits;
 use crate::node::engine::{Groups, Task};
 use crate::node::market::io::OwnOffer;
 use crate::package::{Commitment, PackageKey, encrypt};
+use crate::runtime::clock::unix_ms;
+use crate::wire::market::{Refused, Request, Response};
 
 impl Running {
     async fn write(&self, group: GroupId, transaction: Transaction) -> crate::node::engine::Written {
@@ -91,7 +96,7 @@ async fn cheated(cheat: Cheat, role: Option<Role>) {
         loop {
             let view = alice.daemon.node.view().unwrap();
             let kv = view.group(&id).unwrap().unwrap();
-            if let Some(found) = query::to_grant(kv.as_ref(), &alice.me, None, 1).unwrap().rows.pop() {
+            if let Some(found) = query::open_of(kv.as_ref(), &alice.me, None, 1).unwrap().rows.pop() {
                 return found;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -133,6 +138,67 @@ async fn a_grant_that_is_noise_is_shown_to_everybody_and_the_price_comes_back() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_package_that_does_not_decrypt_is_shown_by_one_chunk_and_the_price_comes_back() {
     cheated(Cheat::Altered, Some(Role::Member)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_order_that_is_replayed_whoever_hands_it_in_is_charged_once_and_a_changed_one_never() {
+    let (alice, bob, carol) = (start(1), start(2), start(3));
+    let group = alice.create("replays").await;
+    let id: GroupId = group.parse().unwrap();
+    alice.client.mint(&group, &Payment { to: bob.me, amount: 100 }).await.unwrap();
+    let new = NewOffer { title: "Once".into(), price: 40, text: Some("once".into()), ..NewOffer::default() };
+    let offer: OfferId = alice.client.create_offer(&group, &new).await.unwrap().offer_id.parse().unwrap();
+    let addr = alice.address().await;
+    for one in [&bob, &carol] {
+        one.client.add_peer(&AddPeer { addr: addr.clone(), alias: None }).await.unwrap();
+        within(async { while one.client.status().await.unwrap().peers == 0 {} }).await;
+    }
+    let offered = {
+        let view = alice.daemon.node.view().unwrap();
+        let found = query::offer(view.group(&id).unwrap().unwrap().as_ref(), &offer).unwrap().unwrap();
+        Offered { group_name: "replays".into(), currency: "KAT".into(), offer: found.terms }
+    };
+    let expires_ms = unix_ms() + 60_000;
+    let (one_time, terms) = (OneTimeSecret::from_bytes([5; 32]).key(), offered.terms());
+    let (buyer, seller, key) = (bob.me, alice.me, one_time);
+    let order = Order { version: 1, group: id, buyer, offer, seller, terms, price: 40, nonce: 0, expires_ms, key };
+    let signed = order.sign(&SecretKey::from_seed(&[2; 32]));
+    // The buyer, the buyer again, and somebody who has seen it; side by side, and one after the other.
+    let hand_in = async |from: &Running, order: &SignedOrder| {
+        let request = Request::Order(Box::new(order.clone()));
+        from.daemon.node.ask_peer(alice.me, request).await.unwrap().unwrap()
+    };
+    let answers = tokio::join!(hand_in(&bob, &signed), hand_in(&bob, &signed), hand_in(&carol, &signed));
+    let ordered = Response::Ordered(signed.id());
+    assert_eq!(answers, (ordered.clone(), ordered.clone(), ordered.clone()));
+    assert_eq!(alice.balance_of(&group, bob.me).await, 60);
+    // When it is granted as well, and when the buyer has bought something else since.
+    let granted = async { alice.client.purchases(&ListPurchases::default()).await.unwrap().purchases[0].clone() };
+    let status = granted.await.status;
+    assert!(matches!(status, PurchaseState::Paid | PurchaseState::Granted), "{status:?}");
+    assert_eq!(hand_in(&carol, &signed).await, ordered);
+    // The same words with another price, or another number: not what the buyer has signed, or refused by the ledger.
+    let forged = {
+        let mut bytes = signed.encode();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        SignedOrder::decode(&bytes).unwrap()
+    };
+    for (what, order) in [
+        ("a changed signature", forged),
+        ("the buyer orders it again", Order { nonce: 1, ..order }.sign(&SecretKey::from_seed(&[2; 32]))),
+        ("another number", Order { nonce: 7, ..order }.sign(&SecretKey::from_seed(&[2; 32]))),
+    ] {
+        let answer = hand_in(&carol, &order).await;
+        assert!(matches!(answer, Response::Refused(Refused::Declined(_))), "{what}: {answer:?}");
+    }
+    assert_eq!(alice.balance_of(&group, bob.me).await, 60);
+    assert_eq!(alice.client.purchases(&ListPurchases::default()).await.unwrap().purchases.len(), 1);
+    let stats = alice.client.group_stats(&group).await.unwrap();
+    assert_eq!((stats.total_supply, stats.escrow_balance), (100, 40));
+    for one in [alice, bob, carol] {
+        one.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

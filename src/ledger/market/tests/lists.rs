@@ -78,7 +78,11 @@ fn purchases_are_found_by_buyer_by_seller_and_by_what_is_to_be_done() {
     let ids_of = |rows: Vec<(PurchaseId, PurchaseRow)>| rows.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
     let of_2 = |desk: &Desk| ids_of(all(|after| query::purchases_of(desk.rows(), &who(2), after, 2)));
     let by_1 = |desk: &Desk| ids_of(all(|after| query::sales_of(desk.rows(), &who(1), after, 2)));
-    let to_do = |desk: &Desk| ids_of(all(|after| query::to_grant(desk.rows(), &who(1), after, 2)));
+    let open = |desk: &Desk, side| ids_of(all(|after| query::open_of(desk.rows(), &who(side), after, 2)));
+    let to_do = |desk: &Desk| {
+        let open = all(|after| query::open_of(desk.rows(), &who(1), after, 2));
+        ids_of(open.into_iter().filter(|(_, row)| row.status == Paid).collect())
+    };
     let due = |desk: &Desk| ids_of(query::due(desk.rows(), desk.now_ms, 9).unwrap());
     let waits = |desk: &Desk| query::unsealed(desk.rows(), 9).unwrap().len();
     let newest = [ids[2], ids[1], ids[0]];
@@ -93,6 +97,7 @@ fn purchases_are_found_by_buyer_by_seller_and_by_what_is_to_be_done() {
     act(&mut desk, 1, given).unwrap();
     seal(&mut desk);
     assert_eq!(to_do(&desk), [ids[0], ids[2]]);
+    assert_eq!((open(&desk, 1), open(&desk, 2), open(&desk, 3)), (ids.to_vec(), ids.to_vec(), vec![]));
     // The refunds are due before the settlement, or behind it: as their times say.
     desk.now_ms = next - 1;
     assert_eq!(due(&desk), []);

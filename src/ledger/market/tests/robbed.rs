@@ -123,7 +123,7 @@ impl Trade {
 
     /// The honest seller grants what it may, and remembers that the key is out.
     fn sell(&mut self) {
-        for (id, row) in query::to_grant(self.honest.rows(), &who(SELLER), None, 99).unwrap().rows {
+        for (id, row) in query::open_of(self.honest.rows(), &who(SELLER), None, 99).unwrap().rows {
             let sold = query::offer(self.honest.rows(), &row.deal.offer).unwrap().unwrap().terms.package;
             let (key, ..) = (0..4).map(goods).find(|(.., good)| *good == sold).unwrap();
             if self.honest.write(SELLER, vec![grant(id, &row, &key)], vec![]).is_ok() {
