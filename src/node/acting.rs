@@ -72,9 +72,11 @@ impl GroupSync {
         std::iter::once(peer).chain(agents).copied().collect()
     }
 
-    /// The agents of this node that matter here: the members, and all of them while no member is known.
+    /// The agents of this node that matter here: the members. Where it knows none of its own to be one, all of them: somebody may have
+    /// added one, and who is shut out is not told.
     fn agents_to_show(&self, me: &Identity, own: &BTreeSet<Identity>) -> Vec<Identity> {
-        let matters = |agent: &&Identity| *agent != me && (!self.is_founded() || self.has_member(agent));
+        let is_in = own.iter().any(|identity| self.has_member(identity));
+        let matters = |agent: &&Identity| *agent != me && (!is_in || self.has_member(agent));
         own.iter().filter(matters).copied().take(limits::DELEGATIONS).collect()
     }
 }
