@@ -1,5 +1,6 @@
 //! Agents on real daemons: identities of their own, each with a key, a line, an account and a presence, on one node.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "shown where a test fails")]
 
 mod common;
 
