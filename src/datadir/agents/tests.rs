@@ -122,7 +122,8 @@ fn wherever_a_change_of_form_is_cut_off_all_keys_have_one_form_afterwards() {
         })
         .collect();
     for in_place in 0..=3 {
-        fs::write(done.key_path(), &plain).unwrap();
+        fs::remove_file(done.key_path()).unwrap();
+        files::write_new(&done.key_path(), &plain).unwrap();
         for name in ["one.key", "two.key"] {
             fs::copy(before.join(name), done.agents_path().join(name)).unwrap();
         }
@@ -134,7 +135,8 @@ fn wherever_a_change_of_form_is_cut_off_all_keys_have_one_form_afterwards() {
                 Some(file) => done.agents_path().join(file),
                 None => done.key_path(),
             };
-            fs::write(place, bytes).unwrap();
+            let _gone = fs::remove_file(&place);
+            files::write_new(&place, bytes).unwrap();
         }
         assert!(is_all_there(&done.load_keys(|| password("a password")).unwrap()), "{in_place} in place");
         assert!(!written.exists());
