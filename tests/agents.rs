@@ -164,7 +164,11 @@ fn a_revoked_agent_is_refused_at_once_and_never_signs_again() {
     let claim = publish(&alice, "scout", &group, "before");
     assert!(alice.ctl(&["agent", "token", "scout"]).text("token").starts_with("lbm_"));
     assert_eq!(alice.ctl(&["agent", "show", "scout"]).done()["has_token"], true);
+    let mut follows = std::process::Command::new(common::LBM);
+    follows.args(["ctl", "--agent", "scout", "events", "--follow", "--data"]).arg(&alice.data);
+    let mut follows = common::clean(follows).stdout(std::process::Stdio::null()).spawn().unwrap();
     let revoked = alice.ctl(&["agent", "revoke", "scout"]).done();
+    wait_until(PATIENCE, "what it follows ends with it", || follows.try_wait().unwrap().is_some());
     assert_eq!(
         (&revoked["left"], &revoked["still_member"][0]["group_id"]),
         (&Value::Array(vec![]), &group.as_str().into())
@@ -249,6 +253,22 @@ fn an_agent_that_was_answered_survives_kill_9_and_one_that_was_ended_does_not() 
             assert!(name.ends_with(".new") || here.contains_key(name.trim_end_matches(".key")), "{name}");
         }
     }
+    alice.verified(&group);
+}
+
+#[test]
+fn a_copy_of_the_folder_knows_that_only_its_own_identities_are_in_a_group() {
+    let mut alice = Daemon::start("alice");
+    let group = alice.found("copied");
+    agent(&alice, "scout", &group);
+    publish(&alice, "scout", &group, "before");
+    alice.stop();
+    let (file, copy) = (alice.data.join("lbm.redb"), alice.data.join("copy"));
+    std::fs::copy(&file, &copy).unwrap();
+    std::fs::rename(&copy, &file).unwrap();
+    alice.restart();
+    publish(&alice, "scout", &group, "nobody has to be asked");
+    alice.publish(&group, "nor here");
     alice.verified(&group);
 }
 

@@ -17,6 +17,7 @@ use super::password::Terminal;
 use crate::api::{server, socket_path};
 use crate::config::{Settings, process_environment};
 use crate::datadir::{DataDir, Keyring};
+use crate::identity::SecretKey;
 use crate::limits;
 use crate::runtime::{Daemon, StartError};
 use crate::store::Store;
@@ -44,7 +45,8 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
     let source = args.password.source();
     let keys: Keyring = folder.load_keys(|| source.present(&mut Terminal).map_err(super::keys::KeysError::from))?;
     let name = folder.show().map_err(StartFailure::from)?.name;
-    let store = Store::open(&folder.database_path(), &keys.node.identity()).map_err(StartFailure::from)?;
+    let agents: Vec<_> = keys.agents.values().map(SecretKey::identity).collect();
+    let store = Store::open_of(&folder.database_path(), &keys.node.identity(), &agents).map_err(StartFailure::from)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Start)?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Start)?;

@@ -55,6 +55,8 @@ struct Hosted {
     trade: Trade,
     /// Ends what buys and sells for it.
     stop: watch::Sender<bool>,
+    /// Ends the streams that it reads.
+    gone: watch::Sender<bool>,
     trading: Option<JoinHandle<()>>,
 }
 
@@ -128,6 +130,20 @@ impl Agents {
     pub(super) fn moved(&self, group: GroupId, offers: bool) {
         self.0.own.moved(group, offers);
         self.read(|hosted| hosted.values().for_each(|agent| agent.trade.moved(group, offers)));
+    }
+
+    /// Is set when an agent is no more, or the API closes; so is what is given for an agent that is gone already.
+    #[must_use]
+    pub fn gone(&self, identity: &Identity) -> watch::Receiver<bool> {
+        let of = |hosted: &BTreeMap<AgentName, Hosted>| {
+            hosted.values().find(|agent| agent.identity == *identity).map(|agent| agent.gone.subscribe())
+        };
+        self.read(of).unwrap_or_else(|| watch::Sender::new(true).subscribe())
+    }
+
+    /// Ends the streams of all agents: the API closes.
+    pub fn close(&self) {
+        self.read(|hosted| hosted.values().for_each(|agent| drop(agent.gone.send_replace(true))));
     }
 
     /// Begins to look after what each buys and sells.
@@ -272,7 +288,8 @@ async fn aside(work: impl FnOnce() -> Result<(), DataDirError> + Send + 'static)
 
 impl Hosted {
     fn new(own: &Trade, key: SecretKey) -> Self {
-        Self { identity: key.identity(), trade: own.of(key), stop: watch::Sender::new(false), trading: None }
+        let (stop, gone) = (watch::Sender::new(false), watch::Sender::new(false));
+        Self { identity: key.identity(), trade: own.of(key), stop, gone, trading: None }
     }
 
     fn start(&mut self, node: &Node) {
@@ -281,6 +298,7 @@ impl Hosted {
     }
 
     async fn end(self) {
+        self.gone.send_replace(true);
         self.stop.send_replace(true);
         if let Some(trading) = self.trading
             && let Err(error) = trading.await

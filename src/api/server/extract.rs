@@ -108,7 +108,9 @@ impl FromRequestParts<Arc<Api>> for As {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let Some(Caller::Agent(name)) = parts.extensions.get::<Caller>() else { return Ok(Self(Arc::clone(api))) };
         let node = api.node().as_agent(name).ok_or_else(|| no_such_agent(name))?;
-        Ok(Self(Arc::new(Api { node, ..(**api).clone() })))
+        // What it follows ends with it.
+        let stop = node.agents.gone(&node.identity);
+        Ok(Self(Arc::new(Api { node, stop, ..(**api).clone() })))
     }
 }
 

@@ -133,6 +133,7 @@ pub fn bind(data: &Path) -> Result<UnixListener, BindError> {
 /// Where the socket cannot be asked for its owner.
 pub async fn serve(listener: UnixListener, node: Node, stop: watch::Receiver<bool>) -> io::Result<()> {
     let user = own_user()?;
+    let agents = node.agents.clone();
     let api = Api {
         node,
         stop: stop.clone(),
@@ -170,6 +171,7 @@ pub async fn serve(listener: UnixListener, node: Node, stop: watch::Receiver<boo
             }
         }
     }
+    agents.close();
     let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
     drop(listener);
     let finished = async { while connections.join_next().await.is_some() {} };
