@@ -143,7 +143,11 @@ impl Agents {
 
     /// Ends the streams of all agents: the API closes.
     pub fn close(&self) {
-        self.read(|hosted| hosted.values().for_each(|agent| drop(agent.gone.send_replace(true))));
+        self.read(|hosted| {
+            for agent in hosted.values() {
+                agent.gone.send_replace(true);
+            }
+        });
     }
 
     /// Begins to look after what each buys and sells.
