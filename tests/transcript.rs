@@ -51,10 +51,12 @@ fn two_processes_share_what_their_agents_learned() {
     assert_eq!(
         keys(&status),
         [
+            "agents",
             "embedder",
             "groups",
             "indexing_groups",
             "listen",
+            "member_id",
             "name",
             "node_id",
             "open_purchases",

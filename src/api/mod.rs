@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 /// Header of each answer: the daemon's version, so that a client of another one can say so.
 pub const VERSION_HEADER: &str = "lbm-version";
 
+/// Header of a request: the agent in whose name it is made. Without it, it is made in the node's own name.
+pub const AGENT_HEADER: &str = "lbm-agent";
+
 /// Version of this build, as the daemon and its clients name it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -332,15 +332,15 @@ pub fn is_named(kv: &dyn Read, identity: &Identity) -> Result<bool, KvError> {
     Ok(kv.get(Table::Meta, &keyed(b'n', identity.as_bytes()))?.is_some())
 }
 
-/// Whether no stored block has named anybody but `me` as a member.
+/// Whether no stored block has named anybody but `own` as a member.
 ///
 /// # Errors
 /// [`KvError`] where the store fails.
-pub fn is_alone(kv: &dyn Read, me: &Identity) -> Result<bool, KvError> {
-    let mine = keyed(b'n', me.as_bytes());
+pub fn is_alone(kv: &dyn Read, own: &[Identity]) -> Result<bool, KvError> {
+    let own: Vec<Vec<u8>> = own.iter().map(|identity| keyed(b'n', identity.as_bytes())).collect();
     let mut is_alone = true;
     kv.scan_prefix(Table::Meta, b"n", &mut |key, _| {
-        is_alone = key == mine;
+        is_alone = own.iter().any(|own| key == *own);
         if is_alone { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     Ok(is_alone)

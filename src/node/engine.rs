@@ -49,6 +49,16 @@ impl Engine {
         Self { keys: keys.into_iter().map(|key| (key.identity(), key)).collect(), ..Self::default() }
     }
 
+    /// Signs with one more key from now on.
+    pub fn hold(&mut self, key: SecretKey) {
+        self.keys.insert(key.identity(), key);
+    }
+
+    /// Signs for an identity no more.
+    pub fn forget_key(&mut self, identity: &Identity) {
+        self.keys.remove(identity);
+    }
+
     /// Forgets what waits for a group that is left.
     pub fn forget(&mut self, group: &GroupId) {
         self.waiting.remove(group);
@@ -172,10 +182,10 @@ impl Engine {
             }
             Task::Settle { group, as_of } => {
                 let batch = groups.get_mut(&group).ok_or(Failure::NoSuchGroup(group))?;
-                let is_so = match &as_of {
-                    Some((author, tips)) => rows::tips(&batch.overlay, author)? == *tips,
-                    None => true,
-                };
+                let mut is_so = true;
+                for (author, tips) in as_of.iter().flatten() {
+                    is_so &= rows::tips(&batch.overlay, author)? == *tips;
+                }
                 if is_so && rows::in_doubt(&batch.overlay)? {
                     batch.doubt(false);
                 }

@@ -1,5 +1,6 @@
 //! All that goes into the protocol machine and all that comes out of it: one door, two closed enums.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::engine::{Ingested, News, ToSeal};
@@ -63,6 +64,8 @@ pub enum Input {
     News(News),
     /// One of this node's identities says what it is up to: it counts from now on, and the members are told.
     Presence(presence::Verified),
+    /// These are the agents of this node from now on.
+    Hosts(BTreeSet<Identity>),
     /// Somebody wants a group to be up to date now.
     SyncNow(GroupId),
     /// Something happened on the market, when the world's clock showed so many milliseconds since 1970 UTC.
@@ -153,8 +156,21 @@ pub enum Output {
         id: InboundId,
         /// Whose.
         peer: Identity,
+        /// It, and those for whom it acts.
+        asks_as: Vec<Identity>,
         /// What it asks.
         request: Request,
+    },
+    /// Sign a new delegation of each agent to this node, and show them: the answer comes back under the ticket.
+    Show {
+        /// To be named by the answer.
+        ticket: Ticket,
+        /// Whom.
+        peer: Identity,
+        /// For which group.
+        group: GroupId,
+        /// Agents of this node; none where what was shown before is over.
+        agents: Vec<Identity>,
     },
     /// Verify blocks, take them in, and report [`Input::Ingested`].
     Ingest {
@@ -173,8 +189,8 @@ pub enum Output {
     Seal(GroupId),
     /// Break with a peer for a while.
     Ban(Identity),
-    /// Take the doubt about our own line off a group, with [`super::engine::Task::Settle`]: as long as these are its tips.
-    Settle(GroupId, Vec<Tip>),
+    /// Take the doubt about our own lines off a group, with [`super::engine::Task::Settle`]: as long as these are their tips.
+    Settle(GroupId, Vec<(Identity, Vec<Tip>)>),
     /// Tell who watches.
     Notice(Notice),
     /// Do something on the market. [`market::Output::Blame`] is not among it: the machine has seen to that.

@@ -14,6 +14,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use super::agents::Agents;
 use super::clock::{Uptime, unix_ms};
 use super::commit::Told;
 use super::embedding::Embedding;
@@ -21,12 +22,12 @@ use super::events::Events;
 use super::index::Indexes;
 use super::market::{AskFailed, Desk, Fetching, MarketAsk};
 use super::news;
-use super::trade::Trade;
 use super::verify::{Unchecked, Verifier};
 use super::writer::Writer;
 use crate::api::types::EventKind;
 use crate::cbor;
 use crate::chain::{GroupId, Tip};
+use crate::delegation::{self, Delegation};
 use crate::identity::{Identity, SecretKey};
 use crate::limits;
 use crate::net::{self, AddPeerError, Malformed, NetEvent, Network, PeerInfo, Protocol, RequestError};
@@ -38,7 +39,7 @@ use crate::node::serve::serve;
 use crate::package::PackageHash;
 use crate::presence::{Invalid, Presence, Status, Verified};
 use crate::store::{Packages, Registry, Store};
-use crate::wire::{Refused, Request, Response, market};
+use crate::wire::{Acting, Refused, Request, Response, market};
 
 /// What the API asks of the driver.
 pub enum Ask {
@@ -50,10 +51,14 @@ pub enum Ask {
     Peers(oneshot::Sender<Vec<PeerInfo>>),
     /// Where this node can be reached.
     Listening(oneshot::Sender<Vec<Multiaddr>>),
+    /// Which connected peers would be asked for a group.
+    Sharing(GroupId, oneshot::Sender<Vec<Identity>>),
     /// Pull a group from all members now; tells how many connected peers will be asked.
     SyncNow(GroupId, oneshot::Sender<usize>),
-    /// Sign what this node is up to and tell the group's members; none where it is no member.
-    SetPresence(GroupId, Status, Option<String>, oneshot::Sender<Option<Result<Verified, Invalid>>>),
+    /// Sign for an identity from now on, or no more.
+    Host(Identity, Option<SecretKey>, oneshot::Sender<()>),
+    /// Sign what an identity of this node is up to and tell the group's members; none where it is no member.
+    SetPresence(Identity, GroupId, Status, Option<String>, oneshot::Sender<Option<Result<Verified, Invalid>>>),
     /// What the members of a group say of themselves.
     Presences(GroupId, oneshot::Sender<Vec<Verified>>),
     /// Something about the market.
@@ -73,8 +78,8 @@ pub fn requests_per_minute(most: u32) -> Requests {
 pub struct Driver {
     /// Whose node it is.
     pub me: Identity,
-    /// Signs what this node says of itself.
-    pub key: SecretKey,
+    /// Sign what this node's identities say of themselves: its own, and its agents'.
+    pub keys: BTreeMap<Identity, SecretKey>,
     /// The network.
     pub network: Network,
     /// The protocol.
@@ -85,8 +90,8 @@ pub struct Driver {
     pub packages: Arc<Packages>,
     /// Answers what buyers ask.
     pub desk: Arc<dyn Desk>,
-    /// Looks after what is bought and sold.
-    pub trade: Trade,
+    /// Look after what is bought and sold.
+    pub agents: Agents,
     /// For the address book.
     pub writer: Writer,
     /// For what peers send.
@@ -269,17 +274,17 @@ impl Work {
         self.parts.embedding.wake();
         match told {
             Told::Opened(opened) => {
-                self.parts.trade.moved(opened.group, true);
+                self.parts.agents.moved(opened.group, true);
                 self.step(Input::Opened(opened));
             }
             Told::Closed(group) => {
-                self.parts.trade.moved(group, true);
+                self.parts.agents.moved(group, true);
                 self.parts.events.tell(EventKind::GroupLeft { group_id: group.to_string() });
                 self.step(Input::Closed(group));
             }
             Told::News(news) => {
                 let offers = news::tell(&self.parts.events, &self.parts.store, &news);
-                self.parts.trade.moved(news.group, offers);
+                self.parts.agents.moved(news.group, offers);
                 self.parts.indexes.nudge(news.group);
                 self.step(Input::News(news));
             }
@@ -302,14 +307,19 @@ impl Work {
             }
             Ask::Peers(answer) => drop(answer.send(self.parts.network.peers())),
             Ask::Listening(answer) => drop(answer.send(self.parts.network.listen_addrs())),
+            Ask::Sharing(group, answer) => {
+                let _gone = answer.send(self.sharing(&group));
+            }
             Ask::SyncNow(group, answer) => {
-                let asked = self.parts.network.peers().into_iter();
-                let asked = asked.filter(|info| info.link.is_some() && self.parts.machine.may_have(&group, &info.peer));
-                let _gone = answer.send(asked.count());
+                let _gone = answer.send(self.sharing(&group).len());
                 self.step(Input::SyncNow(group));
             }
-            Ask::SetPresence(group, status, metadata, answer) => {
-                let _gone = answer.send(self.set_presence(group, status, metadata));
+            Ask::SetPresence(member, group, status, metadata, answer) => {
+                let _gone = answer.send(self.set_presence(member, group, status, metadata));
+            }
+            Ask::Host(identity, key, answer) => {
+                self.host(identity, key);
+                let _gone = answer.send(());
             }
             Ask::Presences(group, answer) => {
                 let _gone = answer.send(self.parts.machine.presences(&group).cloned().collect());
@@ -318,36 +328,63 @@ impl Work {
         }
     }
 
+    fn sharing(&self, group: &GroupId) -> Vec<Identity> {
+        let peers = self.parts.network.peers().into_iter();
+        let asked = peers.filter(|info| info.link.is_some() && self.parts.machine.may_have(group, &info.peer));
+        asked.map(|info| info.peer).collect()
+    }
+
+    fn host(&mut self, identity: Identity, key: Option<SecretKey>) {
+        match key {
+            Some(key) => drop(self.parts.keys.insert(identity, key)),
+            None => {
+                // Whoever sees it as being here is told.
+                let here: Vec<Presence> = self.said_to_be_here(|member| *member == identity);
+                for Presence { group, member, metadata, .. } in here {
+                    self.set_presence(member, group, Status::Offline, metadata);
+                }
+                self.parts.keys.remove(&identity);
+            }
+        }
+        let agents = self.parts.keys.keys().copied().filter(|key| *key != self.parts.me).collect();
+        self.step(Input::Hosts(agents));
+    }
+
+    /// What identities of this node say, of those who are here by it.
+    fn said_to_be_here(&self, is_meant: impl Fn(&Identity) -> bool) -> Vec<Presence> {
+        let machine = &self.parts.machine;
+        let groups = machine.groups().flat_map(|group| machine.presences(group)).map(Verified::presence);
+        let is_here = |record: &&Presence| is_meant(&record.member) && record.status != Status::Offline;
+        groups.filter(is_here).cloned().collect()
+    }
+
     fn set_presence(
         &mut self,
+        member: Identity,
         group: GroupId,
         status: Status,
         metadata: Option<String>,
     ) -> Option<Result<Verified, Invalid>> {
-        let member = self.parts.key.identity();
+        let key = self.parts.keys.get(&member)?;
         if !self.parts.machine.has_member(&group, &member) {
             return None;
         }
         let time_ms = self.parts.machine.presence_time_ms(&group, &member, unix_ms());
-        let signed = Presence { group, member, status, metadata, time_ms }.sign(&self.parts.key);
+        let signed = Presence { group, member, status, metadata, time_ms }.sign(key);
         if let Ok(record) = &signed {
             self.step(Input::Presence(record.clone()));
         }
         Some(signed)
     }
 
-    /// Where this node has said that it is here, it says that it goes, and gives its peers a moment to take that.
+    /// Where this node or an agent of it has said that it is here, it says that it goes, and gives its peers a moment to take that.
     async fn say_good_bye(&mut self) {
-        let is_here =
-            |record: &&Presence| record.member == self.parts.key.identity() && record.status != Status::Offline;
-        let machine = &self.parts.machine;
-        let groups = machine.groups().flat_map(|group| machine.presences(group)).map(Verified::presence);
-        let said: Vec<Presence> = groups.filter(is_here).cloned().collect();
+        let said = self.said_to_be_here(|member| self.parts.keys.contains_key(member));
         if said.is_empty() {
             return;
         }
-        for Presence { group, metadata, .. } in said {
-            self.set_presence(group, Status::Offline, metadata);
+        for Presence { group, member, metadata, .. } in said {
+            self.set_presence(member, group, Status::Offline, metadata);
         }
         let told = async {
             while self.parts.machine.is_telling_presence() {
@@ -371,7 +408,13 @@ impl Work {
                 self.asked.insert(id, Asked::Sync(ticket));
             }
             Output::Answer { id, response } => self.respond(id, &response),
-            Output::Serve { id, peer, request } => self.serve(id, peer, request),
+            Output::Serve { id, peer, asks_as, request } => self.serve(id, peer, asks_as, request),
+            Output::Show { ticket, peer, group, agents } => {
+                let delegations = self.delegations(group, &agents);
+                let request = Request::Acting(Acting { group, delegations });
+                let id = self.parts.network.request(Protocol::Sync, peer, request.encode());
+                self.asked.insert(id, Asked::Sync(ticket));
+            }
             Output::Ingest { ticket, peer, group, blocks, objects } => {
                 let batch = Unchecked { ticket, peer, group, blocks, objects };
                 if let Err(batch) = self.parts.verifier.push(batch) {
@@ -388,6 +431,17 @@ impl Work {
             Output::Notice(notice) => self.notice(&notice),
             Output::Market(output) => self.market_act(output),
         }
+    }
+
+    /// What agents of this node sign for it: for a while, from now on.
+    fn delegations(&self, group: GroupId, agents: &[Identity]) -> Vec<delegation::Unverified> {
+        let from_ms = unix_ms();
+        let expires_ms = from_ms.saturating_add(limits::DELEGATION_LIFE_MS);
+        let sign = |agent: &Identity| {
+            let key = self.parts.keys.get(agent)?;
+            Some(Delegation { group, agent: *agent, node: self.parts.me, from_ms, expires_ms }.sign(key))
+        };
+        agents.iter().filter_map(sign).collect()
     }
 
     /// Has the writer make a seal. The machine asks again where it comes to nothing.
@@ -437,7 +491,7 @@ impl Work {
     }
 
     /// Reads for a peer on another thread: at most [`limits::SERVING`] at a time, the others wait in line.
-    fn serve(&self, id: InboundId, peer: Identity, request: Request) {
+    fn serve(&self, id: InboundId, peer: Identity, asks_as: Vec<Identity>, request: Request) {
         let (serving, store, done) = (Arc::clone(&self.serving), Arc::clone(&self.parts.store), self.done.clone());
         tokio::spawn(async move {
             let permit = serving.acquire_owned().await;
@@ -446,7 +500,7 @@ impl Work {
                 let answer = || {
                     let view = store.view()?;
                     match view.group(&request.group())? {
-                        Some(rows) => serve(rows.as_ref(), &peer, request),
+                        Some(rows) => serve(rows.as_ref(), &asks_as, request),
                         None => Ok(Response::Refused(Refused::NotShared)),
                     }
                 };
@@ -479,8 +533,8 @@ impl Work {
     }
 
     /// Has the doubt about our own line taken off a group.
-    fn settle(&self, group: GroupId, own: Vec<Tip>) {
-        let (writer, as_of) = (self.parts.writer.clone(), Some((self.parts.me, own)));
+    fn settle(&self, group: GroupId, own: Vec<(Identity, Vec<Tip>)>) {
+        let (writer, as_of) = (self.parts.writer.clone(), Some(own));
         tokio::spawn(async move {
             if let Err(error) = writer.write(Task::Settle { group, as_of }).await {
                 tracing::warn!(%error, %group, "still writes nothing: the next pull tries again");

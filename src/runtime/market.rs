@@ -287,17 +287,17 @@ impl Work {
 
     /// Signs what is said of an offer of ours.
     fn sign(&mut self, announcement: Announcement) {
-        if announcement.seller != self.parts.key.identity() {
+        let Some(key) = self.parts.keys.get(&announcement.seller) else {
             tracing::error!(seller = %announcement.seller, "an offer of an identity whose key is not here is not announced");
             return;
-        }
+        };
         let addresses = match announcement.says {
             Says::Offered(_) => self.parts.network.addresses_to_tell(),
             Says::Withdrawn => vec![],
         };
         let time_ms = announcement.time_ms.max(unix_ms());
         let announcement = Announcement { time_ms, addresses, ..announcement };
-        match announcement.sign(&self.parts.key) {
+        match announcement.sign(key) {
             Ok(record) => self.step_market(MarketInput::Signed(record)),
             Err(error) => tracing::error!(%error, "an offer cannot be announced"),
         }

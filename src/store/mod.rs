@@ -148,6 +148,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where it is newer, another identity's, open elsewhere, or damaged.
     pub fn open(path: &Path, owner: &Identity) -> Result<Self, StoreError> {
+        Self::open_of(path, owner, &[])
+    }
+
+    /// The same of a node with agents: where nobody but they are in a group, nobody else has a block of it.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_of(path: &Path, owner: &Identity, agents: &[Identity]) -> Result<Self, StoreError> {
         Self::check_room(path)?;
         // Made here and not by redb, which would let others read it.
         let mut options = std::fs::OpenOptions::new();
@@ -159,7 +167,7 @@ impl Store {
             error => failed(path, error),
         })?;
         let mut store = Self::set_up(db, path, owner)?;
-        store.copy = store.notice_copy(owner)?;
+        store.copy = store.notice_copy(&[&[*owner], agents].concat())?;
         Ok(store)
     }
 
@@ -181,7 +189,7 @@ impl Store {
 
     /// Puts our own line in doubt where this is not the file that was written last, but a copy: it may be an older one. Where nobody
     /// else was ever named, nobody else has a block. Gives the number of the copy.
-    fn notice_copy(&self, owner: &Identity) -> Result<u64, StoreError> {
+    fn notice_copy(&self, own: &[Identity]) -> Result<u64, StoreError> {
         let inode = std::fs::metadata(&self.path).map_err(|error| self.failed(redb::Error::Io(error)))?.ino();
         let transaction = self.begin()?;
         let known = || -> Result<[Option<u64>; 2], redb::Error> {
@@ -196,7 +204,7 @@ impl Store {
         }
         drop(transaction);
         if known.is_some() {
-            let groups = self.doubt(|kv| Ok(rows_of::in_doubt(kv)? || !rows_of::is_alone(kv, owner)?))?;
+            let groups = self.doubt(|kv| Ok(rows_of::in_doubt(kv)? || !rows_of::is_alone(kv, own)?))?;
             tracing::warn!(path = %self.path.display(), groups, "this file is a copy: nothing is written until members have answered");
         }
         let copy = getrandom::u64().map_err(|error| self.failed(redb::Error::Io(std::io::Error::other(error))))?;

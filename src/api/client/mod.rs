@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::HeaderValue;
 use hyper::{Request, Response, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,13 +28,16 @@ pub use events::EventStream;
 use self::connection::{Connection, Pool};
 use super::routes::{Pace, Route};
 use super::types::Problem;
-use super::{BACKUP_MEDIA_TYPE, EVENT_MEDIA_TYPE, VERSION, VERSION_HEADER};
+use super::{AGENT_HEADER, BACKUP_MEDIA_TYPE, EVENT_MEDIA_TYPE, VERSION, VERSION_HEADER};
+use crate::identity::AgentName;
 use crate::limits;
 
 /// A client of one daemon. Cheap to clone; clones share connections.
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    /// The agent in whose name it asks.
+    agent: Option<AgentName>,
 }
 
 #[derive(Debug)]
@@ -56,7 +60,13 @@ impl Client {
     /// A client of the daemon that serves the data folder `data`. Connects with the first request.
     #[must_use]
     pub fn new(data: &Path) -> Self {
-        Self { shared: Arc::new(Shared { pool: Pool::new(data), version: OnceLock::new() }) }
+        Self { shared: Arc::new(Shared { pool: Pool::new(data), version: OnceLock::new() }), agent: None }
+    }
+
+    /// The same client, in the name of an agent of the daemon's node.
+    #[must_use]
+    pub fn as_agent(self, name: AgentName) -> Self {
+        Self { agent: Some(name), ..self }
     }
 
     /// The daemon's version where it is not this build's, for a warning. Known after the first answer.
@@ -151,8 +161,11 @@ impl Client {
     async fn send(
         &self,
         target: &Target,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
     ) -> Result<(Response<Incoming>, Connection), ClientError> {
+        if let Some(Ok(name)) = self.agent.as_ref().map(|name| HeaderValue::from_str(name.as_str())) {
+            request.headers_mut().insert(AGENT_HEADER, name);
+        }
         let (response, connection) = self.shared.pool.send(&target.name(), request).await?;
         if let Some(version) = response.headers().get(VERSION_HEADER).and_then(|value| value.to_str().ok()) {
             self.shared.version.get_or_init(|| version.to_owned());

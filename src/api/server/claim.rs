@@ -2,13 +2,10 @@
 //!
 //! Publishing to a full id takes no view of the store and no other thread than the writer's.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 
 use super::Api;
-use super::extract::{Body, Segments};
+use super::extract::{As, Body, Segments};
 use super::resolve::{self, Found};
 use crate::api::types::{
     BulkPublished, Evidence, ExperienceSubmitted, NewClaim, Problem, ProblemCode, PublishBulk, PublishedClaim,
@@ -22,7 +19,7 @@ use crate::runtime::clock::unix_ms;
 type Answer<T> = Result<Json<T>, Problem>;
 
 pub(super) async fn publish(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(claim): Body<NewClaim>,
 ) -> Answer<PublishedClaim> {
@@ -41,7 +38,7 @@ pub(super) async fn publish(
 }
 
 pub(super) async fn bulk(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(PublishBulk { claims }): Body<PublishBulk>,
 ) -> Answer<BulkPublished> {
@@ -68,7 +65,7 @@ pub(super) async fn bulk(
 }
 
 pub(super) async fn retract(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments((group, claim)): Segments<(String, String)>,
 ) -> Answer<RetractedClaim> {
     let group = api.group_id(group).await?;
@@ -78,7 +75,7 @@ pub(super) async fn retract(
 }
 
 pub(super) async fn experience(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(SubmitExperience { content }): Body<SubmitExperience>,
 ) -> Answer<ExperienceSubmitted> {

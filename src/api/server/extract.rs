@@ -1,16 +1,21 @@
 //! Requests on their way to a handler: **read, and checked against their bounds, before it sees them**.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use super::Api;
+use super::agent::no_such_agent;
+use super::router::Caller;
 use crate::api::types::{
     AddMember, AddPeer, AskBalance, AssignTask, BuyOffer, CompleteTask, ContextQuery, CreateGroup, FailTask,
     FieldError, JoinGroup, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected,
-    ListTasks, NewClaim, NewOffer, NewTask, Payment, PolicyUpdate, Problem, PublishBulk, PullMarket, ReadyTasks,
-    RecentClaims, ReleaseTask, SetNotary, SetPresence, SetRole, SetSpendingLimit, ShowBlock, StartTask,
-    SubmitExperience, SyncNow, WatchClaims,
+    ListTasks, NewAgent, NewClaim, NewOffer, NewTask, Payment, PolicyUpdate, Problem, PublishBulk, PullMarket,
+    ReadyTasks, RecentClaims, ReleaseTask, RevokeAgent, SetNotary, SetPresence, SetRole, SetSpendingLimit, ShowBlock,
+    StartTask, SubmitExperience, SyncNow, WatchClaims,
 };
 
 /// A request that knows its bounds.
@@ -41,6 +46,7 @@ macro_rules! bounded_by_type {
 
 checked!(
     AddPeer,
+    NewAgent,
     BuyOffer,
     ListOffers,
     ListPurchases,
@@ -68,6 +74,7 @@ checked!(
     WatchClaims
 );
 bounded_by_type!(
+    RevokeAgent,
     PullMarket,
     SetSpendingLimit,
     AddMember,
@@ -89,6 +96,21 @@ impl Checked for PublishBulk {
             }
             problem
         })
+    }
+}
+
+/// The API in the name of whoever calls: of the node, or of the agent that the request names.
+pub(super) struct As(pub Arc<Api>);
+
+impl FromRequestParts<Arc<Api>> for As {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let Some(Caller::Agent(name)) = parts.extensions.get::<Caller>() else { return Ok(Self(Arc::clone(api))) };
+        let node = api.node().as_agent(name).ok_or_else(|| no_such_agent(name))?;
+        // What it follows ends with it.
+        let stop = node.agents.gone(&node.identity);
+        Ok(Self(Arc::new(Api { node, stop, ..(**api).clone() })))
     }
 }
 

@@ -5,6 +5,7 @@
 //! [`Problem`](super::types::Problem). **What a handler acknowledges is durable**, reading the store never happens on a thread that
 //! serves connections, and every answer names the daemon's version.
 
+mod agent;
 mod backup;
 mod block;
 mod claim;
@@ -86,11 +87,13 @@ pub enum BindError {
 }
 
 /// What all handlers share.
+#[derive(Clone)]
 struct Api {
+    /// The node in the name of whoever calls.
     node: Node,
     stop: watch::Receiver<bool>,
     /// One history is checked at a time: it takes all cores.
-    verifying: Semaphore,
+    verifying: Arc<Semaphore>,
     /// So is one backup.
     backing_up: Arc<Semaphore>,
 }
@@ -130,7 +133,13 @@ pub fn bind(data: &Path) -> Result<UnixListener, BindError> {
 /// Where the socket cannot be asked for its owner.
 pub async fn serve(listener: UnixListener, node: Node, stop: watch::Receiver<bool>) -> io::Result<()> {
     let user = own_user()?;
-    let api = Api { node, stop: stop.clone(), verifying: Semaphore::new(1), backing_up: Arc::new(Semaphore::new(1)) };
+    let agents = node.agents.clone();
+    let api = Api {
+        node,
+        stop: stop.clone(),
+        verifying: Arc::new(Semaphore::new(1)),
+        backing_up: Arc::new(Semaphore::new(1)),
+    };
     let router = router::router(Arc::new(api));
     let room = Arc::new(Semaphore::new(limits::API_CONNECTIONS));
     let mut connections = JoinSet::new();
@@ -162,6 +171,7 @@ pub async fn serve(listener: UnixListener, node: Node, stop: watch::Receiver<boo
             }
         }
     }
+    agents.close();
     let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
     drop(listener);
     let finished = async { while connections.join_next().await.is_some() {} };

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 
 use super::Api;
-use super::extract::{Body, Params, Segments};
+use super::extract::{As, Body, Params, Segments};
 use super::listing::bad_cursor;
 use super::resolve::{self, Found};
 use crate::api::types::{
@@ -24,7 +23,7 @@ use crate::node::engine::Task;
 
 type Answer<T> = Result<Json<T>, Problem>;
 
-pub(super) async fn policy(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<GroupPolicy> {
+pub(super) async fn policy(As(api): As, Segments(name): Segments<String>) -> Answer<GroupPolicy> {
     let read = |_: &Api, found: &Found<'_>, _| {
         Ok(GroupPolicy { group_id: found.id.to_string(), policy: rules(found.kv.as_ref())? })
     };
@@ -45,7 +44,7 @@ pub(super) fn rules(kv: &dyn Read) -> Result<Policy, KvError> {
 }
 
 pub(super) async fn update_policy(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(update): Body<PolicyUpdate>,
 ) -> Answer<PolicyChanged> {
@@ -60,7 +59,7 @@ pub(super) async fn update_policy(
 }
 
 pub(super) async fn mint(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(Payment { to, amount }): Body<Payment>,
 ) -> Answer<Paid> {
@@ -68,7 +67,7 @@ pub(super) async fn mint(
 }
 
 pub(super) async fn transfer(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(Payment { to, amount }): Body<Payment>,
 ) -> Answer<Paid> {
@@ -76,7 +75,7 @@ pub(super) async fn transfer(
 }
 
 pub(super) async fn pay(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(Payment { to, amount }): Body<Payment>,
 ) -> Answer<Paid> {
@@ -118,7 +117,7 @@ async fn write(api: &Api, group: GroupId, transaction: Transaction) -> Result<Bl
 }
 
 pub(super) async fn balance(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Params(AskBalance { account }): Params<AskBalance>,
 ) -> Answer<Balance> {
@@ -131,7 +130,7 @@ pub(super) async fn balance(
 }
 
 pub(super) async fn history(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Params(request): Params<ListMoves>,
 ) -> Answer<MoveList> {

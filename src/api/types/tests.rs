@@ -13,6 +13,8 @@ fn claim(text: &str) -> NewClaim {
 fn answers_have_the_documented_keys() {
     let status = Status {
         node_id: "12D3".into(),
+        member_id: "12D3KooWMember".into(),
+        agents: 0,
         name: "alice".into(),
         version: "0.1.0".into(),
         uptime_s: 3,
@@ -26,7 +28,7 @@ fn answers_have_the_documented_keys() {
     };
     assert_eq!(
         serde_json::to_value(&status).unwrap(),
-        json!({"node_id": "12D3", "name": "alice", "version": "0.1.0", "uptime_s": 3,
+        json!({"node_id": "12D3", "member_id": "12D3KooWMember", "agents": 0, "name": "alice", "version": "0.1.0", "uptime_s": 3,
                "listen": ["/ip4/127.0.0.1/tcp/1/p2p/12D3"], "peers": 1, "groups": 2, "unsure_groups": 0, "indexing_groups": 0,
                "open_purchases": {"paid": 1, "granted": 2}, "embedder": null})
     );

@@ -47,9 +47,9 @@ pub enum Task {
     Settle {
         /// Where.
         group: GroupId,
-        /// The line's author and tips, as they were when enough was known: where they are others now, nothing is done. None where a
+        /// Our lines' authors and tips, as they were when enough was known: where they are others now, nothing is done. None where a
         /// person says that nobody else has a block of ours.
-        as_of: Option<(Identity, Vec<Tip>)>,
+        as_of: Option<Vec<(Identity, Vec<Tip>)>>,
     },
     /// Make a seal, where the node's identities include the group's sealer and there is something to seal.
     Seal {

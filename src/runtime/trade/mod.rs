@@ -32,7 +32,7 @@ use crate::node::engine::{Task, Written};
 use crate::node::trade::shelf::Shelved;
 use crate::store::{Packages, Registry, Store, View};
 
-pub use buy::{Bought, HowToBuy, approve, buy};
+pub use buy::{Bought, HowToBuy, approve, buy, limit};
 pub use error::TradeError;
 pub use find::{Found, Offered, find};
 pub use library::{Item, content, list as library};
@@ -82,6 +82,13 @@ impl Trade {
         let parts = Shared { key, me, store, packages, writer, events, buying, ordering, following, moved, revision };
         Self(Arc::new(parts))
     }
+
+    /// The same with another key of this node.
+    #[must_use]
+    pub fn of(&self, key: SecretKey) -> Self {
+        let Shared { store, packages, writer, events, .. } = &**self;
+        Self::new(key, Arc::clone(store), Arc::clone(packages), writer.clone(), events.clone())
+    }
 }
 
 impl Shared {
@@ -107,7 +114,7 @@ impl Shared {
         steps::reach(&self.store.packages_path(), step).await;
     }
 
-    fn view(&self) -> Result<View, KvError> {
+    pub(super) fn view(&self) -> Result<View, KvError> {
         self.store.view()
     }
 

@@ -45,6 +45,10 @@ pub(super) async fn purchase(
 ) -> Result<Bought, TradeError> {
     let trade = &node.trade;
     let (wanting, offered) = announced(found, how)?;
+    if node.identity != node.node_id {
+        // A member tells about an account whom the connection proves to be its owner.
+        return Err(TradeError::AgentOutside(wanting.group));
+    }
     if known(trade, &wanting).await?.is_some_and(|before| standing::state_of(&before).is_none()) {
         // Nobody has said yet that it was taken: perhaps somebody has.
         follow(node, wanting.group, wanting.offer).await?;
@@ -180,12 +184,12 @@ fn announced(found: Found, how: HowToBuy) -> Result<(Wanting, Offered), TradeErr
 }
 
 async fn keep(trade: &Trade, group: GroupId, offer: OfferId, row: Option<&Outside>) -> Result<(), TradeError> {
-    Ok(trade.shelve(shelf::of_offer::<Outside>(&group, &offer), row).await?)
+    Ok(trade.shelve(shelf::of_offer::<Outside>(&trade.me, &group, &offer), row).await?)
 }
 
 async fn row(trade: &Trade, group: GroupId, offer: OfferId) -> Result<Option<Outside>, TradeError> {
     let trade = trade.clone();
-    aside(move || Ok(Shared::shelved(&trade.view()?, &shelf::of_offer::<Outside>(&group, &offer))?)).await
+    aside(move || Ok(Shared::shelved(&trade.view()?, &shelf::of_offer::<Outside>(&trade.me, &group, &offer))?)).await
 }
 
 async fn known(trade: &Trade, wanting: &Wanting) -> Result<Option<Outside>, TradeError> {
@@ -194,10 +198,10 @@ async fn known(trade: &Trade, wanting: &Wanting) -> Result<Option<Outside>, Trad
 
 /// Tokens of this node's own orders in a group of others, of the last [`limits::SPENDING_SPAN_MS`]; and how many of its orders in all
 /// such groups are open.
-pub fn spent(view: &View, group: &GroupId, now_ms: u64) -> Result<(u64, usize), KvError> {
+pub fn spent(view: &View, me: &Identity, group: &GroupId, now_ms: u64) -> Result<(u64, usize), KvError> {
     let since_ms = now_ms.saturating_sub(limits::SPENDING_SPAN_MS);
     let (mut spent, mut open) = (0_u64, 0);
-    for (key, bytes) in view.local_rows(&[Outside::LETTER])? {
+    for (key, bytes) in view.local_rows(&shelf::all_of::<Outside>(me))? {
         let (Some((of, _)), Some(row)) = (shelf::named(&key), Outside::from_row(&bytes)) else { continue };
         let state = standing::state_of(&row);
         open += usize::from(!state.is_some_and(PurchaseStatus::is_ended));
@@ -213,7 +217,7 @@ async fn look(trade: &Trade, wanting: &Wanting) -> Result<Looked, TradeError> {
     let (trade, wanting) = (trade.clone(), wanting.clone());
     aside(move || {
         let view = trade.view()?;
-        let (spent, open) = spent(&view, &wanting.group, unix_ms())?;
+        let (spent, open) = spent(&view, &trade.me, &wanting.group, unix_ms())?;
         if open >= limits::OUTSIDE_ORDERS {
             return Err(TradeError::TooManyOutside);
         }
@@ -384,7 +388,7 @@ fn is_past(row: &Outside) -> bool {
 async fn deliver(node: &Node, group: GroupId, offer: OfferId, row: &Outside) -> Result<bool, TradeError> {
     let trade = &node.trade;
     let Some(sealed_key) = row.sealed_key.clone().filter(|_| !is_over(row)) else { return Ok(false) };
-    let key = shelf::of_offer::<Owned>(&group, &offer);
+    let key = shelf::of_offer::<Owned>(&trade.me, &group, &offer);
     if trade.view()?.local(&key)?.is_some() {
         return Ok(false);
     }
@@ -458,7 +462,7 @@ async fn wait_for(
         let (own, at) = (trade.clone(), wanting.clone());
         let opened = aside(move || {
             let view = own.view()?;
-            let owned = Shared::shelved::<Owned>(&view, &shelf::of_offer::<Owned>(&at.group, &at.offer))?;
+            let owned = Shared::shelved::<Owned>(&view, &shelf::of_offer::<Owned>(&own.me, &at.group, &at.offer))?;
             let Some(owned) = owned else { return Ok(false) };
             let (purchase, here) = (Some(owned.purchase), own.packages.has(&owned.package.package));
             let item = library::Item { group: at.group, offer: at.offer, purchase, owned, here };

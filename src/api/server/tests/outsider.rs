@@ -99,8 +99,10 @@ async fn who_asks_six_times_at_once_and_for_two_things_at_once_pays_each_once() 
 async fn what_was_bought_and_forgotten_is_found_again_and_not_paid_again() {
     let fair = fair(1).await;
     assert!(fair.bob.client.buy_offer(&fair.offers[0], &how()).await.unwrap().opened);
-    let rows =
-        [shelf::of_offer::<Outside>(&fair.id(), &fair.offer(0)), shelf::of_offer::<Owned>(&fair.id(), &fair.offer(0))];
+    let rows = [
+        shelf::of_offer::<Outside>(&fair.bob.me, &fair.id(), &fair.offer(0)),
+        shelf::of_offer::<Owned>(&fair.bob.me, &fair.id(), &fair.offer(0)),
+    ];
     let local = rows.into_iter().map(|key| (key, None)).collect();
     fair.bob.daemon.node.writer.register(Registry { local, ..Registry::default() }).await.unwrap();
     assert!(fair.bob.client.library().await.unwrap().packages.is_empty());
@@ -148,7 +150,7 @@ async fn an_order_that_was_declined_and_handed_in_all_the_same_is_followed_to_it
         until_ms: None,
         sealed_key: None,
     };
-    let local = vec![(shelf::of_offer::<Outside>(&group, &offer), Some(row.to_row()))];
+    let local = vec![(shelf::of_offer::<Outside>(&fair.bob.me, &group, &offer), Some(row.to_row()))];
     fair.bob.daemon.node.writer.register(Registry { local, ..Registry::default() }).await.unwrap();
     let purchase = Transaction::Purchase(Purchase { order });
     let task = Task::Write { group, author: fair.alice.me, transactions: vec![purchase], objects: vec![] };

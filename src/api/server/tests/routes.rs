@@ -45,13 +45,20 @@ async fn every_route_of_the_table_is_there_and_names_the_version() {
 async fn nobody_gets_past_the_check_of_permissions() {
     let node = start(1);
     let (stop, one) = (node.stop.subscribe(), || Semaphore::new(1));
-    let api = Api { node: node.daemon.node.clone(), stop, verifying: one(), backing_up: Arc::new(one()) };
+    let api = Api { node: node.daemon.node.clone(), stop, verifying: Arc::new(one()), backing_up: Arc::new(one()) };
     let router = TowerToHyperService::new(router::router(Arc::new(api)));
     for route in routes::ALL {
         let path = route.fill(&["x", "x"][..route.parameters()]);
         let request = axum::http::Request::builder().method(route.method.clone()).uri(path);
         let answer = router.call(request.body(axum::body::Body::from("{}")).unwrap()).await.unwrap();
         assert_eq!(answer.status(), 403, "{}", route.path);
+        // In an agent's name, what is the node's business is refused before anybody looks whether there is such an agent.
+        let path = route.fill(&["x", "x"][..route.parameters()]);
+        let mut request = axum::http::Request::builder().method(route.method.clone()).uri(path);
+        request = request.header(crate::api::AGENT_HEADER, "nobody").extension(router::Caller::Local);
+        let answer = router.call(request.body(axum::body::Body::from("{}")).unwrap()).await.unwrap();
+        let refused = if route.permission == routes::Permission::Operate { 403 } else { 404 };
+        assert_eq!(answer.status(), refused, "{}", route.path);
     }
     drop(router);
     node.stop().await;
