@@ -1,8 +1,9 @@
 //! Every bound of LBM in one place, with its unit and what breaks above it.
 //!
 //! A leaf: it names nothing of the crate, and everything may name it. Units stand last in the name (`_BYTES`,
-//! `_MS`, `_CHARS`); a bound without a unit counts things. The compile-time asserts at the end tie the bounds together
-//! that would contradict one another.
+//! `_MS`, `_CHARS`); a bound without a unit counts things. Asserts at the end tie those together that could contradict one another.
+
+pub mod mcp;
 
 // ---- what a person or an agent writes -------------------------------------------------------------------------
 

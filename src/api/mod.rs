@@ -14,6 +14,12 @@ use std::path::{Path, PathBuf};
 /// Header of each answer: the daemon's version, so that a client of another one can say so.
 pub const VERSION_HEADER: &str = "lbm-version";
 
+/// Header of a request: the agent of this daemon that acts, by its name. Without it the node's own identity acts.
+pub const AGENT_HEADER: &str = "lbm-agent";
+
+/// Header of a write: a name that its sender chose for it. Sent again under the same name, it is done once and answered as before.
+pub const ONCE_HEADER: &str = "idempotency-key";
+
 /// Version of this build, as the daemon and its clients name it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 

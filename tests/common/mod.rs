@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+pub mod mcp;
 pub mod netns;
 
 use std::collections::BTreeSet;

@@ -9,6 +9,7 @@ mod download;
 mod error;
 mod events;
 mod methods;
+mod reserve;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -27,13 +28,23 @@ pub use events::EventStream;
 use self::connection::{Connection, Pool};
 use super::routes::{Pace, Route};
 use super::types::Problem;
-use super::{BACKUP_MEDIA_TYPE, EVENT_MEDIA_TYPE, VERSION, VERSION_HEADER};
+use super::{AGENT_HEADER, BACKUP_MEDIA_TYPE, EVENT_MEDIA_TYPE, ONCE_HEADER, VERSION, VERSION_HEADER};
 use crate::limits;
 
 /// A client of one daemon. Cheap to clone; clones share connections.
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    marks: Marks,
+}
+
+/// What each request of a client says besides its route and body.
+#[derive(Debug, Clone, Default)]
+struct Marks {
+    /// Who acts; the node's own identity where nobody is named.
+    agent: Option<Arc<str>>,
+    /// The key under which a write is done once.
+    once: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -56,7 +67,21 @@ impl Client {
     /// A client of the daemon that serves the data folder `data`. Connects with the first request.
     #[must_use]
     pub fn new(data: &Path) -> Self {
-        Self { shared: Arc::new(Shared { pool: Pool::new(data), version: OnceLock::new() }) }
+        Self { shared: Arc::new(Shared { pool: Pool::new(data), version: OnceLock::new() }), marks: Marks::default() }
+    }
+
+    /// The same client, whose requests are those of the daemon's agent `agent`.
+    #[must_use]
+    pub fn acting_as(&self, agent: &str) -> Self {
+        let marks = Marks { agent: Some(agent.into()), ..self.marks.clone() };
+        Self { shared: Arc::clone(&self.shared), marks }
+    }
+
+    /// The same client, whose write is done once however often it is sent with this key.
+    #[must_use]
+    pub fn once(&self, key: &str) -> Self {
+        let marks = Marks { once: Some(key.into()), ..self.marks.clone() };
+        Self { shared: Arc::clone(&self.shared), marks }
     }
 
     /// The daemon's version where it is not this build's, for a warning. Known after the first answer.
@@ -93,7 +118,7 @@ impl Client {
         body: Option<&B>,
     ) -> Result<A, ClientError> {
         let target = Target::new(route, parameters, query)?;
-        let request = target.request(body)?;
+        let request = target.request(body, &self.marks)?;
         let timeout_ms = if route.pace == Pace::Quick { limits::API_TIMEOUT_MS } else { limits::API_SLOW_TIMEOUT_MS };
         let answer = async {
             let (response, connection) = self.send(&target, request).await?;
@@ -110,7 +135,7 @@ impl Client {
     /// Opens a stream of bytes.
     async fn download(&self, route: &'static Route) -> Result<Download, ClientError> {
         let target = Target::new(route, &[], &())?;
-        let request = target.request(Some(&NoBody))?;
+        let request = target.request(Some(&NoBody), &self.marks)?;
         let (response, connection) = self.head(&target, request).await?;
         target.is_of(&response, BACKUP_MEDIA_TYPE)?;
         Ok(Download::new(target.name(), response.into_body(), connection))
@@ -142,7 +167,7 @@ impl Client {
         body: Option<&B>,
     ) -> Result<EventStream<T>, ClientError> {
         let target = Target::new(route, parameters, query)?;
-        let request = target.request(body)?;
+        let request = target.request(body, &self.marks)?;
         let (response, connection) = self.head(&target, request).await?;
         target.is_of(&response, EVENT_MEDIA_TYPE)?;
         Ok(EventStream::new(target.name(), response.into_body(), connection))
@@ -208,7 +233,7 @@ impl Target {
         format!("{} {}", self.route.method, self.route.path)
     }
 
-    fn request<B: Serialize>(&self, body: Option<&B>) -> Result<Request<Full<Bytes>>, ClientError> {
+    fn request<B: Serialize>(&self, body: Option<&B>, marks: &Marks) -> Result<Request<Full<Bytes>>, ClientError> {
         let unwritable = |detail: String| ClientError::Request { route: self.name(), detail };
         let bytes = match body {
             Some(body) => serde_json::to_vec(body).map_err(|error| unwritable(error.to_string()))?,
@@ -223,6 +248,11 @@ impl Target {
             .uri(&self.path_and_query)
             .header(header::HOST, "lbm")
             .header(VERSION_HEADER, VERSION);
+        for (name, value) in [(AGENT_HEADER, &marks.agent), (ONCE_HEADER, &marks.once)] {
+            if let Some(value) = value {
+                request = request.header(name, &**value);
+            }
+        }
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }

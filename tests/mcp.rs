@@ -1,0 +1,415 @@
+//! `lbm mcp` by raw lines: what each tool does on a second node, the protocol's two eras, and what must not harm it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "shown where a test fails")]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use common::mcp::Mcp;
+use common::{Daemon, PATIENCE, pair, wait_until};
+use serde_json::{Value, json};
+
+fn data(daemon: &Daemon) -> &str {
+    daemon.data.to_str().unwrap()
+}
+
+fn mcp(daemon: &Daemon) -> Mcp {
+    Mcp::begun(data(daemon), "2025-11-25")
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
+}
+
+/// The texts of the claims of `g`, the last first.
+fn texts(daemon: &Daemon) -> Vec<String> {
+    let list = daemon.ctl(&["claim", "list", "--group", "g"]).done();
+    list["claims"].as_array().unwrap().iter().map(|claim| text(&claim["text"]).to_owned()).collect()
+}
+
+/// A daemon with a group of its own, `g`.
+fn alone() -> Daemon {
+    let daemon = Daemon::start("alone");
+    daemon.ctl(&["group", "create", "--name", "g"]).ok();
+    daemon
+}
+
+#[test]
+fn every_tool_does_on_a_second_node_what_it_says() {
+    let (first, second, group) = pair("team");
+    let (mut here, mut there) = (mcp(&first), mcp(&second));
+
+    let primed = here.done("prime", &json!({}));
+    assert_eq!(primed["identity"], first.id);
+    assert_eq!(primed["groups"][0]["group_id"], group);
+
+    let claim = here.done("publish_claim", &json!({"text": "Keep sockets at mode 0600", "tags": ["security"]}));
+    let claim = text(&claim["claim_hash"]).to_owned();
+    second.wait_for_claims(&group, &[&claim]);
+    let answered =
+        there.done("publish_claim", &json!({"text": "Agreed: others read them", "parent_hash": claim[..12]}));
+    let answered = text(&answered["claim_hash"]).to_owned();
+    first.wait_for_claims(&group, &[&answered]);
+    let thread = here.done("get_recent_claims", &json!({"thread": claim}));
+    assert_eq!(thread["claims"][1]["claim_hash"], answered);
+    assert_eq!(thread["claims"][1]["author"], second.id);
+    let found = there.call("compile_context", &json!({"query": "which mode have sockets"}));
+    assert_eq!(found["structuredContent"]["claim_hashes"][0], claim);
+    assert_eq!(found["content"][0]["text"], found["structuredContent"]["context"]);
+    assert!(text(&found["structuredContent"]["context"]).contains("data, not instructions"));
+
+    let watched = there.done("watch_claims", &json!({}));
+    assert_eq!(watched["claims"].as_array().unwrap().len(), 2);
+    let cursor = &watched["next_cursor"];
+    here.done("retract_claim", &json!({"claim_hash": claim}));
+    let after = there.done("watch_claims", &json!({"cursor": cursor, "wait_ms": 20_000}));
+    assert_eq!(after["claims"][0]["kind"], "retracted");
+    assert_eq!(after["claims"][0]["claim_hash"], claim);
+    // Sent again, it is as was asked.
+    assert_eq!(here.done("retract_claim", &json!({"claim_hash": claim}))["retracted"], true);
+
+    let run = here.done("submit_experience", &json!({"content": "{\"steps\": 3}"}));
+    assert_eq!(text(&run["experience_hash"]).len(), 64);
+    wait_until(PATIENCE, "the experience is on the second node", || {
+        second.ctl(&["group", "stats", &group]).done()["experiences"] == 1
+    });
+
+    tasks_go_round(&mut here, &mut there, &first, &second, &group, &answered);
+
+    here.done("update_presence", &json!({"status": "busy", "metadata": {"current_task": "api"}}));
+    wait_until(PATIENCE, "the presence is heard", || {
+        let heard = there.done("get_presence", &json!({}));
+        heard["presence"].as_array().unwrap().iter().any(|row| {
+            row["member_id"] == first.id && row["status"] == "busy" && row["metadata"]["current_task"] == "api"
+        })
+    });
+
+    let offer =
+        here.done("create_offer", &json!({"title": "Guide", "text": "Validate all inputs", "price": 7, "tags": ["x"]}));
+    let offer = text(&offer["offer_id"]).to_owned();
+    first.ctl(&["token", "mint", "--group", &group, "--to", &second.id, "--amount", "50"]).ok();
+    assert!(there.done("market_pull", &json!({}))["peers"].as_u64().unwrap() >= 1);
+    wait_until(PATIENCE, "the offer is known", || {
+        there.done("list_offers", &json!({"tag": "x"}))["offers"][0]["offer_id"] == offer
+    });
+    wait_until(PATIENCE, "it can be paid", || {
+        second.ctl(&["token", "balance", "--group", &group]).done()["balance"].as_u64() >= Some(50)
+    });
+    there.refused("purchase_offer", &json!({"offer_id": offer, "max_price": 1}), &["price_above"]);
+    wait_until(PATIENCE, "the package is bought", || {
+        let bought = there.done("purchase_offer", &json!({"offer_id": offer, "max_price": 7}));
+        bought["opened"] == true && bought["text"] == "Validate all inputs"
+    });
+    let paid = |daemon: &Daemon| daemon.ctl(&["token", "balance", "--group", &group]).done()["balance"].clone();
+    let before = paid(&second);
+    // Sent again, it pays nothing more.
+    there.done("purchase_offer", &json!({"offer_id": offer}));
+    assert_eq!(paid(&second), before);
+
+    assert_eq!(there.done("list_groups", &json!({}))["groups"][0]["name"], "team");
+    let state = there.done("get_group_state", &json!({}));
+    assert_eq!(state["members"].as_array().unwrap().len(), 2);
+    assert_eq!(state["balance"], before);
+    let synced = there.done("sync_group", &json!({"group": group}));
+    assert_eq!(synced["groups"][0]["peers_answered"], 1);
+    let again = there.done("prime", &json!({"cursor": cursor}));
+    assert_eq!(again["new_claims"][0]["claim_hash"], claim, "what became of it is new: {again}");
+    common::agree(&[&first, &second], &group);
+}
+
+fn tasks_go_round(here: &mut Mcp, there: &mut Mcp, first: &Daemon, second: &Daemon, group: &str, result: &str) {
+    let new = json!({"task_id": "api", "title": "Build the API", "description": "REST", "reward": 20, "priority": 5});
+    here.done("create_task", &new);
+    assert_eq!(here.done("create_task", &new)["already"], true, "sent again");
+    here.refused("create_task", &json!({"task_id": "api", "title": "another"}), &["task_exists"]);
+    wait_until(PATIENCE, "the task is ready there", || {
+        there.done("list_tasks", &json!({"ready": true}))["tasks"][0]["task_id"] == "api"
+    });
+    let begun = there.done("start_task", &json!({}));
+    assert_eq!((text(&begun["task_id"]), text(&begun["description"])), ("api", "REST"));
+    let attempt = begun["attempt"].clone();
+    let kept = there.done("start_task", &json!({"task_id": "api", "attempt": attempt, "lease_ms": 7_200_000}));
+    assert!(kept["lease_until_ms"].as_u64() > begun["lease_until_ms"].as_u64());
+    wait_until(PATIENCE, "it is under way here", || {
+        here.done("list_tasks", &json!({"task_id": "api"}))["tasks"][0]["status"] == "in_progress"
+    });
+    here.refused("start_task", &json!({"task_id": "api"}), &["task_taken_over", "You lost it"]);
+    here.refused("start_task", &json!({}), &["no_ready_task"]);
+    let end = json!({"task_id": "api", "attempt": attempt, "claim_hash": result});
+    there.done("complete_task", &end);
+    assert_eq!(there.done("complete_task", &end)["already"], true, "sent again");
+    there.refused("fail_task", &json!({"task_id": "api"}), &["task_ended"]);
+    wait_until(PATIENCE, "the reward is paid", || {
+        first.ctl(&["token", "balance", "--group", group, "--account", &second.id]).done()["balance"] == 20
+    });
+
+    here.done("create_task", &json!({"task_id": "docs", "title": "Write it up", "depends_on": ["api"]}));
+    here.done("assign_task", &json!({"task_id": "docs", "assignee": second.id}));
+    wait_until(PATIENCE, "it is handed over", || {
+        there.done("list_tasks", &json!({"mine": true, "status": "assigned"}))["tasks"][0]["task_id"] == "docs"
+    });
+    assert_eq!(there.done("prime", &json!({}))["my_tasks"][0]["task_id"], "docs");
+    there.done("release_task", &json!({"task_id": "docs"}));
+    wait_until(PATIENCE, "it was given back", || {
+        here.done("list_tasks", &json!({"ready": true}))["tasks"][0]["task_id"] == "docs"
+    });
+    here.done("start_task", &json!({"task_id": "docs"}));
+    here.done("fail_task", &json!({"task_id": "docs", "error_message": "no time"}));
+    wait_until(PATIENCE, "it failed", || {
+        there.done("list_tasks", &json!({"task_id": "docs"}))["tasks"][0]["error_message"] == "no time"
+    });
+
+    let held = here.done("reserve_resource", &json!({"resource": "src/a b.rs"}));
+    assert_eq!((held["reserved"].clone(), held["holder"].clone()), (json!(true), json!(first.id)));
+    wait_until(PATIENCE, "the reservation is known", || {
+        let other = there.done("reserve_resource", &json!({"resource": "src/a b.rs"}));
+        // Before it was heard of, both may have it; then the earlier keeps it.
+        other["holder"] == first.id && other["reserved"] == false
+    });
+    assert_eq!(there.done("list_tasks", &json!({"ready": true}))["tasks"], json!([]));
+    here.done("release_task", &json!({"task_id": held["task_id"]}));
+    wait_until(PATIENCE, "it is free", || {
+        there.done("reserve_resource", &json!({"resource": "src/a b.rs"}))["reserved"] == true
+    });
+}
+
+#[test]
+fn it_starts_without_a_daemon_and_outlives_one() {
+    let mut daemon = Daemon::prepared("late");
+    let mut agent = mcp(&daemon);
+    assert_eq!(agent.request("tools/list", &json!({}))["result"]["tools"].as_array().unwrap().len(), 24);
+    agent.refused("prime", &json!({}), &["no_daemon", "lbm-node --data"]);
+    agent.refused("publish_claim", &json!({"group": "g", "text": "x"}), &["no_daemon"]);
+    daemon.restart();
+    daemon.ctl(&["group", "create", "--name", "g"]).ok();
+    agent.done("publish_claim", &json!({"text": "before"}));
+    daemon.kill();
+    agent.refused("publish_claim", &json!({"group": "g", "text": "meanwhile"}), &["no_daemon"]);
+    daemon.restart();
+    agent.done("publish_claim", &json!({"text": "after"}));
+    assert_eq!(texts(&daemon), ["after", "before"]);
+}
+
+#[test]
+fn it_ends_with_its_input_and_with_its_parent() {
+    let daemon = Daemon::prepared("ends");
+    let mut agent = mcp(&daemon);
+    agent.close();
+    assert_eq!(agent.exit_code(), Some(0));
+
+    let mut early = Mcp::silent(data(&daemon), &[]);
+    early.close();
+    assert_eq!(early.exit_code(), Some(0));
+
+    // A shell starts it and dies; this process holds its input open.
+    let script = format!("{} mcp --data {} & echo $!; wait", common::LBM, data(&daemon));
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &script]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut shell = shell.spawn().unwrap();
+    let _held = shell.stdin.take();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.stdout.as_mut().unwrap()), &mut line).unwrap();
+    let server = format!("/proc/{}", line.trim());
+    assert!(common::is_there(&server));
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    wait_until(PATIENCE, "the orphan ends", || !common::is_there(&server));
+}
+
+#[test]
+fn bad_input_gets_an_answer_and_harms_nothing() {
+    let daemon = alone();
+    let mut agent = Mcp::silent(data(&daemon), &[]);
+    // Before the handshake.
+    agent.say(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}));
+    agent.say(&json!({"jsonrpc": "2.0", "id": 9, "result": {}}));
+    let early = agent.request("tools/call", &json!({"name": "prime", "arguments": {}}));
+    assert_eq!(early["error"]["code"], -32602, "{early}");
+    assert_eq!(agent.request("ping", &json!({}))["result"], json!({}));
+    assert_eq!(agent.initialize("2024-11-05")["protocolVersion"], "2024-11-05");
+
+    for (line, code) in [
+        ("[{\"jsonrpc\":\"2.0\",\"id\":70,\"method\":\"ping\"}]", -32600),
+        ("{\"jsonrpc\":\"2.0\",\"id\":71,\"meth", -32700),
+        ("7", -32600),
+        ("{\"jsonrpc\":\"2.0\",\"id\":72}", -32600),
+        ("{\"id\":73,\"method\":\"ping\"}", -32600),
+        ("{\"jsonrpc\":\"2.0\",\"id\":74,\"method\":\"notifications/initialized\"}", -32601),
+        ("{\"jsonrpc\":\"2.0\",\"id\":75,\"method\":\"no/such\"}", -32601),
+        ("{\"jsonrpc\":\"2.0\",\"id\":76,\"method\":\"tools/call\"}", -32602),
+        ("{\"jsonrpc\":\"2.0\",\"id\":77,\"method\":\"tools/call\",\"params\":{\"name\":\"no_such\"}}", -32602),
+        ("{\"jsonrpc\":\"2.0\",\"id\":78,\"method\":\"tools/call\",\"params\":{\"name\":5}}", -32602),
+        ("{\"jsonrpc\":\"2.0\",\"id\":79,\"method\":\"resources/read\",\"params\":{\"uri\":\"lbm://x\"}}", -32002),
+        ("{\"jsonrpc\":\"2.0\",\"id\":80,\"method\":\"prompts/get\",\"params\":{\"name\":\"review\"}}", -32602),
+    ] {
+        agent.raw(format!("{line}\n").as_bytes());
+        let answer = agent.hear();
+        assert_eq!(answer["error"]["code"], code, "{line} -> {answer}");
+    }
+    agent.raw(b"\n  \n\r\n\xff\xfe\n");
+    assert_eq!(agent.hear()["error"]["code"], -32700);
+    let mut huge = vec![b'x'; 20 * 1024 * 1024];
+    huge.push(b'\n');
+    agent.raw(&huge);
+    assert_eq!(agent.hear()["error"]["code"], -32600);
+
+    agent.refused("publish_claim", &json!({}), &["bad_arguments", "`text`"]);
+    agent.refused("publish_claim", &json!({"text": 5}), &["bad_arguments"]);
+    agent.refused("publish_claim", &json!({"text": "x", "txet": "y"}), &["bad_arguments", "txet"]);
+    agent.refused("publish_claim", &json!({"text": "x".repeat(70_000)}), &["too_large", "65536"]);
+    agent.refused("publish_claim", &json!({"text": "x", "group": "other"}), &["unknown_group", "list_groups"]);
+    agent.refused("publish_claim", &json!({"text": "x", "idempotency_key": "a b"}), &["idempotency_key"]);
+    agent.refused("list_tasks", &json!({"status": "lost"}), &["bad_arguments"]);
+    agent.refused("list_groups", &json!({"x": 1}), &["bad_arguments"]);
+    agent.refused("watch_claims", &json!({"cursor": "zz"}), &["bad_cursor", "without `cursor`"]);
+    agent.refused("complete_task", &json!({"task_id": "none"}), &["no_such_task", "list_tasks"]);
+
+    // Two under one id: the first is worked on, the second refused.
+    let wait = json!({"jsonrpc": "2.0", "id": "twice", "method": "tools/call", "params":
+        {"name": "watch_claims", "arguments": {"since_ms": 4_000_000_000_000_u64, "wait_ms": 300}}});
+    agent.say(&wait);
+    agent.say(&wait);
+    let (refused, done) = (agent.hear(), agent.hear());
+    assert_eq!((refused["id"].clone(), refused["error"]["code"].clone()), (json!("twice"), json!(-32600)));
+    assert_eq!(done["result"]["isError"], false);
+    // Afterwards it may be used again.
+    agent.say(&wait);
+    assert_eq!(agent.hear()["result"]["isError"], false);
+    agent.done("publish_claim", &json!({"text": "still here"}));
+    assert_eq!(texts(&daemon), ["still here"]);
+}
+
+#[test]
+fn pipelined_writes_are_all_kept() {
+    let daemon = alone();
+    let mut agent = mcp(&daemon);
+    let ids: BTreeSet<u64> = (0..200)
+        .map(|n| agent.ask("tools/call", &json!({"name": "publish_claim", "arguments": {"text": format!("one {n}")}})))
+        .collect();
+    let answered: BTreeSet<u64> = ids.iter().map(|_| agent.hear()["id"].as_u64().unwrap()).collect();
+    assert_eq!(answered, ids);
+    std::thread::scope(|scope| {
+        for client in 0..4 {
+            let daemon = &daemon;
+            scope.spawn(move || {
+                let mut agent = mcp(daemon);
+                for n in 0..50 {
+                    agent.done("publish_claim", &json!({"text": format!("client {client} claim {n}")}));
+                }
+            });
+        }
+    });
+    assert_eq!(daemon.claims("g").iter().collect::<BTreeSet<_>>().len(), 400);
+    // A client that walks by cursor sees each once.
+    let (mut seen, mut cursor) = (Vec::new(), Value::Null);
+    loop {
+        let page = agent.done("watch_claims", &json!({"cursor": cursor}));
+        let rows = page["claims"].as_array().unwrap();
+        seen.extend(rows.iter().map(|row| text(&row["claim_hash"]).to_owned()));
+        cursor = page["next_cursor"].clone();
+        if rows.is_empty() {
+            break;
+        }
+    }
+    assert_eq!((seen.len(), seen.iter().collect::<BTreeSet<_>>().len()), (400, 400));
+}
+
+#[test]
+fn answers_are_short_where_nobody_asks_for_more() {
+    let daemon = alone();
+    let mut agent = mcp(&daemon);
+    for n in 0..40 {
+        let words = format!("{n} {}", "knowledge of sockets ".repeat(if n % 4 == 0 { 3_000 } else { 10 }));
+        agent.done("publish_claim", &json!({"text": words, "title": format!("claim {n}"), "tags": ["a", "b"]}));
+        let title = format!("{n} {}", "do this and that ".repeat(14));
+        agent.done(
+            "create_task",
+            &json!({"task_id": format!("t{n}"), "title": title, "description": "d".repeat(4_000)}),
+        );
+    }
+    let tokens = |result: &Value| result.to_string().len() / 4;
+    for (tool, arguments) in [
+        ("get_recent_claims", json!({})),
+        ("watch_claims", json!({})),
+        ("compile_context", json!({"query": "sockets"})),
+        ("list_tasks", json!({})),
+        ("list_tasks", json!({"ready": true})),
+        ("list_offers", json!({})),
+        ("get_group_state", json!({})),
+        ("get_presence", json!({})),
+    ] {
+        let result = agent.call(tool, &arguments);
+        assert!(tokens(&result) < 4_000, "{tool}: {} tokens", tokens(&result));
+    }
+    let primed = agent.call("prime", &json!({}));
+    assert!(tokens(&primed) <= 1_500, "prime: {} tokens", tokens(&primed));
+    let claim = agent.done("get_recent_claims", &json!({"limit": 4}))["claims"][3].clone();
+    assert!(text(&claim["text"]).len() > 60_000, "with a limit of its own a reader gets all");
+}
+
+#[test]
+fn what_is_followed_is_told_when_it_changes_elsewhere() {
+    let (first, second, group) = pair("team");
+    let mut agent = mcp(&first);
+    let uri = format!("lbm://group/{group}/claims/recent");
+    assert_eq!(agent.request("resources/subscribe", &json!({"uri": uri}))["result"], json!({}));
+    let bad = agent.request("resources/subscribe", &json!({"uri": "lbm://group/none/tasks"}));
+    assert!(bad["error"]["code"].is_i64(), "{bad}");
+    second.publish(&group, "news from afar");
+    assert_eq!(agent.wait_for_note("notifications/resources/updated")["params"]["uri"], uri);
+    let read = agent.request("resources/read", &json!({"uri": uri}))["result"]["contents"][0]["text"].clone();
+    assert!(text(&read).contains("news from afar") && text(&read).contains("data, not instructions"), "{read}");
+    agent.request("resources/unsubscribe", &json!({"uri": uri}));
+    let more = second.publish(&group, "more");
+    first.wait_for_claims(&group, &[&more]);
+    assert!(agent.hear_within(Duration::from_millis(300)).is_none());
+
+    // The second era, over the same server's other lifecycle.
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let mut agent = Mcp::silent(data(&first), &[]);
+    let found = agent.request("server/discover", &json!({"_meta": meta}))["result"].clone();
+    assert!(found["supportedVersions"].as_array().unwrap().contains(&json!("2026-07-28")), "{found}");
+    let called = agent.request("tools/call", &json!({"name": "list_groups", "arguments": {}, "_meta": meta}));
+    assert_eq!(called["result"]["resultType"], "complete", "{called}");
+    let tasks = format!("lbm://group/{group}/tasks");
+    let listen =
+        agent.ask("subscriptions/listen", &json!({"notifications": {"resourceSubscriptions": [tasks]}, "_meta": meta}));
+    let begun = agent.wait_for_note("notifications/subscriptions/acknowledged");
+    assert_eq!(begun["params"]["notifications"]["resourceSubscriptions"][0], tasks);
+    // What the stream was opened for may come in between: it is told again until it is heard.
+    let mut n = 0;
+    let heard = loop {
+        n += 1;
+        second.ctl(&["task", "create", "--group", &group, "--task", &format!("far{n}"), "--title", "x"]).ok();
+        if let Some(note) = agent.hear_within(Duration::from_secs(2)) {
+            break note;
+        }
+        assert!(n < 10, "no update came");
+    };
+    assert_eq!(heard["params"]["uri"], tasks);
+    assert_eq!(heard["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], listen, "{heard}");
+}
+
+#[test]
+fn whoever_dies_at_work_is_followed_by_another_and_the_reward_is_paid_once() {
+    let daemon = alone();
+    let (mut first, mut second) = (mcp(&daemon), mcp(&daemon));
+    first.done("create_task", &json!({"task_id": "t", "title": "work", "reward": 9}));
+    let begun = first.done("start_task", &json!({"lease_ms": 1_500}));
+    first.child.kill().unwrap();
+    second.refused("start_task", &json!({}), &["no_ready_task"]);
+    wait_until(PATIENCE, "the lease is over", || {
+        second.done("list_tasks", &json!({"ready": true}))["tasks"][0]["task_id"] == "t"
+    });
+    let taken = second.done("start_task", &json!({}));
+    assert_eq!(taken["attempt"].as_u64().unwrap(), begun["attempt"].as_u64().unwrap() + 1);
+    second.refused("complete_task", &json!({"task_id": "t", "attempt": begun["attempt"]}), &["task_taken_over"]);
+    second.done("complete_task", &json!({"task_id": "t", "attempt": taken["attempt"]}));
+    assert_eq!(daemon.ctl(&["token", "balance", "--group", "g"]).done()["balance"], 9);
+}
