@@ -5,8 +5,12 @@
 
 pub mod mcp;
 
-// ---- what a person or an agent writes -------------------------------------------------------------------------
+mod agents;
+mod once;
 
+pub use agents::*;
+pub use once::*;
+// ---- what a person or an agent writes -------------------------------------------------------------------------
 /// Text of one claim, UTF-8 bytes. Above it a claim is a document: cut it, or sell it as a package.
 pub const CLAIM_TEXT_BYTES: usize = 64 * 1024;
 /// A title, UTF-8 bytes: one line on a terminal or a card.
@@ -23,7 +27,7 @@ pub const EVIDENCE_BYTES: usize = 1024;
 pub const SUPERSEDES: usize = 16;
 /// Name of a group, of `[A-Za-z0-9:_-]`, bytes.
 pub const GROUP_NAME_BYTES: usize = 128;
-/// Name of a node or an agent, of `[A-Za-z0-9._-]`, bytes: it stands in tables and in logs.
+/// Name of a node, of `[A-Za-z0-9._-]`, bytes: it stands in tables and in logs.
 pub const NODE_NAME_BYTES: usize = 64;
 /// A currency's code, of `[A-Z0-9]`, bytes.
 pub const CURRENCY_BYTES: usize = 12;
@@ -105,7 +109,6 @@ pub const AMOUNT_MAX: u64 = i64::MAX as u64;
 pub const TRANSFER_FEE_BPS: u64 = 5_000;
 
 // ---- the market -----------------------------------------------------------------------------------------------
-
 /// Content of one package, bytes. It is sold and checked as a whole.
 pub const PACKAGE_BYTES: usize = 10 * 1024 * 1024;
 /// Content of one chunk of a package, bytes: what a dispute has to show fits a block.
@@ -162,7 +165,6 @@ pub const ACCOUNT_ASK_MS: core::ops::RangeInclusive<u64> = 100..=15_000;
 pub const OPEN_PURCHASES: usize = 100_000;
 
 // ---- retrieval ------------------------------------------------------------------------------------------------
-
 /// One term of the index, UTF-8 bytes. Longer words and identifiers are known by their first bytes.
 pub const TERM_BYTES: usize = 128;
 /// Distinct terms of one query that are looked up. Past it the most common words of the query are left out.
@@ -214,7 +216,6 @@ pub const MERGE_AT_ONCE_DOCUMENTS: usize = 1_024;
 pub const CONTEXT_BUDGET_TOKENS: usize = 128;
 
 // ---- embedders ------------------------------------------------------------------------------------------------
-
 /// Texts in one request to an embedder, where the settings name no other number. llama.cpp and LM Studio take as many by default.
 pub const EMBED_BATCH: u32 = 32;
 /// The most that they may name.

@@ -413,3 +413,70 @@ fn whoever_dies_at_work_is_followed_by_another_and_the_reward_is_paid_once() {
     second.done("complete_task", &json!({"task_id": "t", "attempt": taken["attempt"]}));
     assert_eq!(daemon.ctl(&["token", "balance", "--group", "g"]).done()["balance"], 9);
 }
+
+#[test]
+fn a_write_that_is_sent_again_under_its_key_is_done_once() {
+    let mut daemon = alone();
+    let mut agent = mcp(&daemon);
+    let claim = json!({"text": "said once", "idempotency_key": "k1"});
+    let first = agent.done("publish_claim", &claim);
+    assert_eq!(agent.done("publish_claim", &claim), first);
+    agent.refused("publish_claim", &json!({"text": "another", "idempotency_key": "k1"}), &["key_reused"]);
+    // Side by side, and from a daemon that was killed after it.
+    let run = json!({"name": "submit_experience", "arguments": {"content": "log", "idempotency_key": "k2"}});
+    let ids = [agent.ask("tools/call", &run), agent.ask("tools/call", &run)];
+    let answers = ids.map(|_| agent.hear()["result"]["structuredContent"].clone());
+    assert_eq!(answers[0], answers[1]);
+    let offer = json!({"title": "Guide", "text": "secret", "price": 3, "idempotency_key": "k3"});
+    let offered = agent.done("create_offer", &offer);
+    daemon.kill();
+    daemon.restart();
+    assert_eq!(agent.done("publish_claim", &claim), first);
+    assert_eq!(agent.done("create_offer", &offer), offered);
+    assert_eq!(texts(&daemon), ["said once"]);
+    let stats = daemon.ctl(&["group", "stats", "g"]).done();
+    assert_eq!(stats["experiences"], 1);
+    assert_eq!(agent.done("list_offers", &json!({}))["offers"].as_array().unwrap().len(), 1);
+    // A key is its author's: another agent means another write by it.
+    daemon.ctl(&["agent", "create", "--name", "scout", "--group", "g"]).ok();
+    let mut scout = Mcp::silent(data(&daemon), &["--agent", "scout"]);
+    scout.initialize("2025-06-18");
+    assert_ne!(scout.done("publish_claim", &claim), first);
+    assert_eq!(texts(&daemon).len(), 2);
+}
+
+#[test]
+fn each_agent_acts_in_its_own_name_until_it_is_revoked() {
+    let daemon = alone();
+    let created = daemon.ctl(&["agent", "create", "--name", "scout", "--group", "g"]).done();
+    let scout_id = text(&created["member_id"]).to_owned();
+    let mut node = mcp(&daemon);
+    let mut scout = Mcp::silent(data(&daemon), &["--agent", "scout", "--group", "g"]);
+    scout.initialize("2025-06-18");
+    let primed = scout.done("prime", &json!({}));
+    assert_eq!((&primed["identity"], &primed["agent"]), (&json!(scout_id), &json!("scout")));
+    node.done("create_task", &json!({"task_id": "t", "title": "x", "reward": 4}));
+    scout.done("start_task", &json!({}));
+    assert_eq!(scout.done("prime", &json!({}))["my_tasks"][0]["task_id"], "t");
+    node.refused("complete_task", &json!({"task_id": "t"}), &["task_taken_over"]);
+    let claim = scout.done("publish_claim", &json!({"text": "by the scout"}));
+    scout.done("complete_task", &json!({"task_id": "t", "claim_hash": claim["claim_hash"]}));
+    assert_eq!(scout.done("get_group_state", &json!({}))["balance"], 4);
+    assert_eq!(node.done("get_recent_claims", &json!({}))["claims"][0]["author"], scout_id);
+    scout.done("update_presence", &json!({"status": "idle"}));
+    assert_eq!(node.done("get_presence", &json!({}))["presence"][0]["member_id"], scout_id);
+    for tool in ["sync_group", "market_pull", "list_groups"] {
+        scout.done(tool, &json!({}));
+    }
+    assert_eq!(scout.done("reserve_resource", &json!({"resource": "f"}))["reserved"], true);
+    let other = node.done("reserve_resource", &json!({"resource": "f"}));
+    assert_eq!((&other["reserved"], &other["holder"]), (&json!(false), &json!(scout_id)));
+    daemon.ctl(&["agent", "revoke", "scout"]).ok();
+    for (tool, arguments) in [("prime", json!({})), ("publish_claim", json!({"text": "late"}))] {
+        scout.refused(tool, &arguments, &["no_such_agent"]);
+    }
+    let mut never = Mcp::silent(data(&daemon), &["--agent", "nobody"]);
+    never.initialize("2025-06-18");
+    never.refused("prime", &json!({}), &["no_such_agent", "lbm ctl agent"]);
+    assert_eq!(texts(&daemon), ["by the scout"]);
+}

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// Header of each answer: the daemon's version, so that a client of another one can say so.
 pub const VERSION_HEADER: &str = "lbm-version";
 
-/// Header of a request: the agent of this daemon that acts, by its name. Without it the node's own identity acts.
+/// Header of a request: the agent in whose name it is made. Without it, it is made in the node's own name.
 pub const AGENT_HEADER: &str = "lbm-agent";
 
 /// Header of a write: a name that its sender chose for it. Sent again under the same name, it is done once and answered as before.

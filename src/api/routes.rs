@@ -109,16 +109,22 @@ routes! {
     HEALTH = GET "/api/v1/health" Read, "what is well and what is not";
     EVENTS = GET "/api/v1/events" Read stream, "what happens, as it happens";
     REJECTED = GET "/api/v1/rejected" Read, "blocks that the ledger refuses, and why";
-    SYNC = POST "/api/v1/sync" Operate slow, "ask every connected member for what is missing, now";
+    SYNC = POST "/api/v1/sync" Write slow, "ask every connected member for what is missing, now";
     BACKUP = POST "/api/v1/backup" Operate stream, "every row as of now, as the frames of a backup";
+    AGENT_LIST = GET "/api/v1/agents" Read, "the agents that this node hosts";
+    AGENT_CREATE = POST "/api/v1/agents" Operate, "make an agent with a key of its own, and add it to a group";
+    AGENT_SHOW = GET "/api/v1/agents/{agent}" Read, "one agent";
+    AGENT_REVOKE = POST "/api/v1/agents/{agent}/revoke" Operate slow, "end an agent: its key is destroyed";
+    AGENT_TOKEN = POST "/api/v1/agents/{agent}/token" Operate, "a new bearer token of an agent";
+    AGENT_LIMIT = PUT "/api/v1/agents/{agent}/spending-limit" Operate, "bound what an agent spends in a day";
     PEER_LIST = GET "/api/v1/peers" Read, "the address book";
     PEER_ADD = POST "/api/v1/peers" Operate, "add a peer's address and dial it";
     PEER_REMOVE = DELETE "/api/v1/peers/{peer}" Operate, "forget a peer, by peer id or alias";
-    GROUP_CREATE = POST "/api/v1/groups" Admin, "create a group";
+    GROUP_CREATE = POST "/api/v1/groups" Operate, "create a group";
     GROUP_LIST = GET "/api/v1/groups" Read, "this node's groups";
     GROUP_JOIN = POST "/api/v1/join" Operate stream, "start to replicate a group, and follow how it goes";
     GROUP_SHOW = GET "/api/v1/groups/{group}" Read, "one group";
-    GROUP_LEAVE = POST "/api/v1/groups/{group}/leave" Operate, "replicate a group no longer";
+    GROUP_LEAVE = POST "/api/v1/groups/{group}/leave" Write, "replicate a group no longer; as an agent, be no member any more";
     GROUP_ALONE = POST "/api/v1/groups/{group}/alone" Operate, "nobody else has blocks of this node: write without asking";
     GROUP_MEMBERS = GET "/api/v1/groups/{group}/members" Read, "a group's members";
     GROUP_STATS = GET "/api/v1/groups/{group}/stats" Read, "a group's sizes";
@@ -170,7 +176,7 @@ routes! {
     LIBRARY_SHOW = GET "/api/v1/library/{offer}" Read slow, "the content of a package that was bought or is sold";
     LIMIT_SHOW = GET "/api/v1/groups/{group}/spending-limit" Read, "what this node may spend in a day";
     LIMIT_SET = PUT "/api/v1/groups/{group}/spending-limit" Operate, "bound what this node spends in a day";
-    MARKET_PULL = POST "/api/v1/market/pull" Operate, "ask peers for what is for sale, now";
+    MARKET_PULL = POST "/api/v1/market/pull" Write, "ask peers for what is for sale, now";
 }
 
 #[cfg(test)]

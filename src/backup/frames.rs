@@ -1,5 +1,6 @@
 //! The form of the file: written in one go, read with no more memory than one frame takes.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
@@ -11,7 +12,7 @@ use zeroize::Zeroizing;
 use super::BackupError;
 use crate::cbor::{self, cbor_array};
 use crate::datadir::KeyBytes;
-use crate::identity::Identity;
+use crate::identity::{AgentName, Identity};
 use crate::limits;
 use crate::store::{Row, View};
 
@@ -32,7 +33,7 @@ cbor_array! {
 
     /// A file of the data folder.
     pub struct NamedFile {
-        /// `node.key`, `name` or `config.toml`.
+        /// `node.key`, `agents/NAME.key`, `name` or `config.toml`.
         pub name: String,
         /// What is in it.
         pub bytes: ByteBuf,
@@ -63,6 +64,8 @@ enum Frame {
 pub struct Files {
     /// The key file, as it stands.
     pub key: KeyBytes,
+    /// The key files of its agents, as they stand.
+    pub agents: BTreeMap<AgentName, KeyBytes>,
     /// The node's name.
     pub name: String,
     /// The settings, where there are any.
@@ -70,6 +73,8 @@ pub struct Files {
 }
 
 const KEY: &str = "node.key";
+const AGENTS: &str = "agents/";
+const ENDING: &str = ".key";
 const NAME: &str = "name";
 const CONFIG: &str = "config.toml";
 
@@ -119,6 +124,11 @@ fn write_frame(out: &mut dyn Write, frame: &Frame) -> io::Result<()> {
     out.write_all(&bytes)
 }
 
+/// The agent whose key a file of this name holds.
+fn agent_of(file: &str) -> Option<AgentName> {
+    file.strip_prefix(AGENTS)?.strip_suffix(ENDING)?.parse().ok()
+}
+
 /// Begins a file: what stands before the rows.
 ///
 /// # Errors
@@ -130,6 +140,9 @@ pub fn begin(out: &mut dyn Write, head: Head, files: &Files) -> io::Result<()> {
     let named =
         |name: &str, bytes: &[u8]| Frame::File(NamedFile { name: name.to_owned(), bytes: bytes.to_vec().into() });
     write_frame(out, &named(KEY, &files.key))?;
+    for (agent, key) in &files.agents {
+        write_frame(out, &named(&format!("{AGENTS}{agent}{ENDING}"), key))?;
+    }
     write_frame(out, &named(NAME, files.name.as_bytes()))?;
     files.config.as_ref().map_or(Ok(()), |config| write_frame(out, &named(CONFIG, config)))
 }
@@ -274,9 +287,18 @@ pub fn read(
     reader.version()?;
     let Frame::Head(head) = reader.frame()? else { return Err(reader.damaged("it does not say what it is")) };
     let (mut key, mut name, mut config, mut count) = (None, None, None, 0);
+    let mut agents = BTreeMap::new();
     let said = loop {
         match reader.frame()? {
             Frame::File(NamedFile { name: file, bytes }) => {
+                if let Some(agent) = agent_of(&file) {
+                    if agents.len() >= limits::AGENTS
+                        || agents.insert(agent, Zeroizing::new(bytes.into_vec())).is_some()
+                    {
+                        return Err(reader.damaged(format!("too many agents, or two of one name, '{file}'")));
+                    }
+                    continue;
+                }
                 let place = match file.as_str() {
                     KEY => &mut key,
                     NAME => &mut name,
@@ -300,5 +322,5 @@ pub fn read(
         return Err(reader.damaged("something is missing"));
     };
     let name = String::from_utf8(name).map_err(|_| reader.damaged("its name is no text"))?;
-    Ok(Contents { head, files: Files { key: Zeroizing::new(key), name, config }, rows: count })
+    Ok(Contents { head, files: Files { key: Zeroizing::new(key), agents, name, config }, rows: count })
 }

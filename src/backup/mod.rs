@@ -1,4 +1,4 @@
-//! A node in one file: its key as it stands, its name, its settings, and every row of its database as of one moment.
+//! A node in one file: its key and its agents' as they stand, its name, its settings, and every row of its database as of one moment.
 //!
 //! Owns the form of that file, and what may be put back where. **A file is checked whole before anything of it is written**, and a
 //! folder that was put back is marked: its groups are in doubt until a member has answered, unless nobody else has them.

@@ -39,6 +39,9 @@ pub fn restore(file: &Path, data: &Path, alone: bool) -> Result<Restored, Backup
     if stored.identity() != contents.head.identity {
         return Err(damaged("its key is another node's".to_owned()));
     }
+    for key in contents.files.agents.values() {
+        check_importable(key, file)?;
+    }
     let name: NodeName = contents.files.name.parse().map_err(|error| damaged(format!("its name is none: {error}")))?;
     let folder = match DataDir::open(data) {
         Err(DataDirError::Missing { .. }) => DataDir::create(data)?,
@@ -60,6 +63,7 @@ fn check_empty(folder: &DataDir) -> Result<(), BackupError> {
         .map_err(failed)?;
     let is_broken_off = names.iter().any(|name| name == RESTORING) && !folder.key_path().exists();
     let is_ours = |name: &str| written(folder).iter().any(|path| path.file_name() == Some(name.as_ref()));
+    let is_ours = |name: &str| name == "agents" || is_ours(name);
     let known = |name: &str| matches!(name, "lock" | "keys.lock") || (is_broken_off && is_ours(name));
     match names.into_iter().find(|name| !known(name)) {
         Some(found) => Err(BackupError::NotEmpty { path: folder.path().to_owned(), found }),
@@ -81,6 +85,7 @@ fn written(folder: &DataDir) -> Vec<std::path::PathBuf> {
 fn clear(folder: &DataDir) {
     if !folder.key_path().exists() {
         written(folder).iter().for_each(|path| drop(fs::remove_file(path)));
+        let _none = fs::remove_dir_all(folder.agents_path());
     }
 }
 
@@ -107,6 +112,9 @@ fn write(
     fs::rename(&aside, folder.database_path()).map_err(failed("put in place", &aside))?;
     if let Some(config) = &contents.files.config {
         crate::datadir::write_new(&folder.config_path(), config)?;
+    }
+    for (agent, key) in &contents.files.agents {
+        folder.import_agent(agent, key, file)?;
     }
     folder.import(&contents.files.key, file, Some(name))?;
     // With the key in place it says nothing any more.

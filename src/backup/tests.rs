@@ -63,6 +63,7 @@ fn made() -> Made {
 fn write(file: &Path, data: &DataDir, store: &Store) {
     let info = data.show().unwrap();
     let files = Files {
+        agents: BTreeMap::new(),
         key: data.key_file().unwrap(),
         name: info.name.as_str().to_owned(),
         config: data.config_file().unwrap(),
@@ -149,7 +150,12 @@ fn a_key_of_another_node_is_refused() {
     let made = made();
     let other = new_secret().unwrap();
     fs::write(made.data.key_path(), &*keystore::plain(&other)).unwrap();
-    let files = Files { key: made.data.key_file().unwrap(), name: "alice".to_owned(), config: Some(b"x = 1".to_vec()) };
+    let files = Files {
+        key: made.data.key_file().unwrap(),
+        agents: BTreeMap::new(),
+        name: "alice".to_owned(),
+        config: Some(b"x = 1".to_vec()),
+    };
     let mut out = Hashing::new(fs::File::create(&made.file).unwrap());
     let identity = new_secret().unwrap().identity();
     begin(&mut out, Head { identity, created_ms: 5, version: String::new() }, &files).unwrap();

@@ -86,8 +86,10 @@ pub fn backup(args: &BackupArgs, data: &Path) -> Result<BackupOutput, CliError> 
     let folder = DataDir::open(data).map_err(BackupError::from)?;
     let info = folder.show().map_err(BackupError::from)?;
     check_target(&args.file, args.force)?;
+    let (key, agents) = folder.key_files().map_err(BackupError::from)?;
     let files = Files {
-        key: folder.key_file().map_err(BackupError::from)?,
+        key,
+        agents,
         name: info.name.as_str().to_owned(),
         config: folder.config_file().map_err(BackupError::from)?,
     };

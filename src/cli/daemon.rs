@@ -16,8 +16,7 @@ use super::node::NodeArgs;
 use super::password::Terminal;
 use crate::api::{server, socket_path};
 use crate::config::{Settings, process_environment};
-use crate::datadir::DataDir;
-use crate::identity::SecretKey;
+use crate::datadir::{DataDir, Keyring};
 use crate::limits;
 use crate::runtime::{Daemon, StartError};
 use crate::store::Store;
@@ -43,15 +42,15 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
     })
     .map_err(StartFailure::from)?;
     let source = args.password.source();
-    let key: SecretKey = folder.load_key(|| source.present(&mut Terminal).map_err(super::keys::KeysError::from))?;
+    let keys: Keyring = folder.load_keys(|| source.present(&mut Terminal).map_err(super::keys::KeysError::from))?;
     let name = folder.show().map_err(StartFailure::from)?.name;
-    let store = Store::open(&folder.database_path(), &key.identity()).map_err(StartFailure::from)?;
+    let store = Store::open(&folder.database_path(), &keys.node.identity()).map_err(StartFailure::from)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Start)?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Start)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Start)?;
         let listener = server::bind(data).map_err(StartFailure::from)?;
-        let daemon = Daemon::start(key, name, store, folder.index_path(), &settings).map_err(|error| {
+        let daemon = Daemon::start(&folder, keys, name, store, &settings).map_err(|error| {
             // A start that fails leaves no socket behind; one that is gone already is as good.
             let _gone = std::fs::remove_file(socket_path(data));
             StartFailure::from(error)

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::error::{CliError, Outcome};
 use super::{GlobalArgs, finish};
 use crate::api::client::Client;
+use crate::identity::AgentName;
 use crate::mcp::{Acting, stdio};
 
 /// Arguments of `lbm mcp`.
@@ -17,7 +18,7 @@ use crate::mcp::{Acting, stdio};
 pub struct McpArgs {
     /// Act as this agent of the daemon, not as the node itself
     #[arg(long, value_name = "NAME")]
-    pub agent: Option<String>,
+    pub agent: Option<AgentName>,
     /// Group that is meant where a call names none: its id, a unique prefix of it, or its name
     #[arg(long, value_name = "GROUP")]
     pub group: Option<String>,
@@ -65,7 +66,8 @@ fn print_config(client: McpClient, args: &McpArgs, data: &Path) -> Result<Outcom
     let program = std::env::current_exe().map_err(CliError::Start)?;
     let data = std::path::absolute(data).map_err(CliError::Start)?;
     let mut words = vec!["mcp".to_owned(), "--data".to_owned(), data.display().to_string()];
-    for (flag, value) in [("--agent", &args.agent), ("--group", &args.group)] {
+    let agent = args.agent.as_ref().map(ToString::to_string);
+    for (flag, value) in [("--agent", &agent), ("--group", &args.group)] {
         if let Some(value) = value {
             words.extend([flag.to_owned(), value.clone()]);
         }

@@ -36,7 +36,7 @@ fn data_and_json_are_accepted_anywhere() {
         let cli = lbm(line).unwrap();
         assert_eq!((cli.global.data.as_deref(), cli.global.json), (Some(Path::new("A")), true), "{line}");
         let Command::Ctl(args) = cli.command else { panic!("{line} is no ctl command") };
-        assert!(matches!(*args, ctl::CtlArgs { command: ctl::CtlCommand::Status, wait_final: None }));
+        assert!(matches!(*args, ctl::CtlArgs { command: ctl::CtlCommand::Status, wait_final: None, agent: None }));
     }
     let deep = lbm("ctl group --json add-member --group g --data A --member".to_owned().as_str());
     assert_eq!(deep.unwrap_err().kind(), ErrorKind::InvalidValue);

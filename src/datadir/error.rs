@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use super::lock::Holder;
 use super::name::{NameError, NodeName};
-use crate::identity::Identity;
 use crate::identity::keystore::KeystoreError;
+use crate::identity::{AgentName, Identity};
+use crate::limits::AGENTS;
 
 /// Why a data folder or a key in it cannot be used. No variant holds anything secret.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +137,35 @@ pub enum DataDirError {
     #[error("'{}' is not encrypted: encrypt it with `lbm keys encrypt`", path.display())]
     NotEncrypted {
         /// The key file.
+        path: PathBuf,
+    },
+    /// The name is taken.
+    #[error("there is an agent '{name}' already, {identity}: use it, or choose another name")]
+    AgentExists {
+        /// The name.
+        name: AgentName,
+        /// Whose key it is.
+        identity: Identity,
+    },
+    /// No agent of that name.
+    #[error("there is no agent '{name}' here: `lbm ctl agent list` shows which are")]
+    NoAgent {
+        /// The name.
+        name: AgentName,
+    },
+    /// As many agents as a node may have.
+    #[error("this node has {AGENTS} agents, and more are not allowed: revoke one with `lbm ctl agent revoke`")]
+    TooManyAgents,
+    /// The daemon cannot write a key in the form that the others have by now.
+    #[error("the keys in '{}' were encrypted, decrypted or given another password since the daemon started: restart it first", path.display())]
+    FormChanged {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Something in the folder of the agents' keys that is none.
+    #[error("'{}' is no key file of an agent: move it away", path.display())]
+    NotAnAgent {
+        /// What stands there.
         path: PathBuf,
     },
     /// An export would overwrite something.

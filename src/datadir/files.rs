@@ -210,7 +210,7 @@ fn remove_quietly(path: &Path) {
 
 /// Makes new names in `folder` survive a crash. A folder that may be entered but not listed cannot be flushed, and some
 /// file systems know no such flush: there the system does it in its own time.
-fn sync_folder(folder: &Path) -> Result<(), DataDirError> {
+pub(super) fn sync_folder(folder: &Path) -> Result<(), DataDirError> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     match File::open(folder).and_then(|folder| folder.sync_all()) {
         Err(error) if !matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) => {

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::lock::DataLock;
 use super::{DataDir, DataDirError, KeyBytes, NodeName, files};
-use crate::identity::keystore::{self, StoredKey};
+use crate::identity::keystore::{self, DerivedKey, KeystoreError, StoredKey};
 use crate::identity::{Identity, Password, SecretKey};
 use crate::limits::NODE_NAME_BYTES;
 
@@ -148,7 +148,7 @@ impl DataDir {
         }
         let secret = stored.open(None).map_err(|reason| self.bad_key(reason))?;
         let new = new()?;
-        self.rewrite(&secret, Some(&new)).map_err(E::from)
+        self.rewrite(&secret, None, Some(&new)).map_err(E::from)
     }
 
     /// Takes the password off: from then on the key is in clear on the disk.
@@ -157,8 +157,8 @@ impl DataDir {
     /// [`DataDirError::NotEncrypted`]; as [`DataDir::load_key`], [`DataDirError::KeysBusy`].
     pub fn decrypt<E: From<DataDirError>>(&self, old: impl FnOnce() -> Result<Password, E>) -> Result<KeyInfo, E> {
         let _lock = self.lock_keys()?;
-        let secret = self.open_encrypted(old)?;
-        self.rewrite(&secret, None).map_err(E::from)
+        let (secret, old) = self.open_encrypted(old)?;
+        self.rewrite(&secret, Some(&old), None).map_err(E::from)
     }
 
     /// Puts the key under another password. `new` is called once `old` was found to be right.
@@ -171,9 +171,9 @@ impl DataDir {
         new: impl FnOnce() -> Result<Password, E>,
     ) -> Result<KeyInfo, E> {
         let _lock = self.lock_keys()?;
-        let secret = self.open_encrypted(old)?;
+        let (secret, old) = self.open_encrypted(old)?;
         let new = new()?;
-        self.rewrite(&secret, Some(&new)).map_err(E::from)
+        self.rewrite(&secret, Some(&old), Some(&new)).map_err(E::from)
     }
 
     /// The bytes of a key file for use elsewhere; [`write_new`](super::write_new) puts them into a file. `old` is called
@@ -238,18 +238,40 @@ impl DataDir {
     fn open_encrypted<E: From<DataDirError>>(
         &self,
         password: impl FnOnce() -> Result<Password, E>,
-    ) -> Result<SecretKey, E> {
+    ) -> Result<(SecretKey, Password), E> {
         let (_, stored) = self.stored_key()?;
         if !stored.is_encrypted() {
             return Err(DataDirError::NotEncrypted { path: self.key_path() }.into());
         }
-        self.open_key(&stored, password)
+        let password = password()?;
+        let secret = stored.open(Some(&password)).map_err(|reason| self.bad_key(reason))?;
+        Ok((secret, password))
     }
 
-    fn rewrite(&self, secret: &SecretKey, password: Option<&Password>) -> Result<KeyInfo, DataDirError> {
+    /// Puts all keys into another form.
+    fn rewrite(
+        &self,
+        secret: &SecretKey,
+        old: Option<&Password>,
+        new: Option<&Password>,
+    ) -> Result<KeyInfo, DataDirError> {
         let name = self.read_name(secret.identity())?;
-        self.write_key(&self.form(secret, password)?)?;
-        Ok(KeyInfo { identity: secret.identity(), name, is_encrypted: password.is_some() })
+        let bad = |reason| self.bad_key(reason);
+        let form = match new {
+            Some(password) => Some(DerivedKey::new(password, &random()?).map_err(bad)?),
+            None => None,
+        };
+        self.rewrite_all(secret, old, form.as_ref())?;
+        Ok(KeyInfo { identity: secret.identity(), name, is_encrypted: form.is_some() })
+    }
+
+    /// The bytes of a key file in a form.
+    pub(super) fn sealed(&self, secret: &SecretKey, form: Option<&DerivedKey>) -> Result<KeyBytes, KeystoreError> {
+        match form {
+            None => Ok(keystore::plain(secret)),
+            // A nonce that is not random would show the keys of two files.
+            Some(form) => form.encrypted(secret, &random().map_err(|_| KeystoreError::Sealing)?),
+        }
     }
 
     fn form(&self, secret: &SecretKey, password: Option<&Password>) -> Result<KeyBytes, DataDirError> {
@@ -282,14 +304,17 @@ impl DataDir {
         text.trim_end().parse().map_err(|reason| DataDirError::Name { path, reason })
     }
 
-    fn lock_keys(&self) -> Result<DataLock, DataDirError> {
-        DataLock::acquire(&self.path().join("keys.lock"), |holder| DataDirError::KeysBusy {
+    /// Takes the right to write keys, and ends what a crash cut off.
+    pub(super) fn lock_keys(&self) -> Result<DataLock, DataDirError> {
+        let lock = DataLock::acquire(&self.path().join("keys.lock"), |holder| DataDirError::KeysBusy {
             path: self.path().to_owned(),
             holder,
-        })
+        })?;
+        self.finish_rewrite()?;
+        Ok(lock)
     }
 
-    fn bad_key(&self, reason: keystore::KeystoreError) -> DataDirError {
+    fn bad_key(&self, reason: KeystoreError) -> DataDirError {
         DataDirError::Key { path: self.key_path(), reason }
     }
 }

@@ -7,6 +7,8 @@
 //! | file | what |
 //! |---|---|
 //! | `node.key` | the node's secret key ([`keystore`](crate::identity::keystore)), mode 0600 |
+//! | `agents/NAME.key` | the secret key of an agent, in the same form |
+//! | `keys.new/` | stands here while all keys are put into another form: each is put in place from it, after a crash too |
 //! | `name` | the node's name, one line |
 //! | `lbm.redb` | the database |
 //! | `packages` | the encrypted packages that this node sells, has bought or hands on, each under its hash |
@@ -15,12 +17,13 @@
 //! | `config.toml` | settings |
 //! | `restoring` | stands here while a backup is put in place ([`backup`](crate::backup)) |
 //! | `lock` | held by the process that owns the folder; holds its pid |
-//! | `keys.lock` | held while a command writes `node.key` |
+//! | `keys.lock` | held while a key is written |
 //!
 //! Keys may be encrypted, decrypted and given a new password while a daemon runs: it read its key when it started, and the
 //! identity stays the same. The new form counts from the daemon's next start. That is why these commands take
 //! `keys.lock` and not `lock`.
 
+mod agents;
 mod error;
 mod files;
 mod keys;
@@ -29,6 +32,7 @@ mod name;
 
 use std::path::{Path, PathBuf};
 
+pub use agents::Keyring;
 pub use error::DataDirError;
 pub use files::{KeyBytes, NewFile, read_key_file, read_secret, write_new};
 pub use keys::{ExportForm, KeyInfo, check_importable, new_secret};
@@ -79,6 +83,12 @@ impl DataDir {
     #[must_use]
     pub fn key_path(&self) -> PathBuf {
         self.path.join("node.key")
+    }
+
+    /// The folder of the agents' keys.
+    #[must_use]
+    pub fn agents_path(&self) -> PathBuf {
+        self.path.join("agents")
     }
 
     /// The file that holds the node's name.

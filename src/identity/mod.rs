@@ -5,6 +5,7 @@
 //! as a signature, in the bytes of a key file ([`keystore`]), or as the seed for the transport**, and every secret is wiped when it
 //! is dropped.
 
+mod agent;
 mod id;
 pub mod keystore;
 mod password;
@@ -12,6 +13,7 @@ mod sealing;
 mod secret;
 mod signed;
 
+pub use agent::{AgentName, AgentNameError};
 pub use id::{BadSignature, Identity, IdentityError};
 pub use password::{Password, PasswordError};
 pub use sealing::{BadSeal, OneTimeKey, OneTimeSecret, SEALED_MORE_BYTES};

@@ -32,5 +32,3 @@ pub const UPDATE_PAUSE_MS: u64 = 50;
 pub const FOLLOW_RETRY_MS: u64 = 500;
 /// How often is looked whether the parent is still there, milliseconds.
 pub const PARENT_MS: u64 = 1_000;
-/// Bytes of a name that a sender chose for a write.
-pub const IDEMPOTENCY_KEY_BYTES: usize = 128;

@@ -6,6 +6,7 @@ use super::answer::Failure;
 use super::arguments::Arguments;
 use crate::api::client::Client;
 use crate::api::types::AskBalance;
+use crate::identity::AgentName;
 
 /// Who acts, and where. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -13,7 +14,7 @@ pub struct Acting {
     /// The daemon.
     pub client: Client,
     /// What the agent is called; the node itself where there is none.
-    pub agent: Option<String>,
+    pub agent: Option<AgentName>,
     group: Option<Arc<DefaultGroup>>,
 }
 
@@ -28,8 +29,8 @@ struct DefaultGroup {
 impl Acting {
     /// Acts as the daemon's agent of this name, or as the node itself, and in `group` where a call names none.
     #[must_use]
-    pub fn new(client: &Client, agent: Option<String>, group: Option<String>) -> Self {
-        let client = agent.as_deref().map_or_else(|| client.clone(), |agent| client.acting_as(agent));
+    pub fn new(client: &Client, agent: Option<AgentName>, group: Option<String>) -> Self {
+        let client = agent.iter().fold(client.clone(), |client, agent| client.as_agent(agent.clone()));
         let group = group.map(|named| Arc::new(DefaultGroup { named, id: OnceLock::new() }));
         Self { client, agent, group }
     }

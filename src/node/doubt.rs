@@ -1,4 +1,5 @@
-//! Doubt about our own line in a group: this node may not know its last block there, and a write would reuse its number.
+//! Doubt about our own lines in a group, the node's and its agents': this node may not know their last blocks there, and a write would
+//! reuse a number. It is one for all of them, as an older folder is older for each.
 //!
 //! A data folder that was put back from an older copy is in doubt, and so is one that a peer sends a block of our own that is
 //! not here: that alone shows that it is an older copy, or that another machine has the key. So is a group that was left and is joined

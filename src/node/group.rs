@@ -196,12 +196,14 @@ impl GroupSync {
     }
 
     /// Takes in what a member's question shows of what it has. In doubt about our own line, its first word on that counts.
-    pub(super) fn was_asked(&mut self, now_ms: u64, me: &Identity, peer: &Identity, request: &Request) {
+    pub(super) fn was_asked(&mut self, now_ms: u64, own: &BTreeSet<Identity>, peer: &Identity, request: &Request) {
         match request {
             Request::Pull(pull) => {
                 if let Some(doubt) = &mut self.doubt {
                     let theirs = crate::wire::frontier(pull.frontier.clone());
-                    doubt.named(peer, self.frontier.tips(me).iter().all(|own| theirs.covers(me, own)));
+                    let has =
+                        |author: &Identity| self.frontier.tips(author).iter().all(|tip| theirs.covers(author, tip));
+                    doubt.named(peer, own.iter().all(has));
                 }
                 let tips =
                     pull.frontier.iter().flat_map(|AuthorTips { author, tips }| tips.iter().map(|tip| (*author, tip)));
@@ -220,7 +222,7 @@ impl GroupSync {
     }
 
     /// Takes in whether our own line is in doubt, where that is news: then everybody is asked. Who sends blocks of it has them.
-    pub(super) fn doubt(&mut self, me: &Identity, news: &News, now_ms: u64) {
+    pub(super) fn doubt(&mut self, own: &BTreeSet<Identity>, news: &News, now_ms: u64) {
         match news.in_doubt {
             Some(true) => {
                 self.doubt = Some(Doubt::default());
@@ -231,20 +233,26 @@ impl GroupSync {
             None => {}
         }
         let Some(doubt) = &mut self.doubt else { return };
-        for (from, _) in news.blocks.iter().filter(|(_, fresh)| fresh.author == *me) {
+        for (from, _) in news.blocks.iter().filter(|(_, fresh)| own.contains(&fresh.author)) {
             from.iter().for_each(|peer| doubt.named(peer, true));
         }
     }
 
-    /// Our own tips, once when enough is known of them for the doubt to end.
-    pub(super) fn settle(&mut self, me: &Identity, is_connected: impl Fn(&Identity) -> bool) -> Option<Vec<Tip>> {
+    /// The tips of our own lines, once when enough is known of them for the doubt to end.
+    pub(super) fn settle(
+        &mut self,
+        own: &BTreeSet<Identity>,
+        is_connected: impl Fn(&Identity) -> bool,
+    ) -> Option<Vec<(Identity, Vec<Tip>)>> {
         let connected: Vec<Identity> =
             self.peers.keys().filter(|peer| is_connected(peer) && self.may_have(peer)).copied().collect();
         let doubt = self.doubt.as_mut().filter(|doubt| !doubt.is_told)?;
-        let own = self.frontier.tips(me);
-        let others = self.members.iter().filter(|member| *member != me);
-        doubt.is_told = doubt.is_over(own.is_empty(), others, connected.iter());
-        doubt.is_told.then(|| own.to_vec())
+        let lines = own.iter().map(|author| (*author, self.frontier.tips(author).to_vec()));
+        let lines: Vec<_> = lines.collect();
+        let is_blank = lines.iter().all(|(_, tips)| tips.is_empty());
+        let others = self.members.iter().filter(|member| !own.contains(member));
+        doubt.is_told = doubt.is_over(is_blank, others, connected.iter());
+        doubt.is_told.then_some(lines)
     }
 
     pub(super) fn reset_peer(&mut self, peer: &Identity) {

@@ -1,5 +1,6 @@
 //! All that goes into the protocol machine and all that comes out of it: one door, two closed enums.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::engine::{Ingested, News, ToSeal};
@@ -63,6 +64,8 @@ pub enum Input {
     News(News),
     /// One of this node's identities says what it is up to: it counts from now on, and the members are told.
     Presence(presence::Verified),
+    /// These are the agents of this node from now on.
+    Hosts(BTreeSet<Identity>),
     /// Somebody wants a group to be up to date now.
     SyncNow(GroupId),
     /// Something happened on the market, when the world's clock showed so many milliseconds since 1970 UTC.
@@ -173,8 +176,8 @@ pub enum Output {
     Seal(GroupId),
     /// Break with a peer for a while.
     Ban(Identity),
-    /// Take the doubt about our own line off a group, with [`super::engine::Task::Settle`]: as long as these are its tips.
-    Settle(GroupId, Vec<Tip>),
+    /// Take the doubt about our own lines off a group, with [`super::engine::Task::Settle`]: as long as these are their tips.
+    Settle(GroupId, Vec<(Identity, Vec<Tip>)>),
     /// Tell who watches.
     Notice(Notice),
     /// Do something on the market. [`market::Output::Blame`] is not among it: the machine has seen to that.

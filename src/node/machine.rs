@@ -74,7 +74,10 @@ const STALE_BATCHES: usize = 8;
 /// The protocol machine of one node.
 #[derive(Debug)]
 pub struct Machine {
-    me: Identity,
+    /// The identities of this node: its own, and its agents'.
+    pub(super) own: BTreeSet<Identity>,
+    /// The node's own: what its connections prove.
+    pub(super) me: Identity,
     pub(super) settings: Settings,
     pub(super) peers: BTreeMap<Identity, Peer>,
     faults: Faults,
@@ -90,6 +93,7 @@ impl Machine {
     #[must_use]
     pub fn new(me: Identity, settings: Settings) -> Self {
         Self {
+            own: BTreeSet::from([me]),
             me,
             settings,
             peers: BTreeMap::new(),
@@ -157,6 +161,7 @@ impl Machine {
                 self.market.step(&around, rng, input, &mut acts);
                 self.market_acts(now_ms, acts, &mut out);
             }
+            Input::Hosts(agents) => self.host(now_ms, agents),
             Input::SyncNow(group) => {
                 if let Some(group) = self.groups.get_mut(&group) {
                     for peer in self.peers.keys() {
@@ -199,6 +204,12 @@ impl Machine {
     /// Takes in a group that was kept before the start, when nobody is connected yet.
     pub fn open_at_start(&mut self, opened: Opened) {
         self.open(0, opened);
+    }
+
+    /// Takes in who this node acts for besides itself.
+    pub fn host(&mut self, _now_ms: u64, agents: BTreeSet<Identity>) {
+        self.own = agents;
+        self.own.insert(self.me);
     }
 
     /// Tickets that are not reported yet.
@@ -247,7 +258,7 @@ impl Machine {
     /// A member asks something.
     fn asked(&mut self, now_ms: u64, peer: Identity, id: InboundId, request: Request, out: &mut Vec<Output>) {
         let Some(group) = self.groups.get_mut(&request.group()) else { return };
-        group.was_asked(now_ms, &self.me, &peer, &request);
+        group.was_asked(now_ms, &self.own, &peer, &request);
         match request {
             Request::Push(push) => {
                 let ticket = self.ticket(peer, push.group, Errand::StorePush(id));
@@ -508,7 +519,7 @@ impl Machine {
                 sync.tell_at(peer, now_ms);
             }
         }
-        sync.doubt(&self.me, news, now_ms);
+        sync.doubt(&self.own, news, now_ms);
         self.push(now_ms, news.group, &removed, out);
     }
 
@@ -524,7 +535,7 @@ impl Machine {
                 out.push(Output::Seal(group));
             }
             let is_connected = |peer: &Identity| self.peers.contains_key(peer);
-            out.extend(sync.settle(&self.me, is_connected).map(|own| Output::Settle(group, own)));
+            out.extend(sync.settle(&self.own, is_connected).map(|own| Output::Settle(group, own)));
             if sync.start_session(now_ms, self.next_session, is_connected) {
                 self.next_session += 1;
                 self.go_on(group, out);

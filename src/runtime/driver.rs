@@ -14,6 +14,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use super::agents::Agents;
 use super::clock::{Uptime, unix_ms};
 use super::commit::Told;
 use super::embedding::Embedding;
@@ -21,7 +22,6 @@ use super::events::Events;
 use super::index::Indexes;
 use super::market::{AskFailed, Desk, Fetching, MarketAsk};
 use super::news;
-use super::trade::Trade;
 use super::verify::{Unchecked, Verifier};
 use super::writer::Writer;
 use crate::api::types::EventKind;
@@ -52,8 +52,10 @@ pub enum Ask {
     Listening(oneshot::Sender<Vec<Multiaddr>>),
     /// Pull a group from all members now; tells how many connected peers will be asked.
     SyncNow(GroupId, oneshot::Sender<usize>),
-    /// Sign what this node is up to and tell the group's members; none where it is no member.
-    SetPresence(GroupId, Status, Option<String>, oneshot::Sender<Option<Result<Verified, Invalid>>>),
+    /// Sign for an identity from now on, or no more.
+    Host(Identity, Option<SecretKey>, oneshot::Sender<()>),
+    /// Sign what an identity of this node is up to and tell the group's members; none where it is no member.
+    SetPresence(Identity, GroupId, Status, Option<String>, oneshot::Sender<Option<Result<Verified, Invalid>>>),
     /// What the members of a group say of themselves.
     Presences(GroupId, oneshot::Sender<Vec<Verified>>),
     /// Something about the market.
@@ -73,8 +75,8 @@ pub fn requests_per_minute(most: u32) -> Requests {
 pub struct Driver {
     /// Whose node it is.
     pub me: Identity,
-    /// Signs what this node says of itself.
-    pub key: SecretKey,
+    /// Sign what this node's identities say of themselves: its own, and its agents'.
+    pub keys: BTreeMap<Identity, SecretKey>,
     /// The network.
     pub network: Network,
     /// The protocol.
@@ -85,8 +87,8 @@ pub struct Driver {
     pub packages: Arc<Packages>,
     /// Answers what buyers ask.
     pub desk: Arc<dyn Desk>,
-    /// Looks after what is bought and sold.
-    pub trade: Trade,
+    /// Look after what is bought and sold.
+    pub agents: Agents,
     /// For the address book.
     pub writer: Writer,
     /// For what peers send.
@@ -263,17 +265,17 @@ impl Work {
         self.parts.embedding.wake();
         match told {
             Told::Opened(opened) => {
-                self.parts.trade.moved(opened.group, true);
+                self.parts.agents.moved(opened.group, true);
                 self.step(Input::Opened(opened));
             }
             Told::Closed(group) => {
-                self.parts.trade.moved(group, true);
+                self.parts.agents.moved(group, true);
                 self.parts.events.tell(EventKind::GroupLeft { group_id: group.to_string() });
                 self.step(Input::Closed(group));
             }
             Told::News(news) => {
                 let offers = news::tell(&self.parts.events, &self.parts.store, &news);
-                self.parts.trade.moved(news.group, offers);
+                self.parts.agents.moved(news.group, offers);
                 self.parts.indexes.nudge(news.group);
                 self.step(Input::News(news));
             }
@@ -302,8 +304,12 @@ impl Work {
                 let _gone = answer.send(asked.count());
                 self.step(Input::SyncNow(group));
             }
-            Ask::SetPresence(group, status, metadata, answer) => {
-                let _gone = answer.send(self.set_presence(group, status, metadata));
+            Ask::SetPresence(member, group, status, metadata, answer) => {
+                let _gone = answer.send(self.set_presence(member, group, status, metadata));
+            }
+            Ask::Host(identity, key, answer) => {
+                self.host(identity, key);
+                let _gone = answer.send(());
             }
             Ask::Presences(group, answer) => {
                 let _gone = answer.send(self.parts.machine.presences(&group).cloned().collect());
@@ -312,36 +318,57 @@ impl Work {
         }
     }
 
+    fn host(&mut self, identity: Identity, key: Option<SecretKey>) {
+        match key {
+            Some(key) => drop(self.parts.keys.insert(identity, key)),
+            None => {
+                // Whoever sees it as being here is told.
+                let here: Vec<Presence> = self.said_to_be_here(|member| *member == identity);
+                for Presence { group, member, metadata, .. } in here {
+                    self.set_presence(member, group, Status::Offline, metadata);
+                }
+                self.parts.keys.remove(&identity);
+            }
+        }
+        let agents = self.parts.keys.keys().copied().filter(|key| *key != self.parts.me).collect();
+        self.step(Input::Hosts(agents));
+    }
+
+    /// What identities of this node say, of those who are here by it.
+    fn said_to_be_here(&self, is_meant: impl Fn(&Identity) -> bool) -> Vec<Presence> {
+        let machine = &self.parts.machine;
+        let groups = machine.groups().flat_map(|group| machine.presences(group)).map(Verified::presence);
+        let is_here = |record: &&Presence| is_meant(&record.member) && record.status != Status::Offline;
+        groups.filter(is_here).cloned().collect()
+    }
+
     fn set_presence(
         &mut self,
+        member: Identity,
         group: GroupId,
         status: Status,
         metadata: Option<String>,
     ) -> Option<Result<Verified, Invalid>> {
-        let member = self.parts.key.identity();
+        let key = self.parts.keys.get(&member)?;
         if !self.parts.machine.has_member(&group, &member) {
             return None;
         }
         let time_ms = self.parts.machine.presence_time_ms(&group, &member, unix_ms());
-        let signed = Presence { group, member, status, metadata, time_ms }.sign(&self.parts.key);
+        let signed = Presence { group, member, status, metadata, time_ms }.sign(key);
         if let Ok(record) = &signed {
             self.step(Input::Presence(record.clone()));
         }
         Some(signed)
     }
 
-    /// Where this node has said that it is here, it says that it goes, and gives its peers a moment to take that.
+    /// Where this node or an agent of it has said that it is here, it says that it goes, and gives its peers a moment to take that.
     async fn say_good_bye(&mut self) {
-        let is_here =
-            |record: &&Presence| record.member == self.parts.key.identity() && record.status != Status::Offline;
-        let machine = &self.parts.machine;
-        let groups = machine.groups().flat_map(|group| machine.presences(group)).map(Verified::presence);
-        let said: Vec<Presence> = groups.filter(is_here).cloned().collect();
+        let said = self.said_to_be_here(|member| self.parts.keys.contains_key(member));
         if said.is_empty() {
             return;
         }
-        for Presence { group, metadata, .. } in said {
-            self.set_presence(group, Status::Offline, metadata);
+        for Presence { group, member, metadata, .. } in said {
+            self.set_presence(member, group, Status::Offline, metadata);
         }
         let told = async {
             while self.parts.machine.is_telling_presence() {
@@ -473,8 +500,8 @@ impl Work {
     }
 
     /// Has the doubt about our own line taken off a group.
-    fn settle(&self, group: GroupId, own: Vec<Tip>) {
-        let (writer, as_of) = (self.parts.writer.clone(), Some((self.parts.me, own)));
+    fn settle(&self, group: GroupId, own: Vec<(Identity, Vec<Tip>)>) {
+        let (writer, as_of) = (self.parts.writer.clone(), Some(own));
         tokio::spawn(async move {
             if let Err(error) = writer.write(Task::Settle { group, as_of }).await {
                 tracing::warn!(%error, %group, "still writes nothing: the next pull tries again");

@@ -280,12 +280,12 @@ impl Work {
 
     /// Signs what is said of an offer of ours.
     fn sign(&mut self, announcement: Announcement) {
-        if announcement.seller != self.parts.key.identity() {
+        let Some(key) = self.parts.keys.get(&announcement.seller) else {
             tracing::error!(seller = %announcement.seller, "an offer of an identity whose key is not here is not announced");
             return;
-        }
+        };
         let announcement = Announcement { time_ms: announcement.time_ms.max(unix_ms()), ..announcement };
-        match announcement.sign(&self.parts.key) {
+        match announcement.sign(key) {
             Ok(record) => self.step_market(MarketInput::Signed(record)),
             Err(error) => tracing::error!(%error, "an offer cannot be announced"),
         }

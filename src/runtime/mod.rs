@@ -11,6 +11,7 @@
 //!             serve (SERVING at a time, each on a view of its own)
 //! ```
 
+pub mod agents;
 pub mod clock;
 pub mod commit;
 pub mod driver;
@@ -23,7 +24,7 @@ pub mod trade;
 pub mod verify;
 pub mod writer;
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,9 +35,9 @@ use crate::cbor;
 use crate::chain::GroupId;
 use crate::config::Origin;
 use crate::config::Settings;
-use crate::datadir::NodeName;
+use crate::datadir::{DataDir, Keyring, NodeName};
 use crate::embedder::{self, OpenError};
-use crate::identity::{Identity, SecretKey};
+use crate::identity::{AgentName, Identity, SecretKey};
 use crate::kv::KvError;
 use crate::limits;
 
@@ -45,6 +46,7 @@ use crate::node::machine::Settings as MachineSettings;
 use crate::node::{Engine, Machine};
 use crate::presence;
 use crate::store::{PackageStoreError, Packages, Store, StoreError, View};
+use agents::Agents;
 use clock::Uptime;
 use driver::{Ask, Driver, Inbox};
 use embedding::Embedding;
@@ -88,8 +90,10 @@ pub struct Stopping;
 /// A running node, as the API sees it. Cheap to clone.
 #[derive(Clone)]
 pub struct Node {
-    /// Whose it is.
+    /// In whose name it acts: the node's own, or an agent's.
     pub identity: Identity,
+    /// The node's own identity: what its connections prove.
+    pub node_id: Identity,
     /// What people call it.
     pub name: NodeName,
     /// The rows.
@@ -102,8 +106,10 @@ pub struct Node {
     pub events: Events,
     /// What retrieves.
     pub indexes: Indexes,
-    /// What buys and sells.
+    /// What buys and sells for the identity.
     pub trade: Trade,
+    /// The agents that the node hosts.
+    pub agents: Agents,
     /// What makes vectors for it.
     pub embedding: Embedding,
     /// Since when it runs.
@@ -112,6 +118,37 @@ pub struct Node {
 }
 
 impl Node {
+    /// The node in the name of one of its identities; none where it is none of them.
+    #[must_use]
+    pub fn acting_as(&self, identity: Identity) -> Option<Self> {
+        Some(self.with(identity, self.agents.trade(&identity)?))
+    }
+
+    /// The node in the name of an agent; none where there is no such agent.
+    #[must_use]
+    pub fn as_agent(&self, name: &AgentName) -> Option<Self> {
+        self.acting_as(self.agents.identity(name)?)
+    }
+
+    fn with(&self, identity: Identity, trade: Trade) -> Self {
+        Self { identity, trade, ..self.clone() }
+    }
+
+    /// Whether an identity is the node's own or an agent's on it.
+    #[must_use]
+    pub fn is_own(&self, identity: &Identity) -> bool {
+        *identity == self.node_id || self.agents.name(identity).is_some()
+    }
+
+    /// What an identity of this node is called by people.
+    #[must_use]
+    pub fn called(&self, identity: &Identity) -> Option<String> {
+        if *identity == self.node_id {
+            return Some(self.name.to_string());
+        }
+        self.agents.name(identity).map(|name| name.to_string())
+    }
+
     /// A view of what is durable now.
     ///
     /// # Errors
@@ -162,7 +199,7 @@ impl Node {
         self.ask(|answer| Ask::RemovePeer(peer, answer)).await
     }
 
-    /// Signs what this node is up to, holds it, and has the group's members told; none where it is no member.
+    /// Signs what the identity is up to, holds it, and has the group's members told; none where it is no member.
     ///
     /// # Errors
     /// [`Stopping`]; inside, what is wrong with the metadata.
@@ -172,7 +209,7 @@ impl Node {
         status: presence::Status,
         metadata: Option<String>,
     ) -> Result<Option<Result<presence::Verified, presence::Invalid>>, Stopping> {
-        self.ask(|answer| Ask::SetPresence(group, status, metadata, answer)).await
+        self.ask(|answer| Ask::SetPresence(self.identity, group, status, metadata, answer)).await
     }
 
     /// What the members of a group say of themselves, as far as it is known here.
@@ -203,18 +240,24 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts a node on an opened store, with its retrieval indexes in the folder `index`.
+    /// Starts a node on the opened store of its data folder, with all its keys.
     ///
     /// # Errors
     /// [`StartError`].
     pub fn start(
-        key: SecretKey,
+        home: &DataDir,
+        keyring: Keyring,
         name: NodeName,
         store: Store,
-        index: PathBuf,
         settings: &Settings,
     ) -> Result<Self, StartError> {
+        let key = keyring.node.clone();
         let identity = key.identity();
+        let agents: BTreeMap<Identity, SecretKey> =
+            keyring.agents.values().map(|key| (key.identity(), key.clone())).collect();
+        let hosted: BTreeSet<Identity> = agents.keys().copied().collect();
+        let mut keys = agents;
+        keys.insert(identity, key.clone());
         let packages = Arc::new(Packages::open(&store.packages_path(), limits::PACKAGES_BYTES)?);
         let store = Arc::new(store);
         let events = Events::default();
@@ -225,29 +268,32 @@ impl Daemon {
         let seed = getrandom::u64().map_err(std::io::Error::other)?;
 
         let network = network(key.clone(), &store, settings, seed)?;
-        let (writer, writing) = Writer::start(Arc::clone(&store), Engine::new([key.clone()]), told_sender.clone())?;
+        let (writer, writing) =
+            Writer::start(Arc::clone(&store), Engine::new(keys.values().cloned()), told_sender.clone())?;
         let drift_ms = settings.max_clock_drift_ms.value;
         let (verifier, verifying) = Verifier::start(writer.clone(), told_sender, drift_ms)?;
         let sync_interval_ms = settings.sync_interval_s.value.saturating_mul(1_000);
         let auto = settings.sync_auto_start.value;
         let settings_of_machine = MachineSettings { sync_interval_ms, auto, max_drift_ms: drift_ms };
         let mut machine = Machine::new(identity, settings_of_machine);
+        machine.host(0, hosted);
         for kept in store.view()?.groups()? {
-            machine.open_at_start(commit::opened(&store, kept.id, |author| *author == identity)?);
+            machine.open_at_start(commit::opened(&store, kept.id, |author| keys.contains_key(author))?);
         }
         let parts = (Arc::clone(&store), Arc::clone(&packages));
-        let trade = Trade::new(key.clone(), parts.0, parts.1, writer.clone(), events.clone());
-        let (indexes, keeping) = Indexes::start(index, Arc::clone(&store))?;
+        let trade = Trade::new(key, parts.0, parts.1, writer.clone(), events.clone());
+        let agents = Agents::new(home, keyring, trade.clone(), writer.clone(), asks_sender.clone());
+        let (indexes, keeping) = Indexes::start(home.index_path(), Arc::clone(&store))?;
         let driver = Driver {
             me: identity,
             indexes: indexes.clone(),
-            key,
+            keys,
             network,
             machine,
             store: Arc::clone(&store),
             packages: Arc::clone(&packages),
-            desk: Arc::new(trade.clone()),
-            trade: trade.clone(),
+            desk: Arc::new(agents.clone()),
+            agents: agents.clone(),
             writer: writer.clone(),
             verifier,
             events: events.clone(),
@@ -259,6 +305,7 @@ impl Daemon {
         let uptime = Uptime::start();
         let node = Node {
             identity,
+            node_id: identity,
             name,
             store,
             packages,
@@ -266,10 +313,12 @@ impl Daemon {
             events,
             indexes,
             trade,
+            agents,
             embedding,
             uptime,
             asks: asks_sender,
         };
+        node.agents.start(&node);
         let trading = tokio::spawn(trade::run(node.clone(), stop));
         Ok(Self { node, stop: stop_sender, driver, trading, threads: vec![verifying, writing, keeping] })
     }
@@ -282,6 +331,7 @@ impl Daemon {
         node.embedding.stop();
         // Nobody to tell is fine: then the driver is gone already.
         let _gone = stop.send(true);
+        node.agents.stop().await;
         if let Err(error) = trading.await {
             tracing::error!(%error, "what buys and sells failed");
         }

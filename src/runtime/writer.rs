@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::clock::unix_ms;
 use super::commit::{Committer, Fatal, Pending, ReplyTo, Rest, Told};
 use crate::chain::GroupId;
+use crate::identity::{Identity, SecretKey};
 use crate::kv::{KvError, Layer, Memory, Read};
 use crate::limits;
 use crate::node::Engine;
@@ -42,6 +43,8 @@ enum Job {
     Write(Task, oneshot::Sender<Result<Reply, WriteError>>),
     Ingest(Task, Ticket, Rest),
     Register(Registry, oneshot::Sender<Result<(), WriteError>>),
+    Hold(SecretKey, oneshot::Sender<()>),
+    ForgetKey(Identity, oneshot::Sender<()>),
 }
 
 /// A handle to the writer. When the last one is gone, the thread finishes what waits and ends.
@@ -112,6 +115,26 @@ impl Writer {
         answered.await.map_err(|_| WriteError::Stopping)?
     }
 
+    /// Signs for one more identity from now on.
+    ///
+    /// # Errors
+    /// [`WriteError::Stopping`].
+    pub async fn hold(&self, key: SecretKey) -> Result<(), WriteError> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(Job::Hold(key, answer)).await.map_err(|_| WriteError::Stopping)?;
+        answered.await.map_err(|_| WriteError::Stopping)
+    }
+
+    /// Signs for an identity no more; returns when what was asked for before is worked out.
+    ///
+    /// # Errors
+    /// [`WriteError::Stopping`].
+    pub async fn forget_key(&self, identity: Identity) -> Result<(), WriteError> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(Job::ForgetKey(identity, answer)).await.map_err(|_| WriteError::Stopping)?;
+        answered.await.map_err(|_| WriteError::Stopping)
+    }
+
     /// Hands on a peer's batch, waiting for a place in the queue. Its report comes as [`Told::Ingested`]. Not for async tasks.
     pub fn ingest_blocking(&self, task: Task, ticket: Ticket, rest: Rest) {
         // A writer that is gone reports nothing; so is the driver then.
@@ -153,6 +176,15 @@ impl Worker {
                             self.engine.forget(group);
                         }
                         self.committer.register(registry, answer);
+                    }
+                    Job::Hold(key, answer) => {
+                        self.engine.hold(key);
+                        let _gone = answer.send(());
+                    }
+                    Job::ForgetKey(identity, answer) => {
+                        self.run(std::mem::take(&mut tasks));
+                        self.engine.forget_key(&identity);
+                        let _gone = answer.send(());
                     }
                 }
             }

@@ -385,7 +385,7 @@ impl World {
                 self.enqueue(name, Token::Machine(ticket), task);
             }
             Output::Settle(group, own) => {
-                let as_of = Some((self.nodes[name].id, own));
+                let as_of = Some(own);
                 self.enqueue(name, Token::Nobody, Task::Settle { group, as_of });
             }
             Output::Seal(group) => self.enqueue(name, Token::Nobody, Task::Seal { group }),

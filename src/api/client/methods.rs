@@ -3,16 +3,17 @@
 use super::{Client, ClientError, Download, EventStream, NoBody};
 use crate::api::routes;
 use crate::api::types::{
-    AddMember, AddPeer, Approved, AskBalance, AssignTask, Balance, Block, Bought, BulkPublished, BuyOffer, Claim,
-    ClaimList, CompleteTask, Context, ContextQuery, CreateGroup, Event, ExperienceSubmitted, FailTask, GroupAlone,
-    GroupCreated, GroupDetail, GroupLeft, GroupList, GroupPolicy, GroupStats, Health, JoinEvent, JoinGroup,
-    LibraryContent, LibraryList, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence, ListPurchases,
-    ListRejected, ListTasks, MarketPulled, MemberChanged, MemberList, MoveList, NewClaim, NewOffer, NewTask,
-    NotaryChanged, Offer, OfferCreated, OfferList, OfferRevoked, Paid, Payment, PeerAdded, PeerList, PeerRemoved,
-    PolicyChanged, PolicyUpdate, PresenceList, PresenceSet, PublishBulk, PublishedClaim, PullMarket, PurchaseList,
-    ReadyTasks, RecentClaims, RejectedList, ReleaseTask, RetractedClaim, SetNotary, SetPresence, SetRole,
-    SetSpendingLimit, ShowBlock, SpendingLimit, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged,
-    TaskDetail, TaskList, Thread, Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
+    AddMember, AddPeer, Agent, AgentCreated, AgentList, AgentRevoked, AgentToken, Approved, AskBalance, AssignTask,
+    Balance, Block, Bought, BulkPublished, BuyOffer, Claim, ClaimList, CompleteTask, Context, ContextQuery,
+    CreateGroup, Event, ExperienceSubmitted, FailTask, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList,
+    GroupPolicy, GroupStats, Health, JoinEvent, JoinGroup, LibraryContent, LibraryList, ListClaims, ListEvents,
+    ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected, ListTasks, MarketPulled, MemberChanged,
+    MemberList, MoveList, NewAgent, NewClaim, NewOffer, NewTask, NotaryChanged, Offer, OfferCreated, OfferList,
+    OfferRevoked, Paid, Payment, PeerAdded, PeerList, PeerRemoved, PolicyChanged, PolicyUpdate, PresenceList,
+    PresenceSet, PublishBulk, PublishedClaim, PullMarket, PurchaseList, ReadyTasks, RecentClaims, RejectedList,
+    ReleaseTask, RetractedClaim, RevokeAgent, SetNotary, SetPresence, SetRole, SetSpendingLimit, ShowBlock,
+    SpendingLimit, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged, TaskDetail, TaskList, Thread,
+    Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
 };
 use crate::identity::Identity;
 
@@ -49,6 +50,36 @@ impl Client {
     /// [`routes::BACKUP`].
     pub async fn backup(&self) -> Result<Download, ClientError> {
         self.download(&routes::BACKUP).await
+    }
+
+    /// [`routes::AGENT_LIST`].
+    pub async fn agents(&self) -> Result<AgentList, ClientError> {
+        self.ask(&routes::AGENT_LIST, &[], &()).await
+    }
+
+    /// [`routes::AGENT_CREATE`].
+    pub async fn create_agent(&self, request: &NewAgent) -> Result<AgentCreated, ClientError> {
+        self.tell(&routes::AGENT_CREATE, &[], request).await
+    }
+
+    /// [`routes::AGENT_SHOW`].
+    pub async fn agent(&self, agent: &str) -> Result<Agent, ClientError> {
+        self.ask(&routes::AGENT_SHOW, &[agent], &()).await
+    }
+
+    /// [`routes::AGENT_REVOKE`].
+    pub async fn revoke_agent(&self, agent: &str, request: &RevokeAgent) -> Result<AgentRevoked, ClientError> {
+        self.tell(&routes::AGENT_REVOKE, &[agent], request).await
+    }
+
+    /// [`routes::AGENT_TOKEN`].
+    pub async fn agent_token(&self, agent: &str) -> Result<AgentToken, ClientError> {
+        self.ask(&routes::AGENT_TOKEN, &[agent], &()).await
+    }
+
+    /// [`routes::AGENT_LIMIT`].
+    pub async fn set_agent_limit(&self, agent: &str, to: &SetSpendingLimit) -> Result<Agent, ClientError> {
+        self.tell(&routes::AGENT_LIMIT, &[agent], to).await
     }
 
     /// [`routes::PEER_LIST`].

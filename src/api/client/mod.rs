@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::HeaderValue;
 use hyper::{Request, Response, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,21 +30,16 @@ use self::connection::{Connection, Pool};
 use super::routes::{Pace, Route};
 use super::types::Problem;
 use super::{AGENT_HEADER, BACKUP_MEDIA_TYPE, EVENT_MEDIA_TYPE, ONCE_HEADER, VERSION, VERSION_HEADER};
+use crate::identity::AgentName;
 use crate::limits;
 
 /// A client of one daemon. Cheap to clone; clones share connections.
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
-    marks: Marks,
-}
-
-/// What each request of a client says besides its route and body.
-#[derive(Debug, Clone, Default)]
-struct Marks {
-    /// Who acts; the node's own identity where nobody is named.
-    agent: Option<Arc<str>>,
-    /// The key under which a write is done once.
+    /// The agent in whose name it asks.
+    agent: Option<AgentName>,
+    /// The name that was chosen for its writes, where one was.
     once: Option<Arc<str>>,
 }
 
@@ -67,21 +63,19 @@ impl Client {
     /// A client of the daemon that serves the data folder `data`. Connects with the first request.
     #[must_use]
     pub fn new(data: &Path) -> Self {
-        Self { shared: Arc::new(Shared { pool: Pool::new(data), version: OnceLock::new() }), marks: Marks::default() }
+        Self { shared: Arc::new(Shared { pool: Pool::new(data), version: OnceLock::new() }), agent: None, once: None }
     }
 
-    /// The same client, whose requests are those of the daemon's agent `agent`.
+    /// The same client, in the name of an agent of the daemon's node.
     #[must_use]
-    pub fn acting_as(&self, agent: &str) -> Self {
-        let marks = Marks { agent: Some(agent.into()), ..self.marks.clone() };
-        Self { shared: Arc::clone(&self.shared), marks }
+    pub fn as_agent(self, name: AgentName) -> Self {
+        Self { agent: Some(name), ..self }
     }
 
-    /// The same client, whose write is done once however often it is sent with this key.
+    /// The same client, whose write is done once however often it is sent with this key: visible ASCII characters.
     #[must_use]
     pub fn once(&self, key: &str) -> Self {
-        let marks = Marks { once: Some(key.into()), ..self.marks.clone() };
-        Self { shared: Arc::clone(&self.shared), marks }
+        Self { once: Some(key.into()), ..self.clone() }
     }
 
     /// The daemon's version where it is not this build's, for a warning. Known after the first answer.
@@ -118,7 +112,7 @@ impl Client {
         body: Option<&B>,
     ) -> Result<A, ClientError> {
         let target = Target::new(route, parameters, query)?;
-        let request = target.request(body, &self.marks)?;
+        let request = target.request(body)?;
         let timeout_ms = if route.pace == Pace::Quick { limits::API_TIMEOUT_MS } else { limits::API_SLOW_TIMEOUT_MS };
         let answer = async {
             let (response, connection) = self.send(&target, request).await?;
@@ -135,7 +129,7 @@ impl Client {
     /// Opens a stream of bytes.
     async fn download(&self, route: &'static Route) -> Result<Download, ClientError> {
         let target = Target::new(route, &[], &())?;
-        let request = target.request(Some(&NoBody), &self.marks)?;
+        let request = target.request(Some(&NoBody))?;
         let (response, connection) = self.head(&target, request).await?;
         target.is_of(&response, BACKUP_MEDIA_TYPE)?;
         Ok(Download::new(target.name(), response.into_body(), connection))
@@ -167,7 +161,7 @@ impl Client {
         body: Option<&B>,
     ) -> Result<EventStream<T>, ClientError> {
         let target = Target::new(route, parameters, query)?;
-        let request = target.request(body, &self.marks)?;
+        let request = target.request(body)?;
         let (response, connection) = self.head(&target, request).await?;
         target.is_of(&response, EVENT_MEDIA_TYPE)?;
         Ok(EventStream::new(target.name(), response.into_body(), connection))
@@ -176,8 +170,14 @@ impl Client {
     async fn send(
         &self,
         target: &Target,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
     ) -> Result<(Response<Incoming>, Connection), ClientError> {
+        if let Some(Ok(name)) = self.agent.as_ref().map(|name| HeaderValue::from_str(name.as_str())) {
+            request.headers_mut().insert(AGENT_HEADER, name);
+        }
+        if let Some(Ok(key)) = self.once.as_ref().map(|key| HeaderValue::from_str(key)) {
+            request.headers_mut().insert(ONCE_HEADER, key);
+        }
         let (response, connection) = self.shared.pool.send(&target.name(), request).await?;
         if let Some(version) = response.headers().get(VERSION_HEADER).and_then(|value| value.to_str().ok()) {
             self.shared.version.get_or_init(|| version.to_owned());
@@ -233,7 +233,7 @@ impl Target {
         format!("{} {}", self.route.method, self.route.path)
     }
 
-    fn request<B: Serialize>(&self, body: Option<&B>, marks: &Marks) -> Result<Request<Full<Bytes>>, ClientError> {
+    fn request<B: Serialize>(&self, body: Option<&B>) -> Result<Request<Full<Bytes>>, ClientError> {
         let unwritable = |detail: String| ClientError::Request { route: self.name(), detail };
         let bytes = match body {
             Some(body) => serde_json::to_vec(body).map_err(|error| unwritable(error.to_string()))?,
@@ -248,11 +248,6 @@ impl Target {
             .uri(&self.path_and_query)
             .header(header::HOST, "lbm")
             .header(VERSION_HEADER, VERSION);
-        for (name, value) in [(AGENT_HEADER, &marks.agent), (ONCE_HEADER, &marks.once)] {
-            if let Some(value) = value {
-                request = request.header(name, &**value);
-            }
-        }
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }

@@ -44,6 +44,8 @@ fn serve_bytes(answer: Vec<u8>) -> (tempfile::TempDir, Client) {
 fn a_status() -> Status {
     Status {
         node_id: "12D3".into(),
+        member_id: "12D3KooWMember".into(),
+        agents: 0,
         name: "alice".into(),
         version: VERSION.into(),
         uptime_s: 1,

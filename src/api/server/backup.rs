@@ -6,20 +6,19 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use hyper::body::Bytes;
 use tokio::sync::mpsc;
 
-use super::Api;
+use super::extract::As;
 use crate::api::BACKUP_MEDIA_TYPE;
 use crate::api::types::Problem;
 use crate::backup;
 use crate::limits;
 
-pub(super) async fn backup(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
+pub(super) async fn backup(As(api): As) -> Result<Response, Problem> {
     // The semaphore is never closed.
     let turn = Arc::clone(&api.backing_up).acquire_owned().await;
     let view = api.node().view()?;

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::extract::{Params, Segments};
+use super::extract::{As, Params, Segments};
 use super::resolve::Found;
 use super::{Api, stopped};
 use crate::api::types::{Block, EventKind, Problem, ProblemCode, ShowBlock};
@@ -17,7 +16,7 @@ use crate::ledger::{Outcome, query, state};
 use crate::runtime::Stopping;
 
 pub(super) async fn show(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments((group, block)): Segments<(String, String)>,
     Params(request): Params<ShowBlock>,
 ) -> Result<Json<Block>, Problem> {

@@ -2,13 +2,10 @@
 //!
 //! Publishing to a full id takes no view of the store and no other thread than the writer's.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 
 use super::Api;
-use super::extract::{Body, Segments};
+use super::extract::{As, Body, Segments};
 use super::resolve::{self, Found};
 use crate::api::types::{
     BulkPublished, Evidence, ExperienceSubmitted, NewClaim, Problem, ProblemCode, PublishBulk, PublishedClaim,
@@ -16,13 +13,13 @@ use crate::api::types::{
 };
 use crate::chain::transaction::{Claim, Experience, Retract};
 use crate::chain::{self, ClaimBody, ClaimId, GroupId, ObjectHash, TextHash, Transaction};
-use crate::node::engine::{Task, Written};
+use crate::node::engine::Written;
 use crate::runtime::clock::unix_ms;
 
 type Answer<T> = Result<Json<T>, Problem>;
 
 pub(super) async fn publish(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(claim): Body<NewClaim>,
 ) -> Answer<PublishedClaim> {
@@ -41,7 +38,7 @@ pub(super) async fn publish(
 }
 
 pub(super) async fn bulk(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(PublishBulk { claims }): Body<PublishBulk>,
 ) -> Answer<BulkPublished> {
@@ -68,7 +65,7 @@ pub(super) async fn bulk(
 }
 
 pub(super) async fn retract(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments((group, claim)): Segments<(String, String)>,
 ) -> Answer<RetractedClaim> {
     let group = api.group_id(group).await?;
@@ -78,7 +75,7 @@ pub(super) async fn retract(
 }
 
 pub(super) async fn experience(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(SubmitExperience { content }): Body<SubmitExperience>,
 ) -> Answer<ExperienceSubmitted> {
@@ -135,8 +132,7 @@ async fn write(
     transactions: Vec<Transaction>,
     objects: Vec<Vec<u8>>,
 ) -> Result<Written, Problem> {
-    let author = api.node().identity;
-    Ok(api.node().writer.write(Task::Write { group, author, transactions, objects }).await?)
+    Ok(api.node().writer.write(api.to_write(group, transactions, objects)).await?)
 }
 
 fn only(written: &Written) -> Result<ClaimId, Problem> {

@@ -1,12 +1,9 @@
 //! Context: the answer compiled from a group's claims for a query.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 
 use super::Api;
-use super::extract::{Body, Segments};
+use super::extract::{As, Body, Segments};
 use super::listing::with_words;
 use super::resolve::{self, Found};
 use crate::api::types::{Context, ContextEmbedder, ContextItem, ContextQuery, Problem};
@@ -24,7 +21,7 @@ use crate::runtime::index::{Answer, Question};
 const MOST_TOKENS: usize = limits::CONTEXT_BYTES / 4;
 
 pub(super) async fn context(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(request): Body<ContextQuery>,
 ) -> Result<Json<Context>, Problem> {

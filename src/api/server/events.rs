@@ -4,18 +4,16 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use futures::stream::{self, Stream};
 use serde::Serialize;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::watch;
 
-use super::extract::Params;
-use super::{Api, stopped};
+use super::extract::{As, Params};
+use super::stopped;
 use crate::api::types::{Event, EventKind, ListEvents, Problem};
 use crate::limits;
 use crate::runtime::clock::unix_ms;
@@ -23,7 +21,7 @@ use crate::runtime::clock::unix_ms;
 type Streamed<S> = Sse<axum::response::sse::KeepAliveStream<S>>;
 
 pub(super) async fn events(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Params(ListEvents { after, follow }): Params<ListEvents>,
 ) -> Result<Streamed<impl Stream<Item = Result<SseEvent, Infallible>>>, Problem> {
     let (held, new) = api.node().events.follow(after.unwrap_or(u64::MAX));

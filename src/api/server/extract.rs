@@ -1,17 +1,26 @@
 //! Requests on their way to a handler: **read, and checked against their bounds, before it sees them**.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 
+use super::Api;
+use super::agent::no_such_agent;
+use super::router::Caller;
+use crate::api::ONCE_HEADER;
 use crate::api::types::{
     AddMember, AddPeer, AskBalance, AssignTask, BuyOffer, CompleteTask, ContextQuery, CreateGroup, FailTask,
     FieldError, JoinGroup, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected,
-    ListTasks, NewClaim, NewOffer, NewTask, Payment, PolicyUpdate, Problem, PublishBulk, PullMarket, ReadyTasks,
-    RecentClaims, ReleaseTask, SetNotary, SetPresence, SetRole, SetSpendingLimit, ShowBlock, StartTask,
-    SubmitExperience, SyncNow, WatchClaims,
+    ListTasks, NewAgent, NewClaim, NewOffer, NewTask, Payment, PolicyUpdate, Problem, ProblemCode, PublishBulk,
+    PullMarket, ReadyTasks, RecentClaims, ReleaseTask, RevokeAgent, SetNotary, SetPresence, SetRole, SetSpendingLimit,
+    ShowBlock, StartTask, SubmitExperience, SyncNow, WatchClaims,
 };
+use crate::limits;
+use crate::node::engine::OnceName;
 
 /// A request that knows its bounds.
 pub(super) trait Checked: DeserializeOwned {
@@ -41,6 +50,7 @@ macro_rules! bounded_by_type {
 
 checked!(
     AddPeer,
+    NewAgent,
     BuyOffer,
     ListOffers,
     ListPurchases,
@@ -68,6 +78,7 @@ checked!(
     WatchClaims
 );
 bounded_by_type!(
+    RevokeAgent,
     PullMarket,
     SetSpendingLimit,
     AddMember,
@@ -90,6 +101,40 @@ impl Checked for PublishBulk {
             problem
         })
     }
+}
+
+/// The API in the name of whoever calls: of the node, or of the agent that the request names.
+pub(super) struct As(pub Arc<Api>);
+
+impl FromRequestParts<Arc<Api>> for As {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let node = match parts.extensions.get::<Caller>() {
+            Some(Caller::Agent(name)) => Some(api.node().as_agent(name).ok_or_else(|| no_such_agent(name))?),
+            Some(Caller::Local) | None => None,
+        };
+        let word = once_word(&parts.headers)?;
+        if node.is_none() && word.is_none() {
+            return Ok(Self(Arc::clone(api)));
+        }
+        let node = node.unwrap_or_else(|| api.node().clone());
+        let once = word.map(|word| OnceName::new(&node.identity, word));
+        Ok(Self(Arc::new(Api { node, once, ..(**api).clone() })))
+    }
+}
+
+/// What the request's sender calls its write.
+fn once_word(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
+    let mut given = headers.get_all(ONCE_HEADER).iter();
+    let Some(word) = given.next().map(HeaderValue::as_bytes) else { return Ok(None) };
+    let fits = (1..=limits::ONCE_NAME_BYTES).contains(&word.len()) && word.iter().all(u8::is_ascii_graphic);
+    if fits && given.next().is_none() {
+        return Ok(Some(word));
+    }
+    let detail = format!("the header `{ONCE_HEADER}` is no name for a write");
+    let remedy = format!("give one of 1 to {} visible ASCII characters", limits::ONCE_NAME_BYTES);
+    Err(Problem::new(ProblemCode::BadField, detail, remedy))
 }
 
 /// The JSON body of a request.

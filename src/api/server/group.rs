@@ -1,12 +1,10 @@
 //! Groups: create, list, show, stats, leave, verify.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 
 use super::Api;
-use super::extract::{Body, Segments};
+use super::agent::leave_group;
+use super::extract::{As, Body, Segments};
 use super::resolve::{Found, find};
 use super::token;
 use crate::api::types::{
@@ -26,7 +24,7 @@ const DEFAULT_CURRENCY: &str = "KAT";
 
 type Answer<T> = Result<Json<T>, Problem>;
 
-pub(super) async fn create(State(api): State<Arc<Api>>, Body(request): Body<CreateGroup>) -> Answer<GroupCreated> {
+pub(super) async fn create(As(api): As, Body(request): Body<CreateGroup>) -> Answer<GroupCreated> {
     api.read(|_, view| room_for_one(view)).await?;
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| {
@@ -49,7 +47,7 @@ pub(super) fn room_for_one(view: &View) -> Result<(), Problem> {
     Err(Problem::new(ProblemCode::Full, detail, "leave one with `lbm ctl group leave`"))
 }
 
-pub(super) async fn list(State(api): State<Arc<Api>>) -> Answer<GroupList> {
+pub(super) async fn list(As(api): As) -> Answer<GroupList> {
     let read = |api: &Api, view: &View| {
         let mut groups = Vec::new();
         for kept in view.groups()? {
@@ -74,7 +72,7 @@ fn summary(api: &Api, id: GroupId, kv: &dyn Read) -> Result<Group, Problem> {
     })
 }
 
-pub(super) async fn show(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<GroupDetail> {
+pub(super) async fn show(As(api): As, Segments(name): Segments<String>) -> Answer<GroupDetail> {
     let read = |api: &Api, found: &Found<'_>, group: state::Group| {
         let kv = found.kv.as_ref();
         let sealing = state::sealing(kv)?;
@@ -96,7 +94,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Segments(name): Segments<S
     api.read_group(name, read).await.map(Json)
 }
 
-pub(super) async fn stats(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<GroupStats> {
+pub(super) async fn stats(As(api): As, Segments(name): Segments<String>) -> Answer<GroupStats> {
     let read = |_: &Api, found: &Found<'_>, group: state::Group| {
         let kv = found.kv.as_ref();
         let counters = rows::counters(kv)?;
@@ -121,19 +119,24 @@ pub(super) async fn stats(State(api): State<Arc<Api>>, Segments(name): Segments<
     api.read_group(name, read).await.map(Json)
 }
 
-pub(super) async fn leave(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<GroupLeft> {
+pub(super) async fn leave(As(api): As, Segments(name): Segments<String>) -> Answer<GroupLeft> {
     let read = move |_: &Api, view: &View| {
         let found = find(view, &name)?;
         Ok((found.id, state::group(found.kv.as_ref())?.map(|group| group.name)))
     };
     let (id, name) = api.read(read).await?;
+    let member = api.node().identity;
+    if member != api.node().node_id {
+        leave_group(&api, id, member).await?;
+        return Ok(Json(GroupLeft { group_id: id.to_string(), name }));
+    }
     api.node().writer.register(Registry { leave: vec![id], ..Registry::default() }).await?;
     api.node().indexes.forget(&id);
     api.node().embedding.forget(&id);
     Ok(Json(GroupLeft { group_id: id.to_string(), name }))
 }
 
-pub(super) async fn alone(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<GroupAlone> {
+pub(super) async fn alone(As(api): As, Segments(name): Segments<String>) -> Answer<GroupAlone> {
     let read = move |_: &Api, view: &View| {
         let found = find(view, &name)?;
         Ok((found.id, rows::in_doubt(found.kv.as_ref())?))
@@ -143,7 +146,7 @@ pub(super) async fn alone(State(api): State<Arc<Api>>, Segments(name): Segments<
     Ok(Json(GroupAlone { group_id: group.to_string(), was_unsure }))
 }
 
-pub(super) async fn verify(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<Verified> {
+pub(super) async fn verify(As(api): As, Segments(name): Segments<String>) -> Answer<Verified> {
     // The semaphore is never closed.
     let _turn = api.verifying.acquire().await;
     let read = |_: &Api, found: &Found<'_>, _| {

@@ -10,7 +10,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::State;
 use axum::response::sse::Event as SseEvent;
 use axum::response::{IntoResponse, Response};
 use futures::stream;
@@ -18,7 +17,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::watch;
 
 use super::events::{sse, to_sse};
-use super::extract::Body;
+use super::extract::{As, Body};
 use super::group::room_for_one;
 use super::resolve::shown;
 use super::{Api, stopped};
@@ -34,7 +33,7 @@ use crate::store::{Registry, View};
 /// Pause between two looks at how much has come.
 const LOOK: Duration = Duration::from_millis(250);
 
-pub(super) async fn join(State(api): State<Arc<Api>>, Body(request): Body<JoinGroup>) -> Result<Response, Problem> {
+pub(super) async fn join(As(api): As, Body(request): Body<JoinGroup>) -> Result<Response, Problem> {
     let began = Instant::now();
     let id: GroupId = request.group.parse().map_err(|_| {
         let detail = format!("`{}` is not the full id of a group", shown(&request.group));

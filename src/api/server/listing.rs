@@ -4,13 +4,11 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 
 use super::Api;
-use super::extract::{Params, Segments};
+use super::extract::{As, Params, Segments};
 use super::resolve::{self, Found, find, no_such_claim};
 use super::told::told;
 use crate::api::types::{
@@ -30,7 +28,7 @@ use crate::store::View;
 type Answer<T> = Result<Json<T>, Problem>;
 
 pub(super) async fn list(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Params(request): Params<ListClaims>,
 ) -> Answer<ClaimList> {
@@ -121,7 +119,7 @@ fn evidence(evidence: chain::Evidence) -> Evidence {
 }
 
 pub(super) async fn recent(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Params(request): Params<RecentClaims>,
 ) -> Answer<ClaimList> {
@@ -154,10 +152,7 @@ fn newest(found: &Found<'_>, request: &RecentClaims) -> Result<ClaimList, Proble
     Ok(list)
 }
 
-pub(super) async fn show(
-    State(api): State<Arc<Api>>,
-    Segments((group, claim)): Segments<(String, String)>,
-) -> Answer<Claim> {
+pub(super) async fn show(As(api): As, Segments((group, claim)): Segments<(String, String)>) -> Answer<Claim> {
     let read = move |_: &Api, found: &Found<'_>, _| {
         let kv = found.kv.as_ref();
         let (id, row) = one(kv, &claim)?;
@@ -172,10 +167,7 @@ fn one(kv: &dyn Read, text: &str) -> Result<(ClaimId, ClaimRow), Problem> {
     Ok((id, row))
 }
 
-pub(super) async fn thread(
-    State(api): State<Arc<Api>>,
-    Segments((group, claim)): Segments<(String, String)>,
-) -> Answer<Thread> {
+pub(super) async fn thread(As(api): As, Segments((group, claim)): Segments<(String, String)>) -> Answer<Thread> {
     let read = move |_: &Api, found: &Found<'_>, _| {
         let kv = found.kv.as_ref();
         whole_thread(kv, one(kv, &claim)?.0)
@@ -211,10 +203,7 @@ fn whole_thread(kv: &dyn Read, claim: ClaimId) -> Result<Thread, Problem> {
     Ok(thread)
 }
 
-pub(super) async fn rejected(
-    State(api): State<Arc<Api>>,
-    Params(request): Params<ListRejected>,
-) -> Answer<RejectedList> {
+pub(super) async fn rejected(As(api): As, Params(request): Params<ListRejected>) -> Answer<RejectedList> {
     api.read(move |_, view| refused_blocks(view, &request)).await.map(Json)
 }
 

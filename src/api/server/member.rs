@@ -1,13 +1,12 @@
 //! Members of a group.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 
 use super::Api;
-use super::extract::{Body, Segments};
+use super::agent::not_a_notary;
+use super::extract::{As, Body, Segments};
 use super::problem::split;
 use super::resolve::Found;
 use crate::api::types::{
@@ -18,12 +17,12 @@ use crate::chain::transaction::{MemberAdd, MemberRemove, NotarySet, RoleSet, Unf
 use crate::chain::{GroupId, Transaction};
 use crate::identity::Identity;
 use crate::ledger::{Refusal, query, state};
-use crate::node::engine::{Failure, Task, Written};
+use crate::node::engine::{Failure, Written};
 use crate::runtime::writer::WriteError;
 
 type Answer<T> = Result<Json<T>, Problem>;
 
-pub(super) async fn list(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<MemberList> {
+pub(super) async fn list(As(api): As, Segments(name): Segments<String>) -> Answer<MemberList> {
     let peers = api.node().peers().await?;
     let connected: BTreeSet<Identity> =
         peers.into_iter().filter(|info| info.link.is_some()).map(|info| info.peer).collect();
@@ -37,7 +36,8 @@ pub(super) async fn list(State(api): State<Arc<Api>>, Segments(name): Segments<S
                 role: member.role,
                 added_ms: member.since_ms,
                 is_self,
-                connected: is_self || connected.contains(&identity),
+                connected: api.node().is_own(&identity) || connected.contains(&identity),
+                name: api.node().called(&identity),
             }
         });
         Ok(MemberList { group_id: found.id.to_string(), members: members.collect() })
@@ -46,7 +46,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, Segments(name): Segments<S
 }
 
 pub(super) async fn add(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(AddMember { member, role }): Body<AddMember>,
 ) -> Answer<MemberChanged> {
@@ -56,7 +56,7 @@ pub(super) async fn add(
 }
 
 pub(super) async fn set_role(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments((group, member)): Segments<(String, String)>,
     Body(SetRole { role }): Body<SetRole>,
 ) -> Answer<MemberChanged> {
@@ -73,7 +73,7 @@ pub(super) async fn set_role(
 }
 
 pub(super) async fn remove(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments((group, member)): Segments<(String, String)>,
 ) -> Answer<MemberChanged> {
     let member = identity(&member)?;
@@ -83,20 +83,20 @@ pub(super) async fn remove(
 }
 
 pub(super) async fn set_notary(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(SetNotary { member }): Body<SetNotary>,
 ) -> Answer<NotaryChanged> {
     let group = api.group_id(group).await?;
+    if let Some(name) = api.node().agents.name(&member) {
+        return Err(not_a_notary(name.as_str()));
+    }
     let written = write(&api, group, Transaction::NotarySet(NotarySet { identity: member })).await?;
     let (group_id, notary) = (group.to_string(), member.to_string());
     Ok(Json(NotaryChanged { group_id, notary, block_id: written.last_block() }))
 }
 
-pub(super) async fn unfreeze(
-    State(api): State<Arc<Api>>,
-    Segments((group, member)): Segments<(String, String)>,
-) -> Answer<Unfrozen> {
+pub(super) async fn unfreeze(As(api): As, Segments((group, member)): Segments<(String, String)>) -> Answer<Unfrozen> {
     let member = identity(&member)?;
     let group = api.group_id(group).await?;
     let written = write(&api, group, Transaction::Unfreeze(Unfreeze { identity: member })).await?;
@@ -105,8 +105,7 @@ pub(super) async fn unfreeze(
 }
 
 async fn write(api: &Api, group: GroupId, transaction: Transaction) -> Result<Written, WriteError> {
-    let author = api.node().identity;
-    api.node().writer.write(Task::Write { group, author, transactions: vec![transaction], objects: vec![] }).await
+    api.node().writer.write(api.to_write(group, vec![transaction], vec![])).await
 }
 
 fn changed(group: GroupId, member: Identity, role: Option<Role>, written: Option<&Written>) -> Json<MemberChanged> {

@@ -5,6 +5,7 @@
 //! [`Problem`](super::types::Problem). **What a handler acknowledges is durable**, reading the store never happens on a thread that
 //! serves connections, and every answer names the daemon's version.
 
+mod agent;
 mod backup;
 mod block;
 mod claim;
@@ -48,7 +49,9 @@ use tokio::task::JoinSet;
 
 use self::router::Caller;
 use super::{VERSION, VERSION_HEADER, socket_path};
+use crate::chain::{GroupId, Transaction};
 use crate::limits;
+use crate::node::engine::{OnceName, Task};
 use crate::runtime::Node;
 
 /// Why the socket cannot be opened.
@@ -86,13 +89,28 @@ pub enum BindError {
 }
 
 /// What all handlers share.
+#[derive(Clone)]
 struct Api {
+    /// The node in the name of whoever calls.
     node: Node,
+    /// The name under which the request is done once, where it has one.
+    once: Option<OnceName>,
     stop: watch::Receiver<bool>,
     /// One history is checked at a time: it takes all cores.
-    verifying: Semaphore,
+    verifying: Arc<Semaphore>,
     /// So is one backup.
     backing_up: Arc<Semaphore>,
+}
+
+impl Api {
+    /// The task of writing in the name of whoever calls.
+    fn to_write(&self, group: GroupId, transactions: Vec<Transaction>, objects: Vec<Vec<u8>>) -> Task {
+        let author = self.node.identity;
+        match self.once {
+            None => Task::Write { group, author, transactions, objects },
+            Some(name) => Task::Once { name, group, author, transactions, objects },
+        }
+    }
 }
 
 /// Opens the socket of the data folder `data` for this user alone. Must be called within a tokio runtime.
@@ -130,7 +148,13 @@ pub fn bind(data: &Path) -> Result<UnixListener, BindError> {
 /// Where the socket cannot be asked for its owner.
 pub async fn serve(listener: UnixListener, node: Node, stop: watch::Receiver<bool>) -> io::Result<()> {
     let user = own_user()?;
-    let api = Api { node, stop: stop.clone(), verifying: Semaphore::new(1), backing_up: Arc::new(Semaphore::new(1)) };
+    let api = Api {
+        node,
+        once: None,
+        stop: stop.clone(),
+        verifying: Arc::new(Semaphore::new(1)),
+        backing_up: Arc::new(Semaphore::new(1)),
+    };
     let router = router::router(Arc::new(api));
     let room = Arc::new(Semaphore::new(limits::API_CONNECTIONS));
     let mut connections = JoinSet::new();

@@ -1,11 +1,9 @@
 //! The node itself: who it is, and whether it is well.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 
 use super::Api;
+use super::extract::As;
 use crate::api::VERSION;
 use crate::api::types::{EmbedderState, EmbedderStatus, Health, HealthCheck, Problem, Status};
 use crate::chain::rows;
@@ -17,13 +15,15 @@ use crate::store::View;
 
 type Answer<T> = Result<Json<T>, Problem>;
 
-pub(super) async fn status(State(api): State<Arc<Api>>) -> Answer<Status> {
+pub(super) async fn status(As(api): As) -> Answer<Status> {
     let node = api.node();
     let listen = node.listening().await?;
     let peers = node.peers().await?;
     let (groups, unsure_groups) = api.read(|_, view| Ok((view.groups()?.len(), unsure(view)?.len()))).await?;
     Ok(Json(Status {
-        node_id: node.identity.to_string(),
+        node_id: node.node_id.to_string(),
+        member_id: node.identity.to_string(),
+        agents: node.agents.all().len(),
         name: node.name.as_str().to_owned(),
         version: VERSION.to_owned(),
         uptime_s: node.uptime.ms() / 1_000,
@@ -36,7 +36,7 @@ pub(super) async fn status(State(api): State<Arc<Api>>) -> Answer<Status> {
     }))
 }
 
-pub(super) async fn health(State(api): State<Arc<Api>>) -> Answer<Health> {
+pub(super) async fn health(As(api): As) -> Answer<Health> {
     let node = api.node();
     let readable = api.read(readable).await;
     let free_bytes = node.store.free_bytes();

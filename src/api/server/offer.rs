@@ -1,13 +1,10 @@
 //! Offers: made, listed, shown, ended; and the market's catalogue.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::extract::{Body, Params, Segments};
+use super::extract::{As, Body, Params, Segments};
 use super::listing::bad_cursor;
 use super::{Api, resolve};
 use crate::announcement::Announcement;
@@ -31,7 +28,7 @@ use crate::wire::market::Place;
 type Answer<T> = Result<Json<T>, Problem>;
 
 pub(super) async fn create(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(new): Body<NewOffer>,
 ) -> Answer<OfferCreated> {
@@ -69,7 +66,7 @@ pub(super) async fn create(
         dispute_within_ms: new.dispute_within_ms,
         content,
     };
-    let sold = trade::create(api.node(), group, package).await?;
+    let sold = trade::create(api.node(), group, package, api.once).await?;
     Ok(Json(OfferCreated {
         offer_id: sold.offer.to_string(),
         package_hash: sold.package.to_string(),
@@ -77,13 +74,13 @@ pub(super) async fn create(
     }))
 }
 
-pub(super) async fn revoke(State(api): State<Arc<Api>>, Segments(offer): Segments<String>) -> Answer<OfferRevoked> {
+pub(super) async fn revoke(As(api): As, Segments(offer): Segments<String>) -> Answer<OfferRevoked> {
     let (group, offer, written) = trade::revoke(api.node(), &offer).await?;
     let (group_id, offer_id) = (group.to_string(), offer.to_string());
     Ok(Json(OfferRevoked { group_id, offer_id, block_id: written.last_block() }))
 }
 
-pub(super) async fn show(State(api): State<Arc<Api>>, Segments(offer): Segments<String>) -> Answer<Offer> {
+pub(super) async fn show(As(api): As, Segments(offer): Segments<String>) -> Answer<Offer> {
     let me = api.node().identity;
     match trade::find(api.node(), &offer).await? {
         Found::Here(found) => Ok(Json(of_ledger(*found, me))),
@@ -94,7 +91,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, Segments(offer): Segments<
     }
 }
 
-pub(super) async fn pull(State(api): State<Arc<Api>>, Body(of): Body<PullMarket>) -> Answer<MarketPulled> {
+pub(super) async fn pull(As(api): As, Body(of): Body<PullMarket>) -> Answer<MarketPulled> {
     let peers = api.node().pull_market(of.peer).await?;
     match of.peer {
         Some(peer) if peers == 0 => {
@@ -213,7 +210,7 @@ impl Cursor {
     }
 }
 
-pub(super) async fn list(State(api): State<Arc<Api>>, Params(request): Params<ListOffers>) -> Answer<OfferList> {
+pub(super) async fn list(As(api): As, Params(request): Params<ListOffers>) -> Answer<OfferList> {
     let me = api.node().identity;
     let limit = request.limit.unwrap_or(limits::PAGE_DEFAULT_ROWS);
     let seller = if request.mine { Some(me) } else { request.seller };

@@ -1,13 +1,9 @@
 //! The address book.
 
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 use libp2p::Multiaddr;
 
-use super::Api;
-use super::extract::{Body, Segments};
+use super::extract::{As, Body, Segments};
 use super::resolve::shown;
 use crate::api::types::{AddPeer, Peer, PeerAdded, PeerList, PeerRemoved, Problem, ProblemCode};
 use crate::identity::Identity;
@@ -16,7 +12,7 @@ use crate::runtime::clock::unix_ms;
 
 type Answer<T> = Result<Json<T>, Problem>;
 
-pub(super) async fn list(State(api): State<Arc<Api>>) -> Answer<PeerList> {
+pub(super) async fn list(As(api): As) -> Answer<PeerList> {
     let mut infos = api.node().peers().await?;
     infos.sort_by_key(|info| (info.link.is_none(), info.peer));
     Ok(Json(PeerList { peers: infos.iter().map(peer).collect() }))
@@ -48,7 +44,7 @@ fn peer(info: &PeerInfo) -> Peer {
     }
 }
 
-pub(super) async fn add(State(api): State<Arc<Api>>, Body(request): Body<AddPeer>) -> Answer<PeerAdded> {
+pub(super) async fn add(As(api): As, Body(request): Body<AddPeer>) -> Answer<PeerAdded> {
     let address: Multiaddr = request.addr.parse().map_err(|error| {
         let detail = format!("`{}` is no multiaddr ({error})", shown(&request.addr));
         let remedy = "expected /ip4/ADDRESS/tcp/PORT/p2p/ID, as the other machine's `lbm ctl status` prints it";
@@ -60,7 +56,7 @@ pub(super) async fn add(State(api): State<Arc<Api>>, Body(request): Body<AddPeer
     Ok(Json(PeerAdded { peer_id: peer.to_string(), addr: request.addr, alias: request.alias, connected }))
 }
 
-pub(super) async fn remove(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<PeerRemoved> {
+pub(super) async fn remove(As(api): As, Segments(name): Segments<String>) -> Answer<PeerRemoved> {
     let nobody = || {
         let detail = format!("there is no peer `{}` in the address book", shown(&name));
         Problem::new(ProblemCode::NoSuchPeer, detail, "`lbm ctl peer list` shows who is")

@@ -1,14 +1,13 @@
-//! Presence: setting this node's, and listing the members'.
+//! Presence: setting one's own, and listing the members'.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 
 use super::Api;
-use super::extract::{Body, Params, Segments};
+use super::extract::{As, Body, Params, Segments};
 use super::problem::split;
 use super::resolve::Found;
 use crate::api::types::{ListPresence, MemberPresence, PresenceList, PresenceSet, Problem, ProblemCode, SetPresence};
@@ -28,7 +27,7 @@ async fn group_here(api: &Arc<Api>, name: String) -> Result<GroupId, Problem> {
 }
 
 pub(super) async fn set(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(request): Body<SetPresence>,
 ) -> Answer<PresenceSet> {
@@ -46,7 +45,7 @@ pub(super) async fn set(
 }
 
 pub(super) async fn list(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Params(request): Params<ListPresence>,
 ) -> Answer<PresenceList> {
@@ -57,7 +56,8 @@ pub(super) async fn list(
     let peers = api.node().peers().await?.into_iter();
     let mut names: BTreeMap<Identity, String> =
         peers.filter_map(|info| Some((info.peer, info.known?.alias?))).collect();
-    names.insert(api.node().identity, api.node().name.to_string());
+    names.insert(api.node().node_id, api.node().name.to_string());
+    names.extend(api.node().agents.all().into_iter().map(|(name, identity)| (identity, name.to_string())));
     let now_ms = unix_ms();
     let row = |record: Verified| {
         let Presence { member, status, time_ms, .. } = record.presence();

@@ -115,7 +115,13 @@ fn of_failure(failure: &Failure) -> Problem {
             );
             Problem::new(ProblemCode::RestoredUnsure, failure.to_string(), remedy)
         }
-        Failure::NoKey(_) | Failure::Store(_) => internal(failure),
+        Failure::NoKey(author) => {
+            // Only an agent can lose its key while the daemon runs.
+            let detail = format!("the agent {author} was revoked: nothing was written");
+            Problem::new(ProblemCode::NoSuchAgent, detail, "`lbm ctl agent list` shows which agents there are")
+        }
+        Failure::OtherRequest => split(ProblemCode::KeyReused, &failure.to_string(), ""),
+        Failure::Store(_) => internal(failure),
     }
 }
 
@@ -214,6 +220,7 @@ impl From<TradeError> for Problem {
             TradeError::TooManyWishes | TradeError::TooManyOutside => ProblemCode::Full,
             TradeError::NothingToApprove(_) | TradeError::NotOwned(_) => ProblemCode::NoSuchPurchase,
             TradeError::NoMember(_) => ProblemCode::NoMemberReachable,
+            TradeError::AgentOutside(_) => ProblemCode::NotAMember,
             TradeError::NoAccount { .. } => ProblemCode::InsufficientBalance,
             TradeError::Declined(_) => ProblemCode::OrderDeclined,
             TradeError::Refused(refusal) => return (&**refusal).into(),

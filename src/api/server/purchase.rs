@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::extract::{Body, Params, Segments};
+use super::extract::{As, Body, Params, Segments};
 use super::resolve::{self, Found};
 use super::{Api, stopped};
 use crate::api::types::{
@@ -30,11 +29,7 @@ use crate::store::{Registry, View};
 
 type Answer<T> = Result<Json<T>, Problem>;
 
-pub(super) async fn buy(
-    State(api): State<Arc<Api>>,
-    Segments(offer): Segments<String>,
-    Body(how): Body<BuyOffer>,
-) -> Answer<Bought> {
+pub(super) async fn buy(As(api): As, Segments(offer): Segments<String>, Body(how): Body<BuyOffer>) -> Answer<Bought> {
     let wait = Duration::from_millis(how.wait_ms.unwrap_or(limits::BUY_DEFAULT_WAIT_MS));
     let how = HowToBuy { max_price: how.max_price, wait, seller: how.seller };
     let node = api.node().clone();
@@ -51,17 +46,25 @@ pub(super) async fn buy(
 }
 
 /// The offer that an id or a prefix names among those that wait to be approved, or any.
-async fn wished(api: &Arc<Api>, text: String) -> Result<(crate::chain::GroupId, OfferId), Problem> {
+async fn wished(api: &Arc<Api>, text: String) -> Result<(Identity, crate::chain::GroupId, OfferId), Problem> {
     let prefix = text.to_ascii_lowercase();
     let read = move |_: &Api, view: &View| {
         let rows = view.local_rows(&[Wish::LETTER])?;
-        let named = rows.iter().filter_map(|(key, _)| shelf::named(key));
-        Ok(named.filter(|(_, offer)| offer.to_string().starts_with(&prefix)).collect::<Vec<_>>())
+        // An approved one is bought already; another identity may want the same.
+        let waits = |row: &[u8]| Wish::from_row(row).is_some_and(|wish| !wish.approved);
+        let named = rows.iter().filter(|(_, row)| waits(row));
+        let named = named.filter_map(|(key, _)| Some((shelf::whose(key)?, shelf::named(key)?)));
+        let mut fits: Vec<_> = named
+            .filter(|(_, (_, offer))| offer.to_string().starts_with(&prefix))
+            .map(|(whose, (group, offer))| (whose, group, offer))
+            .collect();
+        fits.dedup_by_key(|(_, _, offer)| *offer);
+        Ok(fits)
     };
     let fits = api.read(read).await?;
     match fits.as_slice() {
         [only] if text.len() >= 4 => Ok(*only),
-        [(_, first), _, ..] if text.len() >= 4 => {
+        [(_, _, first), _, ..] if text.len() >= 4 => {
             Err(TradeError::Ambiguous { text, count: fits.len(), first: *first }.into())
         }
         _ => match text.parse() {
@@ -71,14 +74,15 @@ async fn wished(api: &Arc<Api>, text: String) -> Result<(crate::chain::GroupId, 
     }
 }
 
-pub(super) async fn approve(State(api): State<Arc<Api>>, Segments(offer): Segments<String>) -> Answer<Approved> {
-    let (group, offer) = wished(&api, offer).await?;
-    let wish = trade::approve(api.node(), group, offer).await?;
+pub(super) async fn approve(As(api): As, Segments(offer): Segments<String>) -> Answer<Approved> {
+    let (whose, group, offer) = wished(&api, offer).await?;
+    let node = api.node().acting_as(whose).ok_or(TradeError::NothingToApprove(offer))?;
+    let wish = trade::approve(&node, group, offer).await?;
     let (offer_id, group_id) = (offer.to_string(), group.to_string());
     Ok(Json(Approved { offer_id, group_id, title: wish.title, price: wish.price }))
 }
 
-pub(super) async fn list(State(api): State<Arc<Api>>, Params(request): Params<ListPurchases>) -> Answer<PurchaseList> {
+pub(super) async fn list(As(api): As, Params(request): Params<ListPurchases>) -> Answer<PurchaseList> {
     let only = match request.group {
         Some(name) => Some(api.group_id(name).await?),
         None => None,
@@ -95,7 +99,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, Params(request): Params<Li
                 purchases.push(standing::of_row(kept.id, id, row, terms(&kv, row)?, &me, now_ms));
             }
         }
-        for (key, bytes) in view.local_rows(&[Outside::LETTER])? {
+        for (key, bytes) in view.local_rows(&shelf::all_of::<Outside>(&api.node().identity))? {
             let (Some((group, offer)), Some(row)) = (shelf::named(&key), Outside::from_row(&bytes)) else { continue };
             let purchase = standing::of_outside(group, offer, &row, &me);
             let is_known = purchases.iter().any(|other| other.purchase_id == purchase.purchase_id);
@@ -103,7 +107,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, Params(request): Params<Li
                 purchases.push(purchase);
             }
         }
-        for (key, bytes) in view.local_rows(&[Wish::LETTER])? {
+        for (key, bytes) in view.local_rows(&shelf::all_of::<Wish>(&api.node().identity))? {
             let (Some((group, offer)), Some(wish)) = (shelf::named(&key), Wish::from_row(&bytes)) else { continue };
             if only.is_none_or(|only| only == group) {
                 purchases.push(standing::of_wish(group, offer, &wish, &me));
@@ -121,7 +125,7 @@ fn terms(kv: &dyn Read, row: &PurchaseRow) -> Result<(String, Settlement), KvErr
     Ok(offer.map_or((String::new(), Settlement::Sealed), |offer| (offer.terms.title, offer.terms.settle)))
 }
 
-pub(super) async fn library(State(api): State<Arc<Api>>) -> Answer<LibraryList> {
+pub(super) async fn library(As(api): As) -> Answer<LibraryList> {
     let read = |api: &Api, view: &View| {
         let items = trade::library(&api.node().trade, view)?;
         Ok(LibraryList { packages: items.into_iter().map(item).collect() })
@@ -129,7 +133,7 @@ pub(super) async fn library(State(api): State<Arc<Api>>) -> Answer<LibraryList> 
     api.read(read).await.map(Json)
 }
 
-pub(super) async fn content(State(api): State<Arc<Api>>, Segments(text): Segments<String>) -> Answer<LibraryContent> {
+pub(super) async fn content(As(api): As, Segments(text): Segments<String>) -> Answer<LibraryContent> {
     let prefix = text.to_ascii_lowercase();
     let read = move |api: &Api, view: &View| {
         let items = trade::library(&api.node().trade, view)?.into_iter().map(|item| item.offer);
@@ -176,14 +180,10 @@ fn item(found: Item) -> LibraryItem {
     }
 }
 
-pub(super) async fn show_limit(
-    State(api): State<Arc<Api>>,
-    Segments(group): Segments<String>,
-) -> Answer<SpendingLimit> {
+pub(super) async fn show_limit(As(api): As, Segments(group): Segments<String>) -> Answer<SpendingLimit> {
     let read = |api: &Api, found: &Found<'_>, _| {
         let (kv, me) = (found.kv.as_ref(), api.node().identity);
-        let key = shelf::of_spender(&found.id, &me);
-        let row = api.node().view()?.local(&key)?.and_then(|bytes| Limit::from_row(&bytes));
+        let row = trade::limit(&api.node().view()?, &found.id, &me)?;
         limit_of(kv, found.id, me, row)
     };
     api.read_group(group, read).await.map(Json)
@@ -201,7 +201,7 @@ fn limit_of(
 }
 
 pub(super) async fn set_limit(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(to): Body<SetSpendingLimit>,
 ) -> Answer<SpendingLimit> {
@@ -210,5 +210,5 @@ pub(super) async fn set_limit(
     let key = shelf::of_spender(&id, &api.node().identity);
     let local = vec![(key, row.map(|row| row.to_row()))];
     api.node().writer.register(Registry { local, ..Registry::default() }).await?;
-    show_limit(State(api), Segments(group)).await
+    show_limit(As(api), Segments(group)).await
 }

@@ -14,25 +14,49 @@ use axum::routing::{MethodFilter, on};
 
 use super::resolve::shown;
 use super::{
-    Api, backup, block, claim, context, events, group, join, listing, member, node, offer, peer, presence, purchase,
-    sync, task, token, watching,
+    Api, agent, backup, block, claim, context, events, group, join, listing, member, node, offer, peer, presence,
+    purchase, sync, task, token, watching,
 };
+use crate::api::AGENT_HEADER;
 use crate::api::routes::{self, Permission, Route};
 use crate::api::types::{Problem, ProblemCode};
+use crate::identity::{AgentName, AgentNameError};
 use crate::limits;
 
 /// Who calls. What it may do is decided here and nowhere else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Caller {
-    /// A process of the user whose daemon this is, over the local socket.
+    /// A process of the user whose daemon this is, over the local socket: it acts as the node.
     Local,
+    /// The same, or another, in the name of an agent.
+    Agent(AgentName),
 }
 
 impl Caller {
-    const fn may(self, permission: Permission) -> bool {
+    /// What the node does for all is not an agent's business; in its groups the ledger says what it may.
+    const fn may(&self, permission: Permission) -> bool {
         match (self, permission) {
-            (Self::Local, Permission::Read | Permission::Write | Permission::Admin | Permission::Operate) => true,
+            (Self::Local, _) | (Self::Agent(_), Permission::Read | Permission::Write | Permission::Admin) => true,
+            (Self::Agent(_), Permission::Operate) => false,
         }
+    }
+
+    /// Who calls, where the request names an agent or not.
+    fn of(request: &Request) -> Result<Option<Self>, Problem> {
+        let caller = request.extensions().get::<Self>().cloned();
+        let mut named = request.headers().get_all(AGENT_HEADER).iter();
+        let Some(first) = named.next() else { return Ok(caller) };
+        let name = first.to_str().ok().filter(|_| named.next().is_none()).and_then(|text| text.parse().ok());
+        let name: AgentName = name.ok_or_else(|| {
+            let detail = format!("the header `{AGENT_HEADER}` names no agent: {AgentNameError}");
+            Problem::new(ProblemCode::BadField, detail, "`lbm ctl agent list` shows which agents there are")
+        })?;
+        Ok(match caller {
+            Some(Self::Local) => Some(Self::Agent(name)),
+            // Who is an agent already is that one and no other.
+            Some(Self::Agent(is)) if is == name => Some(Self::Agent(name)),
+            Some(Self::Agent(_)) | None => None,
+        })
     }
 }
 
@@ -47,9 +71,13 @@ impl Table {
         let filter = MethodFilter::try_from(route.method.clone());
         // A method without a filter would be a fault of the table; the route is missing then, and a test says so.
         if let Ok(filter) = filter {
-            let check = async move |request: Request, next: Next| match request.extensions().get::<Caller>() {
-                Some(caller) if caller.may(route.permission) => next.run(request).await,
-                _ => forbidden(route).into_response(),
+            let check = async move |mut request: Request, next: Next| match Caller::of(&request) {
+                Ok(Some(caller)) if caller.may(route.permission) => {
+                    request.extensions_mut().insert(caller);
+                    next.run(request).await
+                }
+                Ok(caller) => forbidden(route, caller.as_ref()).into_response(),
+                Err(problem) => problem.into_response(),
             };
             let method = on(filter, handler).route_layer(middleware::from_fn(check));
             self.router = self.router.route(route.path, method);
@@ -67,6 +95,12 @@ fn table() -> Table {
         .route(&routes::REJECTED, listing::rejected)
         .route(&routes::SYNC, sync::sync)
         .route(&routes::BACKUP, backup::backup)
+        .route(&routes::AGENT_LIST, agent::list)
+        .route(&routes::AGENT_CREATE, agent::create)
+        .route(&routes::AGENT_SHOW, agent::show)
+        .route(&routes::AGENT_REVOKE, agent::revoke)
+        .route(&routes::AGENT_TOKEN, agent::token)
+        .route(&routes::AGENT_LIMIT, agent::limit)
         .route(&routes::PEER_LIST, peer::list)
         .route(&routes::PEER_ADD, peer::add)
         .route(&routes::PEER_REMOVE, peer::remove)
@@ -138,11 +172,15 @@ pub(super) fn router(api: Arc<Api>) -> Router {
         .with_state(api)
 }
 
-fn forbidden(route: &Route) -> Problem {
+fn forbidden(route: &Route, caller: Option<&Caller>) -> Problem {
     let needed = format!("{:?}", route.permission).to_lowercase();
     let detail =
         format!("`{} {}` needs the permission `{needed}`, which this caller has not", route.method, route.path);
-    Problem::new(ProblemCode::Forbidden, detail, "call it over the local socket, as the user whose daemon this is")
+    let remedy = match caller {
+        Some(Caller::Agent(_)) => "it is the node's business: call it in the node's own name, without --agent",
+        Some(Caller::Local) | None => "call it over the local socket, as the user whose daemon this is",
+    };
+    Problem::new(ProblemCode::Forbidden, detail, remedy)
 }
 
 async fn unknown_route(method: Method, uri: Uri) -> Problem {

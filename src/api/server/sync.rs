@@ -1,14 +1,12 @@
 //! A pull from every connected member now, waited for.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::extract::Body;
+use super::extract::{As, Body};
 use super::resolve::find;
 use super::{Api, stopped};
 use crate::api::types::{EventKind, Problem, ProblemCode, SyncNow, SyncReport, SyncedGroup};
@@ -30,10 +28,7 @@ struct Pulled {
     report: SyncedGroup,
 }
 
-pub(super) async fn sync(
-    State(api): State<Arc<Api>>,
-    Body(SyncNow { group }): Body<SyncNow>,
-) -> Result<Json<SyncReport>, Problem> {
+pub(super) async fn sync(As(api): As, Body(SyncNow { group }): Body<SyncNow>) -> Result<Json<SyncReport>, Problem> {
     let is_one = group.is_some();
     let mut groups = api.read(move |api, view| kept(api, view, group.as_deref())).await?;
     let mut events = api.node().events.follow(u64::MAX).1;
@@ -114,7 +109,7 @@ fn kept(api: &Api, view: &View, only: Option<&str>) -> Result<Vec<Pulled>, Probl
             peers_answered: 0,
             blocks_received: 0,
         };
-        let others = members.filter(|identity| *identity != api.node().identity).collect();
+        let others = members.filter(|identity| !api.node().is_own(identity)).collect();
         groups.push(Pulled { id, name, others, open: BTreeSet::new(), report });
     }
     Ok(groups)

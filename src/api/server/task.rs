@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 
 use super::Api;
-use super::extract::{Body, Params, Segments};
+use super::extract::{As, Body, Params, Segments};
 use super::resolve::{self, Found};
 use crate::api::types::{
     AssignTask, BlockingTask, CompleteTask, FailTask, ListTasks, NewTask, Problem, ReadyTasks, ReleaseTask, StartTask,
@@ -21,13 +20,12 @@ use crate::ledger::arrange::is_final;
 use crate::ledger::task::query::{self, Filter};
 use crate::ledger::{Refusal, TaskRefusal};
 use crate::limits;
-use crate::node::engine;
 use crate::runtime::clock::unix_ms;
 
 type Answer<T> = Result<Json<T>, Problem>;
 
 pub(super) async fn create(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(new): Body<NewTask>,
 ) -> Answer<TaskChanged> {
@@ -50,7 +48,7 @@ pub(super) async fn create(
 }
 
 pub(super) async fn assign(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments((group, task)): Segments<(String, String)>,
     Body(AssignTask { assignee, lease_ms }): Body<AssignTask>,
 ) -> Answer<TaskChanged> {
@@ -62,7 +60,7 @@ pub(super) async fn assign(
 }
 
 pub(super) async fn start(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments((group, task)): Segments<(String, String)>,
     Body(StartTask { attempt, lease_ms }): Body<StartTask>,
 ) -> Answer<TaskChanged> {
@@ -74,7 +72,7 @@ pub(super) async fn start(
 }
 
 pub(super) async fn complete(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments((group, task)): Segments<(String, String)>,
     Body(CompleteTask { attempt, claim_hash, result_hash }): Body<CompleteTask>,
 ) -> Answer<TaskChanged> {
@@ -91,7 +89,7 @@ pub(super) async fn complete(
 }
 
 pub(super) async fn fail(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments((group, task)): Segments<(String, String)>,
     Body(FailTask { attempt, error_message }): Body<FailTask>,
 ) -> Answer<TaskChanged> {
@@ -102,7 +100,7 @@ pub(super) async fn fail(
 }
 
 pub(super) async fn release(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments((group, task)): Segments<(String, String)>,
     Body(ReleaseTask { attempt }): Body<ReleaseTask>,
 ) -> Answer<TaskChanged> {
@@ -112,10 +110,7 @@ pub(super) async fn release(
     change(&api, group, task, Transaction::TaskRelease(release)).await
 }
 
-pub(super) async fn cancel(
-    State(api): State<Arc<Api>>,
-    Segments((group, task)): Segments<(String, String)>,
-) -> Answer<TaskChanged> {
+pub(super) async fn cancel(As(api): As, Segments((group, task)): Segments<(String, String)>) -> Answer<TaskChanged> {
     let (group, task) = (api.group_id(group).await?, named(task)?);
     let cancel = TaskCancel { task: task.clone() };
     change(&api, group, task, Transaction::TaskCancel(cancel)).await
@@ -148,9 +143,7 @@ fn no_such_task(id: &TaskId) -> Problem {
 
 /// Writes what changes a task, and says how it stands then.
 async fn change(api: &Arc<Api>, group: GroupId, id: TaskId, transaction: Transaction) -> Answer<TaskChanged> {
-    let author = api.node().identity;
-    let task = engine::Task::Write { group, author, transactions: vec![transaction], objects: vec![] };
-    let written = api.node().writer.write(task).await?;
+    let written = api.node().writer.write(api.to_write(group, vec![transaction], vec![])).await?;
     let read = move |_: &Api, view: &crate::store::View| {
         let found = resolve::by_id(view, group)?;
         let kv = found.kv.as_ref();
@@ -168,7 +161,7 @@ async fn change(api: &Arc<Api>, group: GroupId, id: TaskId, transaction: Transac
 }
 
 pub(super) async fn list(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Params(request): Params<ListTasks>,
 ) -> Answer<TaskList> {
@@ -186,7 +179,7 @@ pub(super) async fn list(
 }
 
 pub(super) async fn ready(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Params(request): Params<ReadyTasks>,
 ) -> Answer<TaskList> {
@@ -198,10 +191,7 @@ pub(super) async fn ready(
     api.read_group(group, read).await.map(Json)
 }
 
-pub(super) async fn show(
-    State(api): State<Arc<Api>>,
-    Segments((group, id)): Segments<(String, String)>,
-) -> Answer<TaskDetail> {
+pub(super) async fn show(As(api): As, Segments((group, id)): Segments<(String, String)>) -> Answer<TaskDetail> {
     let read = move |_: &Api, found: &Found<'_>, _| {
         let kv = found.kv.as_ref();
         let id = named(id)?;

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 
 use super::Api;
-use super::extract::{Body, Params, Segments};
+use super::extract::{As, Body, Params, Segments};
 use super::listing::bad_cursor;
 use super::resolve::{self, Found};
 use crate::api::types::{
@@ -20,11 +19,10 @@ use crate::kv::{KvError, Read};
 use crate::ledger::account::{self, Move};
 use crate::ledger::arrange::is_final;
 use crate::limits;
-use crate::node::engine::Task;
 
 type Answer<T> = Result<Json<T>, Problem>;
 
-pub(super) async fn policy(State(api): State<Arc<Api>>, Segments(name): Segments<String>) -> Answer<GroupPolicy> {
+pub(super) async fn policy(As(api): As, Segments(name): Segments<String>) -> Answer<GroupPolicy> {
     let read = |_: &Api, found: &Found<'_>, _| {
         Ok(GroupPolicy { group_id: found.id.to_string(), policy: rules(found.kv.as_ref())? })
     };
@@ -45,7 +43,7 @@ pub(super) fn rules(kv: &dyn Read) -> Result<Policy, KvError> {
 }
 
 pub(super) async fn update_policy(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(update): Body<PolicyUpdate>,
 ) -> Answer<PolicyChanged> {
@@ -60,7 +58,7 @@ pub(super) async fn update_policy(
 }
 
 pub(super) async fn mint(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(Payment { to, amount }): Body<Payment>,
 ) -> Answer<Paid> {
@@ -68,7 +66,7 @@ pub(super) async fn mint(
 }
 
 pub(super) async fn transfer(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(Payment { to, amount }): Body<Payment>,
 ) -> Answer<Paid> {
@@ -76,7 +74,7 @@ pub(super) async fn transfer(
 }
 
 pub(super) async fn pay(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Body(Payment { to, amount }): Body<Payment>,
 ) -> Answer<Paid> {
@@ -109,16 +107,14 @@ fn fee_of(kv: &dyn Read, from: &Identity, block: &BlockId) -> Result<u64, KvErro
 }
 
 async fn write(api: &Api, group: GroupId, transaction: Transaction) -> Result<BlockId, Problem> {
-    let author = api.node().identity;
-    let task = Task::Write { group, author, transactions: vec![transaction], objects: vec![] };
-    let written = api.node().writer.write(task).await?;
+    let written = api.node().writer.write(api.to_write(group, vec![transaction], vec![])).await?;
     written.blocks.last().copied().ok_or_else(|| {
         Problem::new(ProblemCode::Internal, "the writer named nothing that it wrote", "see the daemon's log")
     })
 }
 
 pub(super) async fn balance(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Params(AskBalance { account }): Params<AskBalance>,
 ) -> Answer<Balance> {
@@ -131,7 +127,7 @@ pub(super) async fn balance(
 }
 
 pub(super) async fn history(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Params(request): Params<ListMoves>,
 ) -> Answer<MoveList> {

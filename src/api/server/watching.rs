@@ -10,14 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as SseEvent, KeepAliveStream, Sse};
 use futures::stream::{self, Stream};
 use tokio::sync::watch::Receiver;
 
 use super::events::{sse, to_sse};
-use super::extract::{Params, Segments};
+use super::extract::{As, Params, Segments};
 use super::listing::{Signed, bad_cursor, with_words};
 use super::resolve::{self, find};
 use super::{Api, stopped};
@@ -34,7 +33,7 @@ use crate::store::{ArrivalOrder, View};
 
 /// A page of the arrival order; where there is nothing in it yet, once there is or the time to wait is over.
 pub(super) async fn watch(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     Params(request): Params<WatchClaims>,
 ) -> Result<Json<WatchedList>, Problem> {
@@ -57,7 +56,7 @@ pub(super) async fn watch(
 
 /// The arrival order as it grows, for as long as both sides like.
 pub(super) async fn follow(
-    State(api): State<Arc<Api>>,
+    As(api): As,
     Segments(group): Segments<String>,
     headers: HeaderMap,
     Params(mut request): Params<WatchClaims>,

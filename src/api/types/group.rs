@@ -106,10 +106,13 @@ pub struct Member {
     pub role: Role,
     /// When it was added, by the clock of the admin who did.
     pub added_ms: u64,
-    /// Whether it is this node.
+    /// Whether it is who asks: this node, or the agent.
     pub is_self: bool,
-    /// Whether this node has a connection to it now; true for itself.
+    /// Whether this node has a connection to it now; true for itself and its agents.
     pub connected: bool,
+    /// What it is called, where it is this node or an agent of it.
+    #[serde(default)]
+    pub name: Option<String>,
 }
 
 /// Answer of `GET …/members`.

@@ -6,6 +6,7 @@
 //! all its keys: what is unknown is `null`. Requests check their own bounds (`check`), so that a face can refuse a line
 //! of a file with its number and the server the same request with the same sentence.
 
+mod agent;
 mod block;
 mod check;
 mod claim;
@@ -20,6 +21,7 @@ mod purchase;
 mod task;
 mod token;
 
+pub use agent::{Agent, AgentCreated, AgentGroup, AgentList, AgentRevoked, AgentToken, NewAgent, RevokeAgent};
 pub use block::{Block, ShowBlock, Wrote};
 pub use check::FieldError;
 pub use claim::{

@@ -10,6 +10,12 @@ use crate::limits;
 pub struct Status {
     /// The node's peer id.
     pub node_id: String,
+    /// The identity in whose name was asked: the node's own, or an agent's.
+    #[serde(default)]
+    pub member_id: String,
+    /// Agents that it hosts.
+    #[serde(default)]
+    pub agents: usize,
     /// Its name.
     pub name: String,
     /// Version of the daemon.

@@ -77,6 +77,12 @@ problem_codes! {
     NoSuchTask = "no_such_task", 404, "No such task";
     /// The identity is no member of the group.
     NoSuchMember = "no_such_member", 404, "No such member";
+    /// The node hosts no agent of that name, or no more.
+    NoSuchAgent = "no_such_agent", 404, "No such agent";
+    /// The node hosts an agent of that name already.
+    AgentExists = "agent_exists", 409, "There is such an agent already";
+    /// The keys have another form than when the daemon started.
+    KeysChanged = "keys_changed", 409, "The keys were given another form";
     /// No such peer in the address book.
     NoSuchPeer = "no_such_peer", 404, "No such peer";
     /// The route exists, the method does not.
@@ -113,6 +119,8 @@ problem_codes! {
     RestoredUnsure = "restored_unsure", 409, "The node may not know its own last block";
     /// The group is still being joined.
     StillJoining = "still_joining", 409, "The group is still being joined";
+    /// Something else was written under the idempotency key.
+    KeyReused = "key_reused", 409, "The idempotency key stands for another write";
     /// A body or a field is larger than its limit.
     TooLarge = "too_large", 413, "Larger than the limit";
     /// The ledger refused a transaction for a reason without a code of its own.

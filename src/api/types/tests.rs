@@ -13,6 +13,8 @@ fn claim(text: &str) -> NewClaim {
 fn answers_have_the_documented_keys() {
     let status = Status {
         node_id: "12D3".into(),
+        member_id: "12D3KooWMember".into(),
+        agents: 0,
         name: "alice".into(),
         version: "0.1.0".into(),
         uptime_s: 3,

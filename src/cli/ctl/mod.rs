@@ -1,5 +1,6 @@
 //! `lbm ctl`: one file per family of commands, each *arguments, call, answer*.
 
+mod agent;
 mod bulk;
 mod claim;
 mod context;
@@ -24,6 +25,7 @@ use super::session::Session;
 use super::text;
 use super::when::parse_span;
 use crate::api::VERSION;
+use crate::identity::AgentName;
 
 /// Arguments of `lbm ctl`.
 #[derive(Debug, Clone, Args)]
@@ -39,6 +41,9 @@ pub struct CtlArgs {
         value_parser = parse_span
     )]
     pub wait_final: Option<Duration>,
+    /// Act in the name of this agent of the node
+    #[arg(long, global = true, value_name = "NAME")]
+    pub agent: Option<AgentName>,
     /// What to ask.
     #[command(subcommand)]
     pub command: CtlCommand,
@@ -86,6 +91,9 @@ pub enum CtlCommand {
     /// What other nodes have for sale
     #[command(subcommand)]
     Market(offer::MarketCommand),
+    /// Agents of this node: each with a key, groups and tokens of its own
+    #[command(subcommand)]
+    Agent(agent::AgentCommand),
     /// Other nodes that this one knows
     #[command(subcommand)]
     Peer(peer::PeerCommand),
@@ -105,6 +113,9 @@ struct GroupFlag {
 /// [`CliError`].
 pub async fn run(args: &CtlArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
     session.wait_final = args.wait_final;
+    if let Some(name) = &args.agent {
+        session.client = session.client.clone().as_agent(name.clone());
+    }
     let ran = match &args.command {
         CtlCommand::Status => node::status(session).await,
         CtlCommand::Health => node::health(session).await,
@@ -121,6 +132,7 @@ pub async fn run(args: &CtlArgs, session: &mut Session<'_>) -> Result<Outcome, C
         CtlCommand::Offer(command) => offer::run(command, session).await,
         CtlCommand::Library(command) => library::run(command, session).await,
         CtlCommand::Market(command) => offer::run_market(command, session).await,
+        CtlCommand::Agent(command) => agent::run(command, session).await,
         CtlCommand::Peer(command) => peer::run(command, session).await,
     };
     if let Some(theirs) = session.client.other_version() {

@@ -66,11 +66,11 @@ pub(super) async fn call(tool: &Tool, acting: &Acting, arguments: JsonObject) ->
 /// The client of a write, with the name that its sender chose for it.
 fn once(client: &Client, arguments: &mut Arguments) -> Result<Client, Failure> {
     let Some(key) = arguments.take::<String>("idempotency_key")? else { return Ok(client.clone()) };
-    let fits = (1..=limits::mcp::IDEMPOTENCY_KEY_BYTES).contains(&key.len());
+    let fits = (1..=limits::ONCE_NAME_BYTES).contains(&key.len());
     if fits && key.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(client.once(&key))
     } else {
-        let most = limits::mcp::IDEMPOTENCY_KEY_BYTES;
+        let most = limits::ONCE_NAME_BYTES;
         Err(Failure::Arguments(format!("`idempotency_key` must have 1 to {most} visible ASCII characters")))
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_bytes::ByteBuf;
 
+use super::OnceName;
 use crate::chain::block::Invalid;
 use crate::chain::transaction::Genesis;
 use crate::chain::{
@@ -43,13 +44,26 @@ pub enum Task {
         /// The objects that they name.
         objects: Vec<Vec<u8>>,
     },
+    /// The same, unless it was done before under this name: then what was written is told again.
+    Once {
+        /// The name.
+        name: OnceName,
+        /// Where.
+        group: GroupId,
+        /// Who.
+        author: Identity,
+        /// What.
+        transactions: Vec<Transaction>,
+        /// The objects that they name.
+        objects: Vec<Vec<u8>>,
+    },
     /// Take the doubt about our own line off a group.
     Settle {
         /// Where.
         group: GroupId,
-        /// The line's author and tips, as they were when enough was known: where they are others now, nothing is done. None where a
+        /// Our lines' authors and tips, as they were when enough was known: where they are others now, nothing is done. None where a
         /// person says that nobody else has a block of ours.
-        as_of: Option<(Identity, Vec<Tip>)>,
+        as_of: Option<Vec<(Identity, Vec<Tip>)>>,
     },
     /// Make a seal, where the node's identities include the group's sealer and there is something to seal.
     Seal {
@@ -142,6 +156,9 @@ pub enum Failure {
     /// The identity is not one of this node's.
     #[error("this node does not hold the key of {0}")]
     NoKey(Identity),
+    /// Something else was written under the name.
+    #[error("something else was written under this idempotency key: choose another key for another write")]
+    OtherRequest,
     /// The store failed: nothing was written.
     #[error(transparent)]
     Store(#[from] KvError),

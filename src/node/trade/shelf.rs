@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `s` ‖ package (32) | [`Salt`]: with the seller's secret key it gives the package's |
 //! | `l` ‖ group (32) ‖ identity (32) | [`Limit`] |
-//! | `w` ‖ group (32) ‖ offer (32) | [`Wish`]: a purchase above its limit |
-//! | `o` ‖ group (32) ‖ offer (32) | [`Outside`]: a purchase in a group that the node is no member of |
-//! | `k` ‖ group (32) ‖ offer (32) | [`Owned`]: what was bought, and opened once |
+//! | `l` ‖ identity (32) | [`Limit`] in each group that has none of its own |
+//! | `w` ‖ identity (32) ‖ group (32) ‖ offer (32) | [`Wish`]: a purchase above its limit |
+//! | `o` ‖ identity (32) ‖ group (32) ‖ offer (32) | [`Outside`]: a purchase in a group that the buyer is no member of |
+//! | `k` ‖ identity (32) ‖ group (32) ‖ offer (32) | [`Owned`]: what was bought, and opened once |
+//! | `t` ‖ identity (32) | [`TokenHash`]: the bearer token of an agent |
 //!
-//! **None of them is a secret**: keys of packages and of purchases come from the node's own key ([`package_key`], [`one_time`]), and are
+//! **None of them is a secret**: keys of packages and of purchases come from the key of who sells or buys ([`package_key`], [`one_time`]), and are
 //! found again by it. So they are lost with it alone, and a password on it is one on them.
 
 use serde::Serialize;
@@ -34,6 +36,13 @@ cbor_array! {
     pub struct Limit {
         /// Tokens in any 24 hours.
         pub per_day: u64,
+    }
+
+    /// The BLAKE3 hash of a bearer token: who has the token acts as the agent, and who has the hash does not.
+    #[derive(Copy)]
+    pub struct TokenHash {
+        /// It.
+        pub hash: ByteArray<32>,
     }
 
     /// A purchase that waits for a person, or has its word.
@@ -121,6 +130,9 @@ impl Shelved for Wish {
 impl Shelved for Outside {
     const LETTER: u8 = b'o';
 }
+impl Shelved for TokenHash {
+    const LETTER: u8 = b't';
+}
 impl Shelved for Owned {
     const LETTER: u8 = b'k';
 }
@@ -131,10 +143,22 @@ pub fn key<T: Shelved>(parts: &[&[u8]]) -> Vec<u8> {
     std::iter::once(T::LETTER).chain(parts.iter().flat_map(|part| part.iter().copied())).collect()
 }
 
-/// Key of a kind's row of an offer.
+/// Key of a kind's row of an offer, of one identity of this node.
 #[must_use]
-pub fn of_offer<T: Shelved>(group: &GroupId, offer: &OfferId) -> Vec<u8> {
-    key::<T>(&[group.as_bytes(), offer.as_bytes()])
+pub fn of_offer<T: Shelved>(whose: &Identity, group: &GroupId, offer: &OfferId) -> Vec<u8> {
+    key::<T>(&[whose.as_bytes(), group.as_bytes(), offer.as_bytes()])
+}
+
+/// What the keys of all such rows of one identity begin with.
+#[must_use]
+pub fn all_of<T: Shelved>(whose: &Identity) -> Vec<u8> {
+    key::<T>(&[whose.as_bytes()])
+}
+
+/// Key of an identity's limit in all groups that have none of their own.
+#[must_use]
+pub fn of_spender_everywhere(spender: &Identity) -> Vec<u8> {
+    key::<Limit>(&[spender.as_bytes()])
 }
 
 /// Key of the salt of a package.
@@ -149,10 +173,16 @@ pub fn of_spender(group: &GroupId, spender: &Identity) -> Vec<u8> {
     key::<Limit>(&[group.as_bytes(), spender.as_bytes()])
 }
 
-/// The group and the offer that a key names.
+/// Whose row it is, where its key names an identity first.
+#[must_use]
+pub fn whose(key: &[u8]) -> Option<Identity> {
+    key.get(1..33)?.try_into().ok().map(Identity::from_stored)
+}
+
+/// The group and the offer that a key of [`of_offer`] names.
 #[must_use]
 pub fn named(key: &[u8]) -> Option<(GroupId, OfferId)> {
-    let (group, rest) = key.get(1..)?.split_first_chunk::<32>()?;
+    let (group, rest) = key.get(33..)?.split_first_chunk::<32>()?;
     let offer = rest.try_into().ok()?;
     Some((GroupId::from_bytes(*group), OfferId::from_bytes(offer)))
 }
@@ -192,8 +222,9 @@ mod tests {
         for wrong in [one_time(&buyer, &group, &offer, 9), one_time(&seller, &group, &offer, 8)] {
             assert!(grant.open(&wrong).is_err());
         }
-        let key = of_offer::<Wish>(&group, &offer);
+        let key = of_offer::<Wish>(&buyer.identity(), &group, &offer);
         assert_eq!((key[0], named(&key)), (b'w', Some((group, offer))));
-        assert_eq!(named(&key[..64]), None);
+        assert!(key.starts_with(&all_of::<Wish>(&buyer.identity())));
+        assert_eq!(named(&key[..96]), None);
     }
 }

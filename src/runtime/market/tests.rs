@@ -10,7 +10,7 @@ use crate::announcement::{Announcement, Offered, Says, Verified};
 use crate::chain::transaction::{OfferCreate, Settlement};
 use crate::chain::{GroupId, OfferId};
 use crate::config::{Flags, Settings};
-use crate::datadir::NodeName;
+use crate::datadir::{DataDir, Keyring, NodeName};
 use crate::identity::{Identity, SecretKey};
 use crate::limits;
 use crate::net::{AddressBook, NetConfig, NetEvent, Network, Protocol};
@@ -52,7 +52,9 @@ fn start(seed: u8) -> Running {
     let settings = Settings::load(data.path(), Flags { listen, no_mdns: true, ..Flags::default() }, &|_| None).unwrap();
     let me = key(seed).identity();
     let store = Store::open(&data.path().join("lbm.redb"), &me).unwrap();
-    let daemon = Daemon::start(key(seed), NodeName::of(me), store, data.path().join("index"), &settings).unwrap();
+    let daemon =
+        Daemon::start(&DataDir::open(data.path()).unwrap(), Keyring::of(key(seed)), NodeName::of(me), store, &settings)
+            .unwrap();
     Running { _data: data, seed, daemon }
 }
 

@@ -20,7 +20,7 @@ use crate::ledger::{Refusal, TokenRefusal, account, state};
 use crate::limits;
 use crate::node::engine::Groups;
 use crate::node::market::io::Wanted;
-use crate::node::trade::shelf::{self, Limit, Shelved, Wish};
+use crate::node::trade::shelf::{self, Limit, Wish};
 use crate::node::trade::spending;
 use crate::package::Commitment;
 use crate::runtime::Node;
@@ -214,10 +214,23 @@ pub(super) fn can_pay(account: Identity, balance: u64, amount: u64) -> Result<()
     Err(TradeError::Refused(Box::new(Refusal::Token(TokenRefusal::Balance { account, balance, amount, fee: 0 }))))
 }
 
+/// What an identity may spend in a group: what is set for that group, else what is set for all.
+///
+/// # Errors
+/// [`KvError`](crate::kv::KvError) where the store fails.
+pub fn limit(view: &View, group: &GroupId, spender: &Identity) -> Result<Option<Limit>, crate::kv::KvError> {
+    let of_group = super::Shared::shelved::<Limit>(view, &shelf::of_spender(group, spender))?;
+    match of_group {
+        Some(limit) => Ok(Some(limit)),
+        None => super::Shared::shelved::<Limit>(view, &shelf::of_spender_everywhere(spender)),
+    }
+}
+
 /// The limit, and a person's word.
 pub(super) fn bounds(trade: &Trade, view: &View, wanting: &Wanting) -> Result<Looked, TradeError> {
-    let limit = super::Shared::shelved::<Limit>(view, &shelf::of_spender(&wanting.group, &trade.me))?;
-    let wish = super::Shared::shelved::<Wish>(view, &shelf::of_offer::<Wish>(&wanting.group, &wanting.offer))?;
+    let limit = limit(view, &wanting.group, &trade.me)?;
+    let wish =
+        super::Shared::shelved::<Wish>(view, &shelf::of_offer::<Wish>(&trade.me, &wanting.group, &wanting.offer))?;
     let approved = wish.is_some_and(|wish| wish.approved && wish.price >= wanting.price);
     Ok(Looked { nonce: 0, limit: limit.map(|limit| limit.per_day), spent: 0, approved })
 }
@@ -228,11 +241,11 @@ pub(super) async fn hold_back(trade: &Trade, wanting: &Wanting, looked: &Looked)
     if is_within || looked.approved || wanting.price == 0 {
         return Ok(None);
     }
-    let key = shelf::of_offer::<Wish>(&wanting.group, &wanting.offer);
+    let key = shelf::of_offer::<Wish>(&trade.me, &wanting.group, &wanting.offer);
     let (own, at) = (trade.clone(), key.clone());
     let (known, count) = aside(move || {
         let view = own.view()?;
-        Ok((super::Shared::shelved::<Wish>(&view, &at)?, view.local_rows(&[Wish::LETTER])?.len()))
+        Ok((super::Shared::shelved::<Wish>(&view, &at)?, view.local_rows(&shelf::all_of::<Wish>(&own.me))?.len()))
     })
     .await?;
     if known.is_none() && count >= limits::WISHES {
@@ -248,7 +261,7 @@ pub(super) async fn hold_back(trade: &Trade, wanting: &Wanting, looked: &Looked)
 
 /// A wish that came true, or never will.
 pub(super) async fn drop_wish(trade: &Trade, wanting: &Wanting) {
-    let key = shelf::of_offer::<Wish>(&wanting.group, &wanting.offer);
+    let key = shelf::of_offer::<Wish>(&trade.me, &wanting.group, &wanting.offer);
     let is_there = trade.view().and_then(|view| view.local(&key)).ok().flatten().is_some();
     if is_there && let Err(error) = trade.shelve::<Wish>(key, None).await {
         tracing::warn!(%error, offer = %wanting.offer, "a purchase still shows as waiting for approval");
@@ -344,7 +357,7 @@ async fn stand(
 /// [`TradeError::NothingToApprove`]; the store's.
 pub async fn approve(node: &Node, group: GroupId, offer: OfferId) -> Result<Wish, TradeError> {
     let trade = &node.trade;
-    let key = shelf::of_offer::<Wish>(&group, &offer);
+    let key = shelf::of_offer::<Wish>(&trade.me, &group, &offer);
     let wish = super::Shared::shelved::<Wish>(&trade.view()?, &key)?.ok_or(TradeError::NothingToApprove(offer))?;
     let approved = Wish { approved: true, ..wish };
     trade.shelve(key, Some(&approved)).await?;

@@ -41,7 +41,7 @@ pub struct Item {
 /// The store's.
 pub fn list(trade: &Trade, view: &View) -> Result<Vec<Item>, TradeError> {
     let mut found: BTreeMap<(GroupId, OfferId), Item> = BTreeMap::new();
-    for (key, row) in view.local_rows(&[Owned::LETTER])? {
+    for (key, row) in view.local_rows(&shelf::all_of::<Owned>(&trade.me))? {
         let (Some((group, offer)), Some(owned)) = (shelf::named(&key), Owned::from_row(&row)) else { continue };
         let item = item(trade, group, offer, Some(owned.purchase), owned);
         found.insert((group, offer), item);
@@ -207,6 +207,6 @@ pub async fn content(node: &Node, offer: OfferId) -> Result<(Item, Vec<u8>), Tra
 impl Shared {
     /// Keeps what opens a purchase, beside the ledger.
     pub(super) async fn keep(&self, group: GroupId, offer: OfferId, owned: &Owned) -> Result<(), TradeError> {
-        Ok(self.shelve(shelf::of_offer::<Owned>(&group, &offer), Some(owned)).await?)
+        Ok(self.shelve(shelf::of_offer::<Owned>(&self.me, &group, &offer), Some(owned)).await?)
     }
 }

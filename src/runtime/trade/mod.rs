@@ -28,11 +28,11 @@ use super::writer::{WriteError, Writer};
 use crate::chain::{GroupId, Transaction};
 use crate::identity::{Identity, SecretKey};
 use crate::kv::KvError;
-use crate::node::engine::{Task, Written};
+use crate::node::engine::{OnceName, Task, Written};
 use crate::node::trade::shelf::Shelved;
 use crate::store::{Packages, Registry, Store, View};
 
-pub use buy::{Bought, HowToBuy, approve, buy};
+pub use buy::{Bought, HowToBuy, approve, buy, limit};
 pub use error::TradeError;
 pub use find::{Found, Offered, find};
 pub use library::{Item, content, list as library};
@@ -75,6 +75,13 @@ impl Trade {
         let (buying, moved, revision) = (AsyncMutex::default(), Mutex::default(), watch::Sender::new(0));
         Self(Arc::new(Shared { key, me, store, packages, writer, events, buying, moved, revision }))
     }
+
+    /// The same with another key of this node.
+    #[must_use]
+    pub fn of(&self, key: SecretKey) -> Self {
+        let Shared { store, packages, writer, events, .. } = &**self;
+        Self::new(key, Arc::clone(store), Arc::clone(packages), writer.clone(), events.clone())
+    }
 }
 
 impl Shared {
@@ -100,7 +107,7 @@ impl Shared {
         steps::reach(&self.store.packages_path(), step).await;
     }
 
-    fn view(&self) -> Result<View, KvError> {
+    pub(super) fn view(&self) -> Result<View, KvError> {
         self.store.view()
     }
 
@@ -116,7 +123,20 @@ impl Shared {
     }
 
     async fn write(&self, group: GroupId, transaction: Transaction) -> Result<Written, WriteError> {
-        let task = Task::Write { group, author: self.me, transactions: vec![transaction], objects: vec![] };
+        self.write_once(group, transaction, None).await
+    }
+
+    async fn write_once(
+        &self,
+        group: GroupId,
+        transaction: Transaction,
+        once: Option<OnceName>,
+    ) -> Result<Written, WriteError> {
+        let (author, transactions, objects) = (self.me, vec![transaction], vec![]);
+        let task = match once {
+            None => Task::Write { group, author, transactions, objects },
+            Some(name) => Task::Once { name, group, author, transactions, objects },
+        };
         self.writer.write(task).await
     }
 }

@@ -39,6 +39,10 @@ pub(super) async fn purchase(
 ) -> Result<Bought, TradeError> {
     let trade = &node.trade;
     let (wanting, offered) = announced(found, how)?;
+    if node.identity != node.node_id {
+        // A member tells about an account whom the connection proves to be its owner.
+        return Err(TradeError::AgentOutside(wanting.group));
+    }
     if let Some(before) = known(trade, &wanting).await?
         && standing::state_of(&before) != Some(PurchaseStatus::Refunded)
     {
@@ -120,12 +124,12 @@ fn announced(found: Found, how: HowToBuy) -> Result<(Wanting, Offered), TradeErr
 }
 
 async fn keep(trade: &Trade, group: GroupId, offer: OfferId, row: Option<&Outside>) -> Result<(), TradeError> {
-    Ok(trade.shelve(shelf::of_offer::<Outside>(&group, &offer), row).await?)
+    Ok(trade.shelve(shelf::of_offer::<Outside>(&trade.me, &group, &offer), row).await?)
 }
 
 async fn row(trade: &Trade, group: GroupId, offer: OfferId) -> Result<Option<Outside>, TradeError> {
     let trade = trade.clone();
-    aside(move || Ok(Shared::shelved(&trade.view()?, &shelf::of_offer::<Outside>(&group, &offer))?)).await
+    aside(move || Ok(Shared::shelved(&trade.view()?, &shelf::of_offer::<Outside>(&trade.me, &group, &offer))?)).await
 }
 
 async fn known(trade: &Trade, wanting: &Wanting) -> Result<Option<Outside>, TradeError> {
@@ -139,7 +143,7 @@ async fn look(trade: &Trade, wanting: &Wanting) -> Result<Looked, TradeError> {
         let view = trade.view()?;
         let since_ms = unix_ms().saturating_sub(limits::SPENDING_SPAN_MS);
         let (mut spent, mut open) = (0_u64, 0);
-        for (key, bytes) in view.local_rows(&[Outside::LETTER])? {
+        for (key, bytes) in view.local_rows(&shelf::all_of::<Outside>(&trade.me))? {
             let (Some((group, _)), Some(row)) = (shelf::named(&key), Outside::from_row(&bytes)) else { continue };
             let state = standing::state_of(&row);
             open += usize::from(!state.is_some_and(PurchaseStatus::is_ended));
@@ -263,7 +267,7 @@ async fn deliver(
 ) -> Result<bool, TradeError> {
     let trade = &node.trade;
     let Some(sealed_key) = row.sealed_key.clone().filter(|_| !is_over(row)) else { return Ok(false) };
-    let key = shelf::of_offer::<Owned>(&group, &offer);
+    let key = shelf::of_offer::<Owned>(&trade.me, &group, &offer);
     if trade.view()?.local(&key)?.is_some() {
         return Ok(false);
     }
@@ -334,7 +338,7 @@ async fn wait_for(
         let (own, at) = (trade.clone(), wanting.clone());
         let opened = aside(move || {
             let view = own.view()?;
-            let owned = Shared::shelved::<Owned>(&view, &shelf::of_offer::<Owned>(&at.group, &at.offer))?;
+            let owned = Shared::shelved::<Owned>(&view, &shelf::of_offer::<Owned>(&own.me, &at.group, &at.offer))?;
             let Some(owned) = owned else { return Ok(false) };
             let (purchase, here) = (Some(owned.purchase), own.packages.has(&owned.package.package));
             let item = library::Item { group: at.group, offer: at.offer, purchase, owned, here };

@@ -152,11 +152,11 @@ impl Work {
         let own = aside(move || {
             let view = trade.view()?;
             let mut own = Vec::new();
-            for (key, row) in view.local_rows(&[Wish::LETTER])? {
+            for (key, row) in view.local_rows(&shelf::all_of::<Wish>(&trade.me))? {
                 let is_approved = Wish::from_row(&row).is_some_and(|wish| wish.approved);
                 own.extend(shelf::named(&key).filter(|_| is_approved).map(|(group, offer)| Job::Wish(group, offer)));
             }
-            for (key, row) in view.local_rows(&[Outside::LETTER])? {
+            for (key, row) in view.local_rows(&shelf::all_of::<Outside>(&trade.me))? {
                 let is_open = Outside::from_row(&row).is_some_and(|row| !outside::is_over(&row));
                 own.extend(shelf::named(&key).filter(|_| is_open).map(|(group, offer)| Job::Outside(group, offer)));
             }
@@ -219,7 +219,8 @@ impl Work {
                 self.again.remove(&job);
                 let trade = self.trade().clone();
                 tokio::spawn(async move {
-                    let forgotten = trade.shelve::<Wish>(shelf::of_offer::<Wish>(&group, &offer), None).await;
+                    let forgotten =
+                        trade.shelve::<Wish>(shelf::of_offer::<Wish>(&trade.me, &group, &offer), None).await;
                     if let Err(error) = forgotten {
                         tracing::warn!(%error, %offer, "and is still listed");
                     }

@@ -23,7 +23,7 @@ use crate::api::client::{Client, ClientError, EventStream};
 use crate::api::socket_path;
 use crate::api::types::{CreateGroup, JoinEvent, JoinGroup, NewClaim, Problem, ProblemCode};
 use crate::config::{Flags, Settings};
-use crate::datadir::NodeName;
+use crate::datadir::{DataDir, Keyring, NodeName};
 use crate::identity::{Identity, SecretKey};
 use crate::runtime::Daemon;
 use crate::store::Store;
@@ -51,7 +51,9 @@ fn start_in(data: TempDir, seed: u8) -> Running {
     let flags = Flags { listen, no_mdns: true, ..Flags::default() };
     let settings = Settings::load(data.path(), flags, &|_| None).unwrap();
     let store = Store::open(&data.path().join("lbm.redb"), &me).unwrap();
-    let daemon = Daemon::start(key, NodeName::of(me), store, data.path().join("index"), &settings).unwrap();
+    let daemon =
+        Daemon::start(&DataDir::open(data.path()).unwrap(), Keyring::of(key), NodeName::of(me), store, &settings)
+            .unwrap();
     let listener = bind(data.path()).unwrap();
     let (stop, stopped) = watch::channel(false);
     let served = tokio::spawn(serve(listener, daemon.node.clone(), stopped));
