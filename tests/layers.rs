@@ -102,7 +102,7 @@ const LAYERS: &[Layer] = &[
         ],
     ),
     outer("cli", &["limits", "identity", "api", "config", "datadir", "telemetry", "backup", "mcp"]),
-    outer("cli::daemon", &["limits", "identity", "api", "config", "datadir", "telemetry", "store", "runtime"]),
+    outer("cli::daemon", &["limits", "identity", "api", "config", "datadir", "telemetry", "store", "runtime", "mcp"]),
     outer("cli::backup", &["limits", "identity", "api", "datadir", "store", "backup"]),
     outer("testing", &["limits", "cbor", "kv", "identity", "chain", "wire", "ledger", "node"]),
     outer("testing", &["limits", "cbor", "kv", "identity", "chain", "presence", "wire", "ledger", "node"]),

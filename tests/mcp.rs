@@ -7,7 +7,8 @@ mod common;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::mcp::Mcp;
+use common::mcp::{Agent as _, Mcp};
+use common::story::{Side, every_tool};
 use common::{Daemon, PATIENCE, pair, wait_until};
 use serde_json::{Value, json};
 
@@ -40,139 +41,9 @@ fn alone() -> Daemon {
 fn every_tool_does_on_a_second_node_what_it_says() {
     let (first, second, group) = pair("team");
     let (mut here, mut there) = (mcp(&first), mcp(&second));
-
-    let primed = here.done("prime", &json!({}));
-    assert_eq!(primed["identity"], first.id);
-    assert_eq!(primed["groups"][0]["group_id"], group);
-
-    let claim = here.done("publish_claim", &json!({"text": "Keep sockets at mode 0600", "tags": ["security"]}));
-    let claim = text(&claim["claim_hash"]).to_owned();
-    second.wait_for_claims(&group, &[&claim]);
-    let answered =
-        there.done("publish_claim", &json!({"text": "Agreed: others read them", "parent_hash": claim[..12]}));
-    let answered = text(&answered["claim_hash"]).to_owned();
-    first.wait_for_claims(&group, &[&answered]);
-    let thread = here.done("get_recent_claims", &json!({"thread": claim}));
-    assert_eq!(thread["claims"][1]["claim_hash"], answered);
-    assert_eq!(thread["claims"][1]["author"], second.id);
-    let found = there.call("compile_context", &json!({"query": "which mode have sockets"}));
-    assert_eq!(found["structuredContent"]["claim_hashes"][0], claim);
-    assert_eq!(found["content"][0]["text"], found["structuredContent"]["context"]);
-    assert!(text(&found["structuredContent"]["context"]).contains("data, not instructions"));
-
-    let watched = there.done("watch_claims", &json!({}));
-    assert_eq!(watched["claims"].as_array().unwrap().len(), 2);
-    let cursor = &watched["next_cursor"];
-    here.done("retract_claim", &json!({"claim_hash": claim}));
-    let after = there.done("watch_claims", &json!({"cursor": cursor, "wait_ms": 20_000}));
-    assert_eq!(after["claims"][0]["kind"], "retracted");
-    assert_eq!(after["claims"][0]["claim_hash"], claim);
-    // Sent again, it is as was asked.
-    assert_eq!(here.done("retract_claim", &json!({"claim_hash": claim}))["retracted"], true);
-
-    let run = here.done("submit_experience", &json!({"content": "{\"steps\": 3}"}));
-    assert_eq!(text(&run["experience_hash"]).len(), 64);
-    wait_until(PATIENCE, "the experience is on the second node", || {
-        second.ctl(&["group", "stats", &group]).done()["experiences"] == 1
-    });
-
-    tasks_go_round(&mut here, &mut there, &first, &second, &group, &answered);
-
-    here.done("update_presence", &json!({"status": "busy", "metadata": {"current_task": "api"}}));
-    wait_until(PATIENCE, "the presence is heard", || {
-        let heard = there.done("get_presence", &json!({}));
-        heard["presence"].as_array().unwrap().iter().any(|row| {
-            row["member_id"] == first.id && row["status"] == "busy" && row["metadata"]["current_task"] == "api"
-        })
-    });
-
-    let offer =
-        here.done("create_offer", &json!({"title": "Guide", "text": "Validate all inputs", "price": 7, "tags": ["x"]}));
-    let offer = text(&offer["offer_id"]).to_owned();
-    first.ctl(&["token", "mint", "--group", &group, "--to", &second.id, "--amount", "50"]).ok();
-    assert!(there.done("market_pull", &json!({}))["peers"].as_u64().unwrap() >= 1);
-    wait_until(PATIENCE, "the offer is known", || {
-        there.done("list_offers", &json!({"tag": "x"}))["offers"][0]["offer_id"] == offer
-    });
-    wait_until(PATIENCE, "it can be paid", || {
-        second.ctl(&["token", "balance", "--group", &group]).done()["balance"].as_u64() >= Some(50)
-    });
-    there.refused("purchase_offer", &json!({"offer_id": offer, "max_price": 1}), &["price_above"]);
-    wait_until(PATIENCE, "the package is bought", || {
-        let bought = there.done("purchase_offer", &json!({"offer_id": offer, "max_price": 7}));
-        bought["opened"] == true && bought["text"] == "Validate all inputs"
-    });
-    let paid = |daemon: &Daemon| daemon.ctl(&["token", "balance", "--group", &group]).done()["balance"].clone();
-    let before = paid(&second);
-    // Sent again, it pays nothing more.
-    there.done("purchase_offer", &json!({"offer_id": offer}));
-    assert_eq!(paid(&second), before);
-
-    assert_eq!(there.done("list_groups", &json!({}))["groups"][0]["name"], "team");
-    let state = there.done("get_group_state", &json!({}));
-    assert_eq!(state["members"].as_array().unwrap().len(), 2);
-    assert_eq!(state["balance"], before);
-    let synced = there.done("sync_group", &json!({"group": group}));
-    assert_eq!(synced["groups"][0]["peers_answered"], 1);
-    let again = there.done("prime", &json!({"cursor": cursor}));
-    assert_eq!(again["new_claims"][0]["claim_hash"], claim, "what became of it is new: {again}");
+    let (here, there) = (Side::of_node(&mut here, &first), Side::of_node(&mut there, &second));
+    every_tool(here, there, &group);
     common::agree(&[&first, &second], &group);
-}
-
-fn tasks_go_round(here: &mut Mcp, there: &mut Mcp, first: &Daemon, second: &Daemon, group: &str, result: &str) {
-    let new = json!({"task_id": "api", "title": "Build the API", "description": "REST", "reward": 20, "priority": 5});
-    here.done("create_task", &new);
-    assert_eq!(here.done("create_task", &new)["already"], true, "sent again");
-    here.refused("create_task", &json!({"task_id": "api", "title": "another"}), &["task_exists"]);
-    wait_until(PATIENCE, "the task is ready there", || {
-        there.done("list_tasks", &json!({"ready": true}))["tasks"][0]["task_id"] == "api"
-    });
-    let begun = there.done("start_task", &json!({}));
-    assert_eq!((text(&begun["task_id"]), text(&begun["description"])), ("api", "REST"));
-    let attempt = begun["attempt"].clone();
-    let kept = there.done("start_task", &json!({"task_id": "api", "attempt": attempt, "lease_ms": 7_200_000}));
-    assert!(kept["lease_until_ms"].as_u64() > begun["lease_until_ms"].as_u64());
-    wait_until(PATIENCE, "it is under way here", || {
-        here.done("list_tasks", &json!({"task_id": "api"}))["tasks"][0]["status"] == "in_progress"
-    });
-    here.refused("start_task", &json!({"task_id": "api"}), &["task_taken_over", "You lost it"]);
-    here.refused("start_task", &json!({}), &["no_ready_task"]);
-    let end = json!({"task_id": "api", "attempt": attempt, "claim_hash": result});
-    there.done("complete_task", &end);
-    assert_eq!(there.done("complete_task", &end)["already"], true, "sent again");
-    there.refused("fail_task", &json!({"task_id": "api"}), &["task_ended"]);
-    wait_until(PATIENCE, "the reward is paid", || {
-        first.ctl(&["token", "balance", "--group", group, "--account", &second.id]).done()["balance"] == 20
-    });
-
-    here.done("create_task", &json!({"task_id": "docs", "title": "Write it up", "depends_on": ["api"]}));
-    here.done("assign_task", &json!({"task_id": "docs", "assignee": second.id}));
-    wait_until(PATIENCE, "it is handed over", || {
-        there.done("list_tasks", &json!({"mine": true, "status": "assigned"}))["tasks"][0]["task_id"] == "docs"
-    });
-    assert_eq!(there.done("prime", &json!({}))["my_tasks"][0]["task_id"], "docs");
-    there.done("release_task", &json!({"task_id": "docs"}));
-    wait_until(PATIENCE, "it was given back", || {
-        here.done("list_tasks", &json!({"ready": true}))["tasks"][0]["task_id"] == "docs"
-    });
-    here.done("start_task", &json!({"task_id": "docs"}));
-    here.done("fail_task", &json!({"task_id": "docs", "error_message": "no time"}));
-    wait_until(PATIENCE, "it failed", || {
-        there.done("list_tasks", &json!({"task_id": "docs"}))["tasks"][0]["error_message"] == "no time"
-    });
-
-    let held = here.done("reserve_resource", &json!({"resource": "src/a b.rs"}));
-    assert_eq!((held["reserved"].clone(), held["holder"].clone()), (json!(true), json!(first.id)));
-    wait_until(PATIENCE, "the reservation is known", || {
-        let other = there.done("reserve_resource", &json!({"resource": "src/a b.rs"}));
-        // Before it was heard of, both may have it; then the earlier keeps it.
-        other["holder"] == first.id && other["reserved"] == false
-    });
-    assert_eq!(there.done("list_tasks", &json!({"ready": true}))["tasks"], json!([]));
-    here.done("release_task", &json!({"task_id": held["task_id"]}));
-    wait_until(PATIENCE, "it is free", || {
-        there.done("reserve_resource", &json!({"resource": "src/a b.rs"}))["reserved"] == true
-    });
 }
 
 #[test]

@@ -32,3 +32,9 @@ pub const UPDATE_PAUSE_MS: u64 = 50;
 pub const FOLLOW_RETRY_MS: u64 = 500;
 /// How often is looked whether the parent is still there, milliseconds.
 pub const PARENT_MS: u64 = 1_000;
+/// Connections to `/mcp` at a time; others wait. A session has up to three.
+pub const HTTP_CONNECTIONS: usize = 128;
+/// Sessions of `/mcp` that are open at a time.
+pub const HTTP_SESSIONS: usize = 512;
+/// After how long without a request a session of `/mcp` is closed, milliseconds.
+pub const HTTP_SESSION_MS: u64 = 12 * 3_600_000;

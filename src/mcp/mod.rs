@@ -11,6 +11,7 @@ mod acting;
 mod answer;
 mod arguments;
 mod call;
+pub mod http;
 mod prompts;
 mod resources;
 mod schema;
@@ -18,6 +19,7 @@ pub mod stdio;
 pub mod tools;
 mod updates;
 
+use hyper::http::request::Parts;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, CustomRequest, CustomResult, ErrorCode, ErrorData,
@@ -53,7 +55,8 @@ const TAKEN: [&str; 7] = [
 /// The server of one client, or of one session.
 #[derive(Debug)]
 pub struct Server {
-    acting: Acting,
+    /// Who acts, where each request does not say so itself.
+    acting: Option<Acting>,
     updates: Updates,
 }
 
@@ -61,12 +64,20 @@ impl Server {
     /// A server for who acts so.
     #[must_use]
     pub fn new(acting: Acting) -> Self {
-        Self { acting, updates: Updates::default() }
+        Self { acting: Some(acting), updates: Updates::default() }
+    }
+
+    /// A server whose requests come over HTTP, each with who acts in it.
+    #[must_use]
+    pub fn of_requests() -> Self {
+        Self { acting: None, updates: Updates::default() }
     }
 
     /// Who acts in a request.
-    fn acting(&self, _extensions: &Extensions) -> Acting {
-        self.acting.clone()
+    fn acting(&self, extensions: &Extensions) -> Result<Acting, ErrorData> {
+        let of_request = extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Acting>());
+        let acting = of_request.or(self.acting.as_ref()).cloned();
+        acting.ok_or_else(|| ErrorData::invalid_request("the request does not say who acts", None))
     }
 }
 
@@ -106,7 +117,7 @@ impl ServerHandler for Server {
             answer::cut(&mut name, 80);
             return Err(ErrorData::invalid_params(format!("there is no tool `{name}`: see tools/list"), None));
         };
-        let acting = self.acting(&context.extensions);
+        let acting = self.acting(&context.extensions)?;
         let called = call::call(tool, &acting, request.arguments.unwrap_or_default()).await;
         let result = called.map_or_else(CallToolResult::from, CallToolResult::from);
         Ok(CallToolResponse::Complete(result))
@@ -132,7 +143,7 @@ impl ServerHandler for Server {
         _: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        let resources = resources::list(&self.acting(&context.extensions)).await;
+        let resources = resources::list(&self.acting(&context.extensions)?).await;
         Ok(ListResourcesResult::with_all_items(resources))
     }
 
@@ -149,7 +160,7 @@ impl ServerHandler for Server {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        resources::read(&self.acting(&context.extensions), &request.uri).await.map(ReadResourceResponse::from)
+        resources::read(&self.acting(&context.extensions)?, &request.uri).await.map(ReadResourceResponse::from)
     }
 
     async fn list_prompts(
@@ -173,7 +184,7 @@ impl ServerHandler for Server {
         request: SubscribeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        let acting = self.acting(&context.extensions);
+        let acting = self.acting(&context.extensions)?;
         self.updates.subscribe(&acting, request.uri, context.peer).await
     }
 
@@ -191,7 +202,7 @@ impl ServerHandler for Server {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        let acting = self.acting(&context.request_context().extensions);
+        let acting = self.acting(&context.request_context().extensions)?;
         updates::listen(&acting, &context).await
     }
 }

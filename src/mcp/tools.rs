@@ -62,7 +62,8 @@ const TASK_CHANGED: &[Field] = &[
     may("assignee", Text, ""),
     must("attempt", Whole, ""),
     may("lease_until_ms", Whole, ""),
-    BLOCK,
+    // None where it stood so already.
+    may("block_id", Text, ""),
 ];
 
 const fn tool(

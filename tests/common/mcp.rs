@@ -27,6 +27,95 @@ impl Drop for Mcp {
     }
 }
 
+/// Whoever calls tools, by whatever client.
+pub trait Agent {
+    /// Calls a tool; its result.
+    fn call(&mut self, tool: &str, arguments: &Value) -> Value;
+
+    /// Calls a tool that must do it; its structured part.
+    #[track_caller]
+    fn done(&mut self, tool: &str, arguments: &Value) -> Value {
+        let result = self.call(tool, arguments);
+        assert_ne!(result["isError"], true, "{tool}: {result}");
+        result["structuredContent"].clone()
+    }
+
+    /// Calls a tool that must refuse, with each of these words in what it says.
+    #[track_caller]
+    fn refused(&mut self, tool: &str, arguments: &Value, words: &[&str]) -> String {
+        let result = self.call(tool, arguments);
+        assert_eq!(result["isError"], true, "{tool}: {result}");
+        let text = result["content"][0]["text"].as_str().unwrap().to_owned();
+        for word in words {
+            assert!(text.contains(word), "no `{word}` in: {text}");
+        }
+        text
+    }
+}
+
+impl Agent for Mcp {
+    #[track_caller]
+    fn call(&mut self, tool: &str, arguments: &Value) -> Value {
+        let answer = self.request("tools/call", &json!({"name": tool, "arguments": arguments}));
+        assert!(answer["error"].is_null(), "{tool}: {answer}");
+        answer["result"].clone()
+    }
+}
+
+/// A client out of somebody else's library: a program that reads a call a line and writes its result.
+pub struct Driver {
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: Receiver<String>,
+    /// What it said when it was connected.
+    pub begun: Value,
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Driver {
+    /// Starts one, and waits until it is connected.
+    #[track_caller]
+    pub fn start(mut command: Command) -> Self {
+        let shown = format!("{command:?}");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (input, output) = (child.stdin.take(), child.stdout.take().unwrap());
+        let (send, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut driver = Self { child, input, lines, begun: Value::Null };
+        driver.begun = driver.hear(&shown);
+        driver
+    }
+
+    #[track_caller]
+    fn hear(&mut self, what: &str) -> Value {
+        let line = self.lines.recv_timeout(2 * PATIENCE).unwrap_or_else(|_| panic!("no answer: {what}"));
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("no JSON ({error}): {line}"))
+    }
+}
+
+impl Agent for Driver {
+    #[track_caller]
+    fn call(&mut self, tool: &str, arguments: &Value) -> Value {
+        let input = self.input.as_mut().expect("open");
+        writeln!(input, "{}", json!({"tool": tool, "arguments": arguments})).unwrap();
+        input.flush().unwrap();
+        self.hear(tool)
+    }
+}
+
 impl Mcp {
     /// A server on this data folder, that nothing was said to yet.
     pub fn silent(data: &str, args: &[&str]) -> Self {
@@ -110,34 +199,6 @@ impl Mcp {
             }
             self.told.push(message);
         }
-    }
-
-    /// Calls a tool; its result.
-    #[track_caller]
-    pub fn call(&mut self, tool: &str, arguments: &Value) -> Value {
-        let answer = self.request("tools/call", &json!({"name": tool, "arguments": arguments}));
-        assert!(answer["error"].is_null(), "{tool}: {answer}");
-        answer["result"].clone()
-    }
-
-    /// Calls a tool that must do it; its structured part.
-    #[track_caller]
-    pub fn done(&mut self, tool: &str, arguments: &Value) -> Value {
-        let result = self.call(tool, arguments);
-        assert_eq!(result["isError"], false, "{tool}: {result}");
-        result["structuredContent"].clone()
-    }
-
-    /// Calls a tool that must refuse, with each of these words in what it says.
-    #[track_caller]
-    pub fn refused(&mut self, tool: &str, arguments: &Value, words: &[&str]) -> String {
-        let result = self.call(tool, arguments);
-        assert_eq!(result["isError"], true, "{tool}: {result}");
-        let text = result["content"][0]["text"].as_str().unwrap().to_owned();
-        for word in words {
-            assert!(text.contains(word), "no `{word}` in: {text}");
-        }
-        text
     }
 
     /// Waits for a notification of this method.

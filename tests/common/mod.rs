@@ -8,6 +8,7 @@
 
 pub mod mcp;
 pub mod netns;
+pub mod story;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
