@@ -342,6 +342,10 @@ fn each_agent_acts_in_its_own_name_until_it_is_revoked() {
     assert_eq!(scout.done("reserve_resource", &json!({"resource": "f"}))["reserved"], true);
     let other = node.done("reserve_resource", &json!({"resource": "f"}));
     assert_eq!((&other["reserved"], &other["holder"]), (&json!(false), &json!(scout_id)));
+    let at_terminal = daemon.ctl(&["task", "reserve", "f", "--group", "g"]);
+    assert_eq!((at_terminal.code, &at_terminal.json()["holder"]), (Some(1), &json!(scout_id)));
+    scout.done("release_task", &json!({"task_id": other["task_id"]}));
+    assert_eq!(daemon.ctl(&["task", "reserve", "f", "--group", "g"]).done()["reserved"], true);
     daemon.ctl(&["agent", "revoke", "scout"]).ok();
     for (tool, arguments) in [("prime", json!({})), ("publish_claim", json!({"text": "late"}))] {
         scout.refused(tool, &arguments, &["no_such_agent"]);

@@ -121,6 +121,11 @@ impl Mcp {
     pub fn silent(data: &str, args: &[&str]) -> Self {
         let mut command = clean(Command::new(LBM));
         command.args(["mcp", "--data", data]).args(args);
+        Self::of(command)
+    }
+
+    /// Any server, that nothing was said to yet.
+    pub fn of(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let (send, lines) = channel();
