@@ -15,6 +15,8 @@ pub struct Mcp {
     input: Option<ChildStdin>,
     lines: Receiver<String>,
     next: u64,
+    /// The tools, once they were asked for.
+    tools: Value,
     /// What came that nobody has asked for.
     pub told: Vec<Value>,
 }
@@ -58,7 +60,15 @@ impl Agent for Mcp {
     fn call(&mut self, tool: &str, arguments: &Value) -> Value {
         let answer = self.request("tools/call", &json!({"name": tool, "arguments": arguments}));
         assert!(answer["error"].is_null(), "{tool}: {answer}");
-        answer["result"].clone()
+        let result = answer["result"].clone();
+        if result["isError"] == false
+            && let Some(required) = self.required(tool)
+        {
+            for name in required {
+                assert!(result["structuredContent"].get(&name).is_some(), "{tool} gives no `{name}`: {result}");
+            }
+        }
+        result
     }
 }
 
@@ -136,7 +146,7 @@ impl Mcp {
                 }
             }
         });
-        Self { child, input: Some(input), lines, next: 0, told: vec![] }
+        Self { child, input: Some(input), lines, next: 0, tools: Value::Null, told: vec![] }
     }
 
     /// A server on this data folder after the handshake of this revision.
@@ -204,6 +214,16 @@ impl Mcp {
             }
             self.told.push(message);
         }
+    }
+
+    /// What a tool's output always has, as it says itself; nothing of one that does not say.
+    fn required(&mut self, tool: &str) -> Option<Vec<String>> {
+        if self.tools.is_null() {
+            self.tools = self.request("tools/list", &json!({}))["result"]["tools"].clone();
+        }
+        let listed = self.tools.as_array()?.iter().find(|listed| listed["name"] == tool)?;
+        let required = listed["outputSchema"]["required"].as_array()?;
+        Some(required.iter().map(|name| name.as_str().unwrap().to_owned()).collect())
     }
 
     /// Waits for a notification of this method.
