@@ -117,7 +117,7 @@ fn filled(count: usize) -> Desk {
 /// All that a member pulls from nothing.
 fn pulled(desk: &Desk) -> (Vec<Unverified>, Vec<Vec<u8>>) {
     let request = Request::Pull(Pull { group: desk.group, frontier: (&Frontier::default()).into() });
-    let Response::Batch(batch) = serve(&desk.rows, &member(), request).unwrap() else { panic!("no batch") };
+    let Response::Batch(batch) = serve(&desk.rows, &[member()], request).unwrap() else { panic!("no batch") };
     (batch.blocks, batch.objects.into_iter().map(|object| object.into_vec()).collect())
 }
 
@@ -342,7 +342,7 @@ fn answer_a_pull(bencher: Bencher<'_, '_>) {
     let desk = filled(BLOCKS);
     bencher.counter(ItemsCount::new(BLOCKS + 2)).bench(|| {
         let request = Request::Pull(Pull { group: desk.group, frontier: (&Frontier::default()).into() });
-        serve(&desk.rows, &member(), request).unwrap().encode().len()
+        serve(&desk.rows, &[member()], request).unwrap().encode().len()
     });
 }
 

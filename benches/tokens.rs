@@ -78,7 +78,7 @@ fn given(accounts: u32) -> Desk {
 fn fold_transfers(bencher: Bencher<'_, '_>, accounts: u32) {
     let desk = given(accounts);
     let request = Request::Pull(Pull { group: desk.group, frontier: (&Frontier::default()).into() });
-    let Response::Batch(batch) = serve(&desk.rows, &key().identity(), request).unwrap() else { panic!("no batch") };
+    let Response::Batch(batch) = serve(&desk.rows, &[key().identity()], request).unwrap() else { panic!("no batch") };
     assert!(!batch.more);
     let context = Context { group: desk.group, now_ms: NOW_MS, max_drift_ms: 0 };
     let blocks: Vec<_> = batch.blocks.into_iter().map(|block| block.verify(&context).unwrap()).collect();

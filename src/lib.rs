@@ -14,6 +14,7 @@
 //! | [`identity`] | keys, signatures, sealing to a key, the form in which a secret key rests |
 //! | [`package`] | what is sold: its encryption, what an offer commits to, proofs of its parts |
 //! | [`chain`] | blocks and transactions, what makes one trusted, the DAG, the order, frontiers |
+//! | [`delegation`] | for whom a node replicates besides itself, for a while |
 //! | [`presence`] | what a member says of itself right now, outside the chain |
 //! | [`announcement`] | what a seller tells everybody of an offer, outside the chain |
 //! | [`wire`] | what nodes say to each other |
@@ -54,6 +55,7 @@ pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod datadir;
+pub mod delegation;
 pub mod embedder;
 pub mod hash;
 pub mod identity;

@@ -184,6 +184,24 @@ fn the_readme_sells_and_buys() {
     assert_eq!(balance["balance"], 35);
 }
 
+#[test]
+fn the_readme_gives_an_agent_a_life_of_its_own() {
+    let machines = Machines::set_up();
+    let readme = readme();
+    let [lines] = code_blocks(part(&readme, "Agents")).try_into().unwrap();
+    for line in lines {
+        let (_, said) = line.split_once(" # ").unwrap_or_default();
+        let command = words(&line);
+        match said.strip_prefix("refused: ") {
+            Some(why) => drop(typed_on(&machines.data[0], &command).refused(1, &[why])),
+            None => {
+                let shown = on(&machines.data[0], &command).stdout;
+                assert!(shown.contains(said), "`{line}` shows\n{shown}");
+            }
+        }
+    }
+}
+
 /// Runs a line of the README on a machine, whose data folder the environment names.
 #[track_caller]
 fn on(data: &Path, words: &[String]) -> Answer {

@@ -17,12 +17,13 @@ use lbm::chain::{
     BlockId, Body, ClaimBody, ClaimId, Draft, GroupId, ObjectAt, ObjectHash, Payload, Role, Tip, Transaction,
     Unverified,
 };
+use lbm::delegation::{self, Delegation};
 use lbm::identity::{Identity, SecretKey};
 use lbm::limits;
 use lbm::net::{AddressBook, NetConfig, NetEvent, Network, Protocol, RequestError};
 use lbm::presence::{self, Presence, Status};
 use lbm::wire::{
-    Batch, Have, Presences, Probe, Pull, Push, Reached, Refused, Request, Response, WantBlocks, WantObjects,
+    Acting, Batch, Have, Presences, Probe, Pull, Push, Reached, Refused, Request, Response, WantBlocks, WantObjects,
 };
 use libp2p::core::Transport as _;
 use libp2p::core::upgrade::Version;
@@ -63,6 +64,86 @@ async fn sent_away(daemon: &Daemon, peer: &Identity) {
     .await;
 }
 
+/// Shows delegations to the daemon.
+async fn show(peer: &mut Peer, group: GroupId, delegations: Vec<delegation::Unverified>) -> Response {
+    peer.ask(&Request::Acting(Acting { group, delegations })).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_node_is_admitted_by_a_delegation_of_a_member_to_itself_alone_and_for_its_time() {
+    let (alice, name, group) = daemon();
+    let agent = SecretKey::from_seed(&[40; 32]);
+    let mut host = Peer::of(41, &alice).await;
+    let life = limits::DELEGATION_LIFE_MS;
+    let given = |node: Identity, from_ms: u64, expires_ms: u64| {
+        Delegation { group, agent: agent.identity(), node, from_ms, expires_ms }.sign(&agent)
+    };
+    let not_shared = || Response::Refused(Refused::NotShared);
+    let pull = Request::Pull(Pull { group, frontier: vec![] });
+    let good = given(host.id, now_ms(), now_ms() + life);
+    // Nobody is a member for whom it could act.
+    assert_eq!(show(&mut host, group, vec![good.clone()]).await, not_shared());
+    assert_eq!(host.ask(&pull).await.unwrap(), not_shared());
+    alice.add(&name, &agent.identity().to_string(), "member");
+    // What it showed counts from the moment of the membership; another node shows it in vain, and is sent away for it.
+    assert!(matches!(host.ask(&pull).await.unwrap(), Response::Batch(_)));
+    let mut thief = Peer::of(42, &alice).await;
+    assert_eq!(show(&mut thief, group, vec![good.clone()]).await, Response::Refused(Refused::Malformed));
+    // The answer to the last may go down with the connection.
+    drop(thief.ask(&Request::Acting(Acting { group, delegations: vec![good.clone()] })).await);
+    sent_away(&alice, &thief.id).await;
+    let mut forger = Peer::of(43, &alice).await;
+    let body = cbor::encode(&Delegation {
+        group,
+        agent: agent.identity(),
+        node: forger.id,
+        from_ms: now_ms(),
+        expires_ms: now_ms() + life,
+    });
+    let signature = forger.key.sign(delegation::SIGNATURE_DOMAIN, &body);
+    let forged = delegation::Unverified::new(body, signature);
+    let for_ever = given(forger.id, now_ms(), now_ms() + life + 1);
+    assert_eq!(show(&mut forger, group, vec![forged]).await, Response::Refused(Refused::Malformed));
+    drop(forger.ask(&Request::Acting(Acting { group, delegations: vec![for_ever] })).await);
+    sent_away(&alice, &forger.id).await;
+    // One whose time is over, or to come, counts lightly and for nothing.
+    let mut late = Peer::of(44, &alice).await;
+    let (past, future) = (now_ms() - DAY_MS, now_ms() + DAY_MS);
+    for (from_ms, expires_ms) in [(past, past + life), (future, future + life)] {
+        assert_eq!(
+            {
+                let shown = given(late.id, from_ms, expires_ms);
+                show(&mut late, group, vec![shown]).await
+            },
+            not_shared()
+        );
+        assert_eq!(late.ask(&pull).await.unwrap(), not_shared());
+    }
+    assert!(!is_sent_away(&alice, &late.id));
+    // One that ends in a moment ends by itself, on the open connection. The reader gives it as long as clocks may differ.
+    let drift = limits::MAX_CLOCK_DRIFT_MS;
+    let short = given(late.id, now_ms() - drift - 60_000, now_ms() - drift + 1_500);
+    assert_eq!(show(&mut late, group, vec![short]).await, Response::Taken);
+    assert!(matches!(late.ask(&pull).await.unwrap(), Response::Batch(_)));
+    let ended = async {
+        while late.ask(&pull).await.unwrap() != not_shared() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within("it is over", ended).await;
+    // A group that is not here is refused in the same words, and an empty list ends what was shown.
+    let unknown = GroupId::from_bytes([9; 32]);
+    assert_eq!(show(&mut host, unknown, vec![]).await, not_shared());
+    assert!(matches!(host.ask(&pull).await.unwrap(), Response::Batch(_)));
+    assert_eq!(show(&mut host, group, vec![]).await, not_shared());
+    assert_eq!(host.ask(&pull).await.unwrap(), not_shared());
+    // And so does the end of the membership.
+    assert_eq!(show(&mut host, group, vec![good.clone()]).await, Response::Taken);
+    alice.ctl(&["group", "remove-member", "--group", &name, "--member", &agent.identity().to_string()]).ok();
+    assert_eq!(host.ask(&pull).await.unwrap(), not_shared());
+    assert!(!is_sent_away(&alice, &host.id));
+}
+
 // ---- a peer that speaks the protocol ---------------------------------------------------------------------------
 
 type Job = Box<dyn FnOnce(&mut Network) + Send>;
@@ -70,7 +151,9 @@ type Job = Box<dyn FnOnce(&mut Network) + Send>;
 /// What a member without a store answers: it takes all, and has nothing to give.
 fn polite(question: &[u8]) -> Vec<u8> {
     match Request::decode(question) {
-        Ok(Request::Push(_) | Request::Have(_) | Request::Presences(_)) => Response::Taken.encode(),
+        Ok(Request::Push(_) | Request::Have(_) | Request::Presences(_) | Request::Acting(_)) => {
+            Response::Taken.encode()
+        }
         _ => Response::Refused(Refused::NotShared).encode(),
     }
 }

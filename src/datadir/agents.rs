@@ -243,3 +243,6 @@ fn remove_folder(folder: &Path) -> Result<(), DataDirError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{Rng, RngExt};
 
+use super::acting::Delegations;
 use super::doubt::Doubt;
 use super::engine::{Fresh, News, ToSeal};
 use super::io::Opened;
@@ -109,6 +110,7 @@ pub(super) struct GroupSync {
     /// Set while our own line is in doubt.
     doubt: Option<Doubt>,
     pub(super) presences: Presences,
+    pub(super) delegations: Delegations,
     /// When to seal what is open.
     seal_at_ms: Option<u64>,
     /// Until when nothing is sealed after the opening, unless a pull is done before.
@@ -129,6 +131,7 @@ impl GroupSync {
             announcement: BTreeMap::new(),
             announce_at_ms: None,
             presences: Presences::default(),
+            delegations: Delegations::default(),
             seal_at_ms: None,
             seal_after_ms: if is_alone { now_ms } else { now_ms + limits::SEAL_LISTEN_MS },
         }
@@ -164,18 +167,24 @@ impl GroupSync {
         self.members.contains(peer)
     }
 
-    /// Takes in the members, and gives those that are new and those that are no more.
-    pub(super) fn set_members(&mut self, members: &[Identity]) -> (BTreeSet<Identity>, BTreeSet<Identity>) {
+    /// Takes in the members.
+    pub(super) fn set_members(&mut self, members: &[Identity]) {
         let members: BTreeSet<Identity> = members.iter().copied().collect();
         let before = std::mem::replace(&mut self.members, members);
         let gone = &before - &self.members;
         self.presences.forget(&gone);
-        (&self.members - &before, gone)
+    }
+
+    /// Takes up with a peer that is let in from now on: it is asked, told and sent what the others were.
+    pub(super) fn welcome(&mut self, peer: Identity, now_ms: u64) {
+        self.pull_at(peer, now_ms);
+        self.tell_at(&peer, now_ms);
+        self.offer_presences(peer, now_ms);
     }
 
     /// Has a connected peer sent all presence records that are here, if it is a member.
     pub(super) fn offer_presences(&mut self, peer: Identity, at_ms: u64) {
-        if self.has_member(&peer) {
+        if self.admits(&peer) {
             self.presences.owe_all(peer, at_ms);
         }
     }
@@ -183,7 +192,7 @@ impl GroupSync {
     /// Whom to ask: members, and anybody while we know none; in doubt also who has named the group.
     pub(super) fn may_have(&self, peer: &Identity) -> bool {
         let named_it = || self.doubt.as_ref().is_some_and(|doubt| doubt.named_by.contains(peer));
-        !self.is_founded() || self.has_member(peer) || named_it()
+        !self.is_founded() || self.admits(peer) || named_it()
     }
 
     /// A peer that is no member as far as is known here has named the group: it may have something for us before our first block,
@@ -258,11 +267,13 @@ impl GroupSync {
     pub(super) fn reset_peer(&mut self, peer: &Identity) {
         self.peers.insert(*peer, PeerSync::default());
         self.presences.drop_peer(peer);
+        self.delegations.drop_peer(peer);
     }
 
     pub(super) fn drop_peer(&mut self, peer: &Identity) {
         self.peers.remove(peer);
         self.presences.drop_peer(peer);
+        self.delegations.drop_peer(peer);
         self.abort_session(peer);
     }
 
@@ -309,7 +320,7 @@ impl GroupSync {
         if let Some(sync) = self.peers.get_mut(&peer) {
             sync.pull_at_ms = None;
         }
-        let asks_all = !self.has_member(&peer);
+        let asks_all = !self.admits(&peer);
         self.session = Some(Session {
             number,
             peer,
@@ -340,9 +351,10 @@ impl GroupSync {
             .filter(|(peer, _)| self.session.is_none() && is_connected(peer) && self.may_have(peer))
             .filter_map(|(_, sync)| sync.pull_at_ms)
             .min();
-        let tell = self.peers.iter().filter(|(peer, _)| is_connected(peer) && self.has_member(peer));
+        let tell = self.peers.iter().filter(|(peer, _)| is_connected(peer) && self.admits(peer));
         let tell = tell.filter_map(|(_, sync)| sync.tell_at_ms).min();
         let seal_and_presence = self.seal_due_ms().into_iter().chain(self.presences.next_due_ms());
+        let seal_and_presence = seal_and_presence.chain(self.delegations.next_due_ms());
         pull.into_iter().chain(tell).chain(self.announce_at_ms).chain(seal_and_presence).min()
     }
 
@@ -350,6 +362,8 @@ impl GroupSync {
     pub(super) fn succeeded(&mut self, peer: &Identity, now_ms: u64, rng: &mut impl Rng, interval_ms: u64) {
         if let Some(doubt) = &mut self.doubt {
             doubt.answered(peer);
+            // Those for whom it acts have nothing that it has not.
+            self.delegations.acts_for(peer).for_each(|agent| doubt.answered(agent));
         }
         self.seal_after_ms = 0;
         self.pull_in_an_interval(peer, now_ms, rng, interval_ms);
@@ -441,7 +455,7 @@ impl GroupSync {
         let due = self
             .peers
             .iter()
-            .filter(|(peer, sync)| sync.tell_at_ms.is_some_and(|at_ms| at_ms <= now_ms) && self.has_member(peer));
+            .filter(|(peer, sync)| sync.tell_at_ms.is_some_and(|at_ms| at_ms <= now_ms) && self.admits(peer));
         due.map(|(peer, _)| *peer).collect()
     }
 

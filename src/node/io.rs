@@ -156,8 +156,21 @@ pub enum Output {
         id: InboundId,
         /// Whose.
         peer: Identity,
+        /// It, and those for whom it acts.
+        asks_as: Vec<Identity>,
         /// What it asks.
         request: Request,
+    },
+    /// Sign a new delegation of each agent to this node, and show them: the answer comes back under the ticket.
+    Show {
+        /// To be named by the answer.
+        ticket: Ticket,
+        /// Whom.
+        peer: Identity,
+        /// For which group.
+        group: GroupId,
+        /// Agents of this node; none where what was shown before is over.
+        agents: Vec<Identity>,
     },
     /// Verify blocks, take them in, and report [`Input::Ingested`].
     Ingest {

@@ -44,6 +44,8 @@ pub(super) enum Errand {
     Push,
     /// An acknowledgement of presence records.
     Presences,
+    /// An acknowledgement of delegations.
+    Show,
     /// A batch of the session on its way into the store.
     Store(u64),
     /// Single blocks or objects on their way into the store.
@@ -120,6 +122,7 @@ impl Machine {
                 self.market.connected(now_ms, peer);
                 for group in self.groups.values_mut() {
                     group.reset_peer(&peer);
+                    group.delegations.show_at(peer, now_ms);
                     group.pull_at(peer, now_ms);
                     group.offer_presences(peer, now_ms);
                 }
@@ -133,6 +136,13 @@ impl Machine {
             }
             Input::Asked { peer, id, request, clock_ms } => {
                 let answer = |response| Output::Answer { id, response };
+                // Before it is looked at who asks: this says who does.
+                if let Request::Acting(sent) = &request {
+                    let response = self.acting_shown((now_ms, clock_ms), peer, sent, &mut out);
+                    out.push(answer(response));
+                    self.act_on_time(now_ms, rng, &mut out);
+                    return out;
+                }
                 match (self.refusal(now_ms, peer, &request.group()), request) {
                     (Some(refused), _) => out.push(answer(Response::Refused(refused))),
                     (None, Request::Presences(sent)) => {
@@ -206,12 +216,6 @@ impl Machine {
         self.open(0, opened);
     }
 
-    /// Takes in who this node acts for besides itself.
-    pub fn host(&mut self, _now_ms: u64, agents: BTreeSet<Identity>) {
-        self.own = agents;
-        self.own.insert(self.me);
-    }
-
     /// Tickets that are not reported yet.
     #[cfg(test)]
     pub(crate) fn unreported(&self) -> usize {
@@ -223,6 +227,7 @@ impl Machine {
         let mut group = GroupSync::new(opened, self.settings.auto, now_ms);
         for peer in self.peers.keys() {
             group.pull_at(*peer, now_ms);
+            group.delegations.show_at(*peer, now_ms);
         }
         group.schedule_seal(now_ms, to_seal);
         self.groups.insert(id, group);
@@ -246,7 +251,7 @@ impl Machine {
             return Some(Refused::Busy(limits::BUSY_RETRY_MS));
         }
         let Some(group) = self.groups.get_mut(group) else { return Some(Refused::NotShared) };
-        let is_member = group.has_member(&peer);
+        let is_member = group.admits(&peer);
         if !is_member {
             // Nobody is blamed: a new member asks before we have heard of it, and a ban would tell a stranger which groups are
             // here. Before the first block we know no member: then a push is a hint that there is something to pull.
@@ -281,7 +286,7 @@ impl Machine {
                 if let Some(state) = self.peers.get_mut(&peer) {
                     state.serving += 1;
                 }
-                out.push(Output::Serve { id, peer, request });
+                out.push(Output::Serve { id, peer, asks_as: group.asks_as(&peer), request });
             }
         }
     }
@@ -298,6 +303,7 @@ impl Machine {
         let Some(Pending { peer, group, errand }) = self.pending.remove(&ticket) else { return };
         match errand {
             Errand::Push => return self.push_answered(now_ms, peer, group, &result, out),
+            Errand::Show => return self.shown(now_ms, peer, group, &result, out),
             Errand::Presences => return self.presences_answered(now_ms, (ticket, peer, group), &result, out),
             _ => {}
         }
@@ -502,16 +508,17 @@ impl Machine {
         sync.schedule_seal(now_ms, news.to_seal);
         let mut removed = BTreeSet::new();
         if let Some(members) = &news.members {
-            let (new, gone) = sync.set_members(members);
-            for new in new {
-                if self.peers.contains_key(&new) {
-                    // It may have asked before it was a member: tell it that there is something to pull.
-                    sync.pull_at(new, now_ms);
-                    sync.tell_at(&new, now_ms);
-                    sync.offer_presences(new, now_ms);
+            let before: BTreeSet<Identity> = self.peers.keys().filter(|peer| sync.admits(peer)).copied().collect();
+            sync.set_members(members);
+            for peer in self.peers.keys() {
+                sync.delegations.show_at(*peer, now_ms);
+                match (before.contains(peer), sync.admits(peer)) {
+                    // It may have asked before it was let in: tell it that there is something to pull.
+                    (false, true) => sync.welcome(*peer, now_ms),
+                    (true, false) => drop(removed.insert(*peer)),
+                    _ => {}
                 }
             }
-            removed = gone;
         }
         if !news.equivocators.is_empty() {
             // Who has the other branch alone sees nothing of ours in a frontier that ends higher: it is told.
@@ -527,6 +534,7 @@ impl Machine {
     fn act_on_time(&mut self, now_ms: u64, rng: &mut impl Rng, out: &mut Vec<Output>) {
         let groups: Vec<GroupId> = self.groups.keys().copied().collect();
         for group in groups {
+            self.show_delegations(now_ms, group, out);
             self.announce(now_ms, rng, group, out);
             self.tell(now_ms, group, out);
             self.send_presences(now_ms, group, out);

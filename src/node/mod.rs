@@ -5,6 +5,7 @@
 //! its market. The runtime
 //! drives them with redb and libp2p, the simulator with memory and a seed.
 
+mod acting;
 pub mod arrival;
 mod doubt;
 pub mod engine;

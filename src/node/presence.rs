@@ -243,7 +243,7 @@ impl Machine {
         if sync.presences.hold(record.clone(), true) {
             out.push(Output::Notice(Notice::Presence(record)));
         }
-        let members: Vec<Identity> = self.peers.keys().filter(|peer| sync.has_member(peer)).copied().collect();
+        let members: Vec<Identity> = self.peers.keys().filter(|peer| sync.admits(peer)).copied().collect();
         for peer in members {
             sync.presences.links.entry(peer).or_default().owe(member, now_ms);
         }
@@ -266,7 +266,7 @@ impl Machine {
         for sent in sent.records {
             match presences.receive(&group, sent, |member| sync.has_member(member), latest_ms, &mut last) {
                 Ok((member, Came::New(is_change))) => {
-                    let lacks = |other: &&Identity| sync.has_member(other) && **other != peer && **other != member;
+                    let lacks = |other: &&Identity| sync.admits(other) && **other != peer && **other != member;
                     let others = self.peers.keys().filter(lacks).copied().collect();
                     relay(&mut presences, now_ms, rng, member, others);
                     presences.links.entry(peer).or_default().owed.remove(&member);

@@ -20,12 +20,17 @@ use crate::wire::{self, Batch, Probe, Reached, Refused, Request, Response, WantB
 /// Blocks of one line that an answer takes from the store at a time.
 const RUN: usize = 256;
 
-/// Answers a request of `peer`, except `push`, `have` and `presences`, which are not questions.
+/// Answers a request of a peer, except `push`, `have`, `presences` and `acting`, which are not questions. `asks_as` are the peer and those
+/// for whom it acts: one of them must be a member.
 ///
 /// # Errors
 /// [`KvError`] where the store fails.
-pub fn serve(kv: &dyn Read, peer: &Identity, request: Request) -> Result<Response, KvError> {
-    if state::member(kv, peer)?.is_none() {
+pub fn serve(kv: &dyn Read, asks_as: &[Identity], request: Request) -> Result<Response, KvError> {
+    let mut is_member = false;
+    for asker in asks_as {
+        is_member |= state::member(kv, asker)?.is_some();
+    }
+    if !is_member {
         return Ok(Response::Refused(Refused::NotShared));
     }
     match request {
@@ -36,7 +41,9 @@ pub fn serve(kv: &dyn Read, peer: &Identity, request: Request) -> Result<Respons
         Request::Pull(pull) => missing_blocks(kv, &wire::frontier(pull.frontier)).map(Response::Batch),
         Request::WantBlocks(WantBlocks { ids, .. }) => wanted_blocks(kv, &ids).map(Response::Batch),
         Request::WantObjects(WantObjects { objects, .. }) => wanted_objects(kv, &objects).map(Response::Batch),
-        Request::Push(_) | Request::Have(_) | Request::Presences(_) => Ok(Response::Refused(Refused::Malformed)),
+        Request::Push(_) | Request::Have(_) | Request::Presences(_) | Request::Acting(_) => {
+            Ok(Response::Refused(Refused::Malformed))
+        }
     }
 }
 

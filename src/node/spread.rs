@@ -16,12 +16,12 @@ use crate::wire::{Have, Refused, Request, Response};
 const PUSHING_PER_PEER: usize = 16;
 
 impl Machine {
-    /// Sends what of our own is new to the connected members, and to those whose membership it ends: it is the last that they are
+    /// Sends what of our own is new to the connected members, and to those whom it shuts out: it is the last that they are
     /// told, and without it they would go on writing what nobody takes.
     pub(super) fn push(&mut self, now_ms: u64, group: GroupId, removed: &BTreeSet<Identity>, out: &mut Vec<Output>) {
         let Some(sync) = self.groups.get_mut(&group) else { return };
         let requests: Vec<Arc<Request>> = sync.take_pushes(group).into_iter().map(Arc::new).collect();
-        let told = |peer: &&Identity| sync.has_member(peer) || removed.contains(*peer);
+        let told = |peer: &&Identity| sync.admits(peer) || removed.contains(*peer);
         let members: Vec<Identity> = self.peers.keys().filter(told).copied().collect();
         let mut asks = Vec::new();
         for peer in members {
@@ -69,7 +69,7 @@ impl Machine {
     pub(super) fn announce(&mut self, now_ms: u64, rng: &mut impl Rng, group: GroupId, out: &mut Vec<Output>) {
         let Some(sync) = self.groups.get_mut(&group) else { return };
         let Some(tips) = sync.take_announcement(now_ms) else { return };
-        let lacks = |peer: &&Identity| sync.has_member(peer) && sync.lacks(peer, &tips);
+        let lacks = |peer: &&Identity| sync.admits(peer) && sync.lacks(peer, &tips);
         let mut lacking: Vec<Identity> = self.peers.keys().filter(lacks).copied().collect();
         while lacking.len() > limits::RELAY_FANOUT {
             let later = lacking.swap_remove(rng.random_range(0..lacking.len()));

@@ -19,7 +19,7 @@ use crate::testing::desk::{Desk, block, genesis, who, words};
 use crate::wire::{Batch, Probe, Pull, Reached, Request, Response, WantBlocks, WantObjects};
 
 fn ask(desk: &Desk, request: Request) -> Batch {
-    let response = serve(desk.rows(), &who(0), request).unwrap();
+    let response = serve(desk.rows(), &[who(0)], request).unwrap();
     let bytes = response.encode();
     assert!(bytes.len() <= limits::MESSAGE_BYTES, "{} bytes", bytes.len());
     match Response::decode(&bytes).unwrap() {
@@ -113,7 +113,7 @@ fn who_has_all_gets_nothing_and_who_has_some_gets_the_rest() {
     assert!(pull(&desk, &ahead).blocks.is_empty());
     let probe = |digest: [u8; 32]| {
         let digest = serde_bytes::ByteBuf::from(digest.to_vec());
-        serve(desk.rows(), &who(1), Request::Probe(Probe { group: desk.group, digest })).unwrap()
+        serve(desk.rows(), &[who(1)], Request::Probe(Probe { group: desk.group, digest })).unwrap()
     };
     assert_eq!(probe(frontier(&desk).digest()), Response::Same);
     assert_eq!(probe(ahead.digest()), Response::Differs);

@@ -27,6 +27,7 @@ use super::writer::Writer;
 use crate::api::types::EventKind;
 use crate::cbor;
 use crate::chain::{GroupId, Tip};
+use crate::delegation::{self, Delegation};
 use crate::identity::{Identity, SecretKey};
 use crate::limits;
 use crate::net::{self, AddPeerError, Malformed, NetEvent, Network, PeerInfo, Protocol, RequestError};
@@ -38,7 +39,7 @@ use crate::node::serve::serve;
 use crate::package::PackageHash;
 use crate::presence::{Invalid, Presence, Status, Verified};
 use crate::store::{Packages, Registry, Store};
-use crate::wire::{Refused, Request, Response, market};
+use crate::wire::{Acting, Refused, Request, Response, market};
 
 /// What the API asks of the driver.
 pub enum Ask {
@@ -50,6 +51,8 @@ pub enum Ask {
     Peers(oneshot::Sender<Vec<PeerInfo>>),
     /// Where this node can be reached.
     Listening(oneshot::Sender<Vec<Multiaddr>>),
+    /// Which connected peers would be asked for a group.
+    Sharing(GroupId, oneshot::Sender<Vec<Identity>>),
     /// Pull a group from all members now; tells how many connected peers will be asked.
     SyncNow(GroupId, oneshot::Sender<usize>),
     /// Sign for an identity from now on, or no more.
@@ -298,10 +301,11 @@ impl Work {
             }
             Ask::Peers(answer) => drop(answer.send(self.parts.network.peers())),
             Ask::Listening(answer) => drop(answer.send(self.parts.network.listen_addrs())),
+            Ask::Sharing(group, answer) => {
+                let _gone = answer.send(self.sharing(&group));
+            }
             Ask::SyncNow(group, answer) => {
-                let asked = self.parts.network.peers().into_iter();
-                let asked = asked.filter(|info| info.link.is_some() && self.parts.machine.may_have(&group, &info.peer));
-                let _gone = answer.send(asked.count());
+                let _gone = answer.send(self.sharing(&group).len());
                 self.step(Input::SyncNow(group));
             }
             Ask::SetPresence(member, group, status, metadata, answer) => {
@@ -316,6 +320,12 @@ impl Work {
             }
             Ask::Market(ask) => self.market_ask(ask),
         }
+    }
+
+    fn sharing(&self, group: &GroupId) -> Vec<Identity> {
+        let peers = self.parts.network.peers().into_iter();
+        let asked = peers.filter(|info| info.link.is_some() && self.parts.machine.may_have(group, &info.peer));
+        asked.map(|info| info.peer).collect()
     }
 
     fn host(&mut self, identity: Identity, key: Option<SecretKey>) {
@@ -392,7 +402,13 @@ impl Work {
                 self.asked.insert(id, Asked::Sync(ticket));
             }
             Output::Answer { id, response } => self.respond(id, &response),
-            Output::Serve { id, peer, request } => self.serve(id, peer, request),
+            Output::Serve { id, peer, asks_as, request } => self.serve(id, peer, asks_as, request),
+            Output::Show { ticket, peer, group, agents } => {
+                let delegations = self.delegations(group, &agents);
+                let request = Request::Acting(Acting { group, delegations });
+                let id = self.parts.network.request(Protocol::Sync, peer, request.encode());
+                self.asked.insert(id, Asked::Sync(ticket));
+            }
             Output::Ingest { ticket, peer, group, blocks, objects } => {
                 let batch = Unchecked { ticket, peer, group, blocks, objects };
                 if let Err(batch) = self.parts.verifier.push(batch) {
@@ -409,6 +425,17 @@ impl Work {
             Output::Notice(notice) => self.notice(&notice),
             Output::Market(output) => self.market_act(output),
         }
+    }
+
+    /// What agents of this node sign for it: for a while, from now on.
+    fn delegations(&self, group: GroupId, agents: &[Identity]) -> Vec<delegation::Unverified> {
+        let from_ms = unix_ms();
+        let expires_ms = from_ms.saturating_add(limits::DELEGATION_LIFE_MS);
+        let sign = |agent: &Identity| {
+            let key = self.parts.keys.get(agent)?;
+            Some(Delegation { group, agent: *agent, node: self.parts.me, from_ms, expires_ms }.sign(key))
+        };
+        agents.iter().filter_map(sign).collect()
     }
 
     /// Has the writer make a seal. The machine asks again where it comes to nothing.
@@ -458,7 +485,7 @@ impl Work {
     }
 
     /// Reads for a peer on another thread: at most [`limits::SERVING`] at a time, the others wait in line.
-    fn serve(&self, id: InboundId, peer: Identity, request: Request) {
+    fn serve(&self, id: InboundId, peer: Identity, asks_as: Vec<Identity>, request: Request) {
         let (serving, store, done) = (Arc::clone(&self.serving), Arc::clone(&self.parts.store), self.done.clone());
         tokio::spawn(async move {
             let permit = serving.acquire_owned().await;
@@ -467,7 +494,7 @@ impl Work {
                 let answer = || {
                     let view = store.view()?;
                     match view.group(&request.group())? {
-                        Some(rows) => serve(rows.as_ref(), &peer, request),
+                        Some(rows) => serve(rows.as_ref(), &asks_as, request),
                         None => Ok(Response::Refused(Refused::NotShared)),
                     }
                 };

@@ -253,7 +253,7 @@ impl Asking<'_> {
             if enough || new.len() >= limits::CONTEXT_DEPTH {
                 return Ok((compile(candidates, &question.ask), new));
             }
-            depth = limits::VIEW_DEPTH;
+            depth = depth.max(limits::VIEW_DEPTH);
         }
     }
 

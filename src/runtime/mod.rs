@@ -220,6 +220,14 @@ impl Node {
         self.ask(|answer| Ask::Presences(group, answer)).await
     }
 
+    /// The connected peers that would be asked for a group.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn sharing(&self, group: GroupId) -> Result<Vec<Identity>, Stopping> {
+        self.ask(|answer| Ask::Sharing(group, answer)).await
+    }
+
     /// Pulls a group from all connected members now; tells how many will be asked.
     ///
     /// # Errors

@@ -207,7 +207,7 @@ fn a_stranger_learns_nothing() {
     }
     let served = crate::node::serve::serve(
         &world.nodes[ALICE].rows[&group],
-        &stranger,
+        &[stranger],
         Request::Pull(Pull { group, frontier: vec![] }),
     );
     assert_eq!(served.unwrap(), Response::Refused(Refused::NotShared));

@@ -30,6 +30,8 @@ pub(super) enum Token {
 
 pub(super) struct Node {
     pub(super) key: SecretKey,
+    /// The keys of the agents that it hosts.
+    pub(super) agents: Vec<SecretKey>,
     pub(super) id: Identity,
     pub(super) engine: Engine,
     pub(super) machine: Machine,
@@ -94,6 +96,7 @@ impl Node {
             engine: Engine::new([key.clone()]),
             key,
             machine: Machine::new(id, settings),
+            agents: vec![],
             rows: BTreeMap::new(),
             skew_ms: 0,
             life: 0,
@@ -114,8 +117,9 @@ impl Node {
     /// All but the rows is gone.
     pub(super) fn restart(&mut self, settings: Settings) {
         self.life += 1;
-        self.engine = Engine::new([self.key.clone()]);
+        self.engine = Engine::new(self.agents.iter().chain([&self.key]).cloned());
         self.machine = Machine::new(self.id, settings);
+        self.machine.host(0, self.agents.iter().map(SecretKey::identity).collect());
         self.jobs.clear();
         self.questions.clear();
         self.wake_at = None;

@@ -12,6 +12,7 @@ use super::node::{Name, Node, Token, View};
 use crate::chain::block::{Context, Invalid};
 use crate::chain::rows::placed;
 use crate::chain::{GroupId, ObjectHash, Unverified, Verified};
+use crate::delegation::Delegation;
 use crate::identity::Identity;
 use crate::kv::{Memory, Overlay};
 use crate::limits;
@@ -19,7 +20,7 @@ use crate::node::engine::{Reply, Task};
 use crate::node::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Output, Severity, Ticket};
 use crate::node::machine::Settings;
 use crate::node::serve;
-use crate::wire::{Refused, Request, Response};
+use crate::wire::{Acting, Refused, Request, Response};
 
 /// Pause between two repair pulls, milliseconds.
 pub(super) const INTERVAL_MS: u64 = 10_000;
@@ -66,7 +67,7 @@ enum Event {
     Lost { ask: u64 },
     Wake { node: Name, life: u32 },
     Work { node: Name, life: u32 },
-    Serve { node: Name, life: u32, id: InboundId, peer: Identity, request: Request },
+    Serve { node: Name, life: u32, id: InboundId, peer: Identity, asks_as: Vec<Identity>, request: Request },
     HangUp { pair: (Name, Name), connection: u64 },
     Dial,
 }
@@ -109,6 +110,7 @@ fn kind(request: &Request) -> &'static str {
         Request::Push(_) => "push",
         Request::Have(_) => "have",
         Request::Presences(_) => "presences",
+        Request::Acting(_) => "acting",
     }
 }
 
@@ -198,8 +200,8 @@ impl World {
                 }
             }
             Event::Work { node, life } if self.nodes[node].life == life => self.work(node),
-            Event::Serve { node, life, id, peer, request } if self.nodes[node].life == life => {
-                self.serve(node, id, peer, request);
+            Event::Serve { node, life, id, peer, asks_as, request } if self.nodes[node].life == life => {
+                self.serve(node, id, peer, &asks_as, request);
             }
             Event::Work { .. } | Event::Serve { .. } => {}
             Event::HangUp { pair, connection } => {
@@ -372,9 +374,21 @@ impl World {
         match output {
             Output::Ask { ticket, peer, request } => self.send(name, ticket, &peer, &request),
             Output::Answer { id, response } => self.answer(name, id, &response),
-            Output::Serve { id, peer, request } => {
+            Output::Show { ticket, peer, group, agents } => {
+                let node = &self.nodes[name];
+                let from_ms = self.clock(name);
+                let expires_ms = from_ms + limits::DELEGATION_LIFE_MS;
+                let delegations =
+                    agents.iter().filter_map(|agent| node.agents.iter().find(|key| key.identity() == *agent));
+                let delegations = delegations.map(|key| {
+                    Delegation { group, agent: key.identity(), node: node.id, from_ms, expires_ms }.sign(key)
+                });
+                let request = Request::Acting(Acting { group, delegations: delegations.collect() });
+                self.send(name, ticket, &peer, &request);
+            }
+            Output::Serve { id, peer, asks_as, request } => {
                 let pause = self.rng.random_range(0..3);
-                self.after(pause, Event::Serve { node: name, life, id, peer, request });
+                self.after(pause, Event::Serve { node: name, life, id, peer, asks_as, request });
             }
             Output::Ingest { ticket, peer, group, blocks, objects } => {
                 let context = Context { group, now_ms: self.clock(name), max_drift_ms: limits::MAX_CLOCK_DRIFT_MS };
@@ -416,9 +430,9 @@ impl World {
         }
     }
 
-    fn serve(&mut self, name: Name, id: InboundId, peer: Identity, request: Request) {
+    fn serve(&mut self, name: Name, id: InboundId, peer: Identity, asks_as: &[Identity], request: Request) {
         let response = match self.nodes[name].rows.get(&request.group()) {
-            Some(rows) => serve::serve(rows, &peer, request).unwrap(),
+            Some(rows) => serve::serve(rows, asks_as, request).unwrap(),
             None => Response::Refused(Refused::NotShared),
         };
         self.answer(name, id, &response);

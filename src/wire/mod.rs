@@ -11,6 +11,7 @@ use serde_bytes::ByteBuf;
 
 use crate::cbor::{self, DecodeError, cbor_array};
 use crate::chain::{BlockId, Frontier, GroupId, ObjectAt, Tip, Unverified};
+use crate::delegation;
 use crate::identity::Identity;
 use crate::limits;
 use crate::presence;
@@ -90,6 +91,14 @@ cbor_array! {
         pub records: Vec<presence::Unverified>,
     }
 
+    /// Shows for which members the sender replicates, in place of what it showed before.
+    pub struct Acting {
+        /// The group.
+        pub group: GroupId,
+        /// What each of them has signed.
+        pub delegations: Vec<delegation::Unverified>,
+    }
+
     /// Blocks and objects.
     pub struct Batch {
         /// The blocks, causes first.
@@ -115,6 +124,7 @@ pub enum Request {
     Push(Push),
     Have(Have),
     Presences(Presences),
+    Acting(Acting),
 }
 
 /// A response.
@@ -127,7 +137,7 @@ pub enum Response {
     Same,
     /// To `probe`: they are not.
     Differs,
-    /// To `push`, `have` and `presences`: taken. What was pushed is durable.
+    /// To `push`, `have`, `presences` and `acting`: taken. What was pushed is durable.
     Taken,
     /// To any: no.
     Refused(Refused),
@@ -158,7 +168,8 @@ impl Request {
             | Self::WantObjects(WantObjects { group, .. })
             | Self::Push(Push { group, .. })
             | Self::Have(Have { group, .. })
-            | Self::Presences(Presences { group, .. }) => *group,
+            | Self::Presences(Presences { group, .. })
+            | Self::Acting(Acting { group, .. }) => *group,
         }
     }
 
@@ -189,6 +200,7 @@ impl Request {
             }
             Self::Have(have) => (have.tips.len(), limits::GROUP_MEMBERS),
             Self::Presences(presences) => (presences.records.len(), limits::PRESENCE_RECORDS),
+            Self::Acting(acting) => (acting.delegations.len(), limits::DELEGATIONS),
         };
         bounded(got, max).map(|()| request)
     }

@@ -24,6 +24,7 @@ pub fn all_rules() -> &'static str {
             "block.cddl",
             "claim.cddl",
             "presence.cddl",
+            "delegation.cddl",
             "sync.cddl",
             "market.cddl",
             "announcement.cddl",
@@ -59,6 +60,10 @@ fn every_signed_structure_has_the_form_of_its_rule() {
     for record in story.presences() {
         accepts("presence-body", "a presence", record.bytes());
         accepts("presence", "a presence", &cbor::encode(&record.to_unverified()));
+    }
+    for (_, signed) in story.delegations() {
+        accepts("delegation-body", "a delegation", &signed.body);
+        accepts("delegation", "a delegation", &cbor::encode(&signed));
     }
     accepts("reserved-payload", "a sealed payload", &cbor::encode(&Payload::Sealed(1, vec![1, 2, 3])));
 }
@@ -320,6 +325,22 @@ fn presences_of_another_form_are_told_apart() {
 }
 
 #[test]
+fn delegations_of_another_form_are_told_apart() {
+    let wrong: &[(&str, Place<'_>, Value)] = &[
+        ("another version", &[0], number(2)),
+        ("a short group id", &[1], bytes(31)),
+        ("an agent in words", &[2], chars(32)),
+        ("no node", &[3], Value::Null),
+        ("a beginning in words", &[4], chars(3)),
+        ("no end", &[5], Value::Null),
+    ];
+    for (_, signed) in story().delegations() {
+        refuses("delegation-body", &signed.body, wrong);
+        refuses("delegation", &cbor::encode(&signed), &[("a short signature", &[1], bytes(63))]);
+    }
+}
+
+#[test]
 fn messages_of_another_form_are_told_apart() {
     let story = story();
     let tip = Value::Array(vec![number(1), bytes(32)]);
@@ -367,6 +388,11 @@ fn messages_of_another_form_are_told_apart() {
         &request("presences"),
         &[("257 records", &[0, 1], list(&record, 257)), ("a short signature", &[0, 1, 0, 1], bytes(63))],
     );
+    refuses(
+        "request",
+        &request("acting"),
+        &[("65 delegations", &[0, 1], list(&record, 65)), ("a short signature", &[0, 1, 0, 1], bytes(63))],
+    );
     let responses = story.responses();
     let response = |name: &str| responses.iter().find(|(other, _)| *other == name).unwrap().1.encode();
     refuses(
@@ -389,6 +415,7 @@ fn no_rule_is_left_over() {
         "block",
         "claim-body",
         "presence",
+        "delegation",
         "request",
         "response",
         "reserved-payload",
@@ -450,6 +477,7 @@ fn the_bounds_in_the_rules_are_the_limits() {
         format!("tips: [*{} line-end]", limits::GROUP_MEMBERS),
         format!("reached: [*{} line-end]", limits::BATCH_BLOCKS),
         format!("records: [*{} sent-presence]", limits::PRESENCE_RECORDS),
+        format!("delegations: [*{} sent-delegation]", limits::DELEGATIONS),
         format!("json-object = tstr .size (2..{})", limits::PRESENCE_METADATA_BYTES),
         format!("tips: [*{} tip]", limits::TIPS_PER_AUTHOR),
     ] {

@@ -12,11 +12,14 @@ use lbm::chain::{
     BlockId, Body, ClaimBody, ClaimId, Draft, Evidence, Frontier, GroupId, ObjectAt, ObjectHash, OfferId, Payload,
     PurchaseId, Role, TextHash, Tip, Transaction, Verified,
 };
+use lbm::delegation::{self, Delegation};
 use lbm::identity::{Identity, OneTimeSecret, SecretKey};
+use lbm::limits;
 use lbm::package::{self, ChunkProof, Commitment, PackageKey};
 use lbm::presence::{self, Presence, Status};
 use lbm::wire::{
-    AuthorTips, Batch, Have, Presences, Probe, Pull, Push, Reached, Refused, Request, Response, WantBlocks, WantObjects,
+    Acting, AuthorTips, Batch, Have, Presences, Probe, Pull, Push, Reached, Refused, Request, Response, WantBlocks,
+    WantObjects,
 };
 use serde_bytes::ByteBuf;
 
@@ -451,6 +454,17 @@ impl Story {
         said
     }
 
+    /// What Bob and Carol have signed for Alice's node.
+    pub fn delegations(&self) -> Vec<(Delegation, delegation::Unverified)> {
+        let give = |key: &SecretKey| {
+            let (agent, node) = (key.identity(), self.alice.identity());
+            let (from_ms, expires_ms) = (START_MS + 9_000, START_MS + 9_000 + limits::DELEGATION_LIFE_MS);
+            let given = Delegation { group: self.group, agent, node, from_ms, expires_ms };
+            (given, given.sign(key))
+        };
+        vec![give(&self.bob), give(&self.carol)]
+    }
+
     /// Every kind of request.
     pub fn requests(&self) -> Vec<(&'static str, Request)> {
         let group = self.group;
@@ -475,6 +489,13 @@ impl Story {
                 Request::Presences(Presences {
                     group,
                     records: self.presences().iter().map(presence::Verified::to_unverified).collect(),
+                }),
+            ),
+            (
+                "acting",
+                Request::Acting(Acting {
+                    group,
+                    delegations: self.delegations().into_iter().map(|(_, signed)| signed).collect(),
                 }),
             ),
         ]

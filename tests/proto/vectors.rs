@@ -9,10 +9,12 @@ use lbm::chain::transaction::{
     TaskFail, TaskRelease, TaskStart, Transfer, TreasuryPay, Unfreeze,
 };
 use lbm::chain::{Body, ClaimBody, Context, GroupId, ObjectHash, OrderKey, Payload, TextHash, Transaction, Unverified};
+use lbm::delegation::{self, Delegation, Shown};
 use lbm::identity::OneTimeSecret;
 use lbm::kv::{Direction, Table};
 use lbm::ledger::account::{self, Totals};
 use lbm::ledger::{Outcome, query, task};
+use lbm::limits;
 use lbm::package::{self, Commitment};
 use lbm::presence;
 use lbm::wire::{Request, Response};
@@ -311,6 +313,70 @@ fn presences() {
     for record in kept["refused"].as_array().unwrap() {
         let opened = sent(record).open(&group).and_then(presence::Opened::verify);
         assert!(opened.is_err(), "{}", record["why"]);
+    }
+}
+
+#[test]
+fn delegations() {
+    let story = story();
+    let records: Vec<_> = story
+        .delegations()
+        .into_iter()
+        .map(|(given, signed)| {
+            let Delegation { group, agent, node, from_ms, expires_ms } = given;
+            let fields =
+                json!({"group": group, "agent": agent, "node": node, "from_ms": from_ms, "expires_ms": expires_ms});
+            json!({"fields": fields, "body": hex::encode(&signed.body), "signature": hex::encode(signed.signature)})
+        })
+        .collect();
+    let (given, _) = story.delegations()[0];
+    let bob = key("bob");
+    let mut refused = Vec::new();
+    let mut signed = |why: &str, signed: delegation::Unverified| {
+        refused
+            .push(json!({"why": why, "body": hex::encode(&signed.body), "signature": hex::encode(signed.signature)}));
+    };
+    let life = limits::DELEGATION_LIFE_MS;
+    signed("to another node", Delegation { node: key("carol").identity(), ..given }.sign(&bob));
+    signed("of another group", Delegation { group: GroupId::from_bytes([7; 32]), ..given }.sign(&bob));
+    signed("longer than any may stand", Delegation { expires_ms: given.from_ms + life + 1, ..given }.sign(&bob));
+    signed("over before it begins", Delegation { expires_ms: given.from_ms, ..given }.sign(&bob));
+    let drift = limits::MAX_CLOCK_DRIFT_MS;
+    let later = given.from_ms + 2 * drift;
+    signed("dated ahead", Delegation { from_ms: later, expires_ms: later + 1, ..given }.sign(&bob));
+    let early = given.from_ms - 2 * drift;
+    signed("over", Delegation { from_ms: early, expires_ms: early + 1, ..given }.sign(&bob));
+    let body = lbm::cbor::encode(&given);
+    let mut with = |why: &str, body: Vec<u8>, domain: &[u8], by: &str| {
+        let signature = key(by).sign(domain, &body);
+        signed(why, delegation::Unverified::new(body, signature));
+    };
+    with("signed by another than its agent", body.clone(), delegation::SIGNATURE_DOMAIN, "carol");
+    with("signed for another purpose", body.clone(), presence::SIGNATURE_DOMAIN, "bob");
+    with("a trailing byte", [&*body, &[0]].concat(), delegation::SIGNATURE_DOMAIN, "bob");
+    let mut other = body;
+    other[1] = 2;
+    with("another version", other, delegation::SIGNATURE_DOMAIN, "bob");
+    let shown = json!({"group": story.group, "by": given.node, "clock_ms": given.from_ms, "drift_ms": drift});
+    pin("delegation.json", &json!({"shown": shown, "records": records, "refused": refused}));
+    // What is written in the file is enough to check the records.
+    let kept = kept("delegation.json");
+    let about = &kept["shown"];
+    let shown = Shown {
+        group: about["group"].as_str().unwrap().parse().unwrap(),
+        by: about["by"].as_str().unwrap().parse().unwrap(),
+        clock_ms: about["clock_ms"].as_u64().unwrap(),
+        drift_ms: about["drift_ms"].as_u64().unwrap(),
+    };
+    let sent = |record: &Value| {
+        delegation::Unverified::new(bytes(&record["body"]), bytes(&record["signature"]).try_into().unwrap())
+    };
+    for record in kept["records"].as_array().unwrap() {
+        let agent = sent(record).verify(&shown).unwrap().agent;
+        assert_eq!(agent.to_string(), record["fields"]["agent"].as_str().unwrap());
+    }
+    for record in kept["refused"].as_array().unwrap() {
+        assert!(sent(record).verify(&shown).is_err(), "{}", record["why"]);
     }
 }
 

@@ -125,7 +125,7 @@ fn fts5(claims: usize) -> rusqlite::Result<()> {
     database.execute_batch("COMMIT")?;
     let mut insert = database.prepare("INSERT INTO claims (text) VALUES (?1)")?;
     let mut select = database.prepare("SELECT rowid FROM claims WHERE claims MATCH ?1 ORDER BY bm25(claims) LIMIT 48")?;
-    let add = |text: String| drop(insert.execute([text]).expect("a disk with room"));
+    let add = |text: String| assert_eq!(insert.execute([text]), Ok(1), "a disk with room");
     let search = |query: &str| {
         let words: Vec<String> = query.split_whitespace().map(|word| format!("\"{word}\"")).collect();
         let rows = select.query_map([words.join(" OR ")], |row| row.get::<_, i64>(0)).expect("an answer");

@@ -32,12 +32,9 @@ pub(super) async fn sync(As(api): As, Body(SyncNow { group }): Body<SyncNow>) ->
     let is_one = group.is_some();
     let mut groups = api.read(move |api, view| kept(api, view, group.as_deref())).await?;
     let mut events = api.node().events.follow(u64::MAX).1;
-    let connected: Vec<Identity> =
-        api.node().peers().await?.into_iter().filter(|info| info.link.is_some()).map(|info| info.peer).collect();
     for group in &mut groups {
-        // As the machine sees it: members, or everybody where none is known yet.
-        let is_asked = |peer: &&Identity| group.others.is_empty() || group.others.contains(peer);
-        group.open = connected.iter().filter(is_asked).map(ToString::to_string).collect();
+        // As the machine sees it: members, those who act for one, or everybody where none is known yet.
+        group.open = api.node().sharing(group.id).await?.iter().map(ToString::to_string).collect();
         group.report.peers_asked = group.open.len();
         let is_alone = group.name.is_some() && group.others.is_empty();
         if is_alone {

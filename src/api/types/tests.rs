@@ -27,7 +27,7 @@ fn answers_have_the_documented_keys() {
     };
     assert_eq!(
         serde_json::to_value(&status).unwrap(),
-        json!({"node_id": "12D3", "name": "alice", "version": "0.1.0", "uptime_s": 3,
+        json!({"node_id": "12D3", "member_id": "12D3KooWMember", "agents": 0, "name": "alice", "version": "0.1.0", "uptime_s": 3,
                "listen": ["/ip4/127.0.0.1/tcp/1/p2p/12D3"], "peers": 1, "groups": 2, "unsure_groups": 0, "indexing_groups": 0,
                "embedder": null})
     );

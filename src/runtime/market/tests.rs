@@ -52,9 +52,11 @@ fn start(seed: u8) -> Running {
     let settings = Settings::load(data.path(), Flags { listen, no_mdns: true, ..Flags::default() }, &|_| None).unwrap();
     let me = key(seed).identity();
     let store = Store::open(&data.path().join("lbm.redb"), &me).unwrap();
-    let daemon =
-        Daemon::start(&DataDir::open(data.path()).unwrap(), Keyring::of(key(seed)), NodeName::of(me), store, &settings)
-            .unwrap();
+    // A folder of tests is open to others as the system makes it.
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(data.path(), closed).unwrap();
+    let home = DataDir::open(data.path()).unwrap();
+    let daemon = Daemon::start(&home, Keyring::of(key(seed)), NodeName::of(me), store, &settings).unwrap();
     Running { _data: data, seed, daemon }
 }
 

@@ -51,9 +51,11 @@ fn start_in(data: TempDir, seed: u8) -> Running {
     let flags = Flags { listen, no_mdns: true, ..Flags::default() };
     let settings = Settings::load(data.path(), flags, &|_| None).unwrap();
     let store = Store::open(&data.path().join("lbm.redb"), &me).unwrap();
-    let daemon =
-        Daemon::start(&DataDir::open(data.path()).unwrap(), Keyring::of(key), NodeName::of(me), store, &settings)
-            .unwrap();
+    // A folder of tests is open to others as the system makes it.
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(data.path(), closed).unwrap();
+    let home = DataDir::open(data.path()).unwrap();
+    let daemon = Daemon::start(&home, Keyring::of(key), NodeName::of(me), store, &settings).unwrap();
     let listener = bind(data.path()).unwrap();
     let (stop, stopped) = watch::channel(false);
     let served = tokio::spawn(serve(listener, daemon.node.clone(), stopped));

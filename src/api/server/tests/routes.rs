@@ -58,6 +58,14 @@ async fn nobody_gets_past_the_check_of_permissions() {
         let request = axum::http::Request::builder().method(route.method.clone()).uri(path);
         let answer = router.call(request.body(axum::body::Body::from("{}")).unwrap()).await.unwrap();
         assert_eq!(answer.status(), 403, "{}", route.path);
+        // In an agent's name, what is the node's business is refused before anybody looks whether there is such an agent.
+        let path = route.fill(&["x", "x"][..route.parameters()]);
+        let mut request = axum::http::Request::builder().method(route.method.clone()).uri(path);
+        request =
+            request.header(crate::api::AGENT_HEADER, "nobody").extension(router::Caller::Local);
+        let answer = router.call(request.body(axum::body::Body::from("{}")).unwrap()).await.unwrap();
+        let refused = if route.permission == routes::Permission::Operate { 403 } else { 404 };
+        assert_eq!(answer.status(), refused, "{}", route.path);
     }
     drop(router);
     node.stop().await;
