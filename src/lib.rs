@@ -34,6 +34,7 @@
 //! | [`net`] | libp2p: connections, discovery, frames |
 //! | [`runtime`] | the wiring: threads, queues, the running [`runtime::Node`] |
 //! | [`api`] | HTTP over the local socket: types, routes, client, server |
+//! | [`mcp`] | a face: tools, resources and prompts for agents |
 //! | [`cli`] | a face: arguments in, an answer out |
 //!
 //! # Where to start
@@ -62,6 +63,7 @@ pub mod knowledge;
 pub mod kv;
 pub mod ledger;
 pub mod limits;
+pub mod mcp;
 pub mod net;
 pub mod node;
 pub mod package;

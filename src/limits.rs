@@ -1,13 +1,13 @@
 //! Every bound of LBM in one place, with its unit and what breaks above it.
 //!
 //! A leaf: it names nothing of the crate, and everything may name it. Units stand last in the name (`_BYTES`,
-//! `_MS`, `_CHARS`); a bound without a unit counts things. The compile-time asserts at the end tie the bounds together
-//! that would contradict one another.
+//! `_MS`, `_CHARS`); a bound without a unit counts things. Asserts at the end tie those together that could contradict one another.
 
 mod agents;
-
+pub mod mcp;
+mod once;
 pub use agents::*;
-
+pub use once::*;
 // ---- what a person or an agent writes -------------------------------------------------------------------------
 /// Text of one claim, UTF-8 bytes. Above it a claim is a document: cut it, or sell it as a package.
 pub const CLAIM_TEXT_BYTES: usize = 64 * 1024;

@@ -70,7 +70,9 @@ fn subscriber(
     };
     let others = if level == LevelFilter::TRACE { LevelFilter::DEBUG } else { level.min(LevelFilter::WARN) };
     // A target also covers those it is a prefix of: the library, its modules and both binaries.
-    let targets = Targets::new().with_default(others).with_target("lbm", level);
+    // `rmcp` writes down what agents send, claims and all, and each refusal as a warning.
+    let agents = level.min(LevelFilter::ERROR);
+    let targets = Targets::new().with_default(others).with_target("rmcp", agents).with_target("lbm", level);
     let mut layers = vec![form(settings.json, people)];
     if let Some(folder) = &settings.folder {
         layers.push(form(settings.json, BoxMakeWriter::new(DailyFile::open(folder)?)));

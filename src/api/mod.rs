@@ -17,6 +17,9 @@ pub const VERSION_HEADER: &str = "lbm-version";
 /// Header of a request: the agent in whose name it is made. Without it, it is made in the node's own name.
 pub const AGENT_HEADER: &str = "lbm-agent";
 
+/// Header of a write: a name that its sender chose for it. Sent again under the same name, it is done once and answered as before.
+pub const ONCE_HEADER: &str = "idempotency-key";
+
 /// Version of this build, as the daemon and its clients name it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 

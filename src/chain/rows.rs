@@ -12,6 +12,7 @@
 //! | `Meta` | `h` | heads: blocks that nothing builds on yet ([`Head`]s) |
 //! | `Meta` | `t` ‖ author (32) | the author's tips ([`Tip`]s): one, or the ends of its branches |
 //! | `Meta` | `n` ‖ identity (32) | empty: some block has named it as a member |
+//! | `Meta` | `k`, `l` | what was done under names of their senders: `node::engine`'s |
 //! | `Meta` | `o` ‖ object hash (32) ‖ the block's `Line` key (56) ‖ index (4) | the block's id (32): the object has not come yet |
 //!
 //! Numbers are big-endian. Two blocks of one author with one `seq` lie side by side in `Line`: a fork is a row more, and
@@ -200,7 +201,7 @@ impl LineKey {
 
 const COUNTERS: &[u8] = b"c";
 const HEADS: &[u8] = b"h";
-/// The key in `Meta` of the one row there that is not a function of the blocks and objects that are here.
+/// The key in `Meta` of the row there that depends on the sequence in which things came.
 pub const ARRIVALS: &[u8] = b"a";
 /// The key in `Meta` under which our own line is in doubt: what [`set_in_doubt`] sets.
 pub const DOUBT: &[u8] = b"d";

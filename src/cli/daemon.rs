@@ -6,6 +6,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,11 +15,13 @@ use tokio::sync::watch;
 use super::error::{CliError, Outcome};
 use super::node::NodeArgs;
 use super::password::Terminal;
+use crate::api::client::Client;
 use crate::api::{server, socket_path};
-use crate::config::{Settings, process_environment};
+use crate::config::{McpAddress, Settings, process_environment};
 use crate::datadir::{DataDir, Keyring};
 use crate::identity::SecretKey;
 use crate::limits;
+use crate::mcp::http;
 use crate::runtime::{Daemon, StartError};
 use crate::store::Store;
 use crate::telemetry::{self, LogSettings};
@@ -51,6 +54,10 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Start)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Start)?;
+        let agents = match settings.mcp.value {
+            McpAddress(Some(address)) => Some(http::bind(address).await.map_err(StartFailure::from)?),
+            McpAddress(None) => None,
+        };
         let listener = server::bind(data).map_err(StartFailure::from)?;
         let daemon = Daemon::start(&folder, keys, name, store, &settings).map_err(|error| {
             // A start that fails leaves no socket behind; one that is gone already is as good.
@@ -58,7 +65,18 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
             StartFailure::from(error)
         })?;
         let (stop, stopping) = watch::channel(false);
-        let api = tokio::spawn(server::serve(listener, daemon.node.clone(), stopping));
+        let api = tokio::spawn(server::serve(listener, daemon.node.clone(), stopping.clone()));
+        let agents = agents.map(|listener| {
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!(url = %format!("http://{address}{}", http::PATH), "serving agents");
+            }
+            let node = daemon.node.clone();
+            let tokens = move |token: &str| {
+                let found = node.agents.of_token(&node, token);
+                found.inspect_err(|error| tracing::error!(%error, "cannot read whose token it is")).ok().flatten()
+            };
+            tokio::spawn(http::serve(listener, Client::new(data), Arc::new(tokens), stopping))
+        });
         ready(&daemon, settings.listen.value.len()).await?;
         tokio::select! {
             _ = terminate.recv() => {}
@@ -78,6 +96,12 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the API failed"),
             Err(error) => tracing::error!(%error, "the API failed"),
+        }
+        if let Some(Err(error)) = match agents {
+            Some(agents) => Some(agents.await),
+            None => None,
+        } {
+            tracing::error!(%error, "serving agents failed");
         }
         daemon.stop().await;
         // A file that is gone already is as good.
@@ -115,6 +139,9 @@ pub enum StartFailure {
     /// The database.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// The listener for agents.
+    #[error(transparent)]
+    Mcp(#[from] http::BindError),
     /// The local socket.
     #[error(transparent)]
     Socket(#[from] server::BindError),

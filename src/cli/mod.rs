@@ -12,6 +12,7 @@ pub mod demo;
 pub mod error;
 pub mod init;
 pub mod keys;
+pub mod mcp;
 pub mod node;
 pub mod output;
 pub mod password;
@@ -85,6 +86,8 @@ pub enum Command {
     Config(config::ConfigArgs),
     /// Ask the daemon
     Ctl(Box<ctl::CtlArgs>),
+    /// Serve an agent: the Model Context Protocol on standard input and output
+    Mcp(mcp::McpArgs),
     /// Run the daemon, as `lbm-node` does
     #[command(hide = true)]
     Node(node::NodeArgs),
@@ -98,6 +101,7 @@ pub fn run() -> ExitCode {
         Command::Ctl(args) => run_ctl(&args, &global),
         Command::Config(args) => run_config(&args, &global),
         Command::Node(args) => run_node(&args, &global),
+        Command::Mcp(args) => mcp::run(&args, &global),
         Command::Demo(args) => {
             let mut out = io::stdout().lock();
             let ran = demo::run(&args, global.json, &mut out);

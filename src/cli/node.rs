@@ -6,7 +6,7 @@ use clap::{Args, Parser};
 use libp2p::Multiaddr;
 
 use super::password::PasswordArgs;
-use crate::config::{EmbedderFlags, Flags, LogLevel, listen_address, peer_address};
+use crate::config::{EmbedderFlags, Flags, LogLevel, McpAddress, listen_address, peer_address};
 
 /// The daemon: keeps this machine's groups, and syncs them with other machines
 ///
@@ -34,6 +34,9 @@ pub struct NodeArgs {
     /// Neither look for peers by multicast DNS nor be found by it
     #[arg(long)]
     pub no_mdns: bool,
+    /// Serve agents over HTTP too, at /mcp of this loopback address, like 127.0.0.1:8765 [default: off]
+    #[arg(long, value_name = "ADDR|off")]
+    pub mcp: Option<McpAddress>,
     /// Settings file [default: config.toml in the data folder]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -66,6 +69,7 @@ impl NodeArgs {
             listen: self.listen.clone(),
             peers: self.peers.clone(),
             no_mdns: self.no_mdns,
+            mcp: self.mcp,
             log_level: self.log_level,
             embedder: EmbedderFlags {
                 url: self.embedder_url.clone(),

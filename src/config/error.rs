@@ -24,6 +24,9 @@ pub enum BadValue {
         /// Greatest value.
         most: u64,
     },
+    /// No address of this machine's loopback.
+    #[error("expected an address of this machine like 127.0.0.1:8765, or off: nothing else is served")]
+    Loopback,
     /// No level of logging.
     #[error("expected one of error, warn, info, debug, trace")]
     Level,

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 pub use embedder::{EmbedderChoice, EmbedderFlags, EmbedderSettings, Prefixes, Url};
 pub use error::{BadValue, ConfigError};
-pub use value::{LogLevel, listen_address, peer_address};
+pub use value::{LogLevel, McpAddress, listen_address, peer_address};
 
 use self::file::File;
 use self::value::Raw;
@@ -77,6 +77,8 @@ pub struct Flags {
     pub peers: Vec<Multiaddr>,
     /// `--no-mdns`.
     pub no_mdns: bool,
+    /// `--mcp`.
+    pub mcp: Option<McpAddress>,
     /// `--log-level`.
     pub log_level: Option<LogLevel>,
     /// `--embedder-…`.
@@ -92,6 +94,8 @@ pub struct Settings {
     pub peers: Setting<Vec<Multiaddr>>,
     /// Whether to find peers by multicast DNS.
     pub mdns: Setting<bool>,
+    /// Where agents are served over HTTP.
+    pub mcp: Setting<McpAddress>,
     /// What to log.
     pub log_level: Setting<LogLevel>,
     /// Folder for a log file per day, besides standard error.
@@ -122,6 +126,7 @@ struct Key {
 const LISTEN: Key = Key { name: "listen", environment: "LB_LISTEN" };
 const PEERS: Key = Key { name: "peers", environment: "LB_PEERS" };
 const MDNS: Key = Key { name: "mdns", environment: "LB_MDNS" };
+const MCP: Key = Key { name: "mcp", environment: "LB_MCP" };
 const LOG_LEVEL: Key = Key { name: "log_level", environment: "LB_LOG_LEVEL" };
 const LOG_DIR: Key = Key { name: "log_dir", environment: "LB_LOG_DIR" };
 const LOG_JSON: Key = Key { name: "log_json", environment: "LB_LOG_JSON" };
@@ -131,10 +136,11 @@ const P2P_MAX_REQ_PER_MIN: Key = Key { name: "p2p_max_req_per_min", environment:
 const SYNC_INTERVAL_S: Key = Key { name: "sync_interval_s", environment: "LB_SYNC_INTERVAL_S" };
 const SYNC_AUTO_START: Key = Key { name: "sync_auto_start", environment: "LB_SYNC_AUTO_START" };
 
-const OWN_KEYS: [Key; 11] = [
+const OWN_KEYS: [Key; 12] = [
     LISTEN,
     PEERS,
     MDNS,
+    MCP,
     LOG_LEVEL,
     LOG_DIR,
     LOG_JSON,
@@ -187,6 +193,7 @@ impl Settings {
                 Vec::new(),
             )?,
             mdns: from.pick(MDNS, ("--no-mdns", flags.no_mdns.then_some(false)), |raw| raw.boolean(), true)?,
+            mcp: from.pick(MCP, ("--mcp", flags.mcp), |raw| raw.mcp_address(), McpAddress(None))?,
             log_level: from.pick(LOG_LEVEL, ("--log-level", flags.log_level), |raw| raw.level(), LogLevel::Info)?,
             log_dir: from.unflagged(LOG_DIR, |raw| raw.path(data).map(Some), None)?,
             log_json: from.unflagged(LOG_JSON, |raw| raw.boolean(), false)?,
@@ -221,6 +228,7 @@ impl Settings {
             row(LISTEN, &self.listen),
             row(PEERS, &self.peers),
             row(MDNS, &self.mdns),
+            row(MCP, &self.mcp),
             row(LOG_LEVEL, &self.log_level),
             row(LOG_DIR, &self.log_dir),
             row(LOG_JSON, &self.log_json),

@@ -1,13 +1,14 @@
 //! The types that settings have, as text and as TOML.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::BadValue;
 use crate::limits;
@@ -60,6 +61,31 @@ impl FromStr for LogLevel {
             "debug" => Ok(Self::Debug),
             "trace" => Ok(Self::Trace),
             _ => Err(BadValue::Level),
+        }
+    }
+}
+
+/// Where agents are served over HTTP: an address of this machine's loopback, or nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct McpAddress(pub Option<SocketAddr>);
+
+impl FromStr for McpAddress {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let address = text.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
+        address.map(|address| Self(Some(address))).ok_or(BadValue::Loopback)
+    }
+}
+
+impl Serialize for McpAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(address) => serializer.collect_str(&address),
+            None => serializer.serialize_str("off"),
         }
     }
 }
@@ -132,6 +158,10 @@ impl Raw<'_> {
             .and_then(|number| N::try_from(number).ok())
             .filter(|number| range.contains(number))
             .ok_or_else(|| BadValue::Range { least: (*range.start()).into(), most: (*range.end()).into() })
+    }
+
+    pub(super) fn mcp_address(self) -> Result<McpAddress, BadValue> {
+        self.string().and_then(str::parse)
     }
 
     pub(super) fn level(self) -> Result<LogLevel, BadValue> {

@@ -6,6 +6,7 @@
 
 mod batch;
 mod io;
+mod once;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ pub(super) use self::batch::GroupBatch;
 use self::batch::draft;
 pub use self::batch::to_seal;
 pub use self::io::{Done, Failure, Fresh, Groups, Ingested, News, Reply, Task, ToSeal, Written};
+pub use self::once::Name as OnceName;
 use super::arrival;
 use super::doubt;
 use super::intake::{Intake, named};
@@ -73,6 +75,7 @@ impl Engine {
         let mut bases: BTreeMap<GroupId, Box<dyn Read + '_>> = BTreeMap::new();
         for (_, task) in &tasks {
             if let Task::Write { group, .. }
+            | Task::Once { group, .. }
             | Task::Settle { group, .. }
             | Task::Ingest { group, .. }
             | Task::Seal { group } = task
@@ -179,6 +182,20 @@ impl Engine {
                     return Err(Failure::InDoubt(group));
                 }
                 self.write_all(batch, author, now_ms, transactions, objects).map(Reply::Written)
+            }
+            Task::Once { name, group, author, transactions, objects } => {
+                self.require_key(&author)?;
+                let batch = groups.get_mut(&group).ok_or(Failure::NoSuchGroup(group))?;
+                let request = once::request_hash(&transactions);
+                if let Some(written) = once::done(&batch.overlay, name, request)? {
+                    return Ok(Reply::Written(written));
+                }
+                if rows::in_doubt(&batch.overlay)? {
+                    return Err(Failure::InDoubt(group));
+                }
+                let written = self.write_all(batch, author, now_ms, transactions, objects)?;
+                once::keep(&mut batch.overlay, name, request, &written, now_ms)?;
+                Ok(Reply::Written(written))
             }
             Task::Settle { group, as_of } => {
                 let batch = groups.get_mut(&group).ok_or(Failure::NoSuchGroup(group))?;

@@ -6,7 +6,9 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+pub mod mcp;
 pub mod netns;
+pub mod story;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -9,6 +9,7 @@ mod download;
 mod error;
 mod events;
 mod methods;
+mod reserve;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -28,7 +29,7 @@ pub use events::EventStream;
 use self::connection::{Connection, Pool};
 use super::routes::{Pace, Route};
 use super::types::Problem;
-use super::{AGENT_HEADER, BACKUP_MEDIA_TYPE, EVENT_MEDIA_TYPE, VERSION, VERSION_HEADER};
+use super::{AGENT_HEADER, BACKUP_MEDIA_TYPE, EVENT_MEDIA_TYPE, ONCE_HEADER, VERSION, VERSION_HEADER};
 use crate::identity::AgentName;
 use crate::limits;
 
@@ -38,6 +39,8 @@ pub struct Client {
     shared: Arc<Shared>,
     /// The agent in whose name it asks.
     agent: Option<AgentName>,
+    /// The name that was chosen for its writes, where one was.
+    once: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -60,13 +63,19 @@ impl Client {
     /// A client of the daemon that serves the data folder `data`. Connects with the first request.
     #[must_use]
     pub fn new(data: &Path) -> Self {
-        Self { shared: Arc::new(Shared { pool: Pool::new(data), version: OnceLock::new() }), agent: None }
+        Self { shared: Arc::new(Shared { pool: Pool::new(data), version: OnceLock::new() }), agent: None, once: None }
     }
 
     /// The same client, in the name of an agent of the daemon's node.
     #[must_use]
     pub fn as_agent(self, name: AgentName) -> Self {
         Self { agent: Some(name), ..self }
+    }
+
+    /// The same client, whose write is done once however often it is sent with this key: visible ASCII characters.
+    #[must_use]
+    pub fn once(&self, key: &str) -> Self {
+        Self { once: Some(key.into()), ..self.clone() }
     }
 
     /// The daemon's version where it is not this build's, for a warning. Known after the first answer.
@@ -165,6 +174,9 @@ impl Client {
     ) -> Result<(Response<Incoming>, Connection), ClientError> {
         if let Some(Ok(name)) = self.agent.as_ref().map(|name| HeaderValue::from_str(name.as_str())) {
             request.headers_mut().insert(AGENT_HEADER, name);
+        }
+        if let Some(Ok(key)) = self.once.as_ref().map(|key| HeaderValue::from_str(key)) {
+            request.headers_mut().insert(ONCE_HEADER, key);
         }
         let (response, connection) = self.shared.pool.send(&target.name(), request).await?;
         if let Some(version) = response.headers().get(VERSION_HEADER).and_then(|value| value.to_str().ok()) {

@@ -13,7 +13,7 @@ use crate::api::types::{
 };
 use crate::chain::transaction::{Claim, Experience, Retract};
 use crate::chain::{self, ClaimBody, ClaimId, GroupId, ObjectHash, TextHash, Transaction};
-use crate::node::engine::{Task, Written};
+use crate::node::engine::Written;
 use crate::runtime::clock::unix_ms;
 
 type Answer<T> = Result<Json<T>, Problem>;
@@ -132,8 +132,7 @@ async fn write(
     transactions: Vec<Transaction>,
     objects: Vec<Vec<u8>>,
 ) -> Result<Written, Problem> {
-    let author = api.node().identity;
-    Ok(api.node().writer.write(Task::Write { group, author, transactions, objects }).await?)
+    Ok(api.node().writer.write(api.to_write(group, transactions, objects)).await?)
 }
 
 fn only(written: &Written) -> Result<ClaimId, Problem> {

@@ -5,18 +5,22 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue};
 use serde::de::DeserializeOwned;
 
 use super::Api;
 use super::agent::no_such_agent;
 use super::router::Caller;
+use crate::api::ONCE_HEADER;
 use crate::api::types::{
     AddMember, AddPeer, AskBalance, AssignTask, BuyOffer, CompleteTask, ContextQuery, CreateGroup, FailTask,
     FieldError, JoinGroup, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected,
-    ListTasks, NewAgent, NewClaim, NewOffer, NewTask, Payment, PolicyUpdate, Problem, PublishBulk, PullMarket,
-    ReadyTasks, RecentClaims, ReleaseTask, RevokeAgent, SetNotary, SetPresence, SetRole, SetSpendingLimit, ShowBlock,
-    StartTask, SubmitExperience, SyncNow, WatchClaims,
+    ListTasks, NewAgent, NewClaim, NewOffer, NewTask, Payment, PolicyUpdate, Problem, ProblemCode, PublishBulk,
+    PullMarket, ReadyTasks, RecentClaims, ReleaseTask, RevokeAgent, SetNotary, SetPresence, SetRole, SetSpendingLimit,
+    ShowBlock, StartTask, SubmitExperience, SyncNow, WatchClaims,
 };
+use crate::limits;
+use crate::node::engine::OnceName;
 
 /// A request that knows its bounds.
 pub(super) trait Checked: DeserializeOwned {
@@ -106,12 +110,31 @@ impl FromRequestParts<Arc<Api>> for As {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let Some(Caller::Agent(name)) = parts.extensions.get::<Caller>() else { return Ok(Self(Arc::clone(api))) };
-        let node = api.node().as_agent(name).ok_or_else(|| no_such_agent(name))?;
-        // What it follows ends with it.
-        let stop = node.agents.gone(&node.identity);
-        Ok(Self(Arc::new(Api { node, stop, ..(**api).clone() })))
+        let (node, stop) = match parts.extensions.get::<Caller>() {
+            Some(Caller::Agent(name)) => {
+                let node = api.node().as_agent(name).ok_or_else(|| no_such_agent(name))?;
+                // What it follows ends with it.
+                let stop = node.agents.gone(&node.identity);
+                (node, stop)
+            }
+            Some(Caller::Local) | None => (api.node().clone(), api.stop.clone()),
+        };
+        let once = once_word(&parts.headers)?.map(|word| OnceName::new(&node.identity, word));
+        Ok(Self(Arc::new(Api { node, stop, once, ..(**api).clone() })))
     }
+}
+
+/// What the request's sender calls its write.
+fn once_word(headers: &HeaderMap) -> Result<Option<&[u8]>, Problem> {
+    let mut given = headers.get_all(ONCE_HEADER).iter();
+    let Some(word) = given.next().map(HeaderValue::as_bytes) else { return Ok(None) };
+    let fits = (1..=limits::ONCE_NAME_BYTES).contains(&word.len()) && word.iter().all(u8::is_ascii_graphic);
+    if fits && given.next().is_none() {
+        return Ok(Some(word));
+    }
+    let detail = format!("the header `{ONCE_HEADER}` is no name for a write");
+    let remedy = format!("give one of 1 to {} visible ASCII characters", limits::ONCE_NAME_BYTES);
+    Err(Problem::new(ProblemCode::BadField, detail, remedy))
 }
 
 /// The JSON body of a request.

@@ -17,7 +17,7 @@ use crate::chain::transaction::{MemberAdd, MemberRemove, NotarySet, RoleSet, Unf
 use crate::chain::{GroupId, Transaction};
 use crate::identity::Identity;
 use crate::ledger::{Refusal, query, state};
-use crate::node::engine::{Failure, Task, Written};
+use crate::node::engine::{Failure, Written};
 use crate::runtime::writer::WriteError;
 
 type Answer<T> = Result<Json<T>, Problem>;
@@ -105,8 +105,7 @@ pub(super) async fn unfreeze(As(api): As, Segments((group, member)): Segments<(S
 }
 
 async fn write(api: &Api, group: GroupId, transaction: Transaction) -> Result<Written, WriteError> {
-    let author = api.node().identity;
-    api.node().writer.write(Task::Write { group, author, transactions: vec![transaction], objects: vec![] }).await
+    api.node().writer.write(api.to_write(group, vec![transaction], vec![])).await
 }
 
 fn changed(group: GroupId, member: Identity, role: Option<Role>, written: Option<&Written>) -> Json<MemberChanged> {

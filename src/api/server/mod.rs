@@ -49,7 +49,9 @@ use tokio::task::JoinSet;
 
 use self::router::Caller;
 use super::{VERSION, VERSION_HEADER, socket_path};
+use crate::chain::{GroupId, Transaction};
 use crate::limits;
+use crate::node::engine::{OnceName, Task};
 use crate::runtime::Node;
 
 /// Why the socket cannot be opened.
@@ -91,11 +93,24 @@ pub enum BindError {
 struct Api {
     /// The node in the name of whoever calls.
     node: Node,
+    /// The name under which the request is done once, where it has one.
+    once: Option<OnceName>,
     stop: watch::Receiver<bool>,
     /// One history is checked at a time: it takes all cores.
     verifying: Arc<Semaphore>,
     /// So is one backup.
     backing_up: Arc<Semaphore>,
+}
+
+impl Api {
+    /// The task of writing in the name of whoever calls.
+    fn to_write(&self, group: GroupId, transactions: Vec<Transaction>, objects: Vec<Vec<u8>>) -> Task {
+        let author = self.node.identity;
+        match self.once {
+            None => Task::Write { group, author, transactions, objects },
+            Some(name) => Task::Once { name, group, author, transactions, objects },
+        }
+    }
 }
 
 /// Opens the socket of the data folder `data` for this user alone. Must be called within a tokio runtime.
@@ -136,6 +151,7 @@ pub async fn serve(listener: UnixListener, node: Node, stop: watch::Receiver<boo
     let agents = node.agents.clone();
     let api = Api {
         node,
+        once: None,
         stop: stop.clone(),
         verifying: Arc::new(Semaphore::new(1)),
         backing_up: Arc::new(Semaphore::new(1)),

@@ -66,7 +66,7 @@ pub(super) async fn create(
         dispute_within_ms: new.dispute_within_ms,
         content,
     };
-    let sold = trade::create(api.node(), group, package).await?;
+    let sold = trade::create(api.node(), group, package, api.once).await?;
     Ok(Json(OfferCreated {
         offer_id: sold.offer.to_string(),
         package_hash: sold.package.to_string(),

@@ -129,7 +129,7 @@ pub(super) fn open(api: &Api, view: &View) -> Result<BTreeMap<PurchaseState, usi
     for kept in view.groups()? {
         deed::open(&view.rows(kept), &me)?.iter().for_each(|(_, row)| count(row.status.into()));
     }
-    for (key, bytes) in view.local_rows(&[Outside::LETTER])? {
+    for (key, bytes) in view.local_rows(&shelf::all_of::<Outside>(&me))? {
         let (Some((group, offer)), Some(row)) = (shelf::named(&key), Outside::from_row(&bytes)) else { continue };
         let purchase = standing::of_outside(group, offer, &row, &me);
         // Of a group that is here, the ledger has it.
@@ -137,7 +137,7 @@ pub(super) fn open(api: &Api, view: &View) -> Result<BTreeMap<PurchaseState, usi
             count(purchase.status);
         }
     }
-    for (_, bytes) in view.local_rows(&[Wish::LETTER])? {
+    for (_, bytes) in view.local_rows(&shelf::all_of::<Wish>(&me))? {
         let Some(wish) = Wish::from_row(&bytes) else { continue };
         count(if wish.approved { PurchaseState::Approved } else { PurchaseState::WaitingForApproval });
     }

@@ -20,7 +20,6 @@ use crate::ledger::arrange::is_final;
 use crate::ledger::task::query::{self, Filter};
 use crate::ledger::{Refusal, TaskRefusal};
 use crate::limits;
-use crate::node::engine;
 use crate::runtime::clock::unix_ms;
 
 type Answer<T> = Result<Json<T>, Problem>;
@@ -144,9 +143,7 @@ fn no_such_task(id: &TaskId) -> Problem {
 
 /// Writes what changes a task, and says how it stands then.
 async fn change(api: &Arc<Api>, group: GroupId, id: TaskId, transaction: Transaction) -> Answer<TaskChanged> {
-    let author = api.node().identity;
-    let task = engine::Task::Write { group, author, transactions: vec![transaction], objects: vec![] };
-    let written = api.node().writer.write(task).await?;
+    let written = api.node().writer.write(api.to_write(group, vec![transaction], vec![])).await?;
     let read = move |_: &Api, view: &crate::store::View| {
         let found = resolve::by_id(view, group)?;
         let kv = found.kv.as_ref();

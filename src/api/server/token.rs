@@ -19,7 +19,6 @@ use crate::kv::{KvError, Read};
 use crate::ledger::account::{self, Move};
 use crate::ledger::arrange::is_final;
 use crate::limits;
-use crate::node::engine::Task;
 
 type Answer<T> = Result<Json<T>, Problem>;
 
@@ -108,9 +107,7 @@ fn fee_of(kv: &dyn Read, from: &Identity, block: &BlockId) -> Result<u64, KvErro
 }
 
 async fn write(api: &Api, group: GroupId, transaction: Transaction) -> Result<BlockId, Problem> {
-    let author = api.node().identity;
-    let task = Task::Write { group, author, transactions: vec![transaction], objects: vec![] };
-    let written = api.node().writer.write(task).await?;
+    let written = api.node().writer.write(api.to_write(group, vec![transaction], vec![])).await?;
     written.blocks.last().copied().ok_or_else(|| {
         Problem::new(ProblemCode::Internal, "the writer named nothing that it wrote", "see the daemon's log")
     })

@@ -50,8 +50,8 @@ pub use purchase::{
     PurchaseList, PurchaseState, SetSpendingLimit, Side, SpendingLimit,
 };
 pub use task::{
-    AssignTask, BlockingTask, CompleteTask, FailTask, ListTasks, NewTask, ReadyTasks, ReleaseTask, StartTask, Task,
-    TaskChanged, TaskDetail, TaskList, TaskStatus,
+    AssignTask, BlockingTask, CompleteTask, FailTask, ListTasks, NewTask, ReadyTasks, ReleaseTask, ReserveResource,
+    Reserved, StartTask, Task, TaskChanged, TaskDetail, TaskList, TaskStatus,
 };
 pub use token::{
     AskBalance, Balance, Direction, GroupPolicy, ListMoves, MoveList, Paid, Payment, Policy, PolicyChanged,

@@ -119,6 +119,8 @@ problem_codes! {
     RestoredUnsure = "restored_unsure", 409, "The node may not know its own last block";
     /// The group is still being joined.
     StillJoining = "still_joining", 409, "The group is still being joined";
+    /// Something else was written under the idempotency key.
+    KeyReused = "key_reused", 409, "The idempotency key stands for another write";
     /// A body or a field is larger than its limit.
     TooLarge = "too_large", 413, "Larger than the limit";
     /// The ledger refused a transaction for a reason without a code of its own.

@@ -6,6 +6,7 @@ use super::block::Wrote;
 use super::check::{self, FieldError};
 use crate::identity::Identity;
 pub use crate::ledger::task::TaskStatus;
+use crate::ledger::task::query::RESOURCE;
 use crate::limits;
 
 /// Body of `POST …/tasks`.
@@ -305,6 +306,50 @@ pub struct TaskChanged {
     pub lease_until_ms: Option<u64>,
     /// The block that says so.
     pub block_id: String,
+}
+
+/// A named resource that members reserve in turn: a task that is never done, and whose lease is the reservation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReserveResource {
+    /// What it is called: one line of at most `limits::TITLE_BYTES`, like a path.
+    pub resource: String,
+    /// How long until anyone may take it over; `limits::TASK_DEFAULT_LEASE_MS` where it is not given.
+    pub lease_ms: Option<u64>,
+}
+
+impl ReserveResource {
+    /// Checks the name and the lease's length.
+    ///
+    /// # Errors
+    /// Where the name is no line, or the lease is out of `limits::TASK_LEASE_MS`.
+    pub fn check(&self) -> Result<(), FieldError> {
+        check::line("resource", &self.resource, limits::TITLE_BYTES)?;
+        lease(self.lease_ms)
+    }
+
+    /// The id of its task: the same for the same name, whatever characters that has.
+    #[must_use]
+    pub fn task_id(&self) -> String {
+        let hash = blake3::hash(self.resource.as_bytes()).to_hex();
+        format!("{RESOURCE}{}", &hash[..24])
+    }
+}
+
+/// How a resource stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserved {
+    /// Whether the caller has it.
+    pub reserved: bool,
+    /// What it is called.
+    pub resource: String,
+    /// Its task, by which it is released.
+    pub task_id: String,
+    /// Who has it: a peer id.
+    pub holder: Option<String>,
+    /// Which attempt counts.
+    pub attempt: u32,
+    /// When anyone may take it over.
+    pub lease_until_ms: Option<u64>,
 }
 
 impl Wrote for TaskChanged {

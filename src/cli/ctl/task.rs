@@ -1,4 +1,4 @@
-//! `lbm ctl task create|assign|claim|start|complete|fail|release|cancel|list|ready|show`.
+//! `lbm ctl task create|assign|claim|start|complete|fail|release|cancel|reserve|list|ready|show`.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -8,8 +8,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::GroupFlag;
 use super::node::{more, tail};
 use crate::api::types::{
-    AssignTask, CompleteTask, FailTask, ListTasks, NewTask, ReadyTasks, ReleaseTask, StartTask, Task, TaskChanged,
-    TaskDetail, TaskList, TaskStatus,
+    AssignTask, CompleteTask, FailTask, ListTasks, NewTask, ReadyTasks, ReleaseTask, ReserveResource, Reserved,
+    StartTask, Task, TaskChanged, TaskDetail, TaskList, TaskStatus,
 };
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
@@ -36,6 +36,8 @@ pub enum TaskCommand {
     Fail(FailArgs),
     /// Give a task back for others to take; who created it, admins, and when its lease is over anyone can as well
     Release(HeldTask),
+    /// Reserve a named resource, like a file or a port, or keep it for another lease; exit code 1 where another has it
+    Reserve(ReserveArgs),
     /// End a task that is not wanted any more: who created it and admins can
     Cancel(OneTask),
     /// The tasks that fit, by name
@@ -144,6 +146,18 @@ pub struct AssignArgs {
 pub struct ClaimArgs {
     #[command(flatten)]
     one: OneTask,
+    #[command(flatten)]
+    lease: Lease,
+}
+
+/// Arguments of `lbm ctl task reserve`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ReserveArgs {
+    #[command(flatten)]
+    group: GroupFlag,
+    /// What it is called, like src/main.rs; `task release` with the task that is answered gives it back
+    #[arg(value_name = "NAME")]
+    resource: String,
     #[command(flatten)]
     lease: Lease,
 }
@@ -258,6 +272,14 @@ pub(super) async fn run(command: &TaskCommand, session: &mut Session<'_>) -> Res
             let answer = session.client.fail_task(&one.group.group, &one.task, &why).await?;
             session.wrote(&one.group.group, answer).await?;
         }
+        TaskCommand::Reserve(ReserveArgs { group, resource, lease }) => {
+            let request = ReserveResource { resource: resource.clone(), lease_ms: lease.ms() };
+            request.check()?;
+            let answer = session.client.reserve_resource(&group.group, &request).await?;
+            let outcome = Outcome::of(answer.reserved);
+            session.answer(answer)?;
+            return Ok(outcome);
+        }
         TaskCommand::Release(HeldTask { one, attempt }) => {
             let which = ReleaseTask { attempt: attempt.attempt };
             let answer = session.client.release_task(&one.group.group, &one.task, &which).await?;
@@ -328,6 +350,22 @@ async fn list(args: &ListArgs, session: &Session<'_>) -> Result<TaskList, CliErr
         if list.tasks.len() >= args.limit || list.next_cursor.is_none() {
             return Ok(list);
         }
+    }
+}
+
+impl Render for At<Reserved> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Reserved { reserved, resource, task_id, holder, attempt, lease_until_ms } = &self.answer;
+        let name = one_line(resource, 100);
+        match (reserved, holder) {
+            (true, _) => write!(out, "{name} is yours as {task_id} (attempt {attempt})")?,
+            (false, Some(holder)) => write!(out, "{name} is with {} as {task_id} (attempt {attempt})", tail(holder))?,
+            (false, None) => write!(out, "{name} was given back just now: ask again")?,
+        }
+        if let Some(until) = lease_until_ms {
+            write!(out, ", lease until {}", full(*until))?;
+        }
+        writeln!(out)
     }
 }
 

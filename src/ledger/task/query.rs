@@ -14,6 +14,13 @@ use crate::identity::Identity;
 use crate::kv::{Direction, KvError, Read, Table};
 use crate::limits;
 
+/// How the ids of tasks begin that stand for a named resource, which whoever has the task has reserved.
+pub const RESOURCE: &str = "resource:";
+
+fn is_resource(id: &TaskId) -> bool {
+    id.0.starts_with(RESOURCE)
+}
+
 /// A task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
@@ -158,7 +165,7 @@ fn with_plans(kv: &dyn Read, rows: Vec<(TaskId, TaskRow)>) -> Result<Vec<Task>, 
 }
 
 /// Tasks that anyone may take at `now_ms`, best first, at most `limit`: those that nobody has, and those whose lease is over (of these
-/// the [`limits::TASK_EXPIRED`] that were over first are looked at).
+/// the [`limits::TASK_EXPIRED`] that were over first are looked at). Reserved resources are no work, and are left out.
 ///
 /// # Errors
 /// [`KvError`] where the store fails.
@@ -168,6 +175,7 @@ pub fn ready(kv: &dyn Read, now_ms: u64, limit: usize) -> Result<Vec<Task>, KvEr
     let mut failed = Ok(());
     kv.scan_prefix(Table::State, b"q", &mut |key, _| {
         match (key.get(1..=Rank::BYTES), id_of(key, 1 + Rank::BYTES)) {
+            (Some(_), Some(id)) if is_resource(&id) => {}
             (Some(rank), Some(id)) => best.push((rank.to_vec(), id)),
             _ => failed = Err(damaged(key)),
         }
@@ -183,6 +191,7 @@ pub fn ready(kv: &dyn Read, now_ms: u64, limit: usize) -> Result<Vec<Task>, KvEr
         }
         looked_at += 1;
         match (parse_row::<ByteBuf>(Table::State, key, value), id_of(key, 9)) {
+            (Ok(_), Some(id)) if is_resource(&id) => {}
             (Ok(rank), Some(id)) => best.push((rank.into_vec(), id)),
             (Err(error), _) => failed = Err(error),
             (_, None) => failed = Err(damaged(key)),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_bytes::ByteBuf;
 
+use super::OnceName;
 use crate::chain::block::Invalid;
 use crate::chain::transaction::Genesis;
 use crate::chain::{
@@ -34,6 +35,19 @@ pub enum Task {
     },
     /// Write transactions of one of the node's own identities: all of them or none, in as few blocks as the limits allow.
     Write {
+        /// Where.
+        group: GroupId,
+        /// Who.
+        author: Identity,
+        /// What.
+        transactions: Vec<Transaction>,
+        /// The objects that they name.
+        objects: Vec<Vec<u8>>,
+    },
+    /// The same, unless it was done before under this name: then what was written is told again.
+    Once {
+        /// The name.
+        name: OnceName,
         /// Where.
         group: GroupId,
         /// Who.
@@ -142,6 +156,9 @@ pub enum Failure {
     /// The identity is not one of this node's.
     #[error("this node does not hold the key of {0}")]
     NoKey(Identity),
+    /// Something else was written under the name.
+    #[error("something else was written under this idempotency key: choose another key for another write")]
+    OtherRequest,
     /// The store failed: nothing was written.
     #[error(transparent)]
     Store(#[from] KvError),

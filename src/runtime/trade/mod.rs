@@ -28,7 +28,7 @@ use super::writer::{WriteError, Writer};
 use crate::chain::{GroupId, Transaction};
 use crate::identity::{Identity, SecretKey};
 use crate::kv::KvError;
-use crate::node::engine::{Task, Written};
+use crate::node::engine::{OnceName, Task, Written};
 use crate::node::trade::shelf::Shelved;
 use crate::store::{Packages, Registry, Store, View};
 
@@ -130,7 +130,20 @@ impl Shared {
     }
 
     async fn write(&self, group: GroupId, transaction: Transaction) -> Result<Written, WriteError> {
-        let task = Task::Write { group, author: self.me, transactions: vec![transaction], objects: vec![] };
+        self.write_once(group, transaction, None).await
+    }
+
+    async fn write_once(
+        &self,
+        group: GroupId,
+        transaction: Transaction,
+        once: Option<OnceName>,
+    ) -> Result<Written, WriteError> {
+        let (author, transactions, objects) = (self.me, vec![transaction], vec![]);
+        let task = match once {
+            None => Task::Write { group, author, transactions, objects },
+            Some(name) => Task::Once { name, group, author, transactions, objects },
+        };
         self.writer.write(task).await
     }
 }

@@ -8,6 +8,7 @@ use crate::chain::transaction::{OfferCreate, OfferRevoke, Royalty, Settlement, S
 use crate::chain::{GroupId, OfferId, Transaction};
 use crate::ledger::market::MarketRefusal;
 use crate::limits;
+use crate::node::engine::OnceName;
 use crate::node::engine::Written;
 use crate::node::trade::shelf::{self, Salt};
 use crate::package::{self, Commitment, PackageHash, PackageKey};
@@ -52,13 +53,18 @@ pub struct Sold {
     pub written: Written,
 }
 
-/// Encrypts a package and offers it; returns once that is durable.
+/// Encrypts a package and offers it, under a name once; returns once that is durable.
 ///
 /// # Errors
 /// [`TradeError`]: nothing is offered.
-pub async fn create(node: &Node, group: GroupId, new: NewPackage) -> Result<Sold, TradeError> {
+pub async fn create(node: &Node, group: GroupId, new: NewPackage, once: Option<OnceName>) -> Result<Sold, TradeError> {
     let trade = &node.trade;
-    let salt = Salt { salt: ByteArray::new(random()?) };
+    // Under a name the same content gives the same package, so that the write is seen to be the same. Another content gives another key.
+    let salt = match once {
+        Some(name) => name.salt(&trade.key, &new.content),
+        None => random()?,
+    };
+    let salt = Salt { salt: ByteArray::new(salt) };
     let key = shelf::package_key(&trade.key, &salt);
     let NewPackage { title, description, tags, price, splits, royalties, expires_ms, settle, content, .. } = new;
     let offer = OfferCreate {
@@ -76,10 +82,13 @@ pub async fn create(node: &Node, group: GroupId, new: NewPackage) -> Result<Sold
     };
     let package = offer.package.package;
     trade.shelve(shelf::of_package(&package), Some(&salt)).await?;
-    let written = match trade.write(group, Transaction::OfferCreate(offer)).await {
+    let written = match trade.write_once(group, Transaction::OfferCreate(offer), once).await {
         Ok(written) => written,
         Err(error) => {
-            forget(trade, package).await;
+            // Under a name it may be offered already.
+            if once.is_none() {
+                forget(trade, package).await;
+            }
             return Err(error.into());
         }
     };

@@ -45,7 +45,13 @@ async fn every_route_of_the_table_is_there_and_names_the_version() {
 async fn nobody_gets_past_the_check_of_permissions() {
     let node = start(1);
     let (stop, one) = (node.stop.subscribe(), || Semaphore::new(1));
-    let api = Api { node: node.daemon.node.clone(), stop, verifying: Arc::new(one()), backing_up: Arc::new(one()) };
+    let api = Api {
+        node: node.daemon.node.clone(),
+        once: None,
+        stop,
+        verifying: Arc::new(one()),
+        backing_up: Arc::new(one()),
+    };
     let router = TowerToHyperService::new(router::router(Arc::new(api)));
     for route in routes::ALL {
         let path = route.fill(&["x", "x"][..route.parameters()]);

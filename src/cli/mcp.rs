@@ -1,0 +1,128 @@
+//! `lbm mcp`: the MCP server on standard input and output, and the settings by which clients start it.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::error::{CliError, Outcome};
+use super::{GlobalArgs, finish};
+use crate::api::client::Client;
+use crate::identity::AgentName;
+use crate::mcp::{Acting, stdio};
+
+/// Arguments of `lbm mcp`.
+#[derive(Debug, Clone, Args)]
+pub struct McpArgs {
+    /// Act as this agent of the daemon, not as the node itself
+    #[arg(long, value_name = "NAME")]
+    pub agent: Option<AgentName>,
+    /// Group that is meant where a call names none: its id, a unique prefix of it, or its name
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
+    /// Print what makes a client start this server, and do nothing else
+    #[arg(long, value_name = "CLIENT")]
+    pub print_config: Option<McpClient>,
+}
+
+/// Clients whose settings are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum McpClient {
+    /// Claude Code: a command
+    Claude,
+    /// Codex: a part of ~/.codex/config.toml
+    Codex,
+    /// Gemini CLI: a part of ~/.gemini/settings.json
+    Gemini,
+    /// Cursor: .cursor/mcp.json
+    Cursor,
+    /// VS Code: .vscode/mcp.json
+    Vscode,
+}
+
+/// Runs `lbm mcp`.
+#[must_use]
+pub fn run(args: &McpArgs, global: &GlobalArgs) -> ExitCode {
+    let ran = global.data_folder().and_then(|data| match args.print_config {
+        Some(client) => print_config(client, args, &data),
+        None => serve(args, &data),
+    });
+    finish(ran, false, &mut io::sink(), &mut io::stderr().lock())
+}
+
+fn serve(args: &McpArgs, data: &Path) -> Result<Outcome, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
+    let acting = Acting::new(&Client::new(data), args.agent.clone(), args.group.clone());
+    let served = runtime.block_on(stdio::serve(acting));
+    // A thread may still be reading standard input: nobody waits for it.
+    runtime.shutdown_background();
+    served.map_err(CliError::Output)?;
+    Ok(Outcome::Done)
+}
+
+fn print_config(client: McpClient, args: &McpArgs, data: &Path) -> Result<Outcome, CliError> {
+    let program = std::env::current_exe().map_err(CliError::Start)?;
+    let data = std::path::absolute(data).map_err(CliError::Start)?;
+    let mut words = vec!["mcp".to_owned(), "--data".to_owned(), data.display().to_string()];
+    let agent = args.agent.as_ref().map(ToString::to_string);
+    for (flag, value) in [("--agent", &agent), ("--group", &args.group)] {
+        if let Some(value) = value {
+            words.extend([flag.to_owned(), value.clone()]);
+        }
+    }
+    let name = args.agent.as_ref().map_or_else(|| "lbm".to_owned(), |agent| format!("lbm-{agent}"));
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", config(client, &name, &program.display().to_string(), &words))?;
+    out.flush()?;
+    Ok(Outcome::Done)
+}
+
+/// What a client takes to start `program` with `words` as the server `name`.
+fn config(client: McpClient, name: &str, program: &str, words: &[String]) -> String {
+    let server = json!({"command": program, "args": words});
+    let pretty = |value: serde_json::Value| format!("{value:#}");
+    match client {
+        McpClient::Claude => {
+            let words: Vec<_> = std::iter::once(program).chain(words.iter().map(String::as_str)).map(quoted).collect();
+            format!("claude mcp add {name} -- {}", words.join(" "))
+        }
+        McpClient::Codex => {
+            // A JSON string is a TOML string, and a list of them a TOML array.
+            format!("[mcp_servers.{name}]\ncommand = {}\nargs = {}", json!(program), json!(words))
+        }
+        McpClient::Gemini | McpClient::Cursor => pretty(json!({"mcpServers": {name: server}})),
+        McpClient::Vscode => pretty(json!({"servers": {name: {"type": "stdio", "command": program, "args": words}}})),
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{McpClient, config};
+
+    #[test]
+    fn each_client_gets_what_it_reads() {
+        let words = ["mcp".to_owned(), "--data".to_owned(), "/tmp/a b's".to_owned()];
+        let of = |client| config(client, "lbm", "/usr/bin/lbm", &words);
+        assert_eq!(of(McpClient::Claude), r"claude mcp add lbm -- /usr/bin/lbm mcp --data '/tmp/a b'\''s'");
+        let codex: toml::Table = toml::from_str(&of(McpClient::Codex)).unwrap();
+        assert_eq!(codex["mcp_servers"]["lbm"]["args"][2].as_str(), Some("/tmp/a b's"));
+        for (client, key) in
+            [(McpClient::Gemini, "mcpServers"), (McpClient::Cursor, "mcpServers"), (McpClient::Vscode, "servers")]
+        {
+            let document: serde_json::Value = serde_json::from_str(&of(client)).unwrap();
+            assert_eq!(document[key]["lbm"]["command"], "/usr/bin/lbm");
+            assert_eq!(document[key]["lbm"]["args"][0], "mcp");
+        }
+    }
+}

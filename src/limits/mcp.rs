@@ -1,0 +1,40 @@
+//! Bounds of the MCP server.
+
+/// A line on standard input, bytes: a request of the API as large as it may be. A longer one is thrown away, and refused.
+pub const LINE_BYTES: usize = super::API_BODY_BYTES;
+/// Requests of one client that are worked on side by side; the next is read when one of them is answered.
+pub const REQUESTS: usize = 64;
+/// Resources that one client follows.
+pub const SUBSCRIPTIONS: usize = 256;
+/// An answer's structured part, bytes, where its reader named no limit. The text beside it has about as many: 4,000 tokens in all.
+pub const ANSWER_BYTES: usize = 6 * 1024;
+/// The same where its reader named a limit.
+pub const ANSWER_MOST_BYTES: usize = 256 * 1024;
+/// A claim's text in a list, bytes, where its reader named no limit; the rest is in the claim's resource.
+pub const CUT_BYTES: usize = 1_200;
+/// Rows of a list of claims or offers, where its reader named no limit.
+pub const ROWS: usize = 10;
+/// Rows of a list of tasks, where its reader named no limit.
+pub const TASK_ROWS: usize = 16;
+/// What `prime` gives, bytes, the text and the structured part each: 1,500 tokens together.
+pub const PRIME_BYTES: usize = 2_900;
+/// Tokens of a context, where its reader named no budget.
+pub const CONTEXT_TOKENS: usize = 1_500;
+/// How long a purchase is waited for, where its reader named no time, milliseconds: clients give up after a minute.
+pub const BUY_WAIT_MS: u64 = 20_000;
+/// How long a watcher waits at most, milliseconds: clients give up after a minute.
+pub const WATCH_WAIT_MS: u64 = 50_000;
+/// Members that the state of a group names.
+pub const MEMBERS: usize = 40;
+/// Changes of a resource within this are told once, milliseconds.
+pub const UPDATE_PAUSE_MS: u64 = 50;
+/// After how long a daemon that is away is asked again for its events, milliseconds.
+pub const FOLLOW_RETRY_MS: u64 = 500;
+/// How often is looked whether the parent is still there, milliseconds.
+pub const PARENT_MS: u64 = 1_000;
+/// Connections to `/mcp` at a time; others wait. A session has up to three.
+pub const HTTP_CONNECTIONS: usize = 128;
+/// Sessions of `/mcp` that are open at a time.
+pub const HTTP_SESSIONS: usize = 512;
+/// After how long without a request a session of `/mcp` is closed, milliseconds.
+pub const HTTP_SESSION_MS: u64 = 12 * 3_600_000;

@@ -1,0 +1,179 @@
+//! What a tool answers: a structured part, a text, and for what was refused how to go on.
+
+use std::fmt::Write as _;
+
+use rmcp::model::{CallToolResult, ContentBlock};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::api::client::ClientError;
+use crate::api::types::{Claim, Evidence, FieldError, Problem, ProblemCode};
+use crate::identity::Identity;
+use crate::knowledge::{Document, Metadata, fence};
+
+/// Follows a text that was cut.
+const CUT: &str = " […]";
+
+/// What a tool answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// For a model that is shown text.
+    text: String,
+    /// For one that is shown JSON, and for programs. An object.
+    structured: Value,
+}
+
+impl Answer {
+    /// An answer whose text is its JSON.
+    pub(super) fn new(value: &impl Serialize) -> Self {
+        let structured = lean(value);
+        Self { text: structured.to_string(), structured }
+    }
+
+    /// An answer with a text of its own.
+    pub(super) const fn with_text(text: String, structured: Value) -> Self {
+        Self { text, structured }
+    }
+}
+
+impl From<Answer> for CallToolResult {
+    fn from(answer: Answer) -> Self {
+        let mut result = Self::success(vec![ContentBlock::text(answer.text)]);
+        result.structured_content = Some(answer.structured);
+        result
+    }
+}
+
+/// Why a tool did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The daemon refused, or could not be asked.
+    #[error("{code}: {0}{hint}", code = .0.code(), hint = hint(.0))]
+    Client(#[from] ClientError),
+    /// The arguments are not those of the tool.
+    #[error("bad_arguments: {0}: see the tool's input schema")]
+    Arguments(String),
+    /// Something else that the caller can do something about.
+    #[error("{code}: {detail}: {remedy}")]
+    Said {
+        /// A word for programs.
+        code: &'static str,
+        /// What is wrong.
+        detail: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+}
+
+impl From<FieldError> for Failure {
+    fn from(error: FieldError) -> Self {
+        Self::Client(ClientError::Refused(Box::new(Problem::from(error))))
+    }
+}
+
+impl Failure {
+    /// The daemon's word for why it refused.
+    pub(super) fn code(&self) -> Option<ProblemCode> {
+        match self {
+            Self::Client(error) => error.problem().map(|problem| problem.code),
+            Self::Arguments(_) | Self::Said { .. } => None,
+        }
+    }
+}
+
+impl From<Failure> for CallToolResult {
+    fn from(failure: Failure) -> Self {
+        Self::error(vec![ContentBlock::text(failure.to_string())])
+    }
+}
+
+/// What an agent can do here, where the daemon's own words are for people at a terminal.
+fn hint(error: &ClientError) -> &'static str {
+    match error {
+        ClientError::NoDaemon { .. } | ClientError::NoData { .. } => {
+            ". The call was not made; call again once the daemon runs"
+        }
+        ClientError::Cut { .. } | ClientError::Timeout { .. } => {
+            ". Call again with the same `idempotency_key`: what was done is not done twice"
+        }
+        _ => match error.problem().map(|problem| problem.code) {
+            Some(ProblemCode::UnknownGroup | ProblemCode::AmbiguousName) => ". `list_groups` names yours",
+            Some(ProblemCode::NoSuchClaim | ProblemCode::AmbiguousClaim) => {
+                ". `get_recent_claims` and `compile_context` give claim hashes"
+            }
+            Some(ProblemCode::NoSuchTask) => ". `list_tasks` names them",
+            Some(ProblemCode::TaskTaken) => ". `start_task` without `task_id` takes another",
+            Some(ProblemCode::TaskTakenOver) => {
+                ". You lost it: stop working on it, and call `start_task` without `task_id` for another"
+            }
+            Some(ProblemCode::TaskNotStarted) => ". Call `start_task` first",
+            Some(ProblemCode::TaskBlocked) => ". `list_tasks` with its `task_id` says for which",
+            Some(ProblemCode::NoSuchOffer | ProblemCode::AmbiguousOffer) => {
+                ". `list_offers` gives offer ids; `market_pull` asks peers for more"
+            }
+            Some(ProblemCode::BadCursor | ProblemCode::CursorGone) => ". Call again without `cursor`",
+            Some(ProblemCode::Busy | ProblemCode::ShuttingDown) => ". Call again in a moment",
+            _ => "",
+        },
+    }
+}
+
+/// A value without what is null, and in its lists without what is empty: a model pays for each word of it.
+pub(super) fn lean(value: &impl Serialize) -> Value {
+    // Our own types can always be written.
+    trimmed(serde_json::to_value(value).unwrap_or_default(), false)
+}
+
+fn trimmed(value: Value, in_list: bool) -> Value {
+    let says_nothing = |value: &Value| value.is_null() || (in_list && value.as_array().is_some_and(Vec::is_empty));
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.into_iter().filter(|(_, value)| !says_nothing(value));
+            Value::Object(fields.map(|(name, value)| (name, trimmed(value, in_list))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(|item| trimmed(item, true)).collect()),
+        other => other,
+    }
+}
+
+/// Cuts a text to at most `bytes`, at a character's end, and says so in it.
+pub(super) fn cut(text: &mut String, bytes: usize) {
+    if text.len() > bytes {
+        let end = (0..=bytes.saturating_sub(CUT.len())).rev().find(|&at| text.is_char_boundary(at));
+        text.truncate(end.unwrap_or(0));
+        text.push_str(CUT);
+    }
+}
+
+/// Claims as data for a model, each under its signer; a sentence where there are none.
+pub(super) fn fenced<'a>(claims: impl Iterator<Item = &'a Claim>) -> String {
+    let claims: Vec<_> = claims.filter_map(of_claim).collect();
+    if claims.is_empty() { "No claims.".to_owned() } else { fence::listed(&claims) }
+}
+
+/// The parts of a claim that the fence shows. What the daemon names has ids that can be read.
+fn of_claim(claim: &Claim) -> Option<([u8; 32], Document, Metadata)> {
+    let mut key = [0; 32];
+    hex::decode_to_slice(&claim.claim_hash, &mut key).ok()?;
+    let author: Identity = claim.author.parse().ok()?;
+    let document = Document { title: claim.title.clone(), text: claim.text.clone(), tags: claim.tags.clone() };
+    let evidence = claim.evidence.iter().map(proof).collect();
+    let metadata = Metadata { author, created_ms: claim.created_ms, evidence, valid_until_ms: claim.valid_until_ms };
+    Some((key, document, metadata))
+}
+
+fn proof(evidence: &Evidence) -> String {
+    match evidence {
+        Evidence::Command { command, exit_code } => {
+            let mut line = format!("command {command}");
+            if let Some(code) = exit_code {
+                // Writing to a string does not fail.
+                let _ = write!(line, " (exit code {code})");
+            }
+            line
+        }
+        Evidence::Hash { hash } => format!("hash {hash}"),
+        Evidence::Link { link } => format!("link {link}"),
+        Evidence::Note { note } => note.clone(),
+    }
+}
