@@ -75,9 +75,9 @@ pub(super) async fn purchase(
         // Until a member has taken one order, the next would have its number.
         let _alone = trade.ordering.lock().await;
         match order(node, &wanting, offered, deadline).await? {
-            Ordering::Waits(waiting) => return Ok(waiting),
-            Ordering::IsUnderWay => true,
-            Ordering::Signed => {
+            Ordered::Waits(waiting) => return Ok(*waiting),
+            Ordered::IsUnderWay => true,
+            Ordered::Signed => {
                 buy::drop_wish(trade, &wanting).await;
                 trade.reach(Step::Paid).await;
                 follow(node, wanting.group, wanting.offer).await?;
@@ -91,9 +91,9 @@ pub(super) async fn purchase(
 }
 
 /// What came of ordering.
-enum Ordering {
+enum Ordered {
     /// A person has to approve it.
-    Waits(Bought),
+    Waits(Box<Bought>),
     /// It was bought before.
     IsUnderWay,
     /// An order rests on the disk, to be handed over.
@@ -101,12 +101,12 @@ enum Ordering {
 }
 
 /// Signs an order, unless one rests on the disk that may still count.
-async fn order(node: &Node, wanting: &Wanting, offered: Offered, deadline: Instant) -> Result<Ordering, TradeError> {
+async fn order(node: &Node, wanting: &Wanting, offered: Offered, deadline: Instant) -> Result<Ordered, TradeError> {
     let trade = &node.trade;
     let account = account(node, wanting, deadline).await?;
     let _alone = trade.buying.lock().await;
     if is_under_way(trade, wanting).await? {
-        return Ok(Ordering::IsUnderWay);
+        return Ok(Ordered::IsUnderWay);
     }
     let before = known(trade, wanting).await?.filter(|row| standing::state_of(row).is_none());
     let may_count = |row: &Outside| {
@@ -114,10 +114,10 @@ async fn order(node: &Node, wanting: &Wanting, offered: Offered, deadline: Insta
         order.is_ok_and(|order| order.order().nonce == account.nonce && order.order().expires_ms > unix_ms())
     };
     if before.as_ref().is_some_and(may_count) {
-        return Ok(Ordering::Signed);
+        return Ok(Ordered::Signed);
     }
     if let Some(waiting) = buy::hold_back(trade, wanting, &look(trade, wanting).await?).await? {
-        return Ok(Ordering::Waits(waiting));
+        return Ok(Ordered::Waits(Box::new(waiting)));
     }
     let mut row = Outside {
         seller: wanting.seller,
@@ -135,14 +135,14 @@ async fn order(node: &Node, wanting: &Wanting, offered: Offered, deadline: Insta
         // This node has forgotten what it bought: its folder is older, or an order counted that it held for dead.
         take_in(&mut row, bought);
         keep(trade, wanting.group, wanting.offer, Some(&row)).await?;
-        return Ok(Ordering::IsUnderWay);
+        return Ok(Ordered::IsUnderWay);
     }
     let order = buy::sign(trade, wanting, account.nonce);
     trade.reach(Step::Signed).await;
     row.purchase = order.id();
     row.order = ByteBuf::from(order.encode());
     keep(trade, wanting.group, wanting.offer, Some(&row)).await?;
-    Ok(Ordering::Signed)
+    Ok(Ordered::Signed)
 }
 
 /// Whether it was bought, and not given back.

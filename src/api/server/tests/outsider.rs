@@ -55,7 +55,7 @@ impl Fair {
     }
 
     /// Has every offer opened, each paid once.
-    async fn is_owned(self) {
+    async fn owns_all(self) {
         for (number, offer) in self.offers.iter().enumerate() {
             within(async {
                 while self.bob.client.library_content(offer).await.ok().and_then(|opened| opened.text)
@@ -92,7 +92,7 @@ async fn who_asks_six_times_at_once_and_for_two_things_at_once_pays_each_once() 
     for bought in within(asked.join_all()).await {
         assert!(bought.unwrap());
     }
-    fair.is_owned().await;
+    fair.owns_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -109,7 +109,7 @@ async fn what_was_bought_and_forgotten_is_found_again_and_not_paid_again() {
 
     let again = fair.bob.client.buy_offer(&fair.offers[0], &how()).await.unwrap();
     assert!(again.opened && again.already_owned);
-    fair.is_owned().await;
+    fair.owns_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -156,7 +156,7 @@ async fn an_order_that_was_declined_and_handed_in_all_the_same_is_followed_to_it
     let task = Task::Write { group, author: fair.alice.me, transactions: vec![purchase], objects: vec![] };
     fair.alice.daemon.node.writer.write(task).await.unwrap();
     fair.bob.daemon.node.trade.moved(group, false);
-    fair.is_owned().await;
+    fair.owns_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -178,7 +178,7 @@ async fn a_lost_or_damaged_package_is_fetched_again_and_of_an_own_one_it_is_said
 
     std::fs::remove_file(path(&fair.alice)).unwrap();
     assert_eq!(code(fair.alice.client.library_content(&fair.offers[0]).await), ProblemCode::PackageDamaged);
-    fair.is_owned().await;
+    fair.owns_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -205,5 +205,5 @@ async fn who_is_no_member_has_a_limit_too_and_an_approval_leaves_nothing_behind(
     assert!(approved > 0);
     assert!(fair.bob.client.approve_purchase(&fair.offers[0]).await.is_err());
     assert_eq!(fair.bob.client.spending_limit(&fair.group).await.unwrap().spent, PRICE);
-    fair.is_owned().await;
+    fair.owns_all().await;
 }
