@@ -13,6 +13,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "a bench may fail, and prints its result"
 )]
 
