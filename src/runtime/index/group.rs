@@ -24,6 +24,7 @@ use crate::knowledge::index::Index;
 use crate::knowledge::segment::{Builder, Segment};
 use crate::knowledge::{ClaimKey, Document, Stamp};
 use crate::kv::{Direction, KvError, Read};
+use crate::ledger::state;
 use crate::limits;
 
 /// Documents that one thread makes a segment of, where many come at once.
@@ -137,7 +138,7 @@ pub(super) struct Seen {
 impl Seen {
     pub(super) fn of(kv: &dyn Read) -> Result<Self, KvError> {
         let (counters, arrivals) = (rows::counters(kv)?, rows::arrivals(kv)?);
-        let stands_as_of = (arrivals.taken_back, counters.retracted);
+        let stands_as_of = (arrivals.revised, state::stepped_back(kv)?);
         Ok(Self { blocks: counters.blocks, late_objects: arrivals.late_objects, stands_as_of })
     }
 }
