@@ -58,6 +58,7 @@ fn two_processes_share_what_their_agents_learned() {
             "name",
             "node_id",
             "peers",
+            "troubled_indexes",
             "unsure_groups",
             "uptime_s",
             "version"

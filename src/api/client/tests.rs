@@ -53,6 +53,7 @@ fn a_status() -> Status {
         unsure_groups: 0,
         embedder: None,
         indexing_groups: 0,
+        troubled_indexes: 0,
     }
 }
 

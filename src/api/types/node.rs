@@ -26,6 +26,8 @@ pub struct Status {
     pub unsure_groups: usize,
     /// Those of them whose retrieval index is being rebuilt: their contexts are compiled from a part of their claims.
     pub indexing_groups: usize,
+    /// Those of them whose retrieval index has no files for now, and goes on in memory.
+    pub troubled_indexes: usize,
     /// What makes vectors of claims; `null` where the settings name nothing.
     pub embedder: Option<EmbedderStatus>,
 }

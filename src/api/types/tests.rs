@@ -22,11 +22,12 @@ fn answers_have_the_documented_keys() {
         unsure_groups: 0,
         embedder: None,
         indexing_groups: 0,
+        troubled_indexes: 0,
     };
     assert_eq!(
         serde_json::to_value(&status).unwrap(),
         json!({"node_id": "12D3", "name": "alice", "version": "0.1.0", "uptime_s": 3,
-               "listen": ["/ip4/127.0.0.1/tcp/1/p2p/12D3"], "peers": 1, "groups": 2, "unsure_groups": 0, "indexing_groups": 0,
+               "listen": ["/ip4/127.0.0.1/tcp/1/p2p/12D3"], "peers": 1, "groups": 2, "unsure_groups": 0, "indexing_groups": 0, "troubled_indexes": 0,
                "embedder": null})
     );
     let claim = Claim {

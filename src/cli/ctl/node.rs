@@ -118,6 +118,9 @@ impl Render for At<Status> {
         if status.indexing_groups > 0 {
             rows.push(("indexing", format!("{} groups: see `lbm ctl health`", status.indexing_groups)));
         }
+        if status.troubled_indexes > 0 {
+            rows.push(("index", format!("{} groups without files: see `lbm ctl health`", status.troubled_indexes)));
+        }
         if let Some(embedder) = &status.embedder {
             rows.push(("embedder", embedding(embedder)));
         }

@@ -113,7 +113,7 @@ fn stream(events: &[Value]) -> Response {
 async fn status_is_the_apis_answer() {
     let answer = json!({"node_id": ID, "name": "alice", "version": "0.1.0", "uptime_s": 125,
                         "listen": ["/ip4/127.0.0.1/tcp/1/p2p/x", "/ip4/127.0.0.1/udp/1/quic-v1/p2p/x"],
-                        "peers": 1, "groups": 2, "unsure_groups": 0, "indexing_groups": 0, "embedder": null});
+                        "peers": 1, "groups": 2, "unsure_groups": 0, "indexing_groups": 0, "troubled_indexes": 0, "embedder": null});
     let ran = run(&["status", "--json"], answer.clone()).await;
     assert_eq!((ran.json(), ran.code.as_str(), ran.err.as_str()), (answer.clone(), "0", ""));
     assert_eq!(ran.asked, [("GET /api/v1/status".to_owned(), Value::Null)]);
