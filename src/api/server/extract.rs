@@ -9,7 +9,7 @@ use crate::api::types::{
     AddMember, AddPeer, AskBalance, AssignTask, BuyOffer, CompleteTask, ContextQuery, CreateGroup, FailTask,
     FieldError, JoinGroup, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected,
     ListTasks, NewClaim, NewOffer, NewTask, Payment, PolicyUpdate, Problem, PublishBulk, PullMarket, ReadyTasks,
-    RecentClaims, ReleaseTask, SetNotary, SetPresence, SetRole, SetSpendingLimit, ShowBlock, StartTask,
+    RecentClaims, ReleaseTask, SetNotary, SetPresence, SetRole, SetSpendingLimit, ShowBlock, ShowThread, StartTask,
     SubmitExperience, SyncNow, WatchClaims,
 };
 
@@ -56,6 +56,7 @@ checked!(
     CreateGroup,
     JoinGroup,
     ListClaims,
+    ShowThread,
     ListMoves,
     ListRejected,
     NewClaim,

@@ -9,7 +9,8 @@ use super::node::{more, tail};
 use super::watch::{self, WatchArgs};
 use super::{GroupFlag, bulk};
 use crate::api::types::{
-    Claim, ClaimList, Evidence, ListClaims, NewClaim, PublishedClaim, RecentClaims, RetractedClaim, Thread,
+    Claim, ClaimList, Evidence, FieldError, ListClaims, NewClaim, PublishedClaim, RecentClaims, RetractedClaim,
+    ShowThread, Thread,
 };
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
@@ -29,8 +30,8 @@ pub enum ClaimCommand {
     List(ListArgs),
     /// One claim in full
     Show(OneClaim),
-    /// The whole thread that a claim stands in
-    Thread(OneClaim),
+    /// The thread that a claim stands in, as a tree; of a long one what is nearest to the claim
+    Thread(ThreadArgs),
     /// The newest claims first, by their authors' clocks
     Recent(RecentArgs),
     /// Claims as they come to this node: one line each as they come, or what came behind a cursor
@@ -127,6 +128,26 @@ pub struct ListArgs {
     /// Where the list before ended: its next_cursor
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
+impl OneClaim {
+    /// An empty hash, as a script may give, would be a path to somewhere else.
+    fn check(&self) -> Result<(), FieldError> {
+        if self.claim.trim().is_empty() { Err(FieldError::Empty { field: "HASH" }) } else { Ok(()) }
+    }
+}
+
+/// Arguments of `lbm ctl claim thread`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ThreadArgs {
+    #[command(flatten)]
+    of: OneClaim,
+    /// At most so many, up to 1000
+    #[arg(long, value_name = "N", default_value_t = limits::PAGE_ROWS)]
+    limit: usize,
+    /// Where the page before ended: its next_cursor
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+}
+
 }
 
 /// Arguments of `lbm ctl claim recent`.
@@ -166,7 +187,11 @@ pub(super) async fn run(command: &ClaimCommand, session: &mut Session<'_>) -> Re
             session.answer(answer)?;
         }
         ClaimCommand::Thread(args) => {
-            let answer = session.client.thread(&args.group.group, &args.claim).await?;
+            let ThreadArgs { of, limit, cursor } = args;
+            of.check()?;
+            let query = ShowThread { limit: Some(*limit), cursor: cursor.clone() };
+            query.check()?;
+            let answer = session.client.thread(&of.group.group, &of.claim, &query).await?;
             session.answer(answer)?;
         }
         ClaimCommand::Recent(args) => {
@@ -174,10 +199,12 @@ pub(super) async fn run(command: &ClaimCommand, session: &mut Session<'_>) -> Re
             let query = RecentClaims { limit: Some(args.limit), since_ms, cursor: args.cursor.clone() };
             query.check()?;
             let answer = session.client.recent_claims(&args.group.group, &query).await?;
+            args.check()?;
             session.answer(answer)?;
         }
         ClaimCommand::Watch(args) => watch::run(args, session).await?,
     }
+            args.check()?;
     Ok(Outcome::Done)
 }
 
@@ -341,9 +368,9 @@ impl Render for At<Thread> {
             let (hash, gist) = (short(&row.claim.claim_hash), one_line(&gist(&row.claim, self.now_ms), 100));
             writeln!(out, "{lead}{}  {gist}  ({}, {when})", one_line(hash, 100), one_line(&author, 100))?;
         }
-        match self.answer.left_out {
-            0 => Ok(()),
-            left_out => writeln!(out, "… and {left_out} more"),
+        if self.answer.left_out > 0 {
+            writeln!(out, "… and {} more", self.answer.left_out)?;
         }
     }
 }
+        more(out, self.answer.next_cursor.as_deref())
