@@ -76,8 +76,9 @@ pub struct EvidenceArgs {
     /// A command that was run to see it
     #[arg(long, value_name = "COMMAND", allow_hyphen_values = true, conflicts_with = "file")]
     evidence_command: Vec<String>,
-    /// The code with which that command ended; for several commands one each, in their order
-    #[arg(long, value_name = "N", requires = "evidence_command", conflicts_with = "file")]
+    /// The code with which that command ended, from -1 (which is 255) to 255; for several commands one each, in their order
+    #[arg(long, value_name = "N", value_parser = exit_code, allow_negative_numbers = true, requires = "evidence_command",
+          conflicts_with = "file")]
     exit_code: Vec<u32>,
     /// The hash of what was looked at, like sha256:… or a commit
     #[arg(long, value_name = "HASH", conflicts_with = "file")]
@@ -88,6 +89,16 @@ pub struct EvidenceArgs {
     /// Anything else, in a sentence
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with = "file")]
     evidence_note: Vec<String>,
+}
+
+/// An exit code as a shell shows it. Who ends with -1 is seen to end with 255.
+fn exit_code(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(-1_i16) => Ok(255),
+        Ok(code) => u8::try_from(code).map(u32::from).map_err(|_| ()),
+        Err(_) => Err(()),
+    }
+    .map_err(|()| "an exit code is a number from -1 to 255".to_owned())
 }
 
 impl EvidenceArgs {
@@ -117,17 +128,6 @@ pub struct OneClaim {
     group: GroupFlag,
 }
 
-/// Arguments of `lbm ctl claim list`.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct ListArgs {
-    #[command(flatten)]
-    group: GroupFlag,
-    /// At most so many
-    #[arg(long, value_name = "N", default_value_t = limits::PAGE_DEFAULT_ROWS)]
-    limit: usize,
-    /// Where the list before ended: its next_cursor
-    #[arg(long, value_name = "CURSOR")]
-    cursor: Option<String>,
 impl OneClaim {
     /// An empty hash, as a script may give, would be a path to somewhere else.
     fn check(&self) -> Result<(), FieldError> {
@@ -148,6 +148,17 @@ pub struct ThreadArgs {
     cursor: Option<String>,
 }
 
+/// Arguments of `lbm ctl claim list`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    group: GroupFlag,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = limits::PAGE_DEFAULT_ROWS)]
+    limit: usize,
+    /// Where the list before ended: its next_cursor
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
 }
 
 /// Arguments of `lbm ctl claim recent`.
@@ -175,14 +186,21 @@ pub(super) async fn run(command: &ClaimCommand, session: &mut Session<'_>) -> Re
     match command {
         ClaimCommand::Publish(args) => return publish(args, session).await,
         ClaimCommand::List(args) => {
-            let answer = list(args, session).await?;
+            let ask = async |limit, cursor| {
+                let query = ListClaims { limit: Some(limit), cursor };
+                query.check()?;
+                Ok(session.client.claims(&args.group.group, &query).await?)
+            };
+            let answer = pages(args.limit, args.cursor.clone(), ask).await?;
             session.answer(answer)?;
         }
         ClaimCommand::Retract(args) => {
+            args.check()?;
             let answer = session.client.retract_claim(&args.group.group, &args.claim).await?;
             session.wrote(&args.group.group, answer).await?;
         }
         ClaimCommand::Show(args) => {
+            args.check()?;
             let answer = session.client.claim(&args.group.group, &args.claim).await?;
             session.answer(answer)?;
         }
@@ -196,15 +214,16 @@ pub(super) async fn run(command: &ClaimCommand, session: &mut Session<'_>) -> Re
         }
         ClaimCommand::Recent(args) => {
             let since_ms = args.since.map(|when| when.resolve(session.now_ms));
-            let query = RecentClaims { limit: Some(args.limit), since_ms, cursor: args.cursor.clone() };
-            query.check()?;
-            let answer = session.client.recent_claims(&args.group.group, &query).await?;
-            args.check()?;
+            let ask = async |limit, cursor| {
+                let query = RecentClaims { limit: Some(limit), since_ms, cursor };
+                query.check()?;
+                Ok(session.client.recent_claims(&args.group.group, &query).await?)
+            };
+            let answer = pages(args.limit, args.cursor.clone(), ask).await?;
             session.answer(answer)?;
         }
         ClaimCommand::Watch(args) => watch::run(args, session).await?,
     }
-            args.check()?;
     Ok(Outcome::Done)
 }
 
@@ -237,17 +256,19 @@ async fn publish(args: &PublishArgs, session: &mut Session<'_>) -> Result<Outcom
 }
 
 /// One page, or as many as it takes for the number that was asked for.
-async fn list(args: &ListArgs, session: &Session<'_>) -> Result<ClaimList, CliError> {
-    let mut list = ClaimList { claims: Vec::new(), next_cursor: args.cursor.clone() };
+async fn pages(
+    most: usize,
+    cursor: Option<String>,
+    ask: impl AsyncFn(usize, Option<String>) -> Result<ClaimList, CliError>,
+) -> Result<ClaimList, CliError> {
+    let mut list = ClaimList { claims: Vec::new(), next_cursor: cursor };
     loop {
-        let limit = (args.limit - list.claims.len().min(args.limit)).min(limits::PAGE_ROWS);
-        let query = ListClaims { limit: Some(limit), cursor: list.next_cursor.take() };
-        query.check()?;
-        let page = session.client.claims(&args.group.group, &query).await?;
+        let limit = (most - list.claims.len().min(most)).min(limits::PAGE_ROWS);
+        let page = ask(limit, list.next_cursor.take()).await?;
         let is_empty = page.claims.is_empty();
         list.claims.extend(page.claims);
         list.next_cursor = page.next_cursor;
-        if list.claims.len() >= args.limit || list.next_cursor.is_none() || is_empty {
+        if list.claims.len() >= most || list.next_cursor.is_none() || is_empty {
             return Ok(list);
         }
     }
@@ -371,6 +392,6 @@ impl Render for At<Thread> {
         if self.answer.left_out > 0 {
             writeln!(out, "… and {} more", self.answer.left_out)?;
         }
+        more(out, self.answer.next_cursor.as_deref())
     }
 }
-        more(out, self.answer.next_cursor.as_deref())
