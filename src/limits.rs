@@ -39,7 +39,7 @@ pub const CONTEXT_TOP_K: usize = 100;
 pub const CONTEXT_DEFAULT_TOP_K: usize = 8;
 /// Text of one context, UTF-8 bytes: more than any model reads at once.
 pub const CONTEXT_BYTES: usize = 1024 * 1024;
-/// Claims that a context's search looks through for those that stand and have the tags asked for.
+/// Claims that do not stand and that a context's search looks through; as many of them are remembered for the next.
 pub const CONTEXT_DEPTH: usize = 50_000;
 /// Rows of one page of a listing.
 pub const PAGE_ROWS: usize = 1_000;

@@ -6,6 +6,7 @@ mod common;
 #[path = "common/embeddings.rs"]
 mod embeddings;
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use common::{Daemon, PATIENCE, wait_until};
 use embeddings::{DIMENSIONS, Endpoint, Mode, vector};
 use lbm::config::Prefixes;
 use lbm::embedder::folder::Folder;
-use lbm::embedder::null::Null;
+use lbm::embedder::null::{Null, SAME, UNRELATED};
 use lbm::embedder::{EmbedError, Embedder, OpenError, Side, Verdict, endpoint};
 use lbm::limits;
 use serde_json::{Value, json};
@@ -70,6 +71,7 @@ fn each_fault_has_its_verdict_and_says_what_to_do() {
         (Mode::Redirect, Verdict::Operator, "redirects"),
         (Mode::Fewer, Verdict::Operator, "1 texts were sent and 0"),
         (Mode::Nan, Verdict::Shorten, "infinite or none"),
+        (Mode::Zeros, Verdict::Shorten, "all zeros"),
         (Mode::Dimensions(limits::EMBED_DIMENSIONS + 1), Verdict::Operator, "4097 dimensions"),
     ] {
         endpoint.set(mode);
@@ -159,7 +161,7 @@ fn a_key_comes_from_a_file_that_nobody_else_may_read() {
 // ---- a local folder -------------------------------------------------------------------------------------------
 
 /// A folder of model2vec: a vocabulary of words, and a row of numbers for each.
-fn model2vec(folder: &Path, words: &[(&str, [f32; 3])]) {
+fn model2vec(folder: &Path, words: &[(&str, impl AsRef<[f32]>)]) {
     let vocabulary: serde_json::Map<String, Value> =
         words.iter().enumerate().map(|(id, (word, _))| ((*word).to_owned(), json!(id))).collect();
     let tokenizer = json!({
@@ -168,8 +170,8 @@ fn model2vec(folder: &Path, words: &[(&str, [f32; 3])]) {
         "post_processor": null, "decoder": null,
         "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]"},
     });
-    let cells: Vec<u8> = words.iter().flat_map(|(_, row)| row).flat_map(|cell| cell.to_le_bytes()).collect();
-    let header = json!({"embeddings": {"dtype": "F32", "shape": [words.len(), 3], "data_offsets": [0, cells.len()]}});
+    let cells: Vec<u8> = words.iter().flat_map(|(_, row)| row.as_ref()).flat_map(|cell| cell.to_le_bytes()).collect();
+    let header = json!({"embeddings": {"dtype": "F32", "shape": [words.len(), words[0].1.as_ref().len()], "data_offsets": [0, cells.len()]}});
     let header = header.to_string();
     let mut table = (header.len() as u64).to_le_bytes().to_vec();
     table.extend_from_slice(header.as_bytes());
@@ -195,10 +197,11 @@ fn a_folder_of_model2vec_is_the_mean_of_its_rows() {
     model2vec(&path, &WORDS);
     let model = Folder::open(&path, &Prefixes::default()).unwrap();
     assert_eq!(model.name(), "tiny");
-    let made = model.embed(Side::Document, &["Car bread", "automobile", "unknown"], SOON).unwrap();
+    let made = model.embed(Side::Document, &["Car bread", "automobile"], SOON).unwrap();
     let near = |vector: &[f32], wanted: [f32; 3]| vector.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-3);
     assert!(near(&made[0], [0.5_f32.sqrt(), 0.5_f32.sqrt(), 0.0]) && near(&made[1], [0.9939, 0.1104, 0.0]), "{made:?}");
-    assert!(near(&made[2], [0.0; 3]), "an unknown word means nothing: {made:?}");
+    let unknown = model.embed(Side::Document, &["unknown"], SOON);
+    assert_eq!(unknown, Err(EmbedError::Zero), "a text of unknown words points nowhere");
     let same = Folder::open(&path, &Prefixes::default()).unwrap().id();
     assert_eq!(model.id(), same);
     model2vec(&path, &WORDS[..4]);
@@ -226,6 +229,20 @@ fn a_model_says_itself_how_close_unrelated_texts_are() {
     let null = Null::measure(&client(&endpoint), 5, SOON).unwrap();
     assert!(null.mean.abs() < 0.5 && null.deviation > 0.01 && null.dimensions == DIMENSIONS, "{null:?}");
     assert!(endpoint.asked(|asked| asked.largest) <= 5);
+}
+
+#[test]
+fn a_model_that_tells_nothing_apart_is_refused() {
+    let endpoint = Endpoint::start();
+    let measure = || Null::measure(&client(&endpoint), 32, SOON);
+    endpoint.set(Mode::Zeros);
+    assert_eq!(measure(), Err(EmbedError::Zero));
+    endpoint.set(Mode::Constant);
+    assert_eq!(measure(), Err(EmbedError::Alike));
+    endpoint.set(Mode::Random);
+    for _ in 0..20 {
+        assert!(matches!(measure(), Err(EmbedError::Blind { right: 0..6, of: 12 })), "{:?}", measure());
+    }
 }
 
 // ---- daemons --------------------------------------------------------------------------------------------------
@@ -335,6 +352,37 @@ fn an_endpoint_that_goes_away_and_comes_back() {
 }
 
 #[test]
+fn a_broken_model_does_not_serve_and_everybody_says_so() {
+    let endpoint = Endpoint::start();
+    endpoint.set(Mode::Random);
+    let (mut daemon, group) = embedding_daemon("broken", &endpoint);
+    let claim = daemon.publish(&group, "the red fox jumps");
+    daemon.publish(&group, "bread wants a hot oven");
+    for (mode, words) in
+        [(Mode::Random, "as by chance"), (Mode::Constant, "the same vector"), (Mode::Zeros, "all zeros")]
+    {
+        endpoint.set(mode);
+        daemon.kill();
+        daemon.restart();
+        wait_until(PATIENCE, words, || {
+            let status = embedder(&daemon);
+            status["state"] == "down" && status["detail"].as_str().unwrap().contains(words) && status["claims"] == 2
+        });
+        let health = daemon.ctl(&["health"]).json();
+        let checks = health["checks"].as_array().unwrap().clone();
+        let check = checks.iter().find(|check| check["name"] == "embedder").unwrap();
+        assert!(check["ok"] == false && check["detail"].as_str().unwrap().contains(words), "{check}");
+        let context = daemon.ctl(&["context", "red fox", "--group", &group]).done();
+        assert_eq!(context["claim_hashes"], json!([claim]), "{context}");
+        assert!(context["embedder"]["why_not"].as_str().unwrap().contains(words), "{context}");
+    }
+    assert_eq!(endpoint.served("fox").len(), 0, "no claim is embedded by it");
+    // It is asked again after a while, and serves once it works.
+    endpoint.set(Mode::Serve);
+    wait_for_vectors(&daemon, 2);
+}
+
+#[test]
 fn a_slow_endpoint_holds_up_no_query_and_a_stop_does_not_wait_for_it() {
     let endpoint = Endpoint::start();
     let (mut daemon, group) = embedding_daemon("slow", &endpoint);
@@ -422,7 +470,15 @@ fn vectors_of_another_model_are_its_own_and_go_with_the_group() {
 fn a_daemon_with_a_folder_of_model2vec() {
     let models = common::private_folder();
     let path = models.path().join("tiny");
-    model2vec(&path, &WORDS);
+    // Words enough for the sentences by which a model is measured.
+    let sentences = UNRELATED.into_iter().chain(SAME.map(|(_, text)| text)).chain(["[UNK]", "a car"]);
+    let words: BTreeSet<String> = sentences
+        .flat_map(|text| text.split_whitespace())
+        .map(|word| word.trim_end_matches(['.', ',', ':']).to_owned())
+        .map(|word| if word == "[UNK]" { word } else { word.to_lowercase() })
+        .collect();
+    let table: Vec<(&str, Vec<f32>)> = words.iter().map(|word| (word.as_str(), vector(word, 64))).collect();
+    model2vec(&path, &table);
     let mut daemon = Daemon::prepared("static");
     daemon.args(&[&ALONE[..], &["--embedder-folder", path.to_str().unwrap()]].concat());
     daemon.restart();

@@ -117,3 +117,30 @@ fn a_claim_that_is_taken_back_is_gone_at_once_and_who_leaves_keeps_no_index() {
     daemon.ctl(&["group", "leave", &group]).ok();
     wait_until(PATIENCE, "the folder is gone", || !manifest.parent().unwrap().exists());
 }
+
+#[test]
+fn a_folder_that_goes_while_the_daemon_runs_comes_back_and_health_says_what_is_so() {
+    let mut daemon = Daemon::start("robbed");
+    let group = daemon.found("g");
+    publish(&daemon, &group, 0..CLAIMS);
+    assert!(finds(&daemon, &group, 17));
+    files(&daemon, &group);
+    daemon.publish(&group, "what no file has yet");
+    daemon.kill();
+    daemon.restart();
+    // Before anybody has asked anything.
+    let health = index_health(&daemon);
+    assert_eq!(health["detail"], format!("{} claims of 1 groups can be searched", CLAIMS + 1), "{health}");
+    let (manifest, _) = files(&daemon, &group);
+    fs::remove_dir_all(daemon.data.join("index")).unwrap();
+    let health = index_health(&daemon);
+    let is_told = health["ok"] == false && health["detail"].as_str().unwrap().contains("removed");
+    assert!(is_told || manifest.exists(), "{health}");
+    wait_until(PATIENCE, "all is written again", || index_health(&daemon)["ok"] == true);
+    assert!(!files(&daemon, &group).1.is_empty());
+    let claim = daemon.publish(&group, "written after the folder came back");
+    daemon.kill();
+    daemon.restart();
+    assert_eq!(context(&daemon, &group, "folder came back")["items"][0]["claim_hash"], claim.as_str());
+    assert!(finds(&daemon, &group, 17) && context(&daemon, &group, "item17")["indexed_percent"].is_null());
+}

@@ -61,6 +61,7 @@ fn two_processes_share_what_their_agents_learned() {
             "node_id",
             "open_purchases",
             "peers",
+            "troubled_indexes",
             "unsure_groups",
             "uptime_s",
             "version"

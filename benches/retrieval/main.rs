@@ -265,7 +265,7 @@ fn build(documents: &[(ClaimKey, Document)]) -> Segment {
 fn keep(folder: &Folder, shelf: &Mutex<Shelf>) {
     let next = || {
         let mut shelf = shelf.lock().unwrap();
-        if shelf.is_full() { shelf.flush() } else { shelf.job() }
+        if shelf.is_full() { shelf.flush() } else { shelf.job(|_| true) }
     };
     while let Some(job) = next() {
         match job {

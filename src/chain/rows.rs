@@ -58,8 +58,8 @@ cbor_array! {
     /// What depends on the sequence in which blocks and objects came here, and so is another on every node.
     #[derive(Default, Copy)]
     pub struct Arrivals {
-        /// How often a block was taken back from its place, to be tried again at it or another.
-        pub taken_back: u64,
+        /// How often a block that had counted did no more, or one that had not did, since another came before it.
+        pub revised: u64,
         /// Objects that came after the blocks that name them.
         pub late_objects: u64,
     }
@@ -248,14 +248,14 @@ pub fn arrivals(kv: &dyn Read) -> Result<Arrivals, KvError> {
     Ok(read_row(kv, Table::Meta, ARRIVALS)?.unwrap_or_default())
 }
 
-/// Counts blocks that were taken back, and objects that came late.
+/// Counts blocks of which something else became than before, and objects that came late.
 ///
 /// # Errors
 /// [`KvError`] where the store fails.
-pub(crate) fn count_arrivals(kv: &mut Overlay<'_>, taken_back: u64, late_objects: u64) -> Result<(), KvError> {
-    if taken_back + late_objects > 0 {
+pub(crate) fn count_arrivals(kv: &mut Overlay<'_>, revised: u64, late_objects: u64) -> Result<(), KvError> {
+    if revised + late_objects > 0 {
         let mut arrivals = arrivals(kv)?;
-        arrivals.taken_back += taken_back;
+        arrivals.revised += revised;
         arrivals.late_objects += late_objects;
         write_row(kv, Table::Meta, ARRIVALS.to_vec(), &arrivals);
     }

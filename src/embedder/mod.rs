@@ -2,7 +2,8 @@
 //!
 //! Owns the one trait, its two implementations, an OpenAI-compatible [`endpoint`] and a local [`folder`] of model2vec, and how close two
 //! unrelated texts are to a model ([`null`]). **Nothing goes anywhere but to the endpoint that the settings name.**
-//! Refuses what is no vector: other dimensions than before, more than [`limits::EMBED_DIMENSIONS`], numbers that are none.
+//! Refuses what is no vector: other dimensions than before, more than [`limits::EMBED_DIMENSIONS`], numbers that are none, all of them 0; and
+//! a model to which all texts are alike, or which does not find a sentence again that is put in other words.
 //! Knows nothing of claims and groups, and waits for nobody: whoever calls has a thread to spare.
 
 pub mod endpoint;
@@ -124,6 +125,20 @@ pub enum EmbedError {
     /// A number that is none.
     #[error("its vector has a number that is infinite or none")]
     NotFinite,
+    /// All of its numbers are 0.
+    #[error("its vector is all zeros")]
+    Zero,
+    /// All texts have about one vector.
+    #[error("it has the same vector for texts that have nothing to do with each other")]
+    Alike,
+    /// Its vectors say nothing of what a text means.
+    #[error("of {of} sentences in other words, its vectors find {right} again, as by chance")]
+    Blind {
+        /// So many were found.
+        right: usize,
+        /// Of so many.
+        of: usize,
+    },
 }
 
 impl EmbedError {
@@ -134,12 +149,14 @@ impl EmbedError {
             Self::Unreachable { .. } | Self::Timeout { .. } => Verdict::Wait,
             Self::Refused { status: 408 | 425 | 429 | 502..=504, .. } => Verdict::Wait,
             // Ollama and llama.cpp answer 500 where a text is too long, or a model makes NaN of it.
-            Self::Refused { status: 400 | 413 | 422 | 500, .. } | Self::NotFinite => Verdict::Shorten,
+            Self::Refused { status: 400 | 413 | 422 | 500, .. } | Self::NotFinite | Self::Zero => Verdict::Shorten,
             Self::Refused { .. }
             | Self::Redirect { .. }
             | Self::Malformed { .. }
             | Self::Count { .. }
-            | Self::Dimensions { .. } => Verdict::Operator,
+            | Self::Dimensions { .. }
+            | Self::Alike
+            | Self::Blind { .. } => Verdict::Operator,
         }
     }
 
@@ -161,7 +178,10 @@ impl EmbedError {
             Self::Dimensions { .. } => {
                 "another model answers under this name, or none for embeddings: name the right one as embedder_model"
             }
-            Self::NotFinite => "the model does not work: name another as embedder_model",
+            Self::NotFinite | Self::Zero => "the model does not work: name another as embedder_model",
+            Self::Alike | Self::Blind { .. } => {
+                "it is no model for embeddings, is damaged, or knows no English: name another as embedder_model"
+            }
         }
     }
 }
@@ -204,7 +224,7 @@ pub fn open(choice: &EmbedderChoice) -> Result<Option<Box<dyn Embedder>>, OpenEr
     })
 }
 
-/// Vectors as they must be: one for each text, all of as many dimensions, of numbers.
+/// Vectors as they must be: one for each text, all of as many dimensions, of numbers of which not all are 0.
 fn check(asked: usize, vectors: Vec<Vec<f32>>) -> Result<Vec<Vec<f32>>, EmbedError> {
     if vectors.len() != asked {
         return Err(EmbedError::Count { asked, got: vectors.len() });
@@ -220,6 +240,9 @@ fn check(asked: usize, vectors: Vec<Vec<f32>>) -> Result<Vec<Vec<f32>>, EmbedErr
         }
         if !vector.iter().all(|number| number.is_finite()) {
             return Err(EmbedError::NotFinite);
+        }
+        if vector.iter().all(|number| *number == 0.0) {
+            return Err(EmbedError::Zero);
         }
     }
     Ok(vectors)

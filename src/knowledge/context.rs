@@ -56,6 +56,8 @@ pub enum Outcome {
     Found,
     /// No candidate is related to the query.
     NothingRelated,
+    /// No claim is what was asked for: of that time, with those tags, by that author, in that thread.
+    NothingFits,
     /// Something is related, and the budget has no room for any of it.
     BudgetTooSmall,
 }
@@ -120,9 +122,16 @@ pub fn compile(candidates: impl IntoIterator<Item = Candidate>, ask: &Ask) -> Co
 }
 
 impl Context {
+    /// One where nothing fits what was asked for besides the query.
+    #[must_use]
+    pub fn of_nothing_that_fits(ask: &Ask) -> Self {
+        Self::without_items(Outcome::NothingFits, ask, 0)
+    }
+
     fn without_items(outcome: Outcome, ask: &Ask, over_budget: usize) -> Self {
         let sentence = match outcome {
             Outcome::BudgetTooSmall => fence::NO_ROOM,
+            Outcome::NothingFits => fence::NONE_FITS,
             Outcome::Found | Outcome::NothingRelated => fence::NOTHING,
         };
         let text = if ask.budget() < CONTEXT_BUDGET_TOKENS { "" } else { sentence };

@@ -213,6 +213,12 @@ impl Index {
         search::search(self, query, k, filter, embedded)
     }
 
+    /// Whether any document passes a filter.
+    #[must_use]
+    pub fn has_any(&self, filter: &Filter<'_>) -> bool {
+        search::passes_any(self, filter)
+    }
+
     /// Bytes of its segments that `is_in_memory` accepts.
     #[must_use]
     pub fn bytes(&self) -> usize {

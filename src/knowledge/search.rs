@@ -407,6 +407,13 @@ fn best<'f>(found: impl Iterator<Item = &'f (u32, u32)>, key: &dyn Fn(u32) -> Cl
     top.into_sorted()
 }
 
+/// Whether any document passes a filter.
+pub(super) fn passes_any(index: &Index, filter: &Filter<'_>) -> bool {
+    index.segments().iter().zip(index.bases()).any(|(segment, base)| {
+        Accept::new(filter, segment, *base).is_some_and(|accept| (0..segment.len()).any(|doc| accept.accepts(doc)))
+    })
+}
+
 /// A filter in one segment.
 struct Accept<'a> {
     filter: &'a Filter<'a>,

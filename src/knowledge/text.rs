@@ -5,7 +5,7 @@
 //! English is stemmed (Snowball English, known as Porter 2). What was cut in parts is *also* kept whole, so that a path
 //! or an error code is found both as itself and by its parts. Scripts written without spaces, and Hangul with its
 //! particles, are cut into pairs of characters; documents get the single characters too, so that a query of one
-//! character finds them.
+//! character finds them. Emoji and other signs, arrows say, are terms too: 🚀 finds 🚀, whatever its colour of skin.
 //!
 //! Invariant: document and query go through the same steps, and the only asymmetry is the one just named.
 
@@ -23,7 +23,7 @@ pub enum Kind {
     /// A word of the text, or one part of an identifier: counts towards the length of the document.
     Word,
     /// A further form of words that were counted already: a whole identifier, a single character of a script
-    /// that is indexed by pairs.
+    /// that is indexed by pairs. Or a sign, which makes no text longer, and of which a query asks nothing where nobody has it.
     Whole,
 }
 
@@ -141,12 +141,16 @@ impl Analyser {
             if segment.contains(char::is_alphanumeric) {
                 words += 1;
                 self.segment(segment, sink);
+            } else if segment.contains(is_sign) {
+                let sign: String = segment.chars().filter(|c| !is_dropped(*c) && !is_skin(*c)).collect();
+                emit(&sign, "", segment, Kind::Whole, sink);
             }
         }
         pairs(&mut run, side, sink);
         self.run = run;
-        if words > 1 && !unspaced && is_identifier(chunk) {
-            self.whole(chunk, sink);
+        let plain = chunk.trim_matches(|c: char| !c.is_alphanumeric() && !is_combining_mark(c));
+        if words > 1 && !unspaced && is_identifier(plain) {
+            self.whole(plain, sink);
         }
     }
 
@@ -240,8 +244,9 @@ fn chunks(text: &str) -> impl Iterator<Item = (&str, &str)> {
             )
     };
     text.split(is_break).filter_map(|chunk| {
-        let start = chunk.find(char::is_alphanumeric)?;
-        let stripped = chunk.get(start..)?.trim_end_matches(|c: char| !c.is_alphanumeric() && !is_combining_mark(c));
+        let is_part = |c: char| c.is_alphanumeric() || is_sign(c);
+        let start = chunk.find(is_part)?;
+        let stripped = chunk.get(start..)?.trim_end_matches(|c: char| !is_part(c) && !is_combining_mark(c));
         Some((stripped, chunk.get(start + stripped.len()..)?))
     })
 }
@@ -361,6 +366,19 @@ const fn is_dropped(c: char) -> bool {
         | '\u{591}'..='\u{5bd}' | '\u{5bf}' | '\u{5c1}' | '\u{5c2}' | '\u{5c4}' | '\u{5c5}' | '\u{5c7}'
         | '\u{610}'..='\u{61a}' | '\u{640}' | '\u{64b}'..='\u{65f}' | '\u{670}' | '\u{6d6}'..='\u{6dc}' | '\u{6df}'..='\u{6e8}' | '\u{6ea}'..='\u{6ed}'
         | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{fe00}'..='\u{fe0f}')
+}
+
+/// Signs that stand for something: currencies, arrows, mathematics, pictures. Not what draws lines, boxes and bullets.
+const fn is_sign(c: char) -> bool {
+    matches!(c,
+        '\u{a2}'..='\u{a5}' | '\u{a7}' | '\u{b0}' | '\u{b1}' | '\u{d7}' | '\u{f7}' | '\u{20a0}'..='\u{20cf}' | '\u{2190}'..='\u{23ff}'
+        | '\u{2600}'..='\u{27bf}' | '\u{27c0}'..='\u{27e5}' | '\u{27f0}'..='\u{27ff}' | '\u{2900}'..='\u{2982}'
+        | '\u{2999}'..='\u{2bff}' | '\u{1f000}'..='\u{1faff}')
+}
+
+/// Skin tones, which are put behind a picture.
+const fn is_skin(c: char) -> bool {
+    matches!(c, '\u{1f3fb}'..='\u{1f3ff}')
 }
 
 /// Letters of scripts that put no space between words, and Hangul.

@@ -61,6 +61,10 @@ pub fn insert<B: Block>(kv: &mut Overlay<'_>, blocks: &[Linked<B>]) -> Result<Ve
     let Arranging { kv, mut changes, counters, .. } = arranging;
     rows::set_counters(kv, &counters);
     changes.retain(|change| change.before.as_ref() != Some(&change.after));
+    let is_revised = |change: &&Change| {
+        change.before.as_ref().is_some_and(|before| before.is_applied() != change.after.is_applied())
+    };
+    rows::count_arrivals(kv, changes.iter().filter(is_revised).count() as u64, 0)?;
     Ok(changes)
 }
 
@@ -265,7 +269,6 @@ impl Arranging<'_, '_, '_> {
             ControlFlow::Continue(())
         })?;
         failed?;
-        rows::count_arrivals(self.kv, behind.len() as u64, 0)?;
         for (key, row) in behind {
             let damaged = || KvError::damaged(Table::Order, &key.to_bytes());
             let undo: Undo = parse_row(Table::Order, &key.to_bytes(), &row.undo.ok_or_else(damaged)?)?;
@@ -409,7 +412,6 @@ impl Arranging<'_, '_, '_> {
             ControlFlow::Continue(())
         })?;
         failed?;
-        rows::count_arrivals(self.kv, placed.len() as u64, 0)?;
         for (key, line, outcome) in placed {
             self.kv.delete(Table::Order, key.to_bytes());
             let unplaced = Unplaced { line, body: None, before: Some(outcome) };

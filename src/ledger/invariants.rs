@@ -110,7 +110,7 @@ pub fn check(kv: &dyn Read) -> Result<Vec<Broken>, KvError> {
 
 /// The index rows of claims are those that the claims make, and no others.
 fn claims(kv: &dyn Read, broken: &mut Vec<Broken>) -> Result<(), KvError> {
-    let (mut expected, mut failed) = (BTreeSet::new(), Ok(()));
+    let (mut expected, mut failed, mut stepped_back) = (BTreeSet::new(), Ok(()), 0);
     kv.scan_prefix(Table::State, b"c", &mut |key, value| {
         let id = key.get(1..).and_then(|bytes| bytes.try_into().ok()).map(ClaimId::from_bytes);
         let (Some(id), Ok(row)) = (id, parse_row::<ClaimRow>(Table::State, key, value)) else {
@@ -121,10 +121,13 @@ fn claims(kv: &dyn Read, broken: &mut Vec<Broken>) -> Result<(), KvError> {
         expected.extend(row.supersedes.iter().map(|old| state::superseding_key(old, &id)));
         if row.retracted_by.is_none() {
             expected.insert(state::recent_key(row.created_ms, &id));
+        } else {
+            stepped_back += u64::from(!row.supersedes.is_empty());
         }
         ControlFlow::Continue(())
     })?;
     failed?;
+    count("superseding claims that are retracted", state::stepped_back(kv)?, stepped_back, broken);
     for kind in [b"k", b"v", b"n"] {
         kv.scan_prefix(Table::State, kind, &mut |key, _| {
             if !expected.remove(key) {

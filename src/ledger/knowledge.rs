@@ -7,7 +7,7 @@ use super::account;
 use super::fold::{Refused, Site, refuse};
 use super::membership::require;
 use super::outcome::Refusal;
-use super::state::{self, ClaimRow, ExperienceRow, Scratch};
+use super::state::{self, ClaimRow, ExperienceRow, Scratch, Stepped};
 use super::token;
 use crate::chain::transaction::{Claim, Experience, Retract};
 use crate::chain::{ClaimId, Role, Transaction};
@@ -64,6 +64,10 @@ pub(super) fn retract(scratch: &mut Scratch<'_, '_>, site: &Site, retract: &Retr
     row.retracted_by = Some(site.author);
     scratch.put(key, &row);
     scratch.remove(state::recent_key(row.created_ms, &retract.claim));
+    if !row.supersedes.is_empty() {
+        let Stepped { back } = scratch.get(state::STEPPED)?.unwrap_or_default();
+        scratch.put(state::STEPPED.to_vec(), &Stepped { back: back + 1 });
+    }
     Ok(())
 }
 

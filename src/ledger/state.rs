@@ -11,6 +11,7 @@
 //! | `k` ‖ parent claim id (32) ‖ claim id (32) | empty: the second answers the first |
 //! | `v` ‖ old claim id (32) ‖ claim id (32) | empty: the second supersedes the first |
 //! | `n` ‖ created_ms (8, big-endian) ‖ claim id (32) | empty: the claim, by its author's clock; none of one that is retracted |
+//! | `S` | [`Stepped`]; none while nothing of the kind has happened |
 //! | `x` ‖ experience id (32) | [`ExperienceRow`] |
 //! | `j` `q` `l` `y` `w` ‖ … | tasks and their indexes: [`super::task::rows`] |
 //! | `o` `i` `P` `V` `z` ‖ … | offers, purchases and their indexes: [`super::market::rows`] |
@@ -129,6 +130,13 @@ cbor_array! {
         pub supersedes: Vec<ClaimId>,
     }
 
+    /// How often something that had taken another claim's place was taken back: then the other may stand again.
+    #[derive(Default, Copy)]
+    pub struct Stepped {
+        /// Claims that supersede others and are retracted.
+        pub back: u64,
+    }
+
     /// The record of an agent's run.
     pub struct ExperienceRow {
         /// Who submitted it.
@@ -153,6 +161,9 @@ pub const GROUP: &[u8] = b"g";
 
 /// Key of the row that says how far the order is final.
 pub const SEALING: &[u8] = b"s";
+
+/// Key of the row that counts the superseding claims that are retracted.
+pub const STEPPED: &[u8] = b"S";
 
 pub(super) fn keyed(prefix: u8, rest: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + rest.len());
@@ -265,6 +276,14 @@ pub fn line_head(kv: &dyn Read, author: &Identity) -> Result<Option<Tip>, KvErro
 /// [`KvError`] where the store fails.
 pub fn claim(kv: &dyn Read, claim: &ClaimId) -> Result<Option<ClaimRow>, KvError> {
     read_row(kv, Table::State, &claim_key(claim))
+}
+
+/// How many claims that supersede others are retracted.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn stepped_back(kv: &dyn Read) -> Result<u64, KvError> {
+    Ok(read_row::<Stepped>(kv, Table::State, STEPPED)?.unwrap_or_default().back)
 }
 
 /// What a block's transactions take back when it is undone: for each changed key its old value.

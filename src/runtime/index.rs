@@ -12,7 +12,7 @@ pub mod shelf;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -25,8 +25,9 @@ use crate::knowledge::{ClaimKey, Document, Metadata};
 use crate::kv::{KvError, Read};
 use crate::ledger::query;
 use crate::limits;
-use crate::store::Store;
-use group::{GroupIndex, Seen};
+use crate::node::engine::Groups as _;
+use crate::store::{Kept, Store, View};
+use group::{Fallen, GroupIndex, Keys, Seen};
 use keeper::Bell;
 
 /// What is asked of a group's knowledge.
@@ -48,6 +49,14 @@ pub struct Question {
     pub thread: Option<ClaimId>,
     /// Only claims that are valid at this time.
     pub now_ms: u64,
+}
+
+impl Question {
+    /// Whether it asks for more than words.
+    const fn is_filtered(&self) -> bool {
+        let Self { since_ms, until_ms, tags, author, thread, .. } = self;
+        since_ms.is_some() || until_ms.is_some() || !tags.is_empty() || author.is_some() || thread.is_some()
+    }
 }
 
 /// Why a question has no answer.
@@ -79,7 +88,7 @@ pub struct Condition {
     pub claims: usize,
     /// How much of the history it has, in percent; none where it is all of it.
     pub indexed_percent: Option<u8>,
-    /// Why its files cannot be written.
+    /// What is wrong with its files.
     pub trouble: Option<String>,
 }
 
@@ -171,19 +180,66 @@ impl Indexes {
         }
     }
 
-    /// How the indexes are that were opened.
-    #[must_use]
-    pub fn conditions(&self) -> Vec<Condition> {
-        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let condition = |(group, slot): (GroupId, Slot)| {
-            slot.with(|index| Condition {
+    /// How the indexes of all groups of a view are: each has read what a question would find by now.
+    ///
+    /// # Errors
+    /// [`KvError`] where the store fails.
+    pub fn conditions(&self, view: &View) -> Result<Vec<Condition>, KvError> {
+        let mut conditions = Vec::new();
+        for Kept { id: group, .. } in view.groups()? {
+            let Some(kv) = view.group(&group)? else { continue };
+            let condition = |index: &mut GroupIndex| Condition {
                 group,
                 claims: index.snapshot().len(),
                 indexed_percent: index.percent(),
-                trouble: index.trouble().map(str::to_owned),
-            })
-        };
-        groups.into_iter().filter_map(condition).collect()
+                trouble: index.trouble(),
+            };
+            match self.read_on(group, kv.as_ref(), &Seen::of(kv.as_ref())?, condition) {
+                Ok(condition) => {
+                    if condition.trouble.is_some() {
+                        self.bell.ring(group);
+                    }
+                    conditions.push(condition);
+                }
+                Err(AskError::Store(error)) => return Err(error),
+                Err(AskError::Index(full)) => {
+                    conditions.push(Condition {
+                        group,
+                        claims: 0,
+                        indexed_percent: None,
+                        trouble: Some(full.to_string()),
+                    });
+                }
+            }
+        }
+        Ok(conditions)
+    }
+
+    /// Groups whose files could not be written.
+    fn troubled(&self) -> Vec<GroupId> {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_troubled = |slot: &Slot| slot.with(|index| index.has_failed()).unwrap_or_default();
+        groups.into_iter().filter(|(_, slot)| is_troubled(slot)).map(|(group, _)| group).collect()
+    }
+
+    /// Has an index read all that a view has, and looks at it.
+    fn read_on<T>(
+        &self,
+        id: GroupId,
+        kv: &dyn Read,
+        seen: &Seen,
+        look: impl FnOnce(&mut GroupIndex) -> T,
+    ) -> Result<T, AskError> {
+        let slot = self.group(id);
+        loop {
+            let mut slot = slot.lock();
+            let group = slot.open(kv)?;
+            if !group.follow(kv, seen)? {
+                return Ok(look(group));
+            }
+            drop(slot);
+            self.bell.ring(id);
+        }
     }
 
     /// Answers a question on one view of a group, with an embedder where one serves.
@@ -197,21 +253,14 @@ impl Indexes {
         question: &Question,
         embedded: Option<Embedded<'_>>,
     ) -> Result<Answer, AskError> {
-        let (slot, seen) = (self.group(id), Seen::of(kv)?);
-        let (index, gone, indexed_percent) = loop {
-            let mut slot = slot.lock();
-            let group = slot.open(kv)?;
-            if !group.follow(kv, &seen)? {
-                break (group.snapshot(), group.gone(&seen, question.now_ms), group.percent());
-            }
-            drop(slot);
-            self.bell.ring(id);
-        };
+        let seen = Seen::of(kv)?;
+        let look = |group: &mut GroupIndex| (group.snapshot(), group.gone(&seen), group.percent());
+        let (index, gone, indexed_percent) = self.read_on(id, kv, &seen, look)?;
         self.bell.ring(id);
         let asking = Asking { kv, question, index: &index, embedded };
-        let (context, new) = asking.answer(&gone)?;
-        if !new.is_empty() {
-            slot.with(|group| group.note_gone(&seen, question.now_ms, new.into_iter()));
+        let (context, fallen) = asking.answer(&gone)?;
+        if !fallen.keys.is_empty() {
+            self.group(id).with(|group| group.note_gone(&seen, fallen));
         }
         Ok(Answer { context, indexed_percent })
     }
@@ -227,48 +276,65 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     /// The answer, and claims that were found and do not stand. `gone` are those of which that is known.
-    fn answer(&self, gone: &HashSet<ClaimKey>) -> Result<(Context, HashSet<ClaimKey>), AskError> {
+    fn answer(&self, gone: &Keys) -> Result<(Context, Fallen), AskError> {
         let Self { question, index, embedded, .. } = self;
         let wanted = question.ask.top_k.min(limits::CONTEXT_TOP_K);
         let mut depth = wanted * 4 + 16;
-        let mut new: HashSet<ClaimKey> = HashSet::new();
+        let mut new = Fallen::default();
+        let now_ms = question.now_ms;
+        let is_known = !gone.is_empty();
         let thread = question.thread.map(|root| query::thread(self.kv, &root)).transpose()?;
         loop {
             let in_thread =
                 |key: &ClaimKey| thread.as_ref().is_none_or(|thread| thread.contains(&ClaimId::from_bytes(*key)));
-            let stands = |key: &ClaimKey| !gone.contains(key) && !new.contains(key);
+            let stands =
+                |key: &ClaimKey| gone.get(key).is_none_or(|from| *from > now_ms) && !new.keys.contains_key(key);
             let only = |doc: u32| index.key(doc).is_some_and(|key| in_thread(key) && stands(key));
-            let filter = Filter {
+            let in_asked_thread = |doc: u32| index.key(doc).is_some_and(in_thread);
+            // What was asked for, whether it stands or not.
+            let asked = Filter {
                 since_ms: question.since_ms,
                 until_ms: question.until_ms,
                 author: question.author,
                 tags: &question.tags,
-                only: (thread.is_some() || !gone.is_empty() || !new.is_empty()).then_some(&only),
+                only: thread.is_some().then_some(&in_asked_thread),
             };
+            let is_narrowed = thread.is_some() || is_known || !new.keys.is_empty();
+            let filter = Filter { only: is_narrowed.then_some(&only), ..asked };
             let hits = index.search_with(&question.query, depth, &filter, *embedded);
-            let (found, before) = (hits.len(), new.len());
+            let (found, before) = (hits.len(), new.keys.len());
             let candidates = self.candidates(hits, &mut new)?;
             // Retracted, superseded and expired claims are seen only here: where they crowd the rest out, look again without them.
-            let enough = found < depth || candidates.len() >= wanted * 2 || new.len() == before;
-            if enough || new.len() >= limits::CONTEXT_DEPTH {
+            let enough = found < depth || candidates.len() >= wanted * 2 || new.keys.len() == before;
+            if enough || new.keys.len() >= limits::CONTEXT_DEPTH {
+                if candidates.is_empty() && question.is_filtered() && !index.has_any(&asked) {
+                    return Ok((Context::of_nothing_that_fits(&question.ask), new));
+                }
                 return Ok((compile(candidates, &question.ask), new));
             }
             depth = depth.max(limits::VIEW_DEPTH);
         }
     }
 
-    /// The claims of hits, as far as they stand; the others go into `gone`.
-    fn candidates(&self, hits: Vec<Hit>, gone: &mut HashSet<ClaimKey>) -> Result<Vec<Candidate>, KvError> {
+    /// The claims of hits, as far as they stand; the others go into `fallen`.
+    fn candidates(&self, hits: Vec<Hit>, fallen: &mut Fallen) -> Result<Vec<Candidate>, KvError> {
         let mut candidates = Vec::with_capacity(hits.len());
         for hit in hits {
             let (id, now_ms) = (ClaimId::from_bytes(hit.key), self.question.now_ms);
-            let claim = query::claim(self.kv, &id)?.filter(|claim| claim.row.retracted_by.is_none());
-            let claim = claim.and_then(|claim| Some((claim.row, claim.body.filter(|body| !body.is_expired(now_ms))?)));
-            let is_superseded = claim.is_some() && !query::superseded_by(self.kv, &id, 1)?.is_empty();
-            let Some((row, body)) = claim.filter(|_| !is_superseded) else {
-                gone.insert(hit.key);
+            let Some(query::Claim { row, body: Some(body), .. }) = query::claim(self.kv, &id)? else {
+                fallen.keys.insert(hit.key, 0);
+                fallen.unknown.insert(hit.key);
                 continue;
             };
+            let falls = match body.valid_until_ms {
+                _ if row.retracted_by.is_some() => Some(0),
+                Some(until) if until <= now_ms => Some(until),
+                _ => (!query::superseded_by(self.kv, &id, 1)?.is_empty()).then_some(0),
+            };
+            if let Some(from_ms) = falls {
+                fallen.keys.insert(hit.key, from_ms);
+                continue;
+            }
             candidates.push(Candidate {
                 document: Document { title: body.title, text: body.text, tags: body.tags },
                 metadata: Metadata {

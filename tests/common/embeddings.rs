@@ -37,6 +37,12 @@ pub enum Mode {
     Redirect,
     /// Vectors of so many dimensions.
     Dimensions(usize),
+    /// Zeros.
+    Zeros,
+    /// One vector for all.
+    Constant,
+    /// Vectors that have nothing to do with the text, each time others.
+    Random,
     /// One vector too few.
     Fewer,
     /// `null` where a number should be, as who has NaN writes it.
@@ -176,12 +182,13 @@ async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byt
     let request: Value = serde_json::from_slice(&body).unwrap_or_default();
     let input = request["input"].as_array().cloned().unwrap_or_default();
     let texts: Vec<String> = input.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect();
-    {
+    let requests = {
         let mut asked = shared.asked.lock().unwrap();
         asked.requests += 1;
         asked.largest = asked.largest.max(texts.len());
         asked.authorization = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
-    }
+        asked.requests
+    };
     let refuse = |status: u16, body: String| (StatusCode::from_u16(status).unwrap(), body).into_response();
     match &mode {
         Mode::Answer(status, body) => return refuse(*status, body.clone()),
@@ -205,7 +212,12 @@ async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byt
     }
     let dimensions = if let Mode::Dimensions(dimensions) = mode { dimensions } else { DIMENSIONS };
     let row = |(index, text): (usize, &String)| {
-        let mut embedding = json!(vector(text, dimensions));
+        let mut embedding = match mode {
+            Mode::Zeros => json!(vec![0.0; dimensions]),
+            Mode::Constant => json!(vec![0.5; dimensions]),
+            Mode::Random => json!(vector(&format!("text{}", requests * 1_000 + index), dimensions)),
+            _ => json!(vector(text, dimensions)),
+        };
         if mode == Mode::Nan {
             embedding[0] = Value::Null;
         }

@@ -11,7 +11,7 @@ use crate::api::types::{
     MemberList, MoveList, NewAgent, NewClaim, NewOffer, NewTask, NotaryChanged, Offer, OfferCreated, OfferList,
     OfferRevoked, Paid, Payment, PeerAdded, PeerList, PeerRemoved, PolicyChanged, PolicyUpdate, PresenceList,
     PresenceSet, PublishBulk, PublishedClaim, PullMarket, PurchaseList, ReadyTasks, RecentClaims, RejectedList,
-    ReleaseTask, RetractedClaim, RevokeAgent, SetNotary, SetPresence, SetRole, SetSpendingLimit, ShowBlock,
+    ReleaseTask, RetractedClaim, RevokeAgent, SetNotary, SetPresence, SetRole, SetSpendingLimit, ShowBlock, ShowThread,
     SpendingLimit, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged, TaskDetail, TaskList, Thread,
     Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
 };
@@ -222,8 +222,8 @@ impl Client {
     }
 
     /// [`routes::CLAIM_THREAD`].
-    pub async fn thread(&self, group: &str, claim: &str) -> Result<Thread, ClientError> {
-        self.ask(&routes::CLAIM_THREAD, &[group, claim], &()).await
+    pub async fn thread(&self, group: &str, claim: &str, query: &ShowThread) -> Result<Thread, ClientError> {
+        self.ask(&routes::CLAIM_THREAD, &[group, claim], query).await
     }
 
     /// [`routes::CLAIM_RETRACT`].

@@ -56,6 +56,7 @@ fn a_status() -> Status {
         open_purchases: std::collections::BTreeMap::new(),
         embedder: None,
         indexing_groups: 0,
+        troubled_indexes: 0,
     }
 }
 

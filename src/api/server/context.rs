@@ -61,6 +61,11 @@ pub(super) async fn context(
     api.read_group(group, read).await.map(Json)
 }
 
+/// The number that reads as an `f32` does: 0.47343 and no digits that nobody has computed.
+fn shortest(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or_else(|_| f64::from(number))
+}
+
 /// An item with what the ledger knows of its claim, in the same view.
 fn shown(kv: &dyn Read, item: &Item) -> Result<ContextItem, Problem> {
     let id = ClaimId::from_bytes(item.claim_hash);
@@ -77,7 +82,7 @@ fn shown(kv: &dyn Read, item: &Item) -> Result<ContextItem, Problem> {
         evidence: claim.evidence,
         valid_until_ms: claim.valid_until_ms,
         is_final: claim.is_final,
-        score: f64::from(item.score),
+        score: shortest(item.score),
         why: item.why.join(", "),
     })
 }

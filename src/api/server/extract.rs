@@ -17,7 +17,7 @@ use crate::api::types::{
     FieldError, JoinGroup, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected,
     ListTasks, NewAgent, NewClaim, NewOffer, NewTask, Payment, PolicyUpdate, Problem, ProblemCode, PublishBulk,
     PullMarket, ReadyTasks, RecentClaims, ReleaseTask, RevokeAgent, SetNotary, SetPresence, SetRole, SetSpendingLimit,
-    ShowBlock, StartTask, SubmitExperience, SyncNow, WatchClaims,
+    ShowBlock, ShowThread, StartTask, SubmitExperience, SyncNow, WatchClaims,
 };
 use crate::limits;
 use crate::node::engine::OnceName;
@@ -66,6 +66,7 @@ checked!(
     CreateGroup,
     JoinGroup,
     ListClaims,
+    ShowThread,
     ListMoves,
     ListRejected,
     NewClaim,

@@ -1,8 +1,7 @@
-//! Reading knowledge: pages of claims, the newest ones, one, a thread; and the refused blocks.
+//! Reading knowledge: pages of claims, the newest ones, one; and the refused blocks.
 //!
 //! **A page costs what it shows, not what there is.**
 
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use axum::Json;
@@ -13,7 +12,6 @@ use super::resolve::{self, Found, find, no_such_claim};
 use super::told::told;
 use crate::api::types::{
     Claim, ClaimList, Evidence, ListClaims, ListRejected, Problem, ProblemCode, RecentClaims, Rejected, RejectedList,
-    Thread, ThreadClaim,
 };
 use crate::chain::{self, ClaimBody, ClaimId, GroupId, OPEN_EPOCH, OrderKey};
 use crate::identity::Identity;
@@ -161,46 +159,10 @@ pub(super) async fn show(As(api): As, Segments((group, claim)): Segments<(String
     api.read_group(group, read).await.map(Json)
 }
 
-fn one(kv: &dyn Read, text: &str) -> Result<(ClaimId, ClaimRow), Problem> {
+pub(super) fn one(kv: &dyn Read, text: &str) -> Result<(ClaimId, ClaimRow), Problem> {
     let id = resolve::claim(kv, text)?;
     let row = state::claim(kv, &id)?.ok_or_else(|| no_such_claim(text))?;
     Ok((id, row))
-}
-
-pub(super) async fn thread(As(api): As, Segments((group, claim)): Segments<(String, String)>) -> Answer<Thread> {
-    let read = move |_: &Api, found: &Found<'_>, _| {
-        let kv = found.kv.as_ref();
-        whole_thread(kv, one(kv, &claim)?.0)
-    };
-    api.read_group(group, read).await.map(Json)
-}
-
-/// The thread of a claim, from its root, each claim followed by its answers, older ones first.
-fn whole_thread(kv: &dyn Read, claim: ClaimId) -> Result<Thread, Problem> {
-    let root = query::thread_root(kv, &claim)?;
-    let row = state::claim(kv, &root)?.ok_or_else(|| no_such_claim(&root.to_string()))?;
-    let mut thread = Thread { root_hash: root.to_string(), claims: Vec::new(), left_out: 0 };
-    let (mut stack, mut seen, mut bytes) = (vec![(root, row, 0)], BTreeSet::from([root]), 0);
-    while let Some((id, row, depth)) = stack.pop() {
-        let room = limits::THREAD_CLAIMS.saturating_sub(seen.len());
-        let mut answers = Vec::new();
-        for answer in query::answers(kv, &id, room)? {
-            if seen.insert(answer)
-                && let Some(row) = state::claim(kv, &answer)?
-            {
-                answers.push((answer, row, depth + 1));
-            }
-        }
-        answers.sort_by_key(|(id, row, _)| std::cmp::Reverse((row.created_ms, *id)));
-        stack.extend(answers);
-        if thread.claims.len() == limits::PAGE_ROWS || bytes >= limits::PAGE_BYTES {
-            thread.left_out += 1;
-            continue;
-        }
-        bytes += row.size as usize;
-        thread.claims.push(ThreadClaim { claim: with_words(kv, id, &row)?, depth });
-    }
-    Ok(thread)
 }
 
 pub(super) async fn rejected(As(api): As, Params(request): Params<ListRejected>) -> Answer<RejectedList> {

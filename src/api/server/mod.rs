@@ -26,6 +26,7 @@ mod resolve;
 mod router;
 mod sync;
 mod task;
+mod thread;
 mod token;
 mod told;
 mod watching;

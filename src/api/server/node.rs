@@ -23,6 +23,7 @@ pub(super) async fn status(As(api): As) -> Answer<Status> {
     let peers = node.peers().await?;
     let (groups, unsure_groups) = api.read(|_, view| Ok((view.groups()?.len(), unsure(view)?.len()))).await?;
     let open_purchases = api.read(super::purchase::open).await?;
+    let indexes = api.read(|api, view| Ok(api.node().indexes.conditions(view)?)).await?;
     Ok(Json(Status {
         node_id: node.node_id.to_string(),
         member_id: node.identity.to_string(),
@@ -36,7 +37,8 @@ pub(super) async fn status(As(api): As) -> Answer<Status> {
         unsure_groups,
         open_purchases,
         embedder: node.embedding.standing().map(embedder),
-        indexing_groups: node.indexes.conditions().iter().filter(|index| index.indexed_percent.is_some()).count(),
+        indexing_groups: indexes.iter().filter(|index| index.indexed_percent.is_some()).count(),
+        troubled_indexes: indexes.iter().filter(|index| index.trouble.is_some()).count(),
     }))
 }
 
@@ -52,7 +54,7 @@ pub(super) async fn health(As(api): As) -> Answer<Health> {
         disk(free_bytes),
         writer(node.writer.queued()),
     ];
-    checks.push(index(&node.indexes.conditions()));
+    checks.push(index(&api.read(|api, view| Ok(api.node().indexes.conditions(view)?)).await?));
     checks.push(own_lines(&api.read(|_, view| unsure(view)).await?));
     checks.push(purchases(&api.read(super::purchase::open).await?));
     checks.push(forks(&api.read(|_, view| forked(view)).await?));
@@ -168,15 +170,19 @@ fn disk(free_bytes: Option<u64>) -> HealthCheck {
 fn index(indexes: &[Condition]) -> HealthCheck {
     let claims: usize = indexes.iter().map(|index| index.claims).sum();
     if let Some((index, trouble)) = indexes.iter().find_map(|index| Some((index, index.trouble.as_ref()?))) {
-        let detail =
-            format!("the files of group {} cannot be written, and it goes on in memory: {trouble}", index.group);
-        return ill("index", detail, "free some space, and see who owns the folder `index` of the data folder");
+        let detail = format!("of group {}: {trouble}", index.group);
+        return ill(
+            "index",
+            detail,
+            "free some space, and see who owns the folder `index` of the data folder and what removes it",
+        );
     }
     let indexing: Vec<_> = indexes.iter().filter_map(|index| Some((index.group, index.indexed_percent?))).collect();
     match indexing.first() {
         // Answers come meanwhile, and nobody has to do anything.
         Some((group, percent)) => {
-            well("index", format!("indexing {} groups, first {group}: {percent} % is done", indexing.len()))
+            let detail = "a context shows only what is indexed, and says so";
+            well("index", format!("indexing {} groups, first {group}: {percent} % is done; {detail}", indexing.len()))
         }
         None => well("index", format!("{claims} claims of {} groups can be searched", indexes.len())),
     }

@@ -15,7 +15,7 @@ use axum::routing::{MethodFilter, on};
 use super::resolve::shown;
 use super::{
     Api, agent, backup, block, claim, context, events, group, join, listing, member, node, offer, peer, presence,
-    purchase, sync, task, token, watching,
+    purchase, sync, task, thread, token, watching,
 };
 use crate::api::AGENT_HEADER;
 use crate::api::routes::{self, Permission, Route};
@@ -128,7 +128,7 @@ fn table() -> Table {
         .route(&routes::CLAIM_WATCH, watching::watch)
         .route(&routes::CLAIM_FOLLOW, watching::follow)
         .route(&routes::CLAIM_SHOW, listing::show)
-        .route(&routes::CLAIM_THREAD, listing::thread)
+        .route(&routes::CLAIM_THREAD, thread::thread)
         .route(&routes::CLAIM_RETRACT, claim::retract)
         .route(&routes::TASK_CREATE, task::create)
         .route(&routes::TASK_LIST, task::list)

@@ -336,16 +336,43 @@ pub struct ThreadClaim {
     pub depth: usize,
 }
 
-/// Answer of `GET …/claims/{claim}/thread`: the whole thread that the claim stands in, from its root, each claim
-/// followed by its answers, older ones first.
+/// Query of `GET …/claims/{claim}/thread`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShowThread {
+    /// Claims of the page, at most `limits::PAGE_ROWS`, and so many where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+impl ShowThread {
+    /// Checks the page's size.
+    ///
+    /// # Errors
+    /// Where it is 0 or past `limits::PAGE_ROWS`.
+    pub fn check(&self) -> Result<(), FieldError> {
+        self.limit.map_or(Ok(()), |limit| check::range("limit", limit, 1, limits::PAGE_ROWS))
+    }
+}
+
+/// Answer of `GET …/claims/{claim}/thread`: a page of the thread that the claim stands in, each claim followed by its answers, older
+/// ones first.
+///
+/// Where it does not fit one page, the first has the claim itself, the root, and by turns the claims up to there and the answers to it;
+/// then comes what else stands below it, and then the rest of the thread. A page also ends at `limits::PAGE_BYTES` of text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thread {
     /// Hash of the root.
     pub root_hash: String,
-    /// The claims, at most `limits::PAGE_ROWS`.
+    /// The claims.
     pub claims: Vec<ThreadClaim>,
-    /// Claims that the limit left out, of at most `limits::THREAD_CLAIMS` that are looked at.
+    /// Claims that come behind this page, of at most `limits::THREAD_CLAIMS` that are looked at.
     pub left_out: usize,
+    /// Where the next page starts; `null` at the end.
+    pub next_cursor: Option<String>,
 }
 
 /// Answer to a retraction.

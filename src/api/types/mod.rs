@@ -26,8 +26,8 @@ pub use block::{Block, ShowBlock, Wrote};
 pub use check::FieldError;
 pub use claim::{
     BulkPublished, Claim, ClaimList, Evidence, ExperienceSubmitted, ListClaims, NewClaim, PublishBulk, PublishedClaim,
-    RecentClaims, RetractedClaim, SubmitExperience, Thread, ThreadClaim, WatchClaims, WatchKind, WatchedClaim,
-    WatchedList,
+    RecentClaims, RetractedClaim, ShowThread, SubmitExperience, Thread, ThreadClaim, WatchClaims, WatchKind,
+    WatchedClaim, WatchedList,
 };
 pub use context::{Context, ContextEmbedder, ContextItem, ContextQuery};
 pub use event::{Event, EventKind, JoinEvent, ListEvents};

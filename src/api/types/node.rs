@@ -37,6 +37,8 @@ pub struct Status {
     pub indexing_groups: usize,
     /// What it buys and sells that has not ended, counted by how it stands: `{"paid": 2}`.
     pub open_purchases: BTreeMap<PurchaseState, usize>,
+    /// Those of them whose retrieval index has no files for now, and goes on in memory.
+    pub troubled_indexes: usize,
     /// What makes vectors of claims; `null` where the settings name nothing.
     pub embedder: Option<EmbedderStatus>,
 }

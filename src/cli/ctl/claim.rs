@@ -9,7 +9,8 @@ use super::node::{more, tail};
 use super::watch::{self, WatchArgs};
 use super::{GroupFlag, bulk};
 use crate::api::types::{
-    Claim, ClaimList, Evidence, ListClaims, NewClaim, PublishedClaim, RecentClaims, RetractedClaim, Thread,
+    Claim, ClaimList, Evidence, FieldError, ListClaims, NewClaim, PublishedClaim, RecentClaims, RetractedClaim,
+    ShowThread, Thread,
 };
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
@@ -29,8 +30,8 @@ pub enum ClaimCommand {
     List(ListArgs),
     /// One claim in full
     Show(OneClaim),
-    /// The whole thread that a claim stands in
-    Thread(OneClaim),
+    /// The thread that a claim stands in, as a tree; of a long one what is nearest to the claim
+    Thread(ThreadArgs),
     /// The newest claims first, by their authors' clocks
     Recent(RecentArgs),
     /// Claims as they come to this node: one line each as they come, or what came behind a cursor
@@ -75,8 +76,9 @@ pub struct EvidenceArgs {
     /// A command that was run to see it
     #[arg(long, value_name = "COMMAND", allow_hyphen_values = true, conflicts_with = "file")]
     evidence_command: Vec<String>,
-    /// The code with which that command ended; for several commands one each, in their order
-    #[arg(long, value_name = "N", requires = "evidence_command", conflicts_with = "file")]
+    /// The code with which that command ended, from -1 (which is 255) to 255; for several commands one each, in their order
+    #[arg(long, value_name = "N", value_parser = exit_code, allow_negative_numbers = true, requires = "evidence_command",
+          conflicts_with = "file")]
     exit_code: Vec<u32>,
     /// The hash of what was looked at, like sha256:… or a commit
     #[arg(long, value_name = "HASH", conflicts_with = "file")]
@@ -87,6 +89,16 @@ pub struct EvidenceArgs {
     /// Anything else, in a sentence
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with = "file")]
     evidence_note: Vec<String>,
+}
+
+/// An exit code as a shell shows it. Who ends with -1 is seen to end with 255.
+fn exit_code(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(-1_i16) => Ok(255),
+        Ok(code) => u8::try_from(code).map(u32::from).map_err(|_| ()),
+        Err(_) => Err(()),
+    }
+    .map_err(|()| "an exit code is a number from -1 to 255".to_owned())
 }
 
 impl EvidenceArgs {
@@ -114,6 +126,26 @@ pub struct OneClaim {
     claim: String,
     #[command(flatten)]
     group: GroupFlag,
+}
+
+impl OneClaim {
+    /// An empty hash, as a script may give, would be a path to somewhere else.
+    fn check(&self) -> Result<(), FieldError> {
+        if self.claim.trim().is_empty() { Err(FieldError::Empty { field: "HASH" }) } else { Ok(()) }
+    }
+}
+
+/// Arguments of `lbm ctl claim thread`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ThreadArgs {
+    #[command(flatten)]
+    of: OneClaim,
+    /// At most so many, up to 1000
+    #[arg(long, value_name = "N", default_value_t = limits::PAGE_ROWS)]
+    limit: usize,
+    /// Where the page before ended: its next_cursor
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
 }
 
 /// Arguments of `lbm ctl claim list`.
@@ -154,26 +186,40 @@ pub(super) async fn run(command: &ClaimCommand, session: &mut Session<'_>) -> Re
     match command {
         ClaimCommand::Publish(args) => return publish(args, session).await,
         ClaimCommand::List(args) => {
-            let answer = list(args, session).await?;
+            let ask = async |limit, cursor| {
+                let query = ListClaims { limit: Some(limit), cursor };
+                query.check()?;
+                Ok(session.client.claims(&args.group.group, &query).await?)
+            };
+            let answer = pages(args.limit, args.cursor.clone(), ask).await?;
             session.answer(answer)?;
         }
         ClaimCommand::Retract(args) => {
+            args.check()?;
             let answer = session.client.retract_claim(&args.group.group, &args.claim).await?;
             session.wrote(&args.group.group, answer).await?;
         }
         ClaimCommand::Show(args) => {
+            args.check()?;
             let answer = session.client.claim(&args.group.group, &args.claim).await?;
             session.answer(answer)?;
         }
         ClaimCommand::Thread(args) => {
-            let answer = session.client.thread(&args.group.group, &args.claim).await?;
+            let ThreadArgs { of, limit, cursor } = args;
+            of.check()?;
+            let query = ShowThread { limit: Some(*limit), cursor: cursor.clone() };
+            query.check()?;
+            let answer = session.client.thread(&of.group.group, &of.claim, &query).await?;
             session.answer(answer)?;
         }
         ClaimCommand::Recent(args) => {
             let since_ms = args.since.map(|when| when.resolve(session.now_ms));
-            let query = RecentClaims { limit: Some(args.limit), since_ms, cursor: args.cursor.clone() };
-            query.check()?;
-            let answer = session.client.recent_claims(&args.group.group, &query).await?;
+            let ask = async |limit, cursor| {
+                let query = RecentClaims { limit: Some(limit), since_ms, cursor };
+                query.check()?;
+                Ok(session.client.recent_claims(&args.group.group, &query).await?)
+            };
+            let answer = pages(args.limit, args.cursor.clone(), ask).await?;
             session.answer(answer)?;
         }
         ClaimCommand::Watch(args) => watch::run(args, session).await?,
@@ -210,17 +256,19 @@ async fn publish(args: &PublishArgs, session: &mut Session<'_>) -> Result<Outcom
 }
 
 /// One page, or as many as it takes for the number that was asked for.
-async fn list(args: &ListArgs, session: &Session<'_>) -> Result<ClaimList, CliError> {
-    let mut list = ClaimList { claims: Vec::new(), next_cursor: args.cursor.clone() };
+async fn pages(
+    most: usize,
+    cursor: Option<String>,
+    ask: impl AsyncFn(usize, Option<String>) -> Result<ClaimList, CliError>,
+) -> Result<ClaimList, CliError> {
+    let mut list = ClaimList { claims: Vec::new(), next_cursor: cursor };
     loop {
-        let limit = (args.limit - list.claims.len().min(args.limit)).min(limits::PAGE_ROWS);
-        let query = ListClaims { limit: Some(limit), cursor: list.next_cursor.take() };
-        query.check()?;
-        let page = session.client.claims(&args.group.group, &query).await?;
+        let limit = (most - list.claims.len().min(most)).min(limits::PAGE_ROWS);
+        let page = ask(limit, list.next_cursor.take()).await?;
         let is_empty = page.claims.is_empty();
         list.claims.extend(page.claims);
         list.next_cursor = page.next_cursor;
-        if list.claims.len() >= args.limit || list.next_cursor.is_none() || is_empty {
+        if list.claims.len() >= most || list.next_cursor.is_none() || is_empty {
             return Ok(list);
         }
     }
@@ -341,9 +389,9 @@ impl Render for At<Thread> {
             let (hash, gist) = (short(&row.claim.claim_hash), one_line(&gist(&row.claim, self.now_ms), 100));
             writeln!(out, "{lead}{}  {gist}  ({}, {when})", one_line(hash, 100), one_line(&author, 100))?;
         }
-        match self.answer.left_out {
-            0 => Ok(()),
-            left_out => writeln!(out, "… and {left_out} more"),
+        if self.answer.left_out > 0 {
+            writeln!(out, "… and {} more", self.answer.left_out)?;
         }
+        more(out, self.answer.next_cursor.as_deref())
     }
 }

@@ -122,6 +122,9 @@ impl Render for At<Status> {
             let open = status.open_purchases.iter().map(|(state, count)| format!("{count} {}", state.word()));
             rows.push(("purchases", format!("{}: `lbm ctl offer purchases`", open.collect::<Vec<_>>().join(", "))));
         }
+        if status.troubled_indexes > 0 {
+            rows.push(("index", format!("{} groups without files: see `lbm ctl health`", status.troubled_indexes)));
+        }
         if let Some(embedder) = &status.embedder {
             rows.push(("embedder", embedding(embedder)));
         }

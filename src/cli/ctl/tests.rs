@@ -113,7 +113,7 @@ fn stream(events: &[Value]) -> Response {
 async fn status_is_the_apis_answer() {
     let answer = json!({"node_id": ID, "member_id": ID, "agents": 0, "name": "alice", "version": "0.1.0", "uptime_s": 125,
                         "listen": ["/ip4/127.0.0.1/tcp/1/p2p/x", "/ip4/127.0.0.1/udp/1/quic-v1/p2p/x"],
-                        "peers": 1, "groups": 2, "unsure_groups": 0, "indexing_groups": 0,
+                        "peers": 1, "groups": 2, "unsure_groups": 0, "indexing_groups": 0, "troubled_indexes": 0,
                         "open_purchases": {"paid": 1, "granted": 2}, "embedder": null});
     let ran = run(&["status", "--json"], answer.clone()).await;
     assert_eq!((ran.json(), ran.code.as_str(), ran.err.as_str()), (answer.clone(), "0", ""));
@@ -354,8 +354,29 @@ async fn a_list_longer_than_a_page_is_fetched_page_by_page() {
         assert_eq!((claims.len(), ran.asked.len(), &list["next_cursor"]), (expected, asked, &cursor));
         assert_eq!(claims.last().unwrap()["claim_hash"], json!((expected - 1).to_string()));
     }
+    let recent = ["claim", "recent", "--group", "g", "--limit", "2000", "--json"];
+    assert_eq!(run_with(&recent, std::io::empty(), pages).await.json()["claims"].as_array().unwrap().len(), 2_000);
     let none = run_with(&["claim", "list", "--group", "g", "--limit", "0"], std::io::empty(), pages).await;
     assert!(none.code == "1" && none.err.contains("`limit` is 0"), "{}", none.err);
+}
+
+#[tokio::test]
+async fn an_empty_hash_is_named_and_an_exit_code_is_one() {
+    for command in ["show", "thread", "retract"] {
+        let ran = run(&["claim", command, "", "--group", "g"], Value::Null).await;
+        assert!(ran.code == "1" && ran.err.contains("`HASH` is empty") && ran.asked.is_empty(), "{}", ran.err);
+    }
+    let published = json!({"claim_hash": HASH, "block_id": HASH});
+    let args =
+        |typed| ["claim", "publish", "--group", "g", "--text", "t", "--evidence-command", "c", "--exit-code", typed];
+    for (typed, sent) in [("-1", 255), ("0", 0), ("255", 255)] {
+        let ran = run(&args(typed), published.clone()).await;
+        assert_eq!(ran.asked[0].1["evidence"][0]["exit_code"], json!(sent), "{typed}: {}", ran.err);
+    }
+    for bad in ["256", "-2", "x", ""] {
+        let refused = Cli::try_parse_from(["lbm", "ctl"].into_iter().chain(args(bad))).unwrap_err();
+        assert!(refused.to_string().contains("from -1 to 255"), "{refused}");
+    }
 }
 
 #[tokio::test]

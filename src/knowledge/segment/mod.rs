@@ -34,7 +34,7 @@ const MAGIC: [u8; 8] = *b"lbm-seg\x01";
 
 /// Version of what a text is taken for: the analysis, the stop words, the latent table. A segment of another one is not read.
 /// Whoever changes one of them counts this up.
-pub const ANALYSIS: u32 = 1;
+pub const ANALYSIS: u32 = 2;
 
 /// The parts of a segment. Rows have a section of where they end before them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -36,6 +36,20 @@ fn prose_is_folded_stopped_and_stemmed() {
 }
 
 #[test]
+fn emoji_and_other_signs_are_terms() {
+    check(&[
+        ("Deployed 🚀", "deploy =🚀"),
+        ("🚀launch done🎉!", "=🚀 launch done =🎉"),
+        ("👍🏽 👍", "=👍 =👍"),
+        ("❤️", "=❤"),
+        ("🇩🇪🇫🇷", "=🇩🇪 =🇫🇷"),
+        ("request → reply, 5 € ± 2", "request =→ repli 5 =€ =± 2"),
+        ("├── src — “quoted” • item …", "src quot item"),
+        ("🚀v1.2/linux", "=🚀 v1.2 linux =v1.2/linux"),
+    ]);
+}
+
+#[test]
 fn identifiers_are_found_whole_and_by_their_parts() {
     check(&[
         ("snake_case_name", "snake case name =snake_case_name"),

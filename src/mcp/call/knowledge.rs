@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{fitting, once};
 use crate::api::client::Client;
 use crate::api::types::{
-    Claim, ContextQuery, NewClaim, ProblemCode, RecentClaims, SubmitExperience, ThreadClaim, WatchClaims, WatchKind,
+    Claim, ContextQuery, NewClaim, ProblemCode, RecentClaims, ShowThread, SubmitExperience, WatchClaims, WatchKind,
 };
 use crate::limits;
 use crate::mcp::answer::{Answer, Failure, cut, fenced, lean};
@@ -50,22 +50,17 @@ pub(super) async fn recent(client: &Client, group: &str, mut arguments: Argument
 }
 
 async fn conversation(client: &Client, group: &str, claim: &str, mut arguments: Arguments) -> Result<Answer, Failure> {
-    let asked = arguments.take::<usize>("limit")?;
+    let (asked, cursor) = (arguments.take::<usize>("limit")?, arguments.take::<String>("cursor")?);
     arguments.end()?;
-    let mut thread = client.thread(group, claim).await?;
-    shorten(asked, thread.claims.iter_mut().map(|row| &mut row.claim));
-    let all = thread.claims.len();
-    let (claims, mut structured) = fitting(asked, all.max(1), async |limit| {
-        let claims: Vec<ThreadClaim> = thread.claims.iter().take(limit).cloned().collect();
-        Ok(claims)
+    ShowThread { limit: asked, cursor: cursor.clone() }.check()?;
+    let (thread, structured) = fitting(asked, limits::mcp::ROWS, async |limit| {
+        let page = ShowThread { limit: Some(limit), cursor: cursor.clone() };
+        let mut thread = client.thread(group, claim, &page).await?;
+        shorten(asked, thread.claims.iter_mut().map(|row| &mut row.claim));
+        Ok(thread)
     })
-    .await
-    .map(|(claims, rows)| (claims, json!({"root_hash": thread.root_hash, "claims": rows})))?;
-    let left_out = thread.left_out + all - claims.len();
-    if let (1.., Some(object)) = (left_out, structured.as_object_mut()) {
-        object.insert("left_out".to_owned(), left_out.into());
-    }
-    Ok(Answer::with_text(fenced(claims.iter().map(|row| &row.claim)), structured))
+    .await?;
+    Ok(Answer::with_text(fenced(thread.claims.iter().map(|row| &row.claim)), structured))
 }
 
 pub(super) async fn watch(client: &Client, group: &str, mut arguments: Arguments) -> Result<Answer, Failure> {

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use self::walk::Walk;
 use crate::chain::GroupId;
-use crate::embedder::null::Null;
+use crate::embedder::null::{Null, UNRELATED};
 use crate::embedder::{EmbedError, Embedder, Side, Verdict};
 use crate::knowledge::index::Embedded;
 use crate::knowledge::vectors::{Vectors, VectorsError};
@@ -326,9 +326,6 @@ impl Shared {
             let state = self.state();
             state.null.is_none() || state.trouble.is_some()
         };
-        if is_new {
-            self.greet()?;
-        }
         let Some(open) = store.upgrade() else { return Ok(()) };
         let kept: Vec<GroupId> = open.view()?.groups()?.iter().map(|group| group.id).collect();
         drop(open);
@@ -343,6 +340,16 @@ impl Shared {
                 self.state().groups.insert(*group, (Arc::clone(&vectors), Progress::default()));
                 walks.insert(*group, Walk::new(*group, vectors));
             }
+        }
+        // Also of one that does not serve it is said how far it is.
+        for (group, walk) in &mut *walks {
+            let Some(open) = store.upgrade() else { return Ok(()) };
+            walk.count(&open)?;
+            drop(open);
+            self.note(*group, walk);
+        }
+        if is_new {
+            self.greet()?;
         }
         let dimensions = self.state().null.map(|null| null.dimensions);
         for walk in walks.values_mut() {
@@ -464,7 +471,7 @@ impl Pace {
                 (Verdict::Shorten, _) if walk.shorten() => {}
                 (Verdict::Shorten, _) => {
                     // Is it this text, or the embedder?
-                    embedder.embed(Side::Document, &["text"], patience)?;
+                    embedder.embed(Side::Document, &[UNRELATED[0]], patience)?;
                     let refused = walk.next(1).iter().map(|(claim, _)| (*claim, None)).collect();
                     tracing::info!(error = %error, "a claim stays without a vector: the embedder refuses it");
                     return Ok(refused);

@@ -55,6 +55,14 @@ impl Walk {
         self.vectors.read().unwrap_or_else(PoisonError::into_inner).check(dimensions)
     }
 
+    /// Counts the claims of the group anew.
+    pub(super) fn count(&mut self, store: &Store) -> Result<(), KvError> {
+        if let Some(kv) = store.view()?.group(&self.group)? {
+            self.claims = rows::counters(kv.as_ref())?.claims;
+        }
+        Ok(())
+    }
+
     /// Reads until so many texts wait, or there is no more; whether nothing waits.
     pub(super) fn fill(&mut self, store: &Store, texts: usize) -> Result<bool, KvError> {
         while self.pending.len() < texts {

@@ -91,12 +91,38 @@ impl Folder {
     /// # Errors
     /// Those of the file system.
     pub fn create(path: &Path) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        Ok(Self {
+        let folder = Self {
             path: path.to_owned(),
             #[cfg(test)]
             faults: std::sync::Arc::default(),
-        })
+        };
+        folder.make().map(|()| folder)
+    }
+
+    /// Makes it where it is missing.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn make(&self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.path)
+    }
+
+    /// Whether it is there.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.path.is_dir()
+    }
+
+    /// Whether it has a manifest.
+    #[must_use]
+    pub fn has_manifest(&self) -> bool {
+        self.path.join(MANIFEST).is_file()
+    }
+
+    /// Whether it has the file of a segment.
+    #[must_use]
+    pub fn has(&self, segment: &Segment) -> bool {
+        self.path.join(name(&segment.hash())).is_file()
     }
 
     /// Called before each change of a file, so that a test can stop there.

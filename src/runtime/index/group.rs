@@ -4,10 +4,10 @@
 //! whoever asks reads what is new before the answer. Hence **a query finds every claim that came since the index was opened, and
 //! whatever is rebuilt meanwhile**.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::ops::{ControlFlow, Range};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ use crate::knowledge::index::Index;
 use crate::knowledge::segment::{Builder, Segment};
 use crate::knowledge::{ClaimKey, Document, Stamp};
 use crate::kv::{Direction, KvError, Read};
+use crate::ledger::state;
 use crate::limits;
 
 /// Documents that one thread makes a segment of, where many come at once.
@@ -137,21 +138,31 @@ pub(super) struct Seen {
 impl Seen {
     pub(super) fn of(kv: &dyn Read) -> Result<Self, KvError> {
         let (counters, arrivals) = (rows::counters(kv)?, rows::arrivals(kv)?);
-        let stands_as_of = (arrivals.taken_back, counters.retracted);
+        let stands_as_of = (arrivals.revised, state::stepped_back(kv)?);
         Ok(Self { blocks: counters.blocks, late_objects: arrivals.late_objects, stands_as_of })
     }
 }
 
-/// Claims that were found and do not stand, as of some state and some time.
+/// Claims that were found and do not stand, each with the time from which on it does not: 0 where the state says so, else its end.
+pub(super) type Keys = HashMap<ClaimKey, u64>;
+
+/// What is known of claims that do not stand, as of some state.
 ///
-/// None of them can stand again while no block was taken back and tried again, and no claim was retracted: only these undo what made it
-/// go (a claim stands again, too, where the one that supersedes it is retracted). One that has expired stays so, unless the clock is set
-/// back.
+/// None of them can stand again while no block that had counted does no more, or the reverse ([`rows::Arrivals::revised`]), and no claim
+/// that supersedes another is retracted ([`state::stepped_back`]): only these undo what made it go. What else is written makes more
+/// of them go, and so costs nothing here.
 #[derive(Debug, Default, Clone)]
 struct Gone {
     as_of: (u64, u64),
-    at_ms: u64,
-    keys: Arc<HashSet<ClaimKey>>,
+    keys: Arc<Keys>,
+}
+
+/// What was found of that in one view.
+#[derive(Debug, Default)]
+pub(super) struct Fallen {
+    pub(super) keys: Keys,
+    /// Those of them of which the view does not have the row or the words: a newer one may.
+    pub(super) unknown: HashSet<ClaimKey>,
 }
 
 /// What there is to do in the background.
@@ -160,6 +171,8 @@ pub(super) enum Job {
     Shelf(shelf::Job, Option<Progress>),
     /// Reads these numbers of the log.
     Fill(Range<u64>),
+    /// Writes the manifest.
+    Note,
 }
 
 /// How far the log is read, without the gaps.
@@ -172,8 +185,12 @@ pub(super) struct Progress {
 /// The index of one group.
 #[derive(Debug)]
 pub(super) struct GroupIndex {
-    /// None where it cannot be written: then all is in memory.
+    /// Where its folder should be; none for an index in memory.
+    path: Option<PathBuf>,
+    /// None where it cannot be made: then all is in memory.
     folder: Option<Folder>,
+    /// Whether a manifest could not be written.
+    is_unnoted: bool,
     shelf: Shelf,
     read: Progress,
     /// What of that the files have.
@@ -192,7 +209,9 @@ impl GroupIndex {
     /// Opens the index of a group in a folder, or in memory.
     pub(super) fn open(path: Option<&Path>, kv: &dyn Read) -> Result<Self, KvError> {
         let mut index = Self {
+            path: path.map(Path::to_owned),
             folder: None,
+            is_unnoted: false,
             shelf: Shelf::default(),
             read: Progress::default(),
             durable: Progress::default(),
@@ -301,29 +320,47 @@ impl GroupIndex {
         (missing > 0).then_some(u8::try_from(read).unwrap_or(100).min(99))
     }
 
-    /// Why files cannot be written.
-    pub(super) fn trouble(&self) -> Option<&str> {
-        self.trouble.as_ref().map(|(trouble, _)| trouble.as_str())
+    /// What is wrong with its files.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let removed = || self.is_removed().then(|| "its files were removed, and are being written again".to_owned());
+        let unwritten = self
+            .trouble
+            .as_ref()
+            .map(|(trouble, _)| format!("its files cannot be written, and it goes on in memory: {trouble}"));
+        unwritten.or_else(removed)
     }
 
-    /// The claims that are known not to stand in such a view at such a time.
-    pub(super) fn gone(&self, seen: &Seen, now_ms: u64) -> Arc<HashSet<ClaimKey>> {
-        let holds = self.gone.as_of == seen.stands_as_of && self.gone.at_ms <= now_ms;
-        if holds { Arc::clone(&self.gone.keys) } else { Arc::default() }
+    /// Whether something is to be tried again after a while.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.trouble.is_some()
     }
 
-    /// Notes claims that do not stand in such a view at such a time.
-    pub(super) fn note_gone(&mut self, seen: &Seen, now_ms: u64, keys: impl Iterator<Item = ClaimKey>) {
+    /// Has files be tried again at once.
+    #[cfg(test)]
+    pub(super) fn rest_is_over(&mut self) {
+        self.trouble.iter_mut().for_each(|(_, until)| *until = Instant::now());
+    }
+
+    /// The claims that are known not to stand in such a view.
+    pub(super) fn gone(&self, seen: &Seen) -> Arc<Keys> {
+        if self.gone.as_of == seen.stands_as_of { Arc::clone(&self.gone.keys) } else { Arc::default() }
+    }
+
+    /// Notes claims that do not stand in such a view.
+    pub(super) fn note_gone(&mut self, seen: &Seen, mut fallen: Fallen) {
         // In an older state than the index has read, what is merely new there is missing too.
-        if seen.blocks != self.read.next {
-            return;
+        let is_newest = seen.blocks == self.read.next && self.late_objects.is_none_or(|late| late == seen.late_objects);
+        if !is_newest {
+            fallen.keys.retain(|key, _| !fallen.unknown.contains(key));
         }
-        if self.gone.as_of != seen.stands_as_of || self.gone.at_ms > now_ms {
-            self.gone = Gone { as_of: seen.stands_as_of, at_ms: now_ms, keys: Arc::default() };
+        if self.gone.as_of != seen.stands_as_of {
+            if !is_newest {
+                return;
+            }
+            self.gone = Gone { as_of: seen.stands_as_of, keys: Arc::default() };
         }
-        self.gone.at_ms = now_ms;
         let room = limits::CONTEXT_DEPTH.saturating_sub(self.gone.keys.len());
-        Arc::make_mut(&mut self.gone.keys).extend(keys.take(room));
+        Arc::make_mut(&mut self.gone.keys).extend(fallen.keys.into_iter().take(room));
     }
 
     // ---- the background ---------------------------------------------------------------------------------------
@@ -331,23 +368,58 @@ impl GroupIndex {
     /// The next thing to do.
     pub(super) fn job(&mut self) -> Option<Job> {
         let rests = self.trouble.as_ref().is_some_and(|(_, until)| Instant::now() < *until);
-        if self.folder.is_none() || self.is_closed || rests {
+        if self.is_closed || rests {
             return None;
         }
+        let folder = match self.make_folder() {
+            Ok(folder) => folder?,
+            Err(error) => {
+                self.suffer(&error);
+                return None;
+            }
+        };
         if self.shelf.is_full() || self.read.next - self.durable.next.min(self.read.next) >= limits::INDEX_FLUSH_BLOCKS
         {
             return self.shelf.flush().map(|job| Job::Shelf(job, Some(self.read.clone())));
         }
-        match self.shelf.job() {
+        match self.shelf.job(|segment| folder.has(segment)) {
             Some(job @ shelf::Job::Check(_)) => Some(Job::Shelf(job, None)),
+            _ if self.is_unnoted || (self.shelf.files().next().is_some() && !folder.has_manifest()) => Some(Job::Note),
             job => {
                 let fill = self.gaps.last().map(|gap| {
                     let start = gap.end.saturating_sub(limits::INDEX_FILL_BLOCKS).max(gap.start);
                     Job::Fill(start..gap.end)
                 });
-                fill.or_else(|| job.map(|job| Job::Shelf(job, None)))
+                let job = fill.or_else(|| job.map(|job| Job::Shelf(job, None)));
+                if job.is_none() {
+                    self.trouble = None;
+                }
+                job
             }
         }
+    }
+
+    /// The folder, which is made where somebody has removed it; none for an index in memory.
+    fn make_folder(&mut self) -> io::Result<Option<Folder>> {
+        match (&self.folder, &self.path) {
+            (Some(folder), _) if !folder.is_there() => {
+                tracing::warn!("the folder of an index was removed while the daemon ran: it is made again");
+                folder.make()?;
+            }
+            (None, Some(path)) => self.folder = Some(Folder::create(path)?),
+            _ => {}
+        }
+        Ok(self.folder.clone())
+    }
+
+    /// Whether what was written is not there any more.
+    fn is_removed(&self) -> bool {
+        let is_whole = |folder: &Folder| {
+            let mut files = self.shelf.files().peekable();
+            let is_noted = files.peek().is_none() || folder.has_manifest();
+            folder.is_there() && is_noted && files.all(|segment| folder.has(segment))
+        };
+        self.folder.as_ref().is_some_and(|folder| !is_whole(folder))
     }
 
     /// The folder, and the segments that may have claims of a part of the log.
@@ -380,7 +452,15 @@ impl GroupIndex {
         if let Some(read) = read {
             self.durable = read;
         }
-        self.trouble = None;
+    }
+
+    /// Takes in what came of writing the manifest.
+    pub(super) fn noted(&mut self, written: &io::Result<()>) {
+        self.is_unnoted = written.is_err();
+        match written {
+            Ok(()) => self.trouble = None,
+            Err(error) => self.suffer(error),
+        }
     }
 
     /// Takes in a part of the log that was read in the background.

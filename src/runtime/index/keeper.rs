@@ -54,11 +54,13 @@ impl Bell {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).is_stopped
     }
 
-    /// Waits for news; none when it is time to end.
+    /// Waits for news, or until what has failed is to be tried again; none when it is time to end.
     fn wait(&self) -> Option<BTreeSet<GroupId>> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = |state: &mut State| state.groups.is_empty() && !state.is_stopped;
-        let mut state = self.rung.wait_while(state, waiting).unwrap_or_else(PoisonError::into_inner);
+        let pause = Duration::from_millis(limits::INDEX_RETRY_MS);
+        let (mut state, _) =
+            self.rung.wait_timeout_while(state, pause, waiting).unwrap_or_else(PoisonError::into_inner);
         (!state.is_stopped).then(|| std::mem::take(&mut state.groups))
     }
 
@@ -113,7 +115,8 @@ impl Keeper {
     }
 
     fn work(&self) {
-        while let Some(groups) = self.indexes.bell.wait() {
+        while let Some(mut groups) = self.indexes.bell.wait() {
+            groups.extend(self.indexes.troubled());
             for id in groups {
                 match self.step(id) {
                     Ok(true) => self.indexes.bell.ring(id),
@@ -169,6 +172,7 @@ impl Keeper {
             }
             Job::Shelf(shelf::Job::Flush(of) | shelf::Job::Merge(of), read) => self.write(&slot, id, &of, read)?,
             Job::Fill(range) => self.fill(&slot, id, range)?,
+            Job::Note => self.write_manifest(&slot, id)?,
         }
         Ok(true)
     }
@@ -198,8 +202,8 @@ impl Keeper {
         let written = folder.write_manifest(&manifest?);
         // A group that was left meanwhile has no folder any more. Where it was joined again it has a new one: the manifest's marks tell
         // whether that is of the same log.
-        match slot.with(|index| written.as_ref().err().map(|error| index.suffer(error))) {
-            Some(_) => Ok(written?),
+        match slot.with(|index| index.noted(&written)) {
+            Some(()) => Ok(written?),
             None => Ok(()),
         }
     }

@@ -91,11 +91,14 @@ impl Shelf {
         Some(Job::Flush(self.leaving.clone()))
     }
 
-    /// The next thing to do besides that.
+    /// The next thing to do besides that. A file that is not there any more, and so lasts as long as its map, is written anew.
     #[must_use]
-    pub fn job(&self) -> Option<Job> {
+    pub fn job(&self, is_there: impl Fn(&Segment) -> bool) -> Option<Job> {
         if let Some(file) = self.files.iter().find(|file| !file.is_checked) {
             return Some(Job::Check(file.segment.clone()));
+        }
+        if let Some(file) = self.files.iter().find(|file| !is_there(&file.segment)) {
+            return Some(Job::Merge(vec![file.segment.clone()]));
         }
         let size = |file: &File| (file.segment.len(), file.segment.bytes().len());
         let places = levels::due(&self.files.iter().map(size).collect::<Vec<_>>())?;

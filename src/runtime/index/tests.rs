@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use super::group::Seen;
 use super::keeper::Keeper;
 use super::{Answer, Indexes, Question};
-use crate::chain::transaction::{MemberAdd, Retract, RoleSet};
-use crate::chain::{ClaimId, GroupId, Role, Transaction};
+use crate::chain::transaction::{Claim, MemberAdd, Retract, RoleSet};
+use crate::chain::{ClaimBody, ClaimId, GroupId, ObjectHash, Role, Transaction};
 use crate::identity::{Identity, SecretKey};
 use crate::knowledge::context::Ask;
 use crate::limits;
@@ -189,6 +189,9 @@ fn what_is_new_is_found_while_the_rest_is_rebuilt() {
     let mut node = Node::new();
     let many = limits::INDEX_REPLAY_BLOCKS as usize + 500;
     node.publish(&texts(0..many), 1);
+    // Before anybody has asked.
+    let condition = node.keeper.indexes.conditions(&node.store.view().unwrap()).unwrap().remove(0);
+    assert!(condition.indexed_percent.is_some_and(|percent| percent < 100) && condition.claims > 0, "{condition:?}");
     let answer = node.ask("n10");
     assert!(answer.indexed_percent.is_some_and(|percent| percent < 100), "{:?}", answer.indexed_percent);
     assert!(!answer.context.items.iter().any(|item| item.text == "w10 n10"));
@@ -202,7 +205,7 @@ fn what_is_new_is_found_while_the_rest_is_rebuilt() {
     node.restart();
     assert_eq!(node.ask("n10").indexed_percent, None);
     assert_eq!((node.found("w1 n75"), node.found("justnow")), expected);
-    let claims = node.keeper.indexes.conditions()[0].claims;
+    let claims = node.keeper.indexes.conditions(&node.store.view().unwrap()).unwrap()[0].claims;
     assert_eq!(claims, many + 1);
 }
 
@@ -258,11 +261,101 @@ fn a_claim_that_was_gone_is_found_again_when_it_stands_again() {
     assert_eq!(found(&desk), []);
     let seen = Seen::of(desk.rows()).unwrap();
     let slot = indexes.group(desk.group);
-    assert_eq!(slot.with(|index| index.gone(&seen, u64::MAX).len()), Some(1), "it is known to be gone");
+    assert_eq!(slot.with(|index| index.gone(&seen).len()), Some(1), "it is known to be gone");
     assert_eq!(found(&desk), []);
     // That admin was none any more: a block says so that lands before what it did.
     admin(&mut elsewhere, Transaction::RoleSet(RoleSet { identity: who(1), role: Role::Viewer }));
     let blocks = elsewhere.verify(elsewhere.own_blocks());
     desk.ingest(&blocks);
     assert_eq!(found(&desk), [claim]);
+}
+
+#[test]
+fn what_is_known_to_be_gone_outlasts_what_is_written_elsewhere() {
+    const CROWD: usize = 30;
+    let mut desk = Desk::founded();
+    let indexes = Indexes::default();
+    let publish = |desk: &mut Desk, text: &str, supersedes: Vec<ClaimId>, until: Option<u64>| {
+        let body = ClaimBody::new(None, text.into(), &[]).unwrap().proven(vec![], until).unwrap();
+        let (object, size) = (body.encode(), body.encode().len() as u32);
+        let claim = Claim { object: ObjectHash::of(&object), size, parent: None, rewarded: None, supersedes };
+        desk.write(0, vec![Transaction::Claim(claim)], vec![object]).unwrap().claims[0]
+    };
+    let retract = |desk: &mut Desk, claim| {
+        desk.write(0, vec![Transaction::Retract(Retract { claim })], vec![]).unwrap();
+    };
+    for number in 0..CROWD {
+        publish(&mut desk, &format!("the notary seals n{number} x{number} y{number}"), vec![], Some(1_000));
+    }
+    let old = publish(&mut desk, "the notary seals old blocks", vec![], None);
+    let new = publish(&mut desk, "whatever takes its place", vec![old], None);
+    let (first, second) = (desk.publish(0, "nothing of that").claims[0], desk.publish(0, "nor of this").claims[0]);
+    let found = |desk: &Desk, now_ms: u64| {
+        let ask = Ask { top_k: 100, budget_tokens: None };
+        let question = Question { query: "notary seals".into(), ask, now_ms, ..Question::default() };
+        let answer = indexes.answer(desk.group, desk.rows(), &question, None).unwrap();
+        answer.context.items.iter().map(|item| ClaimId::from_bytes(item.claim_hash)).collect::<Vec<_>>()
+    };
+    let known = |desk: &Desk| {
+        let seen = Seen::of(desk.rows()).unwrap();
+        indexes.group(desk.group).with(|index| index.gone(&seen).len()).unwrap()
+    };
+    assert_eq!((found(&desk, 2_000), known(&desk)), (vec![], CROWD + 1));
+    // Retractions and claims elsewhere, and a clock that is set back for a while, cost no second look at the crowd.
+    retract(&mut desk, first);
+    assert_eq!(known(&desk), CROWD + 1);
+    assert_eq!(found(&desk, 2_000), []);
+    assert_eq!(found(&desk, 500).len(), CROWD);
+    retract(&mut desk, second);
+    publish(&mut desk, "and another", vec![second], None);
+    assert_eq!((known(&desk), found(&desk, 2_000)), (CROWD + 1, vec![]));
+    // What had taken a claim's place is taken back: it stands again.
+    retract(&mut desk, new);
+    assert_eq!(known(&desk), 0);
+    assert_eq!((found(&desk, 2_000), known(&desk)), (vec![old], CROWD));
+}
+
+#[test]
+fn a_folder_that_is_removed_is_made_again_with_all_that_was_in_it() {
+    let mut node = Node::new();
+    node.publish(&texts(0..MANY), 100);
+    let expected = node.found("w5 n42");
+    assert!(node.keep());
+    let folder = node.data.path().join("index").join(node.group.to_string());
+    let (before, conditions) = (node.files(), |node: &Node| {
+        let view = node.store.view().unwrap();
+        node.keeper.indexes.conditions(&view).unwrap()
+    });
+    assert_eq!(conditions(&node)[0].trouble, None);
+    for damage in 0..3 {
+        match damage {
+            0 => fs::remove_dir_all(folder.parent().unwrap()).unwrap(),
+            1 => fs::remove_file(folder.join("manifest")).unwrap(),
+            _ => fs::remove_file(before.iter().find(|path| !path.ends_with("manifest")).unwrap()).unwrap(),
+        }
+        let trouble = conditions(&node)[0].trouble.clone();
+        assert!(trouble.is_some_and(|trouble| trouble.contains("removed")), "case {damage}");
+        assert_eq!(node.found("w5 n42"), expected, "case {damage}");
+        assert!(node.keep(), "case {damage}");
+        assert_eq!((node.files(), conditions(&node)[0].trouble.clone()), (before.clone(), None), "case {damage}");
+    }
+    node.restart();
+    assert_eq!((node.found("w5 n42"), node.ask("w5").indexed_percent), (expected, None));
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_tried_again_and_is_trouble_until_then() {
+    let mut node = Node::new();
+    let root = node.data.path().join("index");
+    fs::write(&root, b"in the way").unwrap();
+    node.publish(&texts(0..MANY), 100);
+    let trouble = |node: &Node| node.keeper.indexes.conditions(&node.store.view().unwrap()).unwrap()[0].trouble.clone();
+    assert!(trouble(&node).is_some_and(|trouble| trouble.contains("cannot be written")));
+    assert_eq!(node.found("w5 n42")[0].0, "w5 n42");
+    fs::remove_file(&root).unwrap();
+    assert!(node.keep(), "it rests");
+    assert!(trouble(&node).is_some());
+    node.keeper.indexes.group(node.group).with(|index| index.rest_is_over());
+    assert!(node.keep());
+    assert_eq!((trouble(&node), node.files().len()), (None, 2));
 }

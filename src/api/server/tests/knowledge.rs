@@ -3,7 +3,8 @@
 use super::{claim, start, within};
 use crate::api::client::Client;
 use crate::api::types::{
-    ContextQuery, Evidence, NewClaim, ProblemCode, PublishBulk, RecentClaims, WatchClaims, WatchKind,
+    ContextQuery, Evidence, NewClaim, ProblemCode, PublishBulk, RecentClaims, ShowThread, Thread, WatchClaims,
+    WatchKind,
 };
 use crate::limits;
 use crate::runtime::clock::unix_ms;
@@ -177,4 +178,76 @@ async fn the_newest_and_what_came_are_read_page_by_page() {
     let refused = within(waits).await.unwrap().unwrap_err();
     assert_eq!(refused.problem().map(|problem| problem.code), Some(ProblemCode::ShuttingDown), "{refused}");
     assert_eq!(within(stream.next()).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_thread_comes_in_pages_that_begin_around_the_claim() {
+    let node = start(1);
+    let client = &node.client;
+    node.create("g").await;
+    let root = publish(client, &claim("root")).await;
+    let under = |parent: &str, text: String| NewClaim { parent_hash: Some(parent.into()), ..claim(&text) };
+    let crowd = (0..300).map(|number| under(&root, format!("crowd {number}"))).collect();
+    client.publish_bulk("g", &PublishBulk { claims: crowd }).await.unwrap();
+    // Behind all of them, three below the root, with an answer of its own.
+    let mut way = vec![root.clone()];
+    for depth in 1..=4 {
+        let next = publish(client, &under(&way[depth - 1], format!("depth {depth}"))).await;
+        way.push(next);
+    }
+    let page = async |limit, cursor| {
+        let query = ShowThread { limit: Some(limit), cursor };
+        client.thread("g", &way[3], &query).await.unwrap()
+    };
+    let hashes =
+        |thread: &Thread| -> Vec<String> { thread.claims.iter().map(|claim| claim.claim.claim_hash.clone()).collect() };
+    let first = page(5, None).await;
+    assert_eq!((hashes(&first), &first.root_hash, first.left_out), (way.clone(), &root, 300));
+    let depths: Vec<usize> = first.claims.iter().map(|claim| claim.depth).collect();
+    assert_eq!(depths, [0, 1, 2, 3, 4]);
+    assert_eq!(hashes(&page(1, None).await), [way[3].clone()], "itself, whatever else");
+    // Page by page nothing is missed and nothing is there twice.
+    let (mut all, mut cursor) = (hashes(&first), first.next_cursor);
+    while cursor.is_some() {
+        let next = page(70, cursor).await;
+        all.extend(hashes(&next));
+        cursor = next.next_cursor;
+    }
+    let count = all.len();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!((count, all.len()), (305, 305));
+    let whole = client.thread("g", &way[3], &ShowThread::default()).await.unwrap();
+    assert_eq!((whole.claims.len(), whole.left_out, whole.next_cursor), (305, 0, None));
+    for bad in ["00", "zz"] {
+        let query = ShowThread { limit: None, cursor: Some(bad.into()) };
+        let refused = client.thread("g", &root, &query).await.unwrap_err();
+        assert_eq!(refused.problem().unwrap().code, ProblemCode::BadCursor);
+    }
+    let most = ShowThread { limit: Some(limits::PAGE_ROWS + 1), cursor: None };
+    assert_eq!(client.thread("g", &root, &most).await.unwrap_err().problem().unwrap().code, ProblemCode::BadField);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_context_says_where_the_filters_let_nothing_pass_and_finds_emoji() {
+    let node = start(1);
+    let client = &node.client;
+    node.create("g").await;
+    let launched = publish(client, &claim("the release is out 🚀")).await;
+    publish(client, &claim("the release is late")).await;
+    let context = client.context("g", &ask("🚀")).await.unwrap();
+    assert_eq!(context.claim_hashes, [launched]);
+    let digits = serde_json::to_string(&context.items[0].score).unwrap();
+    assert!(digits.len() <= 11, "as an f32 reads: {digits}");
+    for ask in [
+        ContextQuery { since_ms: Some(4_070_908_800_000), ..ask("release") },
+        ContextQuery { tags: vec!["none".into()], ..ask("release") },
+    ] {
+        let context = client.context("g", &ask).await.unwrap();
+        assert!(context.items.is_empty() && context.context.contains("that were asked for"), "{}", context.context);
+    }
+    let unrelated = client.context("g", &ContextQuery { since_ms: Some(0), ..ask("zebra") }).await.unwrap();
+    assert!(unrelated.context.contains("related"), "{}", unrelated.context);
+    node.stop().await;
 }

@@ -11,7 +11,7 @@ use crate::api::routes;
 use crate::api::server::{Api, router};
 use crate::api::types::{
     AddMember, AddPeer, ContextQuery, EventKind, ListClaims, ListEvents, ListRejected, PublishBulk, RecentClaims, Role,
-    SetNotary, SetRole, ShowBlock, SubmitExperience, SyncNow,
+    SetNotary, SetRole, ShowBlock, ShowThread, SubmitExperience, SyncNow,
 };
 use crate::api::{VERSION, VERSION_HEADER};
 
@@ -173,7 +173,7 @@ async fn claims_are_published_found_and_taken_back() {
         [vec![first.clone(), second.clone()], published.claim_hashes.clone()].concat().into_iter().rev().collect();
     assert_eq!(listed, newest_first);
 
-    let thread = client.thread(&group, &second).await.unwrap();
+    let thread = client.thread(&group, &second, &ShowThread::default()).await.unwrap();
     assert_eq!((&thread.root_hash, thread.claims.len(), thread.left_out), (&first, 152, 0));
     assert_eq!((thread.claims[0].depth, thread.claims[1].depth), (0, 1));
     assert_eq!(thread.claims[1].claim.claim_hash, second);
