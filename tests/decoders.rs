@@ -275,14 +275,19 @@ fn lists_of_the_market_hold_at_their_bound_and_not_one_past_it() {
     let of = |word: &str, body: &[u8]| {
         [&[0xa1, 0x60 | u8::try_from(word.len()).unwrap()][..], word.as_bytes(), body].concat()
     };
-    let account = |count| of("account", &[&[0x82][..], &id, &list(count, &id)].concat());
+    let account =
+        |purchases, offers| of("account", &[&[0x83][..], &id, &list(purchases, &id), &list(offers, &id)].concat());
     let page = |count| of("page", &[&[0x82][..], &list(count, &record), &[0xf4]].concat());
     let chunk = |path| [&[0x83, 0, 0x41, 1][..], &list(path, &id)].concat();
     let chunks = |count, path| of("chunks", &list(count, &chunk(path)));
     let reads = |bytes: &[u8]| market::Response::decode(bytes);
     for more in 0..=1 {
         let is_fine = more == 0;
-        assert_eq!(market::Request::decode(&account(limits::ACCOUNT_PURCHASES + more)).is_ok(), is_fine);
+        for (purchases, offers) in
+            [(limits::ACCOUNT_PURCHASES, 0), (0, limits::ACCOUNT_PURCHASES), (1, limits::ACCOUNT_PURCHASES - 1)]
+        {
+            assert_eq!(market::Request::decode(&account(purchases + more, offers)).is_ok(), is_fine);
+        }
         assert_eq!(reads(&page(limits::CATALOGUE_RECORDS + more)).is_ok(), is_fine);
         assert_eq!(reads(&chunks(limits::PACKAGE_RANGE_CHUNKS as usize + more, 1)).is_ok(), is_fine);
         assert_eq!(reads(&chunks(1, lbm::package::PATH_HASHES + more)).is_ok(), is_fine);

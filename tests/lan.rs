@@ -107,7 +107,7 @@ fn a_stranger_on_the_lan_buys_from_a_seller_that_nobody_has_told_it_of() {
         (&list["offers"][0]["offer_id"], &list["offers"][0]["source"]),
         (&offer.as_str().into(), &"announcement".into())
     );
-    assert_eq!(dora.lbm(&["ctl", "offer", "buy", &offer, "--print"]).ok().stdout, "It was built at noon\n");
+    assert_eq!(dora.lbm(&["ctl", "offer", "buy", &offer, "--print"]).ok().stdout, "It was built at noon");
     let balance = alice.ctl(&["token", "balance", "--group", &group, "--account", &dora.id]).done();
     assert_eq!(balance["balance"], 5);
 }

@@ -96,7 +96,7 @@ fn a_member_buys_once_and_has_it_for_good() {
 
     offer(&bob, &["buy", &id, "--max-price", "39"]).refused(1, &["costs 40", "at most 39", "nothing was paid"]);
     let bought = bob.lbm(&["ctl", "offer", "buy", &id[..12], "--print"]);
-    assert_eq!(bought.ok().stdout, format!("{TEXT}\n"));
+    assert_eq!(bought.ok().stdout, TEXT);
     wait_for_status(&bob, &id, "settled");
     wait_for_status(&alice, &id, "settled");
     assert_eq!((balance(&bob, &group, &bob.id), balance(&alice, &group, &alice.id)), (60, 40));
@@ -242,7 +242,7 @@ fn a_viewer_buys() {
     let id = create(&alice, &group, "50", &["--settle", "instant"]);
     wait_for_offer(&carol, &id);
     wait_until(PATIENCE, "carol has her tokens", || balance(&carol, &group, &carol.id) == 50);
-    assert_eq!(carol.lbm(&["ctl", "offer", "buy", &id, "--print"]).ok().stdout, format!("{TEXT}\n"));
+    assert_eq!(carol.lbm(&["ctl", "offer", "buy", &id, "--print"]).ok().stdout, TEXT);
     wait_for_status(&alice, &id, "settled");
     create_refused(&carol, &group, &["is a viewer", "may not write"]);
 }
@@ -269,7 +269,7 @@ fn who_only_has_an_account_buys_through_a_member() {
     offer(&dora, &["buy", &id]).refused(1, &["has 20 tokens", "30"]);
     mint(&alice, &group, &dora.id, "80");
 
-    assert_eq!(dora.lbm(&["ctl", "offer", "buy", &id, "--print"]).ok().stdout, format!("{TEXT}\n"));
+    assert_eq!(dora.lbm(&["ctl", "offer", "buy", &id, "--print"]).ok().stdout, TEXT);
     assert_eq!((balance(&alice, &group, &dora.id), &stats(&alice, &group)["escrow_balance"]), (70, &json!(30)));
     let row = &purchases(&dora, &id)[0];
     assert_eq!((&row["side"], &row["price"]), (&json!("buyer"), &json!(30)));
@@ -298,7 +298,7 @@ fn a_seller_is_found_by_its_announcement_alone() {
         peers["peers"].as_array().unwrap().iter().any(|peer| peer["peer_id"] == alice.id)
     };
     assert!(!knows_alice());
-    assert_eq!(dora.lbm(&["ctl", "offer", "buy", &id, "--print"]).ok().stdout, format!("{TEXT}\n"));
+    assert_eq!(dora.lbm(&["ctl", "offer", "buy", &id, "--print"]).ok().stdout, TEXT);
     assert!(knows_alice());
     assert_eq!(balance(&alice, &group, &dora.id), 30);
 
