@@ -1,6 +1,6 @@
 //! The Model Context Protocol: LBM as agents see it, a face over [`crate::api::client`].
 //!
-//! Owns the tools ([`tools`]), what each of them asks the daemon ([`call`]), resources and their updates, prompts, and the two ways in:
+//! Owns the tools ([`tools`]), what each of them asks the daemon (`call`), resources and their updates, prompts, and the two ways in:
 //! standard input and output ([`stdio`]), and streamable HTTP on loopback ([`http`]). Both serve the same [`Server`]. The protocol itself,
 //! in its two eras (with `initialize`, to 2025-11-25; without a session, from 2026-07-28 on), is `rmcp`'s.
 //!
