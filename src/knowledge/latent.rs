@@ -245,10 +245,7 @@ fn cosine(query: &[i16; DIMENSIONS], lengths: f32, row: &[u8; DIMENSIONS]) -> f3
 /// At most 2^21 in size, which an `f32` holds exactly.
 #[inline(always)]
 fn dot(wide: &[i16; DIMENSIONS], row: &[u8; DIMENSIONS]) -> i32 {
-    let sixteen = |(wide, row): (&[i16; 16], &[u8; 16])| -> i32 {
-        wide.iter().zip(row).map(|(a, b)| i32::from(*a) * i32::from(i16::from(b.cast_signed()))).sum()
-    };
-    wide.as_chunks().0.iter().zip(row.as_chunks().0).map(sixteen).sum()
+    wide.iter().zip(row).map(|(a, b)| i32::from(*a) * i32::from(b.cast_signed())).sum()
 }
 
 #[cfg(test)]
