@@ -139,8 +139,7 @@ fn trimmed(value: Value, in_list: bool) -> Value {
 /// Cuts a text to at most `bytes`, at a character's end, and says so in it.
 pub(super) fn cut(text: &mut String, bytes: usize) {
     if text.len() > bytes {
-        let end = (0..=bytes.saturating_sub(CUT.len())).rev().find(|&at| text.is_char_boundary(at));
-        text.truncate(end.unwrap_or(0));
+        text.truncate(text.floor_char_boundary(bytes.saturating_sub(CUT.len())));
         text.push_str(CUT);
     }
 }

@@ -144,6 +144,8 @@ impl Packages {
             return Err(PackageStoreError::Io { path, source });
         }
         files.insert(commitment.package, bytes);
+        // What was put aside of it is of no use any more, and takes room.
+        let _gone = fs::remove_file(path.with_extension(DAMAGED));
         Ok(())
     }
 

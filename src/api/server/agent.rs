@@ -19,8 +19,9 @@ use crate::ledger::{account, state};
 use crate::node::engine::Task;
 use crate::node::trade::shelf::{self, Limit, Shelved};
 use crate::runtime::agents::AgentError;
+use crate::runtime::trade;
 use crate::runtime::writer::WriteError;
-use crate::store::{Registry, View};
+use crate::store::View;
 
 type Answer<T> = Result<Json<T>, Problem>;
 
@@ -57,7 +58,7 @@ pub(super) async fn create(As(api): As, Body(new): Body<NewAgent>) -> Answer<Age
     let made = tokio::spawn(async move { making.0.agents.create(&making.0, making.1).await });
     let identity = made.await.map_err(|error| super::problem::crashed(&error))??;
     if let Some(per_day) = new.spend_limit {
-        set_limit(&api, identity, Some(per_day)).await?;
+        trade::set_limit(&node, None, &identity, Some(per_day)).await?;
     }
     let mut created = AgentCreated {
         agent: name.to_string(),
@@ -179,14 +180,8 @@ pub(super) async fn limit(
     Body(to): Body<SetSpendingLimit>,
 ) -> Answer<Agent> {
     let (name, identity) = named(&api, &agent)?;
-    set_limit(&api, identity, to.per_day).await?;
+    trade::set_limit(api.node(), None, &identity, to.per_day).await?;
     api.read(move |api, view| one(api, view, &name, identity)).await.map(Json)
-}
-
-async fn set_limit(api: &Api, identity: Identity, per_day: Option<u64>) -> Result<(), WriteError> {
-    let row = per_day.map(|per_day| Limit { per_day }.to_row());
-    let local = vec![(shelf::of_spender_everywhere(&identity), row)];
-    api.node().writer.register(Registry { local, ..Registry::default() }).await
 }
 
 impl From<AgentError> for Problem {

@@ -22,12 +22,12 @@ use crate::kv::{KvError, Read};
 use crate::ledger::market::{PurchaseRow, query};
 use crate::limits;
 use crate::node::engine::Groups;
-use crate::node::trade::shelf::{self, Limit, Outside, Shelved, Wish};
+use crate::node::trade::shelf::{self, Outside, Shelved, Wish};
 use crate::node::trade::{deed, spending};
 use crate::runtime::Stopping;
 use crate::runtime::clock::unix_ms;
 use crate::runtime::trade::{self, HowToBuy, Item, TradeError, standing};
-use crate::store::{Registry, View};
+use crate::store::View;
 
 type Answer<T> = Result<Json<T>, Problem>;
 
@@ -227,9 +227,6 @@ pub(super) async fn set_limit(
     Body(to): Body<SetSpendingLimit>,
 ) -> Answer<SpendingLimit> {
     let id = api.group_id(group).await?;
-    let row = to.per_day.map(|per_day| Limit { per_day });
-    let key = shelf::of_spender(&id, &api.node().identity);
-    let local = vec![(key, row.map(|row| row.to_row()))];
-    api.node().writer.register(Registry { local, ..Registry::default() }).await?;
+    trade::set_limit(api.node(), Some(&id), &api.node().identity, to.per_day).await?;
     show_limit(As(api), Segments(id.to_string())).await
 }

@@ -47,8 +47,7 @@ pub(super) async fn purchase(client: &Client, mut arguments: Arguments) -> Resul
             )));
         }
         let rest = text.get(offset..).unwrap_or_default();
-        let end =
-            (0..=rest.len().min(limits::mcp::ANSWER_BYTES)).rev().find(|&at| rest.is_char_boundary(at)).unwrap_or(0);
+        let end = rest.floor_char_boundary(limits::mcp::ANSWER_BYTES);
         if let Some(object) = structured.as_object_mut() {
             object.insert("text".to_owned(), rest.get(..end).unwrap_or_default().into());
             object.insert("encoding".to_owned(), kind.into());

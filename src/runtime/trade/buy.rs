@@ -25,6 +25,7 @@ use crate::node::trade::spending;
 use crate::package::Commitment;
 use crate::runtime::Node;
 use crate::runtime::clock::unix_ms;
+use crate::runtime::writer::WriteError;
 use crate::store::View;
 
 /// How something is to be bought.
@@ -256,6 +257,20 @@ pub fn limit(view: &View, group: &GroupId, spender: &Identity) -> Result<Option<
         Some(limit) => Ok(Some(limit)),
         None => super::Shared::shelved::<Limit>(view, &shelf::of_spender_everywhere(spender)),
     }
+}
+
+/// Sets what an identity may spend in a group, or in all that have no limit of their own; none takes the limit away.
+///
+/// # Errors
+/// [`WriteError`] where it cannot be kept.
+pub async fn set_limit(
+    node: &Node,
+    group: Option<&GroupId>,
+    spender: &Identity,
+    per_day: Option<u64>,
+) -> Result<(), WriteError> {
+    let key = group.map_or_else(|| shelf::of_spender_everywhere(spender), |group| shelf::of_spender(group, spender));
+    node.trade.shelve(key, per_day.map(|per_day| Limit { per_day }).as_ref()).await
 }
 
 /// The limit, and a person's word.

@@ -32,7 +32,7 @@ use crate::node::engine::{OnceName, Task, Written};
 use crate::node::trade::shelf::Shelved;
 use crate::store::{Packages, Registry, Store, View};
 
-pub use buy::{Bought, HowToBuy, approve, buy, limit};
+pub use buy::{Bought, HowToBuy, approve, buy, limit, set_limit};
 pub use error::TradeError;
 pub use find::{Found, Offered, find};
 pub use library::{Item, content, list as library};
