@@ -197,6 +197,13 @@ impl Machine {
         self.groups.get(group).is_some_and(|group| group.may_have(peer))
     }
 
+    /// Whether somebody of a group, besides the identities of this node, is connected.
+    #[must_use]
+    pub fn has_met(&self, group: &GroupId) -> bool {
+        let group = self.groups.get(group);
+        group.is_some_and(|group| group.is_founded() && self.peers.keys().any(|peer| group.admits(peer)))
+    }
+
     /// What is for sale, as far as it is known here, when the world's clock shows so many milliseconds since 1970 UTC.
     pub fn offers(&mut self, clock_ms: u64) -> &market::Book {
         self.market.book(clock_ms)

@@ -16,6 +16,7 @@ pub mod io;
 pub mod machine;
 pub mod market;
 mod presence;
+pub mod rendezvous;
 pub mod serve;
 mod spread;
 pub mod trade;

@@ -35,6 +35,7 @@ use crate::node::Machine;
 use crate::node::engine::{Groups, Task};
 use crate::node::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Output, Severity, Ticket};
 use crate::node::market::io::{Input as MarketInput, NotStored, Wanted};
+use crate::node::rendezvous::Rendezvous;
 use crate::node::serve::serve;
 use crate::package::PackageHash;
 use crate::presence::{Invalid, Presence, Status, Verified};
@@ -144,7 +145,9 @@ pub(super) enum Asked {
 pub(super) struct Work {
     pub(super) parts: Driver,
     rng: StdRng,
-    uptime: Uptime,
+    pub(super) uptime: Uptime,
+    pub(super) rendezvous: Rendezvous,
+    pub(super) secrets: BTreeMap<GroupId, [u8; 32]>,
     pub(super) asked: BTreeMap<net::RequestId, Asked>,
     pub(super) serving: Arc<Semaphore>,
     pub(super) done: mpsc::Sender<Done>,
@@ -159,6 +162,8 @@ impl Driver {
             rng: StdRng::seed_from_u64(self.seed),
             parts: self,
             uptime: Uptime::start(),
+            rendezvous: Rendezvous::default(),
+            secrets: BTreeMap::new(),
             asked: BTreeMap::new(),
             serving: Arc::new(Semaphore::new(limits::SERVING)),
             done: sender,
@@ -166,8 +171,8 @@ impl Driver {
         };
         loop {
             let now_ms = work.uptime.ms();
-            let wake =
-                work.parts.machine.next_wake_ms().map(|at_ms| Duration::from_millis(at_ms.saturating_sub(now_ms)));
+            let wake_ms = work.parts.machine.next_wake_ms().into_iter().chain(work.rendezvous_ms()).min();
+            let wake = wake_ms.map(|at_ms| Duration::from_millis(at_ms.saturating_sub(now_ms)));
             tokio::select! {
                 biased;
                 _ = inbox.stop.wait_for(|stop| *stop) => break,
@@ -175,7 +180,7 @@ impl Driver {
                 Some(told) = inbox.told.recv() => work.told(told),
                 Some(done) = done.recv() => work.done(done),
                 Some(ask) = inbox.asks.recv() => work.ask(ask),
-                () = tokio::time::sleep(wake.unwrap_or(Duration::MAX)), if wake.is_some() => work.step(Input::Tick),
+                () = tokio::time::sleep(wake.unwrap_or(Duration::MAX)), if wake.is_some() => work.tick(),
             }
         }
         work.say_good_bye().await;
@@ -186,6 +191,11 @@ impl Driver {
 }
 
 impl Work {
+    fn tick(&mut self) {
+        self.step(Input::Tick);
+        self.find_each_other();
+    }
+
     pub(super) fn step(&mut self, input: Input) {
         let outputs = self.parts.machine.step(self.uptime.ms(), &mut self.rng, input);
         for output in outputs {
@@ -204,6 +214,7 @@ impl Work {
                 self.parts.requests.retain_recent();
                 self.parts.events.tell(EventKind::PeerDisconnected { peer_id: peer.to_string() });
                 self.step(Input::Disconnected(peer));
+                self.find_each_other();
             }
             NetEvent::Request { peer, id, protocol, .. } if self.parts.requests.check_key(&peer).is_err() => {
                 let id = InboundId(id.0);
@@ -255,12 +266,15 @@ impl Work {
                 tracing::error!(%address, "another machine uses this node's key: stop one of them, or both lose writes");
             }
             NetEvent::BookChanged => self.keep_book(|| {}),
+            NetEvent::Servers => self.rendezvous.begin(self.uptime.ms()),
             NetEvent::Listening(address) => {
                 tracing::info!(%address, "listening");
+                self.rendezvous.begin(self.uptime.ms());
                 self.step_market(MarketInput::Moved);
             }
             NetEvent::NotListening(address) => {
                 tracing::info!(%address, "no longer listening");
+                self.rendezvous.begin(self.uptime.ms());
                 self.step_market(MarketInput::Moved);
             }
             NetEvent::ListenerFailed { addresses, error } => {
@@ -276,11 +290,13 @@ impl Work {
             Told::Opened(opened) => {
                 self.parts.agents.moved(opened.group, true);
                 self.step(Input::Opened(opened));
+                self.rendezvous.begin(self.uptime.ms());
             }
             Told::Closed(group) => {
                 self.parts.agents.moved(group, true);
                 self.parts.events.tell(EventKind::GroupLeft { group_id: group.to_string() });
                 self.step(Input::Closed(group));
+                self.rendezvous.begin(self.uptime.ms());
             }
             Told::News(news) => {
                 let offers = news::tell(&self.parts.events, &self.parts.store, &news);

@@ -20,6 +20,7 @@ pub mod events;
 pub mod index;
 pub mod market;
 mod news;
+mod rendezvous;
 pub mod trade;
 pub mod verify;
 pub mod writer;
@@ -28,13 +29,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, kad};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cbor;
 use crate::chain::GroupId;
 use crate::config::Origin;
-use crate::config::Settings;
+use crate::config::{KademliaRole, Settings};
 use crate::datadir::{DataDir, Keyring, NodeName};
 use crate::embedder::{self, OpenError};
 use crate::identity::{AgentName, Identity, SecretKey};
@@ -378,6 +379,11 @@ fn network(key: SecretKey, store: &Store, settings: &Settings, seed: u64) -> Res
     config.listen.clone_from(&settings.listen.value);
     config.static_peers.clone_from(&settings.peers.value);
     config.mdns = settings.mdns.value;
+    config.kademlia = match settings.kademlia.value {
+        KademliaRole::Off => None,
+        KademliaRole::Client => Some(kad::Mode::Client),
+        KademliaRole::Server => Some(kad::Mode::Server),
+    };
     config.max_connections_per_address = settings.p2p_max_conn_per_ip.value;
     let book = || AddressBook::from_entries(me, seed, entries.clone(), clock::unix_ms());
     match Network::new(&config, book()) {
