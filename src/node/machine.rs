@@ -46,6 +46,8 @@ pub(super) enum Errand {
     Presences,
     /// An acknowledgement of delegations.
     Show,
+    /// An answer to where others are.
+    Exchange,
     /// A batch of the session on its way into the store.
     Store(u64),
     /// Single blocks or objects on their way into the store.
@@ -289,6 +291,7 @@ impl Machine {
                 }
                 out.push(Output::Answer { id, response: Response::Taken });
             }
+            Request::Peers(_) => self.exchange_asked(id, peer, &request.group(), out),
             request => {
                 if let Some(state) = self.peers.get_mut(&peer) {
                     state.serving += 1;
@@ -311,13 +314,14 @@ impl Machine {
         match errand {
             Errand::Push => return self.push_answered(now_ms, peer, group, &result, out),
             Errand::Show => return self.shown(now_ms, peer, group, &result, out),
+            Errand::Exchange => return self.exchanged(now_ms, peer, result, out),
             Errand::Presences => return self.presences_answered(now_ms, (ticket, peer, group), &result, out),
             _ => {}
         }
         let (Errand::Pull(number) | Errand::Want(number)) = errand else { return };
         let answers_another = matches!(
             (&errand, &result),
-            (_, Err(NoAnswer::Malformed) | Ok(Response::Taken))
+            (_, Err(NoAnswer::Malformed) | Ok(Response::Taken | Response::Peers(_)))
                 | (Errand::Want(_), Ok(Response::Same | Response::Differs))
         );
         if answers_another {
@@ -484,6 +488,7 @@ impl Machine {
         if let Some(Session { peer, blocks, .. }) = sync.session.take() {
             sync.succeeded(&peer, now_ms, rng, self.settings.sync_interval_ms);
             out.push(Output::Notice(Notice::CaughtUp { group, peer, blocks }));
+            self.exchange(now_ms, group, peer, out);
         }
     }
 

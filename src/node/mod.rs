@@ -9,6 +9,7 @@ mod acting;
 pub mod arrival;
 mod doubt;
 pub mod engine;
+mod exchange;
 mod faults;
 mod group;
 mod intake;

@@ -40,7 +40,7 @@ use crate::node::serve::serve;
 use crate::package::PackageHash;
 use crate::presence::{Invalid, Presence, Status, Verified};
 use crate::store::{Packages, Registry, Store};
-use crate::wire::{Acting, Refused, Request, Response, market};
+use crate::wire::{Acting, Met, Refused, Request, Response, market};
 
 /// What the API asks of the driver.
 pub enum Ask {
@@ -425,6 +425,14 @@ impl Work {
             }
             Output::Answer { id, response } => self.respond(id, &response),
             Output::Serve { id, peer, asks_as, request } => self.serve(id, peer, asks_as, request),
+            Output::TellPeers { id, asker, peers } => {
+                let told = self.parts.network.where_are(&peers, &asker);
+                let told = told.into_iter().map(|(peer, addresses)| Met { peer, addresses }).collect();
+                self.respond(id, &Response::Peers(told));
+            }
+            Output::HeardOf(peer, addresses) => {
+                self.parts.network.heard_of(&peer, &addresses);
+            }
             Output::Show { ticket, peer, group, agents } => {
                 let delegations = self.delegations(group, &agents);
                 let request = Request::Acting(Acting { group, delegations });

@@ -115,6 +115,12 @@ impl AddressBook {
         self.peers.iter().map(|(peer, contact)| (*peer, contact.known()))
     }
 
+    /// What is known of a peer.
+    #[must_use]
+    pub fn get(&self, peer: &Identity) -> Option<Known> {
+        self.peers.get(peer).map(Contact::known)
+    }
+
     /// Adds an address that a person gave, and calls there at once.
     ///
     /// # Errors

@@ -7,8 +7,9 @@ use libp2p::swarm::StreamProtocol;
 use libp2p::{Multiaddr, PeerId};
 
 use super::Network;
+use crate::identity::Identity;
 use crate::net::NetEvent;
-use crate::net::address::{self, host, identity_of, is_credible, is_loopback, split};
+use crate::net::address::{self, host, identity_of, is_credible, is_loopback, peer_id_of, split};
 use crate::net::rendezvous::{self, Key, Provided, Shelf};
 
 /// What a node does in Kademlia besides what libp2p does for it.
@@ -112,6 +113,20 @@ impl Network {
             self.swarm.add_external_address(new.clone());
         }
         self.kademlia.told = tell;
+    }
+
+    /// Where peers said that they can be called, as far as `asker` can have a use for it, without `/p2p/`.
+    #[must_use]
+    pub fn where_are(&self, peers: &[Identity], asker: &Identity) -> Vec<(Identity, Vec<String>)> {
+        let line = peer_id_of(asker).and_then(|id| self.links.get(&id)?.lines.first());
+        let Some(met) = line.map(|line| line.remote.clone()) else { return Vec::new() };
+        let told = |peer: &Identity| {
+            let known = self.book.get(peer)?;
+            let addresses = known.addresses.into_iter().filter(|(address, _)| is_credible(address, &met));
+            let addresses = address::addresses_to_tell(addresses.map(|(address, _)| address).collect());
+            (!addresses.is_empty()).then_some((*peer, addresses))
+        };
+        peers.iter().filter_map(told).collect()
     }
 
     /// Whether an address that others hand on may be called: our own loopback only where nothing but that is listened on.
