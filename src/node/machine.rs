@@ -199,6 +199,14 @@ impl Machine {
         self.groups.get(group).is_some_and(|group| group.may_have(peer))
     }
 
+    /// The groups that each connected peer is admitted to.
+    #[must_use]
+    pub fn admitted(&self) -> BTreeMap<Identity, Vec<GroupId>> {
+        let groups_of =
+            |peer: &Identity| self.groups.iter().filter(|(_, group)| group.admits(peer)).map(|(id, _)| *id).collect();
+        self.peers.keys().map(|peer| (*peer, groups_of(peer))).collect()
+    }
+
     /// Whether somebody of a group, besides the identities of this node, is connected.
     #[must_use]
     pub fn has_met(&self, group: &GroupId) -> bool {

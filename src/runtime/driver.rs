@@ -50,6 +50,10 @@ pub enum Ask {
     RemovePeer(Identity, oneshot::Sender<bool>),
     /// Who is known and connected.
     Peers(oneshot::Sender<Vec<PeerInfo>>),
+    /// Call a peer by another name; tells whether it is known.
+    SetAlias(Identity, Option<String>, oneshot::Sender<bool>),
+    /// The groups that each connected peer is admitted to.
+    Admitted(oneshot::Sender<BTreeMap<Identity, Vec<GroupId>>>),
     /// Where this node can be reached.
     Listening(oneshot::Sender<Vec<Multiaddr>>),
     /// Which connected peers would be asked for a group.
@@ -321,6 +325,13 @@ impl Work {
                     let _gone = answer.send(was_known);
                 });
             }
+            Ask::SetAlias(peer, alias, answer) => {
+                let is_known = self.parts.network.set_alias(&peer, alias);
+                self.keep_book(move || {
+                    let _gone = answer.send(is_known);
+                });
+            }
+            Ask::Admitted(answer) => drop(answer.send(self.parts.machine.admitted())),
             Ask::Peers(answer) => drop(answer.send(self.parts.network.peers())),
             Ask::Listening(answer) => drop(answer.send(self.parts.network.listen_addrs())),
             Ask::Sharing(group, answer) => {

@@ -200,6 +200,22 @@ impl Node {
         self.ask(|answer| Ask::RemovePeer(peer, answer)).await
     }
 
+    /// Calls a peer by another name; tells whether it is known.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn set_alias(&self, peer: Identity, alias: Option<String>) -> Result<bool, Stopping> {
+        self.ask(|answer| Ask::SetAlias(peer, alias, answer)).await
+    }
+
+    /// The groups that each connected peer is admitted to.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn admitted(&self) -> Result<BTreeMap<Identity, Vec<GroupId>>, Stopping> {
+        self.ask(Ask::Admitted).await
+    }
+
     /// Signs what the identity is up to, holds it, and has the group's members told; none where it is no member.
     ///
     /// # Errors

@@ -142,6 +142,13 @@ impl AddressBook {
         Ok(())
     }
 
+    /// Gives a known peer another name, or none. Says whether it is known.
+    pub fn set_alias(&mut self, peer: &Identity, alias: Option<String>) -> bool {
+        let contact = self.peers.get_mut(peer);
+        self.changed |= contact.is_some();
+        contact.map(|contact| contact.alias = alias).is_some()
+    }
+
     /// Takes note of an address that mDNS heard. Says whether it is new.
     pub fn discovered(&mut self, peer: Identity, address: Multiaddr, now_ms: u64) -> bool {
         if peer == self.me || !is_dialable(&address) {

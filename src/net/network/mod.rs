@@ -293,6 +293,16 @@ impl Network {
         known
     }
 
+    /// Calls a known peer by another name, or by none. Says whether it is known.
+    pub fn set_alias(&mut self, peer: &Identity, alias: Option<String>) -> bool {
+        let is_known = self.book.set_alias(peer, alias);
+        if is_known {
+            self.store_ms = Some(self.clock.now_ms());
+            self.rearm();
+        }
+        is_known
+    }
+
     /// Every peer that is known or connected.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {
