@@ -12,6 +12,7 @@
 //! ```
 
 pub mod agents;
+mod ask;
 pub mod clock;
 pub mod commit;
 pub mod driver;
@@ -48,8 +49,9 @@ use crate::node::{Engine, Machine};
 use crate::presence;
 use crate::store::{PackageStoreError, Packages, Store, StoreError, View};
 use agents::Agents;
+use ask::Ask;
 use clock::Uptime;
-use driver::{Ask, Driver, Inbox};
+use driver::{Driver, Inbox};
 use embedding::Embedding;
 use events::Events;
 use index::Indexes;

@@ -20,12 +20,12 @@ type Answer<T> = Result<Json<T>, Problem>;
 pub(super) async fn list(As(api): As) -> Answer<PeerList> {
     let mut infos = api.node().peers().await?;
     infos.sort_by_key(|info| (info.link.is_none(), info.peer));
-    let mut shared = api.node().admitted().await?;
-    let peers = infos.iter().map(|info| peer(info, shared.remove(&info.peer).unwrap_or_default())).collect();
+    let shared = api.node().admitted().await?;
+    let peers = infos.iter().map(|info| peer(info, shared.get(&info.peer).map_or(&[], Vec::as_slice))).collect();
     Ok(Json(PeerList { peers }))
 }
 
-fn peer(info: &PeerInfo, groups: Vec<GroupId>) -> Peer {
+fn peer(info: &PeerInfo, groups: &[GroupId]) -> Peer {
     let known = info.known.as_ref();
     let has = |source| known.is_some_and(|known| known.addresses.iter().any(|(_, of)| *of == source));
     let source = match known.map(|known| known.keep) {

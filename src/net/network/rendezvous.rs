@@ -46,11 +46,10 @@ impl Network {
 
     pub(super) fn on_kademlia(&mut self, event: kad::Event) {
         match event {
-            kad::Event::OutboundQueryProgressed { result: QueryResult::GetProviders(Ok(found)), .. } => {
-                if let GetProvidersOk::FoundProviders { providers, .. } = found {
-                    providers.into_iter().for_each(|provider| self.found(provider));
-                }
-            }
+            kad::Event::OutboundQueryProgressed {
+                result: QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })),
+                ..
+            } => providers.into_iter().for_each(|provider| self.found(provider)),
             kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(mut record) } } => {
                 // libp2p takes records only from whom they are about.
                 let link = self.links.get(&record.provider);
