@@ -40,6 +40,8 @@ pub(super) fn behaviour(mode: Mode, me: PeerId) -> Behaviour {
         .set_provider_record_ttl(Some(Duration::from_millis(RENDEZVOUS_LIFE_MS)))
         // We store anew ourselves, under the keys of the day.
         .set_provider_publication_interval(None)
+        // A new server makes it ask around, and so does each question.
+        .set_periodic_bootstrap_interval(None)
         .set_kbucket_inserts(BucketInserts::Manual)
         .set_max_packet_size(RENDEZVOUS_MESSAGE_BYTES)
         .set_caching(Caching::Disabled);

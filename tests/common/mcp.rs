@@ -109,8 +109,16 @@ impl Driver {
         driver
     }
 
+    /// Writes a line to it.
+    pub fn say(&mut self, line: &str) {
+        let input = self.input.as_mut().expect("open");
+        writeln!(input, "{line}").unwrap();
+        input.flush().unwrap();
+    }
+
+    /// The next line of it.
     #[track_caller]
-    fn hear(&mut self, what: &str) -> Value {
+    pub fn hear(&mut self, what: &str) -> Value {
         let line = self.lines.recv_timeout(2 * PATIENCE).unwrap_or_else(|_| panic!("no answer: {what}"));
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("no JSON ({error}): {line}"))
     }
@@ -119,9 +127,7 @@ impl Driver {
 impl Agent for Driver {
     #[track_caller]
     fn call(&mut self, tool: &str, arguments: &Value) -> Value {
-        let input = self.input.as_mut().expect("open");
-        writeln!(input, "{}", json!({"tool": tool, "arguments": arguments})).unwrap();
-        input.flush().unwrap();
+        self.say(&json!({"tool": tool, "arguments": arguments}).to_string());
         self.hear(tool)
     }
 }
