@@ -363,6 +363,52 @@ fn an_agent_spends_no_more_than_its_own_limit_until_a_person_says_so() {
     agree(&[&alice, &bob], &group);
 }
 
+#[test]
+fn nodes_that_have_a_group_by_their_agents_alone_find_each_other_without_a_member() {
+    let (mut carol, alice, mut bob) = (Daemon::start("carol"), Daemon::start("alice"), Daemon::start("bob"));
+    let group = carol.found("apart");
+    let scout = alice.ctl(&["agent", "create", "--name", "scout"]).text("member_id");
+    let guest = bob.ctl(&["agent", "create", "--name", "guest"]).text("member_id");
+    for (node, id) in [(&alice, &scout), (&bob, &guest)] {
+        carol.add(&group, id, "member");
+        node.meet(&carol);
+        node.ctl(&["group", "join", &group]).ok();
+    }
+    wait_until(PATIENCE, "both members are known", || {
+        let members = alice.ctl(&["group", "members", &group]).done().to_string();
+        members.contains(&guest) && bob.ctl(&["group", "members", &group]).done().to_string().contains(&scout)
+    });
+    carol.stop();
+    // They have never met, and nobody is there who knows both.
+    bob.meet(&alice);
+    let claim = publish(&alice, "scout", &group, "from the one");
+    bob.wait_for_claims(&group, &[&claim]);
+    let claim = publish(&bob, "guest", &group, "from the other");
+    alice.wait_for_claims(&group, &[&claim]);
+    acting(&bob, "guest", &["presence", "set", "--group", &group, "busy"]).ok();
+    wait_until(PATIENCE, "the presence is seen", || {
+        alice.ctl(&["presence", "list", "--group", &group]).done().to_string().contains(&guest)
+    });
+    // Again after a restart, with what was written meanwhile.
+    bob.kill();
+    let claim = publish(&alice, "scout", &group, "while one was away");
+    bob.restart();
+    bob.wait_for_peers(1);
+    bob.wait_for_claims(&group, &[&claim]);
+    // What is over is told behind the same door.
+    bob.ctl(&["agent", "revoke", "guest"]).ok();
+    wait_until(PATIENCE, "nobody answers any more", || {
+        bob.ctl(&["sync", "--group", &group]).json()["groups"][0]["peers_answered"] == 0
+    });
+    let behind = publish(&alice, "scout", &group, "behind its back");
+    assert_eq!(bob.ctl(&["sync", "--group", &group]).json()["groups"][0]["peers_answered"], 0);
+    assert_ne!(bob.ctl(&["claim", "show", &behind, "--group", &group]).code, Some(0));
+    carol.restart();
+    carol.meet(&alice);
+    carol.wait_for_claims(&group, &[&behind]);
+    agree(&[&carol, &alice], &group);
+}
+
 /// A claim that is written there does not come here, however often it is asked for.
 #[track_caller]
 fn is_shut_out(node: &Daemon, from: &Daemon, group: &str, text: &str) {

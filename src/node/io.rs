@@ -161,7 +161,7 @@ pub enum Output {
         /// What it asks.
         request: Request,
     },
-    /// Sign a new delegation of each agent to this node, and show them: the answer comes back under the ticket.
+    /// Sign a new delegation of each agent to this node, and show them with [`crate::wire::shown`]: the answer comes back under the ticket.
     Show {
         /// To be named by the answer.
         ticket: Ticket,
@@ -171,6 +171,8 @@ pub enum Output {
         group: GroupId,
         /// Agents of this node; none where what was shown before is over.
         agents: Vec<Identity>,
+        /// Whether the peer is not known to have the group, so that it may learn of it only if it has.
+        is_knock: bool,
     },
     /// Verify blocks, take them in, and report [`Input::Ingested`].
     Ingest {

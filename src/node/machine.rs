@@ -137,19 +137,25 @@ impl Machine {
             Input::Asked { peer, id, request, clock_ms } => {
                 let answer = |response| Output::Answer { id, response };
                 // Before it is looked at who asks: this says who does.
-                if let Request::Acting(sent) = &request {
-                    let response = self.acting_shown((now_ms, clock_ms), peer, sent, &mut out);
+                let shown = match &request {
+                    Request::Acting(sent) => Some(self.acting_shown((now_ms, clock_ms), peer, sent, &mut out)),
+                    Request::Knock(knock) => Some(self.knocked((now_ms, clock_ms), peer, knock, &mut out)),
+                    _ => None,
+                };
+                if let Some(response) = shown {
                     out.push(answer(response));
                     self.act_on_time(now_ms, rng, &mut out);
                     return out;
                 }
-                match (self.refusal(now_ms, peer, &request.group()), request) {
+                // None is left that names no group.
+                let Some(group) = request.group() else { return out };
+                match (self.refusal(now_ms, peer, &group), request) {
                     (Some(refused), _) => out.push(answer(Response::Refused(refused))),
                     (None, Request::Presences(sent)) => {
                         let response = self.presences_asked((now_ms, clock_ms), rng, peer, sent, &mut out);
                         out.push(answer(response));
                     }
-                    (None, request) => self.asked(now_ms, peer, id, request, &mut out),
+                    (None, request) => self.asked(now_ms, (peer, group), id, request, &mut out),
                 }
             }
             Input::Malformed(peer, severity) => self.blame(now_ms, peer, severity, "a message that is none", &mut out),
@@ -241,7 +247,8 @@ impl Machine {
     }
 
     pub(super) fn ask(&mut self, peer: Identity, request: Arc<Request>, errand: Errand, out: &mut Vec<Output>) {
-        let ticket = self.ticket(peer, request.group(), errand);
+        let Some(group) = request.group() else { return };
+        let ticket = self.ticket(peer, group, errand);
         out.push(Output::Ask { ticket, peer, request });
     }
 
@@ -261,8 +268,15 @@ impl Machine {
     }
 
     /// A member asks something.
-    fn asked(&mut self, now_ms: u64, peer: Identity, id: InboundId, request: Request, out: &mut Vec<Output>) {
-        let Some(group) = self.groups.get_mut(&request.group()) else { return };
+    fn asked(
+        &mut self,
+        now_ms: u64,
+        (peer, group): (Identity, GroupId),
+        id: InboundId,
+        request: Request,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(group) = self.groups.get_mut(&group) else { return };
         group.was_asked(now_ms, &self.own, &peer, &request);
         match request {
             Request::Push(push) => {

@@ -27,6 +27,7 @@ use super::writer::Writer;
 use crate::api::types::EventKind;
 use crate::cbor;
 use crate::chain::{GroupId, Tip};
+use crate::delegation::knock::Door;
 use crate::delegation::{self, Delegation};
 use crate::identity::{Identity, SecretKey};
 use crate::limits;
@@ -39,7 +40,7 @@ use crate::node::serve::serve;
 use crate::package::PackageHash;
 use crate::presence::{Invalid, Presence, Status, Verified};
 use crate::store::{Packages, Registry, Store};
-use crate::wire::{Acting, Refused, Request, Response, market};
+use crate::wire::{self, Refused, Request, Response, market};
 
 /// What the API asks of the driver.
 pub enum Ask {
@@ -409,9 +410,10 @@ impl Work {
             }
             Output::Answer { id, response } => self.respond(id, &response),
             Output::Serve { id, peer, asks_as, request } => self.serve(id, peer, asks_as, request),
-            Output::Show { ticket, peer, group, agents } => {
+            Output::Show { ticket, peer, group, agents, is_knock } => {
                 let delegations = self.delegations(group, &agents);
-                let request = Request::Acting(Acting { group, delegations });
+                let door = Door { group, from: self.parts.me, to: peer };
+                let request = wire::shown(&door, delegations, is_knock);
                 let id = self.parts.network.request(Protocol::Sync, peer, request.encode());
                 self.asked.insert(id, Asked::Sync(ticket));
             }
@@ -499,7 +501,8 @@ impl Work {
                 let _held = permit;
                 let answer = || {
                     let view = store.view()?;
-                    match view.group(&request.group())? {
+                    let Some(group) = request.group() else { return Ok(Response::Refused(Refused::NotShared)) };
+                    match view.group(&group)? {
                         Some(rows) => serve(rows.as_ref(), &asks_as, request),
                         None => Ok(Response::Refused(Refused::NotShared)),
                     }
