@@ -409,6 +409,47 @@ fn nodes_that_have_a_group_by_their_agents_alone_find_each_other_without_a_membe
     agree(&[&carol, &alice], &group);
 }
 
+#[test]
+fn an_agent_buys_where_it_has_an_account_and_is_no_member() {
+    let (alice, mut bob) = (Daemon::start("alice"), Daemon::start("bob"));
+    let group = alice.found("open");
+    let create = ["offer", "create", "--group", &group, "--title", "K", "--text", "what is known", "--price", "30"];
+    let offer = alice.ctl(&create).text("offer_id");
+    let [buyer, other] = ["buyer", "other"].map(|name| bob.ctl(&["agent", "create", "--name", name]).text("member_id"));
+    bob.meet(&alice);
+    wait_until(PATIENCE, "the offer is there", || bob.ctl(&["offer", "show", &offer]).code == Some(0));
+    acting(&bob, "buyer", &["offer", "buy", &offer]).refused(1, &["no account"]);
+    alice.ctl(&["token", "mint", "--group", &group, "--to", &buyer, "--amount", "50"]).ok();
+    // The account is the agent's: neither the node's nor another's.
+    bob.ctl(&["offer", "buy", &offer]).refused(1, &["no account"]);
+    acting(&bob, "other", &["offer", "buy", &offer]).refused(1, &["no account"]);
+    let bought = acting(&bob, "buyer", &["offer", "buy", &offer, "--print"]).done();
+    assert_eq!((&bought["text"], &bought["already_owned"]), (&"what is known".into(), &false.into()), "{bought}");
+    let of = |id: &str| {
+        alice.ctl(&["token", "balance", "--group", &group, "--account", id]).done()["balance"].as_u64().unwrap()
+    };
+    assert_eq!((of(&buyer), of(&other), of(&bob.id)), (20, 0, 0));
+    let again = acting(&bob, "buyer", &["offer", "buy", &offer, "--print"]).done();
+    assert_eq!((&again["already_owned"], of(&buyer)), (&true.into(), 20));
+    let library =
+        |bob: &Daemon, name: &str| acting(bob, name, &["library", "list"]).done()["packages"].as_array().unwrap().len();
+    assert_eq!((library(&bob, "buyer"), library(&bob, "other")), (1, 0));
+    bob.kill();
+    bob.restart();
+    assert_eq!(acting(&bob, "buyer", &["library", "show", &offer]).text("text"), "what is known");
+    assert_eq!(bob.ctl(&["group", "list"]).done()["groups"], Value::Array(vec![]), "nobody there is a member");
+    // What an agent may spend holds there as well.
+    bob.ctl(&["agent", "limit", "buyer", "--per-day", "35"]).ok();
+    let create = ["offer", "create", "--group", &group, "--title", "L", "--text", "more", "--price", "10"];
+    let second = alice.ctl(&create).text("offer_id");
+    wait_until(PATIENCE, "the offer is there", || bob.ctl(&["offer", "show", &second]).code == Some(0));
+    let held = acting(&bob, "buyer", &["offer", "buy", &second]).json();
+    assert_eq!(held["status"], "waiting_for_approval", "{held}");
+    bob.ctl(&["offer", "approve", &second]).ok();
+    wait_until(PATIENCE, "it is bought after all", || library(&bob, "buyer") == 2);
+    assert_eq!(of(&buyer), 10);
+}
+
 /// A claim that is written there does not come here, however often it is asked for.
 #[track_caller]
 fn is_shut_out(node: &Daemon, from: &Daemon, group: &str, text: &str) {

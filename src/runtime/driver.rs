@@ -284,8 +284,10 @@ impl Work {
                 self.step(Input::Closed(group));
             }
             Told::News(news) => {
-                let offers = news::tell(&self.parts.events, &self.parts.store, &news);
-                self.parts.agents.moved(news.group, offers);
+                let moved = news::tell(&self.parts.events, &self.parts.store, &news);
+                if moved.trade {
+                    self.parts.agents.moved(news.group, moved.offers);
+                }
                 self.parts.indexes.nudge(news.group);
                 self.step(Input::News(news));
             }
