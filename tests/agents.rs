@@ -5,8 +5,13 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use common::{Answer, Daemon, PATIENCE, agree, pair, wait_until};
+use lbm::api::client::Client;
+use lbm::api::types::{CompleteTask, NewTask, StartTask};
+use lbm::identity::AgentName;
+use lbm::limits;
 use serde_json::Value;
 
 /// Makes an agent that is a member of a group; its peer id.
@@ -71,6 +76,76 @@ fn ten_agents_write_at_once_and_every_claim_reaches_the_other_node_under_its_aut
     let listed = listed["agents"].as_array().unwrap();
     assert_eq!(listed.len(), AGENTS);
     assert!(listed.iter().all(|agent| agent["last_write_ms"].is_u64() && agent["groups"][0]["role"] == "member"));
+}
+
+/// How long one of many may wait for a write, its task or its claim, with a debug build on a busy machine.
+const MOST: Duration = Duration::from_secs(3);
+
+#[test]
+fn sixty_four_agents_with_a_lease_each_write_at_once_and_none_is_lost_or_waits_long() {
+    const AGENTS: usize = limits::AGENTS;
+    const EACH: usize = 8;
+    let (alice, bob, group) = pair("full");
+    let names: Vec<AgentName> = (0..AGENTS).map(|number| format!("a{number}").parse().unwrap()).collect();
+    let ids: Vec<String> = names.iter().map(|name| agent(&alice, name.as_str(), &group)).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let longest = runtime.block_on(async {
+        let work = names.iter().zip(&ids).map(|(name, id)| {
+            let (client, group) = (Client::new(&alice.data).as_agent(name.clone()), group.clone());
+            let (name, id) = (name.to_string(), id.clone());
+            tokio::spawn(async move { take_and_publish(&client, &group, &name, &id, EACH).await })
+        });
+        let mut longest = Duration::ZERO;
+        for done in work.collect::<Vec<_>>() {
+            longest = longest.max(done.await.unwrap());
+        }
+        longest
+    });
+    println!("the longest of {} calls took {longest:?}", AGENTS * (EACH + 4));
+    assert!(longest < MOST, "somebody waited for {longest:?}");
+    wait_until(PATIENCE, "the other node has all", || authors(&bob, &group).len() == AGENTS * EACH);
+    agree(&[&alice, &bob], &group);
+    for node in [&alice, &bob] {
+        let authors = authors(node, &group);
+        for (name, id) in names.iter().zip(&ids) {
+            assert!((0..EACH).all(|number| authors.get(&format!("{name} says {number}")) == Some(id)), "{}", node.name);
+        }
+        let tasks = node.ctl(&["task", "list", "--group", &group, "--status", "completed", "--limit", "1000"]).done();
+        let by: BTreeSet<&str> =
+            tasks["tasks"].as_array().unwrap().iter().map(|task| task["assignee"].as_str().unwrap()).collect();
+        assert_eq!(by, ids.iter().map(String::as_str).collect(), "each has done its own on {}", node.name);
+    }
+    assert_eq!(alice.ctl(&["rejected"]).done()["rejected"], Value::Array(vec![]));
+}
+
+/// Makes a task, takes it, publishes under its lease, keeps it, and completes it; the longest that a call took.
+async fn take_and_publish(client: &Client, group: &str, name: &str, id: &str, claims: usize) -> Duration {
+    let mut longest = Duration::ZERO;
+    let mut timed = |began: Instant| longest = longest.max(began.elapsed());
+    let task = serde_json::json!({"task_id": format!("of-{name}"), "title": "One's own", "assignee": id});
+    let task: NewTask = serde_json::from_value(task).unwrap();
+    let began = Instant::now();
+    client.create_task(group, &task).await.unwrap();
+    timed(began);
+    let lease = StartTask { attempt: None, lease_ms: Some(*limits::TASK_LEASE_MS.start()) };
+    let began = Instant::now();
+    let held = client.start_task(group, &task.task_id, &lease).await.unwrap();
+    timed(began);
+    for number in 0..claims {
+        let claim = serde_json::json!({"text": format!("{name} says {number}")});
+        let began = Instant::now();
+        client.publish_claim(group, &serde_json::from_value(claim).unwrap()).await.unwrap();
+        timed(began);
+    }
+    let began = Instant::now();
+    let kept = client.start_task(group, &task.task_id, &lease).await.unwrap();
+    timed(began);
+    assert_eq!((kept.attempt, kept.assignee.as_deref()), (held.attempt, Some(id)), "nobody took it");
+    let began = Instant::now();
+    let done = CompleteTask { attempt: Some(held.attempt), ..CompleteTask::default() };
+    client.complete_task(group, &task.task_id, &done).await.unwrap();
+    timed(began);
+    longest
 }
 
 #[test]
