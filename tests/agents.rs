@@ -275,6 +275,30 @@ fn a_revoked_agent_is_refused_at_once_and_never_signs_again() {
 }
 
 #[test]
+fn who_waits_when_it_is_revoked_hears_that_and_not_that_the_daemon_stops() {
+    let (mut alice, bob, group) = pair("waiting");
+    let made = bob.ctl(&["agent", "create", "--name", "scout"]).text("member_id");
+    alice.add(&group, &made, "member");
+    wait_until(PATIENCE, "it is a member", || {
+        bob.ctl(&["agent", "show", "scout"]).done()["groups"].as_array().unwrap().len() == 1
+    });
+    // Nobody seals what is written now.
+    alice.kill();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            acting(&bob, "scout", &["claim", "publish", "--group", &group, "--text", "for ever", "--wait-final"])
+        });
+        wait_until(PATIENCE, "it is written", || authors(&bob, &group).contains_key("for ever"));
+        // Until it waits, which nobody is told.
+        std::thread::sleep(Duration::from_millis(200));
+        bob.ctl(&["agent", "revoke", "scout"]).ok();
+        let answer = waiting.join().unwrap();
+        answer.refused(1, &["scout", "revoked", "agent list"]);
+        assert!(!answer.stderr.contains("stopping"), "{}", answer.stderr);
+    });
+}
+
+#[test]
 fn sixty_four_agents_fit_and_one_more_is_told_why_not() {
     let alice = Daemon::start("alice");
     for number in 0..64 {
@@ -431,8 +455,21 @@ fn an_agent_spends_no_more_than_its_own_limit_until_a_person_says_so() {
     }
     let library = |name: &str| acting(&alice, name, &["library", "list"]).done()["packages"].as_array().unwrap().len();
     assert_eq!((library("buyer"), library("free")), (1, 2));
-    alice.ctl(&["offer", "approve", &offers[1]]).ok();
-    wait_until(PATIENCE, "it is bought after all", || library("buyer") == 2);
+    // Two wait for one offer: each word is for one of them, and says for whom.
+    alice.ctl(&["agent", "create", "--name", "zoe", "--group", &group, "--spend-limit", "5"]).ok();
+    let zoe = alice.ctl(&["agent", "show", "zoe"]).text("member_id");
+    alice.ctl(&["token", "mint", "--group", &group, "--to", &zoe, "--amount", "20"]).ok();
+    assert_eq!(acting(&alice, "zoe", &["offer", "buy", &offers[1]]).json()["status"], "waiting_for_approval");
+    let mut approved = BTreeSet::new();
+    for still_waiting in [1, 0] {
+        let answer = alice.ctl(&["offer", "approve", &offers[1]]).done();
+        assert_eq!(answer["still_waiting"], still_waiting, "{answer}");
+        let agent = answer["agent"].as_str().unwrap().to_owned();
+        assert_eq!(answer["buyer"], if agent == "zoe" { zoe.as_str() } else { buyer.as_str() });
+        approved.insert(agent);
+    }
+    assert_eq!(approved, BTreeSet::from(["buyer".to_owned(), "zoe".to_owned()]));
+    wait_until(PATIENCE, "it is bought after all", || library("buyer") == 2 && library("zoe") == 1);
     let shown = alice.ctl(&["agent", "show", "buyer"]).done();
     assert_eq!((&shown["spend_limit"], &shown["groups"][0]["balance"]), (&15.into(), &80.into()));
     agree(&[&alice, &bob], &group);

@@ -48,7 +48,7 @@ async fn nobody_gets_past_the_check_of_permissions() {
     let api = Api {
         node: node.daemon.node.clone(),
         once: None,
-        stop,
+        stop: Stop::of_daemon(stop),
         verifying: Arc::new(one()),
         backing_up: Arc::new(one()),
     };
