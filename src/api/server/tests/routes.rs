@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::api::routes;
+use crate::api::server::stop::Stop;
 use crate::api::server::{Api, router};
 use crate::api::types::{
     AddMember, AddPeer, ContextQuery, EventKind, ListClaims, ListEvents, ListRejected, PublishBulk, RecentClaims, Role,
