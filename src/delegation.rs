@@ -4,6 +4,8 @@
 //! [`Verified`] delegation.** It gives a node no word in the group: what an agent says is signed by the agent, and what the node signs
 //! counts as the node's. It ends with its time, with the agent's membership, and when the node shows others without it.
 
+pub mod knock;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::cbor::{self, DecodeError};

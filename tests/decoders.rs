@@ -187,6 +187,7 @@ fn damaged_requests_are_refused_or_within_their_bounds() {
             Request::Presences(presences) => assert!(presences.records.len() <= limits::PRESENCE_RECORDS),
             Request::Acting(acting) => assert!(acting.delegations.len() <= limits::DELEGATIONS),
             Request::Peers(_) => {}
+            Request::Knock(knock) => assert!(knock.sealed.len() <= limits::KNOCK_BYTES),
         }
         true
     });

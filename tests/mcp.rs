@@ -47,6 +47,41 @@ fn every_tool_does_on_a_second_node_what_it_says() {
 }
 
 #[test]
+fn who_loses_a_task_is_told_with_its_next_result_and_by_an_update() {
+    let daemon = alone();
+    let group = text(&daemon.ctl(&["group", "show", "g"]).done()["group_id"]).to_owned();
+    for name in ["scout", "other"] {
+        daemon.ctl(&["agent", "create", "--name", name, "--group", "g"]).ok();
+    }
+    let other = daemon.ctl(&["agent", "show", "other"]).text("member_id");
+    let mut scout = Mcp::silent(data(&daemon), &["--agent", "scout", "--group", "g"]);
+    scout.initialize("2025-11-25");
+    for id in ["first", "second", "third"] {
+        daemon.ctl(&["task", "create", "--group", "g", "--task", id, "--title", "T"]).ok();
+        scout.done("start_task", &json!({"task_id": id}));
+    }
+    scout.done("reserve_resource", &json!({"resource": "src/main.rs"}));
+    // What it ends and gives back itself it has not lost.
+    scout.done("complete_task", &json!({"task_id": "first"}));
+    scout.done("release_task", &json!({"task_id": "third"}));
+    scout.request("resources/subscribe", &json!({"uri": format!("lbm://group/{group}/task/second")}));
+    daemon.ctl(&["task", "assign", "second", "--group", "g", "--assignee", &other]).ok();
+    scout.wait_for_note("notifications/resources/updated");
+    let mut lost = Value::Null;
+    wait_until(PATIENCE, "it is told", || {
+        let result = scout.call("list_groups", &json!({}));
+        lost = result["structuredContent"]["lost_tasks"].clone();
+        assert!(lost.is_null() || result["content"].to_string().contains("You lost `second`"), "{result}");
+        !lost.is_null()
+    });
+    assert_eq!(lost, json!([{"group_id": group, "task_id": "second", "holder": other}]));
+    // Once.
+    let again = scout.done("list_groups", &json!({}));
+    assert!(again.get("lost_tasks").is_none(), "{again}");
+    scout.refused("complete_task", &json!({"task_id": "second"}), &["task_taken_over", "You lost it"]);
+}
+
+#[test]
 fn it_starts_without_a_daemon_and_outlives_one() {
     let mut daemon = Daemon::prepared("late");
     let mut agent = mcp(&daemon);

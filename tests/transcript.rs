@@ -482,20 +482,82 @@ fn the_demo_tells_the_story_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_demo_that_is_stopped_leaves_nothing_behind() {
-    for signal in ["INT", "TERM", "HUP"] {
-        stop_a_demo(signal);
+fn three_agents_build_an_api_by_mcp_on_two_machines_and_leave_nothing_behind() {
+    let folder = private_folder();
+    let demo = |args: &[&str]| {
+        let mut command = Command::new(LBM);
+        command.args(args).env("TMPDIR", folder.path());
+        let answer = run(command, b"");
+        answer.ok();
+        assert_nothing_left(folder.path());
+        answer
+    };
+    let summary = demo(&["demo", "agents", "--json"]).json();
+    assert_eq!(keys(&summary), ["balances", "calls", "claims", "seconds", "state_hash", "total_supply"]);
+    // Fifty to begin with and five a claim: 50 - 30 + 10, 30 - 10 + 10, and 10 + 5; the founder has 5 for what it knew.
+    assert_eq!(summary["balances"], json!({"architect": 30, "developer": 30, "reviewer": 15}));
+    assert_eq!((&summary["claims"], &summary["total_supply"]), (&json!(6), &json!(80)));
+    let story = demo(&["demo", "agents"]).stdout;
+    for words in [
+        "$ lbm mcp --agent architect",
+        "on bob's machine, initialized",
+        "> prime",
+        "3 agents here",
+        "> compile_context",
+        "clients took them for success",
+        "task build-api is pending",
+        "a context of",
+        "404 with the code",
+        "reserved",
+        "not reserved: 12D3KooW",
+        "task build-api is completed",
+        "40 tokens",
+        "task review-api is assigned",
+        "task review-api is completed",
+        "reviewer: Reviewed: each error",
+        "the same state on both machines",
+    ] {
+        assert!(story.contains(words), "no `{words}` in:\n{story}");
     }
 }
 
-fn stop_a_demo(signal: &str) {
+#[test]
+fn a_demo_that_is_stopped_leaves_nothing_behind() {
+    for signal in ["INT", "TERM", "HUP"] {
+        stop_a_demo(signal, &["demo"], "claim publish");
+        stop_a_demo(signal, &["demo", "agents"], "> update_presence");
+    }
+}
+
+#[test]
+fn a_demo_whose_daemon_is_killed_fails_and_leaves_nothing_behind() {
     let folder = private_folder();
     let mut command = clean(Command::new(LBM));
-    command.arg("demo").env("TMPDIR", folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(["demo", "agents"]).env("TMPDIR", folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut demo = command.spawn().unwrap();
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
-    // In the middle of it, with three daemons, and maybe the next command.
-    assert!(lines.any(|line| line.is_ok_and(|line| line.contains("claim publish"))));
+    assert!(lines.any(|line| line.is_ok_and(|line| line.contains("> update_presence"))));
+    let is_bobs = |line: &str| line.contains("--listen") && line.ends_with("/bob");
+    let folder_name = folder.path().to_str().unwrap();
+    let bob = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok).find(|entry| {
+        let line = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default().replace('\0', " ");
+        line.contains(folder_name) && is_bobs(line.trim_end())
+    });
+    let bob = bob.unwrap().file_name().into_string().unwrap();
+    assert!(Command::new("kill").args(["-9", &bob]).status().unwrap().success());
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    assert_eq!(demo.wait().unwrap().code(), Some(1), "{rest:?}");
+    assert_nothing_left(folder.path());
+}
+
+fn stop_a_demo(signal: &str, args: &[&str], at: &str) {
+    let folder = private_folder();
+    let mut command = clean(Command::new(LBM));
+    command.args(args).env("TMPDIR", folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut demo = command.spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    // In the middle of it, with its daemons, their agents, and maybe the next command.
+    assert!(lines.any(|line| line.is_ok_and(|line| line.contains(at))));
     assert!(processes_of(folder.path()).len() >= 3);
     assert!(Command::new("kill").args([&format!("-{signal}"), &demo.id().to_string()]).status().unwrap().success());
     let rest: Vec<String> = lines.map_while(Result::ok).collect();

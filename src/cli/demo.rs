@@ -3,13 +3,15 @@
 //! The daemons are this binary's own, in a folder of their own, and talk over loopback only. **Nothing is left behind**: at the
 //! end, on a failure and on a signal to stop they are ended and the folder is removed.
 
+mod agents;
 mod effect;
+mod mcp;
 mod stage;
 
 use std::io::Write;
 use std::time::Instant;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -20,9 +22,19 @@ use crate::api::client::ClientError;
 /// Arguments of `lbm demo`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct DemoArgs {
+    /// Which story; without it, the one of three machines
+    #[arg(value_enum, value_name = "STORY")]
+    pub story: Option<Story>,
     /// Keep the data folders, and say where they are
     #[arg(long)]
     pub keep: bool,
+}
+
+/// Stories besides the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Story {
+    /// An architect, a developer and a reviewer, each an agent with a key of its own, build a small API by MCP
+    Agents,
 }
 
 /// Why the story broke off.
@@ -78,7 +90,15 @@ struct Summary {
     seconds: f64,
 }
 
-/// Plays the story.
+/// What either story comes to.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Told {
+    Machines(Summary),
+    Agents(agents::Summary),
+}
+
+/// Plays a story.
 ///
 /// # Errors
 /// [`DemoError`], after everything has been cleaned up.
@@ -88,7 +108,7 @@ pub fn run(args: &DemoArgs, json: bool, out: &mut dyn Write) -> Result<Outcome, 
     let summary = runtime.block_on(async {
         let mut stage = Stage::set(if json { &mut nothing } else { &mut *out }, args.keep)?;
         let told = tokio::select! {
-            told = tell(&mut stage) => told,
+            told = tell_any(&mut stage, args.story) => told,
             stopped = stopped() => Err(stopped.map_or_else(system("listen for signals"), |()| DemoError::Interrupted)),
         };
         stage.end().await?;
@@ -99,6 +119,13 @@ pub fn run(args: &DemoArgs, json: bool, out: &mut dyn Write) -> Result<Outcome, 
         writeln!(out)?;
     }
     Ok(Outcome::Done)
+}
+
+async fn tell_any(stage: &mut Stage<'_>, story: Option<Story>) -> Result<Told, DemoError> {
+    match story {
+        None => tell(stage).await.map(Told::Machines),
+        Some(Story::Agents) => agents::tell(stage).await.map(Told::Agents),
+    }
 }
 
 /// Waits for Ctrl-C, SIGTERM, or a terminal that is closed: none of them may leave daemons behind.
@@ -142,12 +169,12 @@ async fn tell(stage: &mut Stage<'_>) -> Result<Summary, DemoError> {
     stage.kill("carol").await?;
     stage.start_daemon("carol").await?;
     stage.wait_for_count("carol", &group, 5).await?;
-    stage.wait_until_final(&group).await?;
+    stage.wait_until_final(&group, &ALL).await?;
     stage.part(
         "9. Dora, who is in no group and has met Carol alone, buys from Alice: the announcement says where she is",
     );
     buy_from_afar(stage).await?;
-    stage.wait_until_final(&group).await?;
+    stage.wait_until_final(&group, &ALL).await?;
     stage.part("10. All three check every signature, fold the history anew, and count every token");
     let (state_hash, total_supply) = check(stage, &group).await?;
     let seconds = began.elapsed().as_secs_f64();

@@ -6,6 +6,8 @@ pub const LINE_BYTES: usize = super::API_BODY_BYTES;
 pub const REQUESTS: usize = 64;
 /// Resources that one client follows.
 pub const SUBSCRIPTIONS: usize = 256;
+/// Tasks and resources that are looked after for one client, so that it is told which it loses.
+pub const HELD: usize = 256;
 /// An answer's structured part, bytes, where its reader named no limit. The text beside it has about as many: 4,000 tokens in all.
 pub const ANSWER_BYTES: usize = 6 * 1024;
 /// The same where its reader named a limit.

@@ -11,6 +11,7 @@ mod acting;
 mod answer;
 mod arguments;
 mod call;
+mod held;
 pub mod http;
 mod prompts;
 mod resources;
@@ -31,6 +32,8 @@ use rmcp::model::{
 use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
 
 pub use self::acting::Acting;
+use self::arguments::Arguments;
+use self::held::Held;
 use self::updates::Updates;
 use crate::api::VERSION;
 
@@ -51,19 +54,20 @@ pub struct Server {
     /// Who acts, where each request does not say so itself.
     acting: Option<Acting>,
     updates: Updates,
+    held: Held,
 }
 
 impl Server {
     /// A server for who acts so.
     #[must_use]
     pub fn new(acting: Acting) -> Self {
-        Self { acting: Some(acting), updates: Updates::default() }
+        Self { acting: Some(acting), updates: Updates::default(), held: Held::default() }
     }
 
     /// A server whose requests come over HTTP, each with who acts in it.
     #[must_use]
     pub fn of_requests() -> Self {
-        Self { acting: None, updates: Updates::default() }
+        Self { acting: None, updates: Updates::default(), held: Held::default() }
     }
 
     /// Who acts in a request.
@@ -111,8 +115,12 @@ impl ServerHandler for Server {
             return Err(ErrorData::invalid_params(format!("there is no tool `{name}`: see tools/list"), None));
         };
         let acting = self.acting(&context.extensions)?;
-        let called = call::call(tool, &acting, request.arguments.unwrap_or_default()).await;
-        let result = called.map_or_else(CallToolResult::from, CallToolResult::from);
+        let arguments = Arguments(request.arguments.unwrap_or_default());
+        self.held.before(tool.name, &arguments);
+        let called = call::call(tool, &acting, arguments.0.clone()).await;
+        let mut result = called.map_or_else(CallToolResult::from, CallToolResult::from);
+        self.held.after(tool.name, &acting, arguments, &result).await;
+        self.held.tell(&mut result);
         Ok(CallToolResponse::Complete(result))
     }
 

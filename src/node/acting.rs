@@ -9,6 +9,7 @@ use super::group::GroupSync;
 use super::io::{NoAnswer, Output, Severity};
 use super::machine::{Errand, Machine};
 use crate::chain::GroupId;
+use crate::delegation::knock::{Door, Knock};
 use crate::delegation::{Invalid, Shown};
 use crate::identity::Identity;
 use crate::limits;
@@ -137,6 +138,26 @@ impl Machine {
         }
         if !was_admitted {
             sync.welcome(peer, now_ms);
+            // It may not know yet for whom this node acts.
+            sync.delegations.show_at(peer, now_ms);
+        }
+        Response::Taken
+    }
+
+    /// A peer knocks: it shows for whom it acts, in a group that is named to those only who have it. Whether that is here is not answered.
+    pub(super) fn knocked(
+        &mut self,
+        clocks: (u64, u64),
+        peer: Identity,
+        knock: &Knock,
+        out: &mut Vec<Output>,
+    ) -> Response {
+        let opened = self.groups.keys().find_map(|group| {
+            let delegations = knock.open(&Door { group: *group, from: peer, to: self.me })?;
+            Some(Acting { group: *group, delegations })
+        });
+        if let Some(acting) = opened {
+            self.acting_shown(clocks, peer, &acting, out);
         }
         Response::Taken
     }
@@ -151,10 +172,13 @@ impl Machine {
             return;
         }
         let agents = sync.agents_to_show(&self.me, &self.own);
+        // A member is known as one. Who is there for its agents alone may be unknown to others who are: it knocks at whoever may have the group.
+        let knocks = !sync.has_member(&self.me);
         let mut shows = Vec::new();
         for (peer, had_some) in due {
             // Whoever may have the group is told; whoever was told of some is told that there are none any more.
-            let is_meant = self.peers.contains_key(&peer) && (had_some || (!agents.is_empty() && sync.may_have(&peer)));
+            let is_known = sync.may_have(&peer);
+            let is_meant = self.peers.contains_key(&peer) && (had_some || (!agents.is_empty() && (is_known || knocks)));
             if !is_meant {
                 sync.delegations.showing.remove(&peer);
                 continue;
@@ -165,11 +189,11 @@ impl Machine {
                 let at_ms = now_ms + limits::DELEGATION_RENEW_MS;
                 sync.delegations.showing.insert(peer, Showing { at_ms, has_some: true });
             }
-            shows.push(peer);
+            shows.push((peer, !is_known));
         }
-        for peer in shows {
+        for (peer, is_knock) in shows {
             let ticket = self.ticket(peer, group, Errand::Show);
-            out.push(Output::Show { ticket, peer, group, agents: agents.clone() });
+            out.push(Output::Show { ticket, peer, group, agents: agents.clone(), is_knock });
         }
     }
 

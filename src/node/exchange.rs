@@ -3,6 +3,9 @@
 //! A member is asked once a pull from it has come to its end, and at most every [`limits::EXCHANGE_MS`]. **What it says is hearsay**: an
 //! address is called for the key that it was told with, and leads nowhere where somebody else answers.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::group::GroupSync;
 use super::io::{InboundId, NoAnswer, Output, Severity};
 use super::machine::{Errand, Machine};
@@ -10,7 +13,6 @@ use crate::chain::GroupId;
 use crate::identity::Identity;
 use crate::limits;
 use crate::wire::{Met, Peers, Request, Response};
-use std::sync::Arc;
 
 impl GroupSync {
     /// Whether a member is to be asked where the others are, once.
@@ -28,6 +30,21 @@ impl GroupSync {
 }
 
 impl Machine {
+    /// The groups that each connected peer is admitted to.
+    #[must_use]
+    pub fn admitted(&self) -> BTreeMap<Identity, Vec<GroupId>> {
+        let groups_of =
+            |peer: &Identity| self.groups.iter().filter(|(_, group)| group.admits(peer)).map(|(id, _)| *id).collect();
+        self.peers.keys().map(|peer| (*peer, groups_of(peer))).collect()
+    }
+
+    /// Whether somebody of a group, besides the identities of this node, is connected.
+    #[must_use]
+    pub fn has_met(&self, group: &GroupId) -> bool {
+        let group = self.groups.get(group);
+        group.is_some_and(|group| group.is_founded() && self.peers.keys().any(|peer| group.admits(peer)))
+    }
+
     /// A pull from a peer is done.
     pub(super) fn exchange(&mut self, now_ms: u64, group: GroupId, peer: Identity, out: &mut Vec<Output>) {
         if self.groups.get_mut(&group).is_some_and(|sync| sync.takes_exchange(now_ms, &peer)) {

@@ -172,7 +172,7 @@ pub enum Output {
     },
     /// A member says where another is: as multiaddrs without `/p2p/`.
     HeardOf(Identity, Vec<String>),
-    /// Sign a new delegation of each agent to this node, and show them: the answer comes back under the ticket.
+    /// Sign a new delegation of each agent to this node, and show them with [`crate::wire::shown`]: the answer comes back under the ticket.
     Show {
         /// To be named by the answer.
         ticket: Ticket,
@@ -182,6 +182,8 @@ pub enum Output {
         group: GroupId,
         /// Agents of this node; none where what was shown before is over.
         agents: Vec<Identity>,
+        /// Whether the peer is not known to have the group, so that it may learn of it only if it has.
+        is_knock: bool,
     },
     /// Verify blocks, take them in, and report [`Input::Ingested`].
     Ingest {

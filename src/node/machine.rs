@@ -20,7 +20,7 @@ use super::market::{self, Around, Market};
 use crate::chain::{GroupId, Tip};
 use crate::identity::Identity;
 use crate::limits;
-use crate::wire::{Batch, Reached, Refused, Request, Response};
+use crate::wire::{Batch, Peers, Reached, Refused, Request, Response};
 
 /// Settings of the machine.
 #[derive(Debug, Clone, Copy)]
@@ -139,19 +139,25 @@ impl Machine {
             Input::Asked { peer, id, request, clock_ms } => {
                 let answer = |response| Output::Answer { id, response };
                 // Before it is looked at who asks: this says who does.
-                if let Request::Acting(sent) = &request {
-                    let response = self.acting_shown((now_ms, clock_ms), peer, sent, &mut out);
+                let shown = match &request {
+                    Request::Acting(sent) => Some(self.acting_shown((now_ms, clock_ms), peer, sent, &mut out)),
+                    Request::Knock(knock) => Some(self.knocked((now_ms, clock_ms), peer, knock, &mut out)),
+                    _ => None,
+                };
+                if let Some(response) = shown {
                     out.push(answer(response));
                     self.act_on_time(now_ms, rng, &mut out);
                     return out;
                 }
-                match (self.refusal(now_ms, peer, &request.group()), request) {
+                // None is left that names no group.
+                let Some(group) = request.group() else { return out };
+                match (self.refusal(now_ms, peer, &group), request) {
                     (Some(refused), _) => out.push(answer(Response::Refused(refused))),
                     (None, Request::Presences(sent)) => {
                         let response = self.presences_asked((now_ms, clock_ms), rng, peer, sent, &mut out);
                         out.push(answer(response));
                     }
-                    (None, request) => self.asked(now_ms, peer, id, request, &mut out),
+                    (None, request) => self.asked(now_ms, (peer, group), id, request, &mut out),
                 }
             }
             Input::Malformed(peer, severity) => self.blame(now_ms, peer, severity, "a message that is none", &mut out),
@@ -199,21 +205,6 @@ impl Machine {
         self.groups.get(group).is_some_and(|group| group.may_have(peer))
     }
 
-    /// The groups that each connected peer is admitted to.
-    #[must_use]
-    pub fn admitted(&self) -> BTreeMap<Identity, Vec<GroupId>> {
-        let groups_of =
-            |peer: &Identity| self.groups.iter().filter(|(_, group)| group.admits(peer)).map(|(id, _)| *id).collect();
-        self.peers.keys().map(|peer| (*peer, groups_of(peer))).collect()
-    }
-
-    /// Whether somebody of a group, besides the identities of this node, is connected.
-    #[must_use]
-    pub fn has_met(&self, group: &GroupId) -> bool {
-        let group = self.groups.get(group);
-        group.is_some_and(|group| group.is_founded() && self.peers.keys().any(|peer| group.admits(peer)))
-    }
-
     /// What is for sale, as far as it is known here, when the world's clock shows so many milliseconds since 1970 UTC.
     pub fn offers(&mut self, clock_ms: u64) -> &market::Book {
         self.market.book(clock_ms)
@@ -258,7 +249,8 @@ impl Machine {
     }
 
     pub(super) fn ask(&mut self, peer: Identity, request: Arc<Request>, errand: Errand, out: &mut Vec<Output>) {
-        let ticket = self.ticket(peer, request.group(), errand);
+        let Some(group) = request.group() else { return };
+        let ticket = self.ticket(peer, group, errand);
         out.push(Output::Ask { ticket, peer, request });
     }
 
@@ -278,8 +270,15 @@ impl Machine {
     }
 
     /// A member asks something.
-    fn asked(&mut self, now_ms: u64, peer: Identity, id: InboundId, request: Request, out: &mut Vec<Output>) {
-        let Some(group) = self.groups.get_mut(&request.group()) else { return };
+    fn asked(
+        &mut self,
+        now_ms: u64,
+        (peer, group): (Identity, GroupId),
+        id: InboundId,
+        request: Request,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(group) = self.groups.get_mut(&group) else { return };
         group.was_asked(now_ms, &self.own, &peer, &request);
         match request {
             Request::Push(push) => {
@@ -299,7 +298,7 @@ impl Machine {
                 }
                 out.push(Output::Answer { id, response: Response::Taken });
             }
-            Request::Peers(_) => self.exchange_asked(id, peer, &request.group(), out),
+            Request::Peers(Peers { group }) => self.exchange_asked(id, peer, &group, out),
             request => {
                 if let Some(state) = self.peers.get_mut(&peer) {
                     state.serving += 1;

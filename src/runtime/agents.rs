@@ -132,22 +132,13 @@ impl Agents {
         self.read(|hosted| hosted.values().for_each(|agent| agent.trade.moved(group, offers)));
     }
 
-    /// Is set when an agent is no more, or the API closes; so is what is given for an agent that is gone already.
+    /// Is set when an agent is no more; so is what is given for an agent that is gone already.
     #[must_use]
     pub fn gone(&self, identity: &Identity) -> watch::Receiver<bool> {
         let of = |hosted: &BTreeMap<AgentName, Hosted>| {
             hosted.values().find(|agent| agent.identity == *identity).map(|agent| agent.gone.subscribe())
         };
         self.read(of).unwrap_or_else(|| watch::Sender::new(true).subscribe())
-    }
-
-    /// Ends the streams of all agents: the API closes.
-    pub fn close(&self) {
-        self.read(|hosted| {
-            for agent in hosted.values() {
-                agent.gone.send_replace(true);
-            }
-        });
     }
 
     /// Begins to look after what each buys and sells.

@@ -27,6 +27,7 @@ use super::writer::Writer;
 use crate::api::types::EventKind;
 use crate::cbor;
 use crate::chain::{GroupId, Tip};
+use crate::delegation::knock::Door;
 use crate::delegation::{self, Delegation};
 use crate::identity::{Identity, SecretKey};
 use crate::limits;
@@ -40,7 +41,7 @@ use crate::node::serve::serve;
 use crate::package::PackageHash;
 use crate::presence::{Presence, Status, Verified};
 use crate::store::{Packages, Registry, Store};
-use crate::wire::{Acting, Met, Refused, Request, Response, market};
+use crate::wire::{self, Met, Refused, Request, Response, market};
 
 /// Requests of each peer, held to so many a minute.
 pub type Requests = DefaultKeyedRateLimiter<Identity>;
@@ -275,8 +276,10 @@ impl Work {
                 self.rendezvous.begin(self.uptime.ms());
             }
             Told::News(news) => {
-                let offers = news::tell(&self.parts.events, &self.parts.store, &news);
-                self.parts.agents.moved(news.group, offers);
+                let moved = news::tell(&self.parts.events, &self.parts.store, &news);
+                if moved.trade {
+                    self.parts.agents.moved(news.group, moved.offers);
+                }
                 self.parts.indexes.nudge(news.group);
                 self.step(Input::News(news));
             }
@@ -332,9 +335,10 @@ impl Work {
             Output::HeardOf(peer, addresses) => {
                 self.parts.network.heard_of(&peer, &addresses);
             }
-            Output::Show { ticket, peer, group, agents } => {
+            Output::Show { ticket, peer, group, agents, is_knock } => {
                 let delegations = self.delegations(group, &agents);
-                let request = Request::Acting(Acting { group, delegations });
+                let door = Door { group, from: self.parts.me, to: peer };
+                let request = wire::shown(&door, delegations, is_knock);
                 let id = self.parts.network.request(Protocol::Sync, peer, request.encode());
                 self.asked.insert(id, Asked::Sync(ticket));
             }
@@ -422,7 +426,8 @@ impl Work {
                 let _held = permit;
                 let answer = || {
                     let view = store.view()?;
-                    match view.group(&request.group())? {
+                    let Some(group) = request.group() else { return Ok(Response::Refused(Refused::NotShared)) };
+                    match view.group(&group)? {
                         Some(rows) => serve(rows.as_ref(), &asks_as, request),
                         None => Ok(Response::Refused(Refused::NotShared)),
                     }

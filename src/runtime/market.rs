@@ -16,7 +16,9 @@ use crate::announcement::{Announcement, Says, Verified};
 use crate::api::types::EventKind;
 use crate::chain::transaction::SignedOrder;
 use crate::chain::{GroupId, OfferId};
+use crate::delegation::Shown;
 use crate::identity::Identity;
+use crate::limits;
 use crate::net::{self, Protocol, RequestError};
 use crate::node::io::{InboundId, Input, NoAnswer, Severity};
 use crate::node::market::Filter;
@@ -40,6 +42,20 @@ pub trait Desk: Send + Sync + 'static {
     /// What `asker` may know: its own account in a group, and its own purchases. Of a group that is not here, and of one in which it has
     /// no account, `None`: nobody can tell which.
     async fn account(&self, asker: Identity, about: GetAccount) -> Result<Option<Account>, crate::kv::KvError>;
+}
+
+/// What is told of an account: of the peer's own, or of that of an agent that has signed that the peer may act for it.
+async fn told_about(desk: &dyn Desk, peer: Identity, about: GetAccount) -> Result<Option<Account>, crate::kv::KvError> {
+    let Some(agent) = &about.agent else { return desk.account(peer, about).await };
+    let shown = Shown { group: about.group, by: peer, clock_ms: unix_ms(), drift_ms: limits::MAX_CLOCK_DRIFT_MS };
+    match agent.verify(&shown) {
+        Ok(verified) => desk.account(verified.agent, about).await,
+        // Its clock or ours may be wrong: it hears what anybody hears who has no account.
+        Err(error) => {
+            tracing::info!(%peer, %error, "asked about an account of another");
+            Ok(None)
+        }
+    }
 }
 
 /// A desk that is closed.
@@ -374,7 +390,7 @@ impl Work {
                 }
                 Request::Order(order) => desk.order(peer, *order).await,
                 Request::Dispute(handed) => desk.dispute(peer, *handed).await,
-                Request::Account(about) => match desk.account(peer, about).await {
+                Request::Account(about) => match told_about(&*desk, peer, about).await {
                     Ok(Some(account)) => Response::Account(account),
                     Ok(None) => Response::Refused(Refused::NotShared),
                     Err(error) => {

@@ -15,8 +15,17 @@ use crate::limits;
 use crate::node::engine::{Groups, News};
 use crate::store::Store;
 
-/// Tells the last of what is new: no more than is kept of it anyway. Tells the caller whether offers may have come or gone.
-pub fn tell(events: &Events, store: &Store, news: &News) -> bool {
+/// What of buying and selling may have moved. Most news are of neither, and each identity of the node has a task that would look.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Moved {
+    /// Purchases, or who may buy and sell.
+    pub trade: bool,
+    /// Offers have come or gone.
+    pub offers: bool,
+}
+
+/// Tells the last of what is new: no more than is kept of it anyway. Tells the caller what of buying and selling may have moved.
+pub fn tell(events: &Events, store: &Store, news: &News) -> Moved {
     let group_id = news.group.to_string();
     for author in &news.equivocators {
         events.tell(EventKind::ForkDetected { group_id: group_id.clone(), author: author.to_string() });
@@ -29,17 +38,19 @@ pub fn tell(events: &Events, store: &Store, news: &News) -> bool {
         Some(false) => events.tell(EventKind::OwnLineSettled { group_id: group_id.clone() }),
         None => {}
     }
-    let offers = tell_changes(events, store, news, &group_id);
+    let mut moved = tell_changes(events, store, news, &group_id);
+    // A seal decides, and its time is what deadlines run from.
+    moved.trade |= moved.offers || news.sealed.is_some() || news.in_doubt.is_some();
     if news.has_arrivals {
         events.arrived();
     }
     if let Some(epoch) = news.sealed.filter(|epoch| *epoch > FOUNDING_EPOCH) {
         events.tell(EventKind::Sealed { group_id, epoch });
     }
-    offers
+    moved
 }
 
-fn tell_changes(events: &Events, store: &Store, news: &News, group_id: &str) -> bool {
+fn tell_changes(events: &Events, store: &Store, news: &News, group_id: &str) -> Moved {
     // What turned out otherwise concerns its author, and nothing that is merely new may push it out: it has its place first, and is told
     // last.
     let (turned, new): (Vec<&Change>, Vec<&Change>) =
@@ -54,14 +65,19 @@ fn tell_changes(events: &Events, store: &Store, news: &News, group_id: &str) -> 
         .map(|(_, fresh)| (fresh.tip.id, fresh.block.body.as_slice()))
         .collect();
     let mut tasks = BTreeSet::new();
-    let mut offers = !turned.is_empty() || new.len() < news.blocks.len() || news.members.is_some();
+    let any = !turned.is_empty() || new.len() < news.blocks.len() || news.members.is_some();
+    let mut moved = Moved { trade: any, offers: any };
     for change in new {
         let body = bodies.get(&change.block);
         if let Some(body) = body.and_then(|bytes| cbor::decode_lenient::<Body>(bytes, bytes.len()).ok()) {
             tell_block(events, group_id, change.block, &body);
             let is_offer = |it: &Transaction| matches!(it, Transaction::OfferCreate(_) | Transaction::OfferRevoke(_));
-            offers |= body.transactions().iter().any(is_offer);
+            moved.offers |= body.transactions().iter().any(is_offer);
+            moved.trade |= body.transactions().iter().any(Transaction::is_of_market);
             tasks.extend(body.transactions().iter().filter_map(Transaction::task).cloned());
+        } else {
+            // It came before, and counts only now.
+            moved = Moved { trade: true, offers: true };
         }
     }
     if let Err(error) = tell_tasks(events, store, news, tasks, last(turned, limits::EVENT_TASK_BLOCKS)) {
@@ -76,7 +92,7 @@ fn tell_changes(events: &Events, store: &Store, news: &News, group_id: &str) -> 
             Outcome::Applied => EventKind::BlockReinstated { group_id, block_id, author },
         });
     }
-    offers
+    moved
 }
 
 /// The last of some, at most so many.

@@ -74,6 +74,11 @@ impl World {
         objects: Vec<Vec<u8>>,
     ) -> Result<Written, Failure> {
         let task = self.write_task(name, group, transactions, objects);
+        self.write_of(name, group, task)
+    }
+
+    /// Has a node write what is a write, in whosever name.
+    pub(super) fn write_of(&mut self, name: Name, group: GroupId, task: Task) -> Result<Written, Failure> {
         let number = self.start(name, Some(group), task);
         match self.finish(name, number)? {
             Reply::Written(written) => Ok(written),

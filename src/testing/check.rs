@@ -2,9 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use super::node::Name;
+use super::node::{Name, Node};
 use super::world::{INTERVAL_MS, Weather, World};
 use crate::chain::{ClaimId, Frontier, GroupId, OPEN_EPOCH, OrderKey, rows};
+use crate::identity::SecretKey;
 use crate::kv::{Memory, Table};
 use crate::ledger::{invariants, query, state};
 use crate::limits;
@@ -66,9 +67,12 @@ impl World {
         self.nodes[name].evil.is_none() && self.nodes[name].rows.contains_key(group)
     }
 
-    /// Pairs of honest nodes that take each other for members.
+    /// Pairs of honest nodes that take each other, or an agent that the other hosts, for members.
     fn pairs(&self, group: &GroupId) -> Vec<(Name, Name)> {
-        let knows = |a: Name, b: Name| self.nodes[a].is_member(group, &self.nodes[b].id);
+        let knows = |a: Name, b: Name| {
+            let Node { id, agents, .. } = &self.nodes[b];
+            agents.iter().map(SecretKey::identity).chain([*id]).any(|who| self.nodes[a].is_member(group, &who))
+        };
         let honest = |name: Name| self.keeps(name, group);
         let mut pairs = Vec::new();
         for a in 0..self.nodes.len() {

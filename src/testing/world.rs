@@ -13,6 +13,7 @@ use crate::chain::block::{Context, Invalid};
 use crate::chain::rows::placed;
 use crate::chain::{GroupId, ObjectHash, Unverified, Verified};
 use crate::delegation::Delegation;
+use crate::delegation::knock::Door;
 use crate::identity::Identity;
 use crate::kv::{Memory, Overlay};
 use crate::limits;
@@ -20,7 +21,7 @@ use crate::node::engine::{Reply, Task};
 use crate::node::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Output, Severity, Ticket};
 use crate::node::machine::Settings;
 use crate::node::serve;
-use crate::wire::{Acting, Met, Refused, Request, Response};
+use crate::wire::{self, Met, Refused, Request, Response};
 
 /// Pause between two repair pulls, milliseconds.
 pub(super) const INTERVAL_MS: u64 = 10_000;
@@ -112,6 +113,7 @@ fn kind(request: &Request) -> &'static str {
         Request::Presences(_) => "presences",
         Request::Acting(_) => "acting",
         Request::Peers(_) => "peers",
+        Request::Knock(_) => "knock",
     }
 }
 
@@ -381,7 +383,7 @@ impl World {
             }
             // Everybody here can call everybody.
             Output::HeardOf(..) => {}
-            Output::Show { ticket, peer, group, agents } => {
+            Output::Show { ticket, peer, group, agents, is_knock } => {
                 let node = &self.nodes[name];
                 let from_ms = self.clock(name);
                 let expires_ms = from_ms + limits::DELEGATION_LIFE_MS;
@@ -390,7 +392,8 @@ impl World {
                 let delegations = delegations.map(|key| {
                     Delegation { group, agent: key.identity(), node: node.id, from_ms, expires_ms }.sign(key)
                 });
-                let request = Request::Acting(Acting { group, delegations: delegations.collect() });
+                let door = Door { group, from: node.id, to: peer };
+                let request = wire::shown(&door, delegations.collect(), is_knock);
                 self.send(name, ticket, &peer, &request);
             }
             Output::Serve { id, peer, asks_as, request } => {
@@ -438,7 +441,7 @@ impl World {
     }
 
     fn serve(&mut self, name: Name, id: InboundId, peer: Identity, asks_as: &[Identity], request: Request) {
-        let response = match self.nodes[name].rows.get(&request.group()) {
+        let response = match request.group().and_then(|group| self.nodes[name].rows.get(&group)) {
             Some(rows) => serve::serve(rows, asks_as, request).unwrap(),
             None => Response::Refused(Refused::NotShared),
         };

@@ -8,6 +8,7 @@ use crate::announcement;
 use crate::cbor::{self, DecodeError, cbor_array};
 use crate::chain::transaction::{Dispute, SignedOrder};
 use crate::chain::{GroupId, OfferId, PurchaseId};
+use crate::delegation;
 use crate::identity::Identity;
 use crate::limits;
 use crate::package::{ChunkProof, PATH_HASHES, PackageHash};
@@ -48,7 +49,7 @@ cbor_array! {
         pub count: u32,
     }
 
-    /// Asks a member about the asker's own account.
+    /// Asks a member about the asker's own account, or that of an agent that has signed that the asker may act for it.
     pub struct GetAccount {
         /// In which group.
         pub group: GroupId,
@@ -56,6 +57,8 @@ cbor_array! {
         pub purchases: Vec<PurchaseId>,
         /// And about its own purchases of these offers that were not given back.
         pub offers: Vec<OfferId>,
+        /// Who asks, where that is not the connection's node but an agent that it acts for.
+        pub agent: Option<delegation::Unverified>,
     }
 
     /// Hands over a dispute, whose one-time secret speaks for the buyer.

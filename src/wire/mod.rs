@@ -12,6 +12,7 @@ use serde_bytes::ByteBuf;
 use crate::cbor::{self, DecodeError, cbor_array};
 use crate::chain::{BlockId, Frontier, GroupId, ObjectAt, Tip, Unverified};
 use crate::delegation;
+use crate::delegation::knock::{Door, Knock};
 use crate::identity::Identity;
 use crate::limits;
 use crate::presence;
@@ -140,6 +141,7 @@ pub enum Request {
     Presences(Presences),
     Acting(Acting),
     Peers(Peers),
+    Knock(Knock),
 }
 
 /// A response.
@@ -175,9 +177,9 @@ pub enum Refused {
 }
 
 impl Request {
-    /// The group that it is about.
+    /// The group that it is about; a knock says that only to who knows it.
     #[must_use]
-    pub const fn group(&self) -> GroupId {
+    pub const fn group(&self) -> Option<GroupId> {
         match self {
             Self::Probe(Probe { group, .. })
             | Self::Pull(Pull { group, .. })
@@ -187,7 +189,8 @@ impl Request {
             | Self::Have(Have { group, .. })
             | Self::Presences(Presences { group, .. })
             | Self::Acting(Acting { group, .. })
-            | Self::Peers(Peers { group }) => *group,
+            | Self::Peers(Peers { group }) => Some(*group),
+            Self::Knock(_) => None,
         }
     }
 
@@ -220,6 +223,7 @@ impl Request {
             Self::Presences(presences) => (presences.records.len(), limits::PRESENCE_RECORDS),
             Self::Acting(acting) => (acting.delegations.len(), limits::DELEGATIONS),
             Self::Peers(_) => (0, 0),
+            Self::Knock(knock) => (knock.sealed.len(), limits::KNOCK_BYTES),
         };
         bounded(got, max).map(|()| request)
     }
@@ -274,6 +278,15 @@ impl From<&Frontier> for Vec<AuthorTips> {
         let named = |tips: &[Tip]| tips.iter().rev().take(limits::TIPS_PER_AUTHOR).rev().cloned().collect();
         frontier.authors().map(|(author, tips)| AuthorTips { author: *author, tips: named(tips) }).collect()
     }
+}
+
+/// The message by which a node shows a peer for whom it acts in a group: in clear, or so that only who has the group can read it.
+#[must_use]
+pub fn shown(door: &Door, delegations: Vec<delegation::Unverified>, is_knock: bool) -> Request {
+    if is_knock {
+        return Request::Knock(Knock::new(door, &delegations));
+    }
+    Request::Acting(Acting { group: door.group, delegations })
 }
 
 /// The frontier that a pull names.

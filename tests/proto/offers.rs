@@ -110,6 +110,16 @@ pub fn requests(story: &Story) -> Vec<(&'static str, Request)> {
                 group: story.group,
                 purchases: vec![PurchaseId::from_bytes([7; 32])],
                 offers: vec![OfferId::from_bytes([8; 32])],
+                agent: None,
+            }),
+        ),
+        (
+            "account, of an agent",
+            Request::Account(GetAccount {
+                group: story.group,
+                purchases: vec![],
+                offers: vec![OfferId::from_bytes([8; 32])],
+                agent: story.delegations().pop().map(|(_, signed)| signed),
             }),
         ),
         ("dispute", Request::Dispute(Box::new(HandedDispute { group: story.group, dispute }))),

@@ -393,6 +393,11 @@ fn messages_of_another_form_are_told_apart() {
         &request("acting"),
         &[("65 delegations", &[0, 1], list(&record, 65)), ("a short signature", &[0, 1, 0, 1], bytes(63))],
     );
+    refuses(
+        "request",
+        &request("knock"),
+        &[("a short tag", &[0, 0], bytes(31)), ("16,385 bytes", &[0, 1], bytes(16_385))],
+    );
     let responses = story.responses();
     let response = |name: &str| responses.iter().find(|(other, _)| *other == name).unwrap().1.encode();
     refuses(

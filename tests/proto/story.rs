@@ -12,6 +12,7 @@ use lbm::chain::{
     BlockId, Body, ClaimBody, ClaimId, Draft, Evidence, Frontier, GroupId, ObjectAt, ObjectHash, OfferId, Payload,
     PurchaseId, Role, TextHash, Tip, Transaction, Verified,
 };
+use lbm::delegation::knock::{Door, Knock};
 use lbm::delegation::{self, Delegation};
 use lbm::identity::{Identity, OneTimeSecret, SecretKey};
 use lbm::limits;
@@ -474,6 +475,13 @@ impl Story {
         vec![give(&self.bob), give(&self.carol)]
     }
 
+    /// The same, as Alice's node knocks with it at Carol's.
+    pub fn knock(&self) -> Knock {
+        let door = Door { group: self.group, from: self.alice.identity(), to: self.carol.identity() };
+        let signed: Vec<_> = self.delegations().into_iter().map(|(_, signed)| signed).collect();
+        Knock::new(&door, &signed)
+    }
+
     /// Every kind of request.
     pub fn requests(&self) -> Vec<(&'static str, Request)> {
         let group = self.group;
@@ -508,6 +516,7 @@ impl Story {
                 }),
             ),
             ("peers", Request::Peers(Peers { group })),
+            ("knock", Request::Knock(self.knock())),
         ]
     }
 

@@ -32,6 +32,12 @@ pub(super) fn no_such_agent(name: &AgentName) -> Problem {
     Problem::new(ProblemCode::NoSuchAgent, detail, remedy)
 }
 
+/// What is said to an agent that is revoked while it waits.
+pub(super) fn revoked(name: &AgentName) -> Problem {
+    let detail = format!("the agent `{name}` was revoked meanwhile: it can do nothing more");
+    Problem::new(ProblemCode::NoSuchAgent, detail, "`lbm ctl agent list` shows which agents there are")
+}
+
 /// The agent that a path names.
 fn named(api: &Api, text: &str) -> Result<(AgentName, Identity), Problem> {
     let name: AgentName = text.parse().map_err(|error: AgentNameError| {

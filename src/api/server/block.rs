@@ -6,9 +6,9 @@ use std::time::Duration;
 use axum::Json;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::Api;
 use super::extract::{As, Params, Segments};
 use super::resolve::Found;
-use super::{Api, stopped};
 use crate::api::types::{Block, EventKind, Problem, ProblemCode, ShowBlock};
 use crate::chain::{BlockId, IdError, OPEN_EPOCH};
 use crate::kv::KvError;
@@ -36,7 +36,7 @@ pub(super) async fn show(
     while !shown.is_final && request.wait_final_ms.is_some() {
         let received = tokio::select! {
             biased;
-            () = stopped(&mut stop) => return Err(Stopping.into()),
+            ended = stop.reached() => return Err(ended),
             () = &mut deadline => break,
             received = events.recv() => received,
         };

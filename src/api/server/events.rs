@@ -10,10 +10,9 @@ use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use futures::stream::{self, Stream};
 use serde::Serialize;
 use tokio::sync::broadcast::{self, error::RecvError};
-use tokio::sync::watch;
 
 use super::extract::{As, Params};
-use super::stopped;
+use super::stop::Stop;
 use crate::api::types::{Event, EventKind, ListEvents, Problem};
 use crate::limits;
 use crate::runtime::clock::unix_ms;
@@ -60,7 +59,7 @@ struct Following {
     held: VecDeque<Event>,
     new: Option<broadcast::Receiver<Event>>,
     last: u64,
-    stop: watch::Receiver<bool>,
+    stop: Stop,
 }
 
 impl Following {
@@ -71,7 +70,7 @@ impl Following {
                 let new = self.new.as_mut()?;
                 let received = tokio::select! {
                     biased;
-                    () = stopped(&mut self.stop) => return None,
+                    _ended = self.stop.reached() => return None,
                     received = new.recv() => received,
                 };
                 match received {

@@ -116,7 +116,7 @@ impl FromRequestParts<Arc<Api>> for As {
             Some(Caller::Agent(name)) => {
                 let node = api.node().as_agent(name).ok_or_else(|| no_such_agent(name))?;
                 // What it follows ends with it.
-                let stop = node.agents.gone(&node.identity);
+                let stop = api.stop.of_agent(name, node.agents.gone(&node.identity));
                 (node, stop)
             }
             Some(Caller::Local) | None => (api.node().clone(), api.stop.clone()),

@@ -14,13 +14,13 @@ use axum::response::sse::Event as SseEvent;
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use tokio::sync::broadcast::{self, error::RecvError};
-use tokio::sync::watch;
 
+use super::Api;
 use super::events::{sse, to_sse};
 use super::extract::{As, Body};
 use super::group::room_for_one;
 use super::resolve::shown;
-use super::{Api, stopped};
+use super::stop::Stop;
 use crate::api::types::{Event, EventKind, JoinEvent, JoinGroup, Problem, ProblemCode, Role};
 use crate::chain::{GroupId, Transaction, rows};
 use crate::kv::{Direction, KvError, Read};
@@ -125,7 +125,7 @@ struct Following {
     id: GroupId,
     /// None once the last event is told.
     events: Option<broadcast::Receiver<Event>>,
-    stop: watch::Receiver<bool>,
+    stop: Stop,
     began: Instant,
     until: tokio::time::Instant,
     tally: Tally,
@@ -203,7 +203,7 @@ impl Following {
         loop {
             let received = tokio::select! {
                 biased;
-                () = stopped(&mut self.stop) => return Err(Stopping.into()),
+                ended = self.stop.reached() => return Err(ended),
                 received = events.recv() => received,
                 () = &mut pause => break,
             };

@@ -24,6 +24,7 @@ mod problem;
 mod purchase;
 mod resolve;
 mod router;
+mod stop;
 mod sync;
 mod task;
 mod thread;
@@ -49,6 +50,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use self::router::Caller;
+use self::stop::{Stop, stopped};
 use super::{VERSION, VERSION_HEADER, socket_path};
 use crate::chain::{GroupId, Transaction};
 use crate::limits;
@@ -96,7 +98,7 @@ struct Api {
     node: Node,
     /// The name under which the request is done once, where it has one.
     once: Option<OnceName>,
-    stop: watch::Receiver<bool>,
+    stop: Stop,
     /// One history is checked at a time: it takes all cores.
     verifying: Arc<Semaphore>,
     /// So is one backup.
@@ -149,11 +151,10 @@ pub fn bind(data: &Path) -> Result<UnixListener, BindError> {
 /// Where the socket cannot be asked for its owner.
 pub async fn serve(listener: UnixListener, node: Node, stop: watch::Receiver<bool>) -> io::Result<()> {
     let user = own_user()?;
-    let agents = node.agents.clone();
     let api = Api {
         node,
         once: None,
-        stop: stop.clone(),
+        stop: Stop::of_daemon(stop.clone()),
         verifying: Arc::new(Semaphore::new(1)),
         backing_up: Arc::new(Semaphore::new(1)),
     };
@@ -188,7 +189,6 @@ pub async fn serve(listener: UnixListener, node: Node, stop: watch::Receiver<boo
             }
         }
     }
-    agents.close();
     let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
     drop(listener);
     let finished = async { while connections.join_next().await.is_some() {} };
@@ -213,12 +213,6 @@ fn own_user() -> io::Result<u32> {
 /// The socket's mode keeps other users out; this holds even where somebody has changed it. Root is never kept out.
 fn is_welcome(stream: &UnixStream, user: u32) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == user || peer.uid() == 0)
-}
-
-/// Waits until the daemon stops.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // Where nobody can say so any more, the daemon is gone.
-    let _stopped = stop.wait_for(|stop| *stop).await;
 }
 
 async fn connection(stream: UnixStream, router: Router, mut stop: watch::Receiver<bool>) {

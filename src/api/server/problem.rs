@@ -223,7 +223,6 @@ impl From<TradeError> for Problem {
             TradeError::TooManyWishes | TradeError::TooManyOutside => ProblemCode::Full,
             TradeError::NothingToApprove(_) | TradeError::NotOwned(_) => ProblemCode::NoSuchPurchase,
             TradeError::NoMember(_) => ProblemCode::NoMemberReachable,
-            TradeError::AgentOutside(_) => ProblemCode::NotAMember,
             TradeError::NoAccount { .. } => ProblemCode::InsufficientBalance,
             TradeError::Declined(_) => ProblemCode::OrderDeclined,
             TradeError::Refused(refusal) => return (&**refusal).into(),

@@ -8,9 +8,9 @@ use axum::Json;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::Api;
 use super::extract::{As, Body, Params, Segments};
 use super::resolve;
-use super::{Api, stopped};
 use crate::api::types::{
     Approved, Bought, BuyOffer, LibraryContent, LibraryItem, LibraryList, ListPurchases, Problem, Purchase,
     PurchaseList, PurchaseState, SetSpendingLimit, SpendingLimit,
@@ -24,7 +24,6 @@ use crate::limits;
 use crate::node::engine::Groups;
 use crate::node::trade::shelf::{self, Outside, Shelved, Wish};
 use crate::node::trade::{deed, spending};
-use crate::runtime::Stopping;
 use crate::runtime::clock::unix_ms;
 use crate::runtime::trade::{self, HowToBuy, Item, TradeError, standing};
 use crate::store::View;
@@ -40,7 +39,7 @@ pub(super) async fn buy(As(api): As, Segments(offer): Segments<String>, Body(how
     let mut stop = api.stop.clone();
     let bought = tokio::select! {
         biased;
-        () = stopped(&mut stop) => return Err(Stopping.into()),
+        ended = stop.reached() => return Err(ended),
         bought = buying => bought.map_err(|error| super::problem::crashed(&error))??,
     };
     let trade::Bought { purchase, opened, already_owned } = bought;
@@ -80,8 +79,22 @@ pub(super) async fn approve(As(api): As, Segments(offer): Segments<String>) -> A
     let (whose, group, offer) = wished(&api, offer).await?;
     let node = api.node().acting_as(whose).ok_or(TradeError::NothingToApprove(offer))?;
     let wish = trade::approve(&node, group, offer).await?;
-    let (offer_id, group_id) = (offer.to_string(), group.to_string());
-    Ok(Json(Approved { offer_id, group_id, title: wish.title, price: wish.price }))
+    let read = move |_: &Api, view: &View| {
+        let rows = view.local_rows(&[Wish::LETTER])?;
+        let waits = |key: &[u8], row: &[u8]| {
+            shelf::named(key) == Some((group, offer)) && Wish::from_row(row).is_some_and(|wish| !wish.approved)
+        };
+        Ok(rows.iter().filter(|(key, row)| waits(key, row)).count())
+    };
+    Ok(Json(Approved {
+        offer_id: offer.to_string(),
+        group_id: group.to_string(),
+        title: wish.title,
+        price: wish.price,
+        buyer: whose.to_string(),
+        agent: api.node().agents.name(&whose).map(|name| name.to_string()),
+        still_waiting: api.read(read).await?,
+    }))
 }
 
 pub(super) async fn list(As(api): As, Params(request): Params<ListPurchases>) -> Answer<PurchaseList> {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use axum::Json;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::Api;
 use super::extract::{As, Body};
 use super::resolve::find;
-use super::{Api, stopped};
 use crate::api::types::{EventKind, Problem, ProblemCode, SyncNow, SyncReport, SyncedGroup};
 use crate::chain::GroupId;
 use crate::identity::Identity;
@@ -52,7 +52,7 @@ pub(super) async fn sync(As(api): As, Body(SyncNow { group }): Body<SyncNow>) ->
     while groups.iter().any(|group| !group.open.is_empty()) {
         let received = tokio::select! {
             biased;
-            () = stopped(&mut stop) => return Err(Stopping.into()),
+            ended = stop.reached() => return Err(ended),
             () = &mut deadline => break,
             received = events.recv() => received,
         };

@@ -15,11 +15,12 @@ use axum::response::sse::{Event as SseEvent, KeepAliveStream, Sse};
 use futures::stream::{self, Stream};
 use tokio::sync::watch::Receiver;
 
+use super::Api;
 use super::events::{sse, to_sse};
 use super::extract::{As, Params, Segments};
 use super::listing::{Signed, bad_cursor, with_words};
 use super::resolve::{self, find};
-use super::{Api, stopped};
+use super::stop::Stop;
 use crate::api::types::{Claim, Problem, ProblemCode, WatchClaims, WatchKind, WatchedClaim, WatchedList};
 use crate::chain::transaction::Transaction;
 use crate::chain::{ClaimBody, ClaimId, rows};
@@ -103,7 +104,7 @@ struct Watching {
     /// Whether the last page ended before the arrival order did.
     has_more: bool,
     arrivals: Receiver<()>,
-    stop: Receiver<bool>,
+    stop: Stop,
 }
 
 impl Watching {
@@ -142,7 +143,7 @@ impl Watching {
         }
         tokio::select! {
             biased;
-            () = stopped(&mut self.stop) => Err(Stopping.into()),
+            ended = self.stop.reached() => Err(ended),
             changed = self.arrivals.changed() => changed.map_err(|_| Stopping.into()),
         }
     }

@@ -205,6 +205,13 @@ pub struct Approved {
     pub title: String,
     /// What it costs.
     pub price: u64,
+    /// For whom: a peer id of this node.
+    pub buyer: String,
+    /// What that one is called, where it is an agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// Others of this node that wait for a person's word on the same offer: each is approved by itself.
+    pub still_waiting: usize,
 }
 
 /// Something that this node can open.

@@ -151,6 +151,21 @@ impl Transaction {
         }
     }
 
+    /// Whether it is about an offer or a purchase.
+    #[must_use]
+    pub const fn is_of_market(&self) -> bool {
+        matches!(
+            self,
+            Self::OfferCreate(_)
+                | Self::OfferRevoke(_)
+                | Self::Purchase(_)
+                | Self::Grant(_)
+                | Self::Settle(_)
+                | Self::Refund(_)
+                | Self::Dispute(_)
+        )
+    }
+
     /// Who becomes a member by it, were it allowed.
     #[must_use]
     pub const fn names_member(&self) -> Option<Identity> {

@@ -497,8 +497,16 @@ impl Render for At<PurchaseList> {
 
 impl Render for At<Approved> {
     fn render(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Approved { title, price, .. } = &self.answer;
-        writeln!(out, "Approved: {} for {}. This node buys it now", one_line(title, 60), count(*price, "token"))
+        let Approved { title, price, agent, still_waiting, .. } = &self.answer;
+        let buyer = agent.as_ref().map_or_else(|| "This node".to_owned(), |agent| format!("The agent {agent}"));
+        writeln!(out, "Approved: {} for {}. {buyer} buys it now", one_line(title, 60), count(*price, "token"))?;
+        if *still_waiting > 0 {
+            writeln!(
+                out,
+                "Others of this node that wait for a word on it: {still_waiting}. Approve again for the next"
+            )?;
+        }
+        Ok(())
     }
 }
 

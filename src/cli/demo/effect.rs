@@ -19,8 +19,56 @@ pub(super) fn quoted(arg: &str) -> String {
     }
 }
 
+/// A tool and its arguments as one line.
+pub(super) fn line(tool: &str, arguments: &Value) -> String {
+    let mut line = tool.to_owned();
+    for (name, value) in arguments.as_object().into_iter().flatten() {
+        let shown = value.as_str().map_or_else(|| value.to_string(), quoted);
+        line.push_str(&format!(" {name}={}", one_line(&shown, SENTENCE_COLUMNS)));
+    }
+    line
+}
+
+/// An answer of a tool that no command gives, in a few words.
+fn of_tool(answer: &Value) -> Option<String> {
+    let rows = |key: &str| answer.get(key).and_then(Value::as_array);
+    let text = |key: &str| answer.get(key).and_then(Value::as_str);
+    let many = |rows: &Vec<Value>, what: &str| count(rows.len() as u64, what);
+    if let (Some(id), Some(ready), Some(new)) = (text("identity"), rows("ready_tasks"), rows("new_claims")) {
+        let id = id.get(..16).unwrap_or(id);
+        return Some(format!("I am {id}…: {} ready, {} new", many(ready, "task"), many(new, "claim")));
+    }
+    if let Some(is_mine) = answer.get("reserved").and_then(Value::as_bool) {
+        let holder = text("holder").map_or("another", |id| id.get(..16).unwrap_or(id));
+        return Some(if is_mine { "reserved".to_owned() } else { format!("not reserved: {holder}… has it") });
+    }
+    if let Some(present) = rows("presence") {
+        return Some(format!("{} here", many(present, "agent")));
+    }
+    if let Some(tasks) = rows("tasks") {
+        let of = |task: &Value, key: &str| task.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let first = tasks.first().map(|task| format!(": {} is {}", of(task, "task_id"), of(task, "status")));
+        return Some(format!("{}{}", many(tasks, "task"), first.unwrap_or_default()));
+    }
+    if let Some(claims) = rows("claims") {
+        let last = claims.last().and_then(|claim| claim.get("text")).and_then(Value::as_str);
+        let last = last.map(|text| format!(": {}", one_line(text, 80))).unwrap_or_default();
+        return Some(format!("{}{last}", many(claims, "claim")));
+    }
+    if let (Some(balance), Some(_), Some(members)) =
+        (answer.get("balance").and_then(Value::as_u64), text("group_id"), rows("members"))
+    {
+        return Some(format!("{}, in a group of {}", count(balance, "token"), many(members, "member")));
+    }
+    let (member, status) = (text("member_id")?, text("status")?);
+    Some(format!("{}… is {status}", member.get(..16).unwrap_or(member)))
+}
+
 /// An answer in a few words.
 pub(super) fn effect(answer: &Value) -> String {
+    if let Some(said) = of_tool(answer) {
+        return said;
+    }
     let text = |key: &str| answer.get(key).and_then(Value::as_str);
     let number = |key: &str| answer.get(key).and_then(Value::as_u64);
     let standing = || if answer.get("final").is_some_and(|sealed| sealed == true) { ", final" } else { "" };
@@ -80,6 +128,9 @@ pub(super) fn effect(answer: &Value) -> String {
     }
     if let (Some(items), Some(_)) = (answer.get("items").and_then(Value::as_array), text("context")) {
         return format!("a context of {}", count(items.len() as u64, "claim"));
+    }
+    if let (Some(member), Some(agent), None) = (text("member_id"), text("agent"), text("role")) {
+        return format!("{agent} is {}…, in no group yet", member.get(..16).unwrap_or(member));
     }
     if let (Some(member), Some(role)) = (text("member_id"), text("role")) {
         return format!("{role} {}…", member.get(..16).unwrap_or(member));

@@ -1,5 +1,6 @@
 //! The daemons of the story, its commands, and who reads along.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -9,13 +10,15 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::effect::{effect, quoted, refusal};
-use super::{ALL, DemoError, GROUP};
+use super::effect::{effect, line, quoted, refusal};
+use super::mcp::Mcp;
+use super::{DemoError, GROUP};
 use crate::api::client::Client;
 use crate::api::types::{AskBalance, ListClaims, ListPurchases, ListRejected, Purchase, PurchaseState};
+use crate::cli::text::one_line;
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The folder, the daemons, and who reads along.
 pub(super) struct Stage<'o> {
@@ -23,6 +26,11 @@ pub(super) struct Stage<'o> {
     exe: PathBuf,
     folder: Folder,
     daemons: Vec<(String, Child)>,
+    /// The agents that play, and how often they have called a tool.
+    agents: BTreeMap<String, Mcp>,
+    calls: usize,
+    /// What the identities of those are called that have said who they are.
+    names: BTreeMap<String, String>,
     /// What the last command answered.
     pub(super) answer: Value,
 }
@@ -53,7 +61,10 @@ impl<'o> Stage<'o> {
         let unique = getrandom::u64().map_err(std::io::Error::other).map_err(system("get random bytes"))?;
         let path = std::env::temp_dir().join(format!("lbm-demo-{unique:016x}"));
         std::fs::create_dir(&path).map_err(system("make a temporary folder"))?;
-        let mut stage = Self { out, exe, folder: Folder { path, keep }, daemons: Vec::new(), answer: Value::Null };
+        let folder = Folder { path, keep };
+        let (daemons, agents) = (Vec::new(), BTreeMap::new());
+        let mut stage =
+            Self { out, exe, folder, daemons, agents, calls: 0, names: BTreeMap::new(), answer: Value::Null };
         if keep {
             stage.say(&format!("The data folders are kept in {}.", stage.folder.path.display()));
         }
@@ -186,8 +197,11 @@ impl<'o> Stage<'o> {
         Ok(())
     }
 
-    /// Ends all daemons, and comes back when they are gone: only then may their folders go.
+    /// Ends all agents and daemons, and comes back when they are gone: only then may their folders go.
     pub(super) async fn end(&mut self) -> Result<(), DemoError> {
+        for agent in std::mem::take(&mut self.agents).into_values() {
+            agent.end().await?;
+        }
         for (_, daemon) in &mut self.daemons {
             daemon.start_kill().map_err(system("end a daemon"))?;
         }
@@ -313,12 +327,81 @@ impl<'o> Stage<'o> {
 }
 
 impl Stage<'_> {
+    /// Starts an agent's client, which acts in the group.
+    pub(super) async fn enter(&mut self, agent: &str, machine: &str, group: &str) -> Result<(), DemoError> {
+        let started = Instant::now();
+        let mcp = Mcp::start(&self.exe, &self.data(machine), agent, group).await?;
+        self.agents.insert(agent.to_owned(), mcp);
+        let took = started.elapsed().as_secs_f64() * 1e3;
+        self.say(&format!(
+            "  {agent:9} $ lbm mcp --agent {agent}\n            on {machine}'s machine, initialized  ({took:.0} ms)"
+        ));
+        Ok(())
+    }
+
+    /// Calls of tools so far.
+    pub(super) const fn calls(&self) -> usize {
+        self.calls
+    }
+
+    /// An agent calls a tool, which must do it; shown with its effect.
+    pub(super) async fn ask(&mut self, agent: &str, tool: &str, arguments: Value) -> Result<(), DemoError> {
+        self.ask_until(agent, tool, arguments, "", |_| true).await
+    }
+
+    /// The same, again and again until its answer is as it should be. What is shown is the last call, with the time of all.
+    pub(super) async fn ask_until(
+        &mut self,
+        agent: &str,
+        tool: &str,
+        arguments: Value,
+        what: &'static str,
+        is_it: impl Fn(&Value) -> bool,
+    ) -> Result<(), DemoError> {
+        let command = line(tool, &arguments);
+        let began = Instant::now();
+        loop {
+            let Some(mcp) = self.agents.get_mut(agent) else { return Err(DemoError::Wrong("no such agent")) };
+            self.calls += 1;
+            match mcp.call(tool, &arguments).await? {
+                Ok(answer) if is_it(&answer) => {
+                    self.answer = answer;
+                    break;
+                }
+                // What one machine names may not be on the other yet.
+                Ok(_) | Err(_) if !what.is_empty() => pause(began, what).await?,
+                Ok(_) => return Err(DemoError::Wrong("a tool does not answer as it should")),
+                Err(said) => return Err(DemoError::Command { command, said }),
+            }
+        }
+        if tool == "prime" {
+            self.names.insert(self.last("identity"), agent.to_owned());
+        }
+        let (effect, took) = (effect(&self.answer), began.elapsed().as_secs_f64() * 1e3);
+        self.say(&format!("  {agent:9} > {command}\n            {effect}  ({took:.1} ms)"));
+        Ok(())
+    }
+
+    /// The claims of the last answer, each under the one that it answers.
+    pub(super) fn say_thread(&mut self) {
+        let mut words = String::new();
+        for claim in self.answer.get("claims").and_then(Value::as_array).into_iter().flatten() {
+            let depth = claim.get("depth").and_then(Value::as_u64).unwrap_or_default();
+            let text = claim.get("text").and_then(Value::as_str).unwrap_or_default();
+            let author = claim.get("author").and_then(Value::as_str).unwrap_or_default();
+            let indent = "  ".repeat(usize::try_from(depth).unwrap_or_default());
+            let name = self.names.get(author).map_or(author, String::as_str);
+            words.push_str(&format!("    {indent}{name}: {}\n", one_line(text, 100)));
+        }
+        self.say(words.trim_end());
+    }
+
     /// Waits until all members have the same blocks, and a seal covers each.
-    pub(super) async fn wait_until_final(&mut self, group: &str) -> Result<(), DemoError> {
+    pub(super) async fn wait_until_final(&mut self, group: &str, all: &[&str]) -> Result<(), DemoError> {
         let began = Instant::now();
         loop {
             let mut seen = Vec::new();
-            for name in ALL {
+            for name in all {
                 let shown = self.client(name).group(group).await?;
                 seen.push((shown.heads, shown.group.blocks, shown.final_blocks));
             }
@@ -339,7 +422,7 @@ impl Stage<'_> {
     }
 }
 
-fn late(what: &'static str) -> DemoError {
+pub(super) fn late(what: &'static str) -> DemoError {
     DemoError::Late { what, seconds: PATIENCE.as_secs() }
 }
 

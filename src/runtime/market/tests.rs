@@ -373,7 +373,7 @@ async fn what_nobody_has_and_what_finds_no_room_is_said() {
     let asked = GetPackage { package: commitment.package, from: 0, count: 1 };
     let answer = bob.ask_peer(alice.id(), Request::Package(asked.clone())).await.unwrap();
     assert_eq!(answer, Ok(Response::Refused(Refused::Unknown)));
-    let about = GetAccount { group: group(), purchases: vec![], offers: vec![] };
+    let about = GetAccount { group: group(), purchases: vec![], offers: vec![], agent: None };
     let answer = bob.ask_peer(alice.id(), Request::Account(about)).await.unwrap();
     assert_eq!(answer, Ok(Response::Refused(Refused::NotShared)), "the desk is closed");
     let stranger = key(99).identity();

@@ -20,11 +20,6 @@ pub enum TradeError {
         "no offer `{0}` is known here: `lbm ctl offer list` shows which are, and `lbm ctl market pull` asks the connected peers"
     )]
     NoSuchOffer(String),
-    /// An agent buys as a member.
-    #[error(
-        "an agent buys in groups that it is a member of, and it is none of {0}: ask an admin there to add it, or buy without --agent"
-    )]
-    AgentOutside(GroupId),
     /// Several offers begin so.
     #[error("{count} offers fit `{text}`, first {first}: give more digits of the id")]
     Ambiguous {

@@ -16,6 +16,7 @@ use super::{Shared, Trade, TradeError, aside, buy, library, standing};
 use crate::announcement::{Announcement, Offered};
 use crate::chain::transaction::{Dispute, Grant, SignedOrder};
 use crate::chain::{GroupId, OfferId, PurchaseId};
+use crate::delegation::Delegation;
 use crate::identity::Identity;
 use crate::kv::KvError;
 use crate::ledger::market::{MarketRefusal, PurchaseStatus};
@@ -45,10 +46,6 @@ pub(super) async fn purchase(
 ) -> Result<Bought, TradeError> {
     let trade = &node.trade;
     let (wanting, offered) = announced(found, how)?;
-    if node.identity != node.node_id {
-        // A member tells about an account whom the connection proves to be its owner.
-        return Err(TradeError::AgentOutside(wanting.group));
-    }
     if known(trade, &wanting).await?.is_some_and(|before| standing::state_of(&before).is_none()) {
         // Nobody has said yet that it was taken: perhaps somebody has.
         follow(node, wanting.group, wanting.offer).await?;
@@ -266,9 +263,18 @@ async fn ask<T>(
     Ok(None)
 }
 
+/// Asks about the buyer's account. Of an agent the connection proves nothing: it signs that this node asks for it.
+fn about(node: &Node, group: GroupId, purchases: Vec<PurchaseId>, offers: Vec<OfferId>) -> Request {
+    let agent = (node.identity != node.node_id).then(|| {
+        let (from_ms, key) = (unix_ms(), &node.trade.key);
+        let expires_ms = from_ms.saturating_add(limits::DELEGATION_LIFE_MS);
+        Delegation { group, agent: node.identity, node: node.node_id, from_ms, expires_ms }.sign(key)
+    });
+    Request::Account(GetAccount { group, purchases, offers, agent })
+}
+
 async fn account(node: &Node, wanting: &Wanting, deadline: Instant) -> Result<Account, TradeError> {
-    let about = GetAccount { group: wanting.group, purchases: vec![], offers: vec![wanting.offer] };
-    let request = Request::Account(about);
+    let request = about(node, wanting.group, vec![], vec![wanting.offer]);
     let refused = std::sync::Mutex::new(None);
     let told = ask(node, wanting.seller, deadline, &request, |peer, response| match response {
         Response::Account(account) => Some(account),
@@ -365,9 +371,9 @@ async fn stands(
     group: GroupId,
     offer: OfferId,
 ) -> Result<Option<Option<TheirWord>>, TradeError> {
-    let about = GetAccount { group, purchases: vec![row.purchase], offers: vec![offer] };
+    let request = about(node, group, vec![row.purchase], vec![offer]);
     let deadline = Instant::now() + Duration::from_millis(CALL_MS);
-    ask(node, row.seller, deadline, &Request::Account(about), |_, response| match response {
+    ask(node, row.seller, deadline, &request, |_, response| match response {
         Response::Account(account) => {
             let of_offer = account.purchases.into_iter().filter(|bought| bought.offer == offer);
             // The one that counts, or how this one has ended.

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::api::routes;
+use crate::api::server::stop::Stop;
 use crate::api::server::{Api, router};
 use crate::api::types::{
     AddMember, AddPeer, ContextQuery, EventKind, ListClaims, ListEvents, ListRejected, PublishBulk, RecentClaims, Role,
@@ -48,7 +49,7 @@ async fn nobody_gets_past_the_check_of_permissions() {
     let api = Api {
         node: node.daemon.node.clone(),
         once: None,
-        stop,
+        stop: Stop::of_daemon(stop),
         verifying: Arc::new(one()),
         backing_up: Arc::new(one()),
     };
