@@ -13,6 +13,7 @@ mod claim;
 mod context;
 mod event;
 mod group;
+mod joining;
 mod node;
 mod offer;
 mod presence;
@@ -34,6 +35,10 @@ pub use event::{Event, EventKind, JoinEvent, ListEvents};
 pub use group::{
     AddMember, CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, JoinGroup,
     Member, MemberChanged, MemberList, NotaryChanged, Role, SetNotary, SetRole, Unfrozen, Verified,
+};
+pub use joining::{
+    ApproveRequest, DiscoverGroups, Invite, InviteList, InviteMade, InviteRevoked, InviteState, JoinRequest,
+    JoinRequestList, ListRequests, NewInvite, RequestDenied, ShownGroup, ShownGroupList,
 };
 pub use node::{
     AddPeer, EmbedderState, EmbedderStatus, Health, HealthCheck, ListRejected, Peer, PeerAdded, PeerList, PeerRemoved,

@@ -241,6 +241,18 @@ fn told(kind: &EventKind) -> String {
             Some(role) => format!("{} is {role} of {}", tail(member_id), short(group_id)),
             None => format!("{} is no member of {} any more", tail(member_id), short(group_id)),
         },
+        EventKind::MemberJoined { group_id, member_id } => {
+            format!("{} was let into {} by a ticket", tail(member_id), short(group_id))
+        }
+        EventKind::JoinRequest { group_id, member_id, name, .. } => {
+            format!("{name} ({}) asks to be let into {}", tail(member_id), short(group_id))
+        }
+        EventKind::Admitted { group_id, member_id } => {
+            format!("{} was let into {} by its ticket", tail(member_id), short(group_id))
+        }
+        EventKind::TurnedAway { group_id, member_id, code, .. } => {
+            format!("{} was not let into {}: {code}", tail(member_id), short(group_id))
+        }
         EventKind::TaskChanged { group_id, task_id, status, assignee, attempt } => {
             let whose = assignee.as_deref().map(|it| format!(", {} (attempt {attempt})", tail(it))).unwrap_or_default();
             format!("task {task_id} in {} is {status}{whose}", short(group_id))

@@ -1,9 +1,10 @@
-//! `lbm ctl peer list|add|remove`.
+//! `lbm ctl peer list|add|remove|discover-groups`.
 
 use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
 
+use super::invite::{self, DiscoverArgs};
 use crate::api::types::{AddPeer, PeerAdded, PeerList, PeerRemoved};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
@@ -18,6 +19,8 @@ pub enum PeerCommand {
     List,
     /// Add a peer's address and dial it, now and whenever it is away
     Add(AddArgs),
+    /// The groups that connected peers show: those that are listed, and those in which this node is a member
+    DiscoverGroups(DiscoverArgs),
     /// Forget a peer and close its connections
     Remove {
         /// Peer: its id or its alias
@@ -49,6 +52,7 @@ pub(super) async fn run(command: &PeerCommand, session: &mut Session<'_>) -> Res
             let answer = session.client.add_peer(&request).await?;
             session.answer(answer)?;
         }
+        PeerCommand::DiscoverGroups(args) => return invite::discover(args, session).await,
         PeerCommand::Remove { peer } => {
             let answer = session.client.remove_peer(peer).await?;
             session.answer(answer)?;
