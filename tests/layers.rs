@@ -109,6 +109,7 @@ const LAYERS: &[Layer] = &[
             "presence",
             "announcement",
             "ticket",
+            "join_request",
             "package",
             "wire",
             "store",

@@ -8,8 +8,8 @@ pub const TICKET_LIFE_MS: u64 = 30 * 24 * 3_600_000;
 pub const TICKET_DEFAULT_LIFE_MS: u64 = 24 * 3_600_000;
 /// Tickets of a group that the ledger remembers: each new one looks at all. Those that are over make room.
 pub const TICKETS: usize = 256;
-/// A ticket's content, bytes. Written out it has 9 letters and 8 for each 5 of these: 410, which a QR code of 61 modules a side holds.
-pub const TICKET_BYTES: usize = 250;
+/// A ticket's content, bytes. Written out it has 8 letters for each 5 of these and 10 more: 426, which a QR code of 61 modules a side holds.
+pub const TICKET_BYTES: usize = 260;
 /// Letters of a ticket that are looked at: one that is longer is none of any version.
 pub const TICKET_CHARS: usize = 1_023;
 /// A group's name in a ticket, bytes: a longer one is left out.

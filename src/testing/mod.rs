@@ -11,6 +11,7 @@ mod check;
 mod copies;
 pub(crate) mod desk;
 mod evil;
+mod joining;
 mod malice;
 mod market;
 mod node;

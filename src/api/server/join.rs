@@ -33,7 +33,7 @@ use crate::node::engine::Groups;
 use crate::node::joining::Joining;
 use crate::runtime::Stopping;
 use crate::runtime::clock::unix_ms;
-use crate::runtime::joining::{pending, pending_of};
+use crate::runtime::joining::{is_the_one, pending, pending_of};
 use crate::store::{Registry, View};
 use crate::ticket::{PREFIX, Ticket};
 
@@ -47,7 +47,7 @@ pub(super) async fn join(As(api): As, Body(request): Body<JoinGroup>) -> Result<
     let (id, ticket) = named(&api, &request)?;
     // Before the joining begins, so that nothing of it is missed.
     let (_, events) = api.node().events.follow(u64::MAX);
-    let seen = api.read(move |api, view| Seen::of(api, view, id, Tally::default())).await?;
+    let seen = api.read(move |api, view| Seen::of(api, view, id, None, Tally::default())).await?;
     let is_in = seen.standing.as_ref().is_some_and(|(_, role)| role.is_some());
     if is_in && ticket.is_some() {
         let detail = format!("{} is already a member of the group {id}", api.node().identity);
@@ -180,21 +180,31 @@ struct Seen {
     joining: Option<Joining>,
     /// Whether what this node wrote before it left may still be missing.
     in_doubt: bool,
+    /// Whether it has the seal that the ticket names; none while that is not known.
+    is_the_one: Option<bool>,
     /// The group's name and this node's role, once its first block is here.
     standing: Option<(String, Option<Role>)>,
     tally: Tally,
 }
 
 impl Seen {
-    fn of(api: &Api, view: &View, id: GroupId, tally: Tally) -> Result<Self, Problem> {
+    fn of(api: &Api, view: &View, id: GroupId, ticket: Option<&Ticket>, tally: Tally) -> Result<Self, Problem> {
         let joining = pending_of(view, &api.node().identity, &id)?;
         let Some(kv) = view.group(&id)? else {
-            return Ok(Self { is_kept: false, joining, in_doubt: false, standing: None, tally });
+            return Ok(Self { is_kept: false, joining, in_doubt: false, is_the_one: None, standing: None, tally });
         };
         let kv = kv.as_ref();
         let role = state::member(kv, &api.node().identity)?.map(|member| member.role);
         let standing = state::group(kv)?.map(|group| (group.name, role));
-        Ok(Self { is_kept: true, joining, in_doubt: rows::in_doubt(kv)?, standing, tally: tally.go_on(kv)? })
+        let is_the_one = ticket.map_or(Ok(Some(true)), |ticket| is_the_one(kv, ticket))?;
+        Ok(Self {
+            is_kept: true,
+            joining,
+            is_the_one,
+            in_doubt: rows::in_doubt(kv)?,
+            standing,
+            tally: tally.go_on(kv)?,
+        })
     }
 }
 
@@ -241,6 +251,10 @@ impl Following {
     async fn go_on(&mut self) -> Result<JoinEvent, Problem> {
         loop {
             let seen = self.look().await?;
+            if seen.is_the_one == Some(false) {
+                // What goes on with the joining drops it.
+                self.turned_away = Some((ProblemCode::OtherBranch.as_str().to_owned(), true));
+            }
             match (&self.turned_away, &seen.joining) {
                 (Some((word, true)), _) => return Ok(JoinEvent::Refused { problem: self.turned_away(word) }),
                 // Said before this following began.
@@ -255,7 +269,8 @@ impl Following {
             // Nothing of it here: what ended was a pull from a peer that has no more than this node.
             self.caught_up &= seen.standing.is_some();
             let may_write = self.was_here || !seen.in_doubt;
-            let standing = seen.standing.filter(|(_, role)| self.ticket.is_none() || role.is_some());
+            let is_in = |role: &Option<Role>| self.ticket.is_none() || (role.is_some() && seen.is_the_one.is_some());
+            let standing = seen.standing.filter(|(_, role)| is_in(role));
             if let (true, true, Some((name, role))) = (self.caught_up, may_write, standing) {
                 let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 let group_id = self.id.to_string();
@@ -278,8 +293,8 @@ impl Following {
     }
 
     async fn look(&self) -> Result<Seen, Problem> {
-        let (id, tally) = (self.id, self.tally);
-        self.api.read(move |api, view| Seen::of(api, view, id, tally)).await
+        let (id, ticket, tally) = (self.id, self.ticket.clone(), self.tally);
+        self.api.read(move |api, view| Seen::of(api, view, id, ticket.as_ref(), tally)).await
     }
 
     /// Takes in events until something is worth a look.

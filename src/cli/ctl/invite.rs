@@ -263,7 +263,7 @@ mod tests {
         let code = code(&longest).unwrap();
         let lines: Vec<&str> = code.lines().collect();
         // 61 modules and the light border of 4 on each side, two modules to a line.
-        assert_eq!((longest.len(), lines.len(), lines[0].chars().count()), (410, 35, 69));
+        assert_eq!((longest.len(), lines.len(), lines[0].chars().count()), (426, 35, 69));
         assert!(lines.iter().all(|line| line.chars().count() == 69));
     }
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::sync::{broadcast::error::RecvError, watch};
 
-use super::{Door, Pending, Response, pending, word_of};
+use super::{Door, Pending, Response, is_the_one, pending, word_of};
 use crate::api::types::EventKind;
 use crate::chain::{GroupId, rows};
 use crate::identity::Identity;
-use crate::kv::{KvError, Table};
+use crate::kv::KvError;
 use crate::ledger::state;
 use crate::limits;
 use crate::node::engine::Groups;
@@ -166,21 +166,19 @@ async fn round(node: &Node, uptime: &Uptime, turns: &mut Turns) -> Result<Option
 fn here(view: &View, pending: &Pending) -> Result<Here, KvError> {
     let Some(kv) = view.group(&pending.group)? else { return Ok(Here::Outside) };
     let kv = kv.as_ref();
-    let checkpoint = pending.ticket.as_ref().and_then(|ticket| ticket.checkpoint);
-    let sealed = state::sealing(kv)?.map_or(0, |sealing| sealing.epoch);
-    if let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.epoch <= sealed) {
-        let seal: Option<state::SealRow> = rows::read_row(kv, Table::State, &state::seal_key(checkpoint.epoch))?;
-        if seal.is_none_or(|seal| !checkpoint.is(&seal.block)) {
-            return Ok(Here::OtherBranch);
-        }
+    let is_the_one = match &pending.ticket {
+        Some(ticket) => is_the_one(kv, ticket)?,
+        None => Some(true),
+    };
+    if is_the_one == Some(false) {
+        return Ok(Here::OtherBranch);
     }
     Ok(match state::member(kv, &pending.identity)? {
         None => Here::Outside,
         Some(_) => {
             let Some(ticket) = &pending.ticket else { return Ok(Here::Done) };
-            let has_seen = checkpoint.is_none_or(|checkpoint| checkpoint.epoch <= sealed);
             let is_final = rows::counters(kv)?.open() == 0 || ticket.expires_ms <= unix_ms();
-            if has_seen && is_final { Here::Done } else { Here::Open }
+            if is_the_one.is_some() && is_final { Here::Done } else { Here::Open }
         }
     })
 }

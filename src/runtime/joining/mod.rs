@@ -19,10 +19,11 @@ use super::events::Events;
 use super::market::AskFailed;
 use super::writer::{WriteError, Writer};
 use super::{Node, Stopping};
-use crate::chain::GroupId;
+use crate::chain::{GroupId, rows};
 use crate::identity::{Identity, SecretKey};
 use crate::join_request::{self, JoinRequest};
-use crate::kv::KvError;
+use crate::kv::{KvError, Read, Table};
+use crate::ledger::state::{self, SealRow};
 use crate::limits;
 use crate::net::{self, Protocol, RequestError};
 use crate::node::io::{InboundId, Input, Severity};
@@ -99,6 +100,19 @@ pub fn pending(view: &View) -> Result<Vec<Pending>, KvError> {
 /// [`KvError`] where the store fails.
 pub fn pending_of(view: &View, identity: &Identity, group: &GroupId) -> Result<Option<Joining>, KvError> {
     Ok(view.local(&of_joining(identity, group))?.and_then(|row| Joining::from_row(&row)))
+}
+
+/// Whether the group that is here has the seal that a ticket names; none while nothing here reaches so far.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn is_the_one(kv: &dyn Read, ticket: &Ticket) -> Result<Option<bool>, KvError> {
+    let Some(checkpoint) = ticket.checkpoint else { return Ok(Some(true)) };
+    if state::sealing(kv)?.is_none_or(|sealing| sealing.epoch < checkpoint.epoch) {
+        return Ok(None);
+    }
+    let seal: Option<SealRow> = rows::read_row(kv, Table::State, &state::seal_key(checkpoint.epoch))?;
+    Ok(Some(seal.is_some_and(|seal| checkpoint.is(&seal.block))))
 }
 
 /// The requests that wait for an admin of a group, with those that were denied, by applicant.
