@@ -171,7 +171,7 @@ fn a_ticket_made_on_one_branch_of_a_lying_notary_takes_no_other() {
     let good = Ticket::from_text(&text(&invite(&alice, &group, &[]), "ticket")).unwrap();
     let mut checkpoint = good.checkpoint.unwrap();
     checkpoint.block[0] ^= 1;
-    let other = Ticket { checkpoint: Some(checkpoint), ..good.clone() };
+    let other = Ticket { checkpoint: Some(checkpoint), ..good };
     join(&bob, &other.to_text().unwrap()).refused(1, &["another history"]);
     wait_until(PATIENCE, "nothing of it is kept", || {
         bob.ctl(&["group", "list"]).done()["groups"] == serde_json::json!([])
@@ -321,9 +321,9 @@ async fn strangers_are_told_the_same_whether_the_group_is_here_or_not() {
     assert_eq!(thief.ask(&join()).await, Some(Response::Refused(Refused::Malformed)));
     // The answer to the last may go down with the connection.
     let _last = thief.ask(&join()).await;
-    let away = format!("sent a peer away for its faults");
+    let away = "sent a peer away for its faults";
     wait_until(PATIENCE, "the thief is sent away", || {
-        alice.said().lines().any(|line| line.contains(&away) && line.contains(&thief.key.identity().to_string()))
+        alice.said().lines().any(|line| line.contains(away) && line.contains(&thief.key.identity().to_string()))
     });
     // So does what is no message.
     let mut garbler = Stranger::of(63, &alice).await;

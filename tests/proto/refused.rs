@@ -3,13 +3,13 @@
 use ciborium::Value as Cbor;
 use lbm::cbor::DecodeError;
 use lbm::chain::block::SIGNATURE_DOMAIN;
-use lbm::chain::transaction::{ORDER_DOMAIN, SignedOrder};
+use lbm::chain::transaction::{MemberJoin, ORDER_DOMAIN, SignedOrder};
 use lbm::chain::{Context, GroupId, Invalid, OfferId, Unverified};
 use lbm::identity::SecretKey;
 use lbm::limits;
 use serde_json::json;
 
-use crate::story::{START_MS, Story, bobs_offer, key, order, story};
+use crate::story::{START_MS, Story, bobs_offer, key, order, story, ticket_key};
 use crate::vectors::pin;
 
 /// The word of a refusal in the vectors and in `docs/PROTOCOL.md`.

@@ -10,9 +10,9 @@ use crate::api::types::{
     JoinRequestList, LibraryContent, LibraryList, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence,
     ListPurchases, ListRejected, ListRequests, ListTasks, MarketPulled, MemberChanged, MemberList, MoveList, NewAgent,
     NewClaim, NewInvite, NewOffer, NewTask, NotaryChanged, Offer, OfferCreated, OfferList, OfferRevoked, Paid, Payment,
-    PeerAdded, PeerList, PeerRemoved, PolicyChanged, PolicyUpdate, PresenceList, PresenceSet, PublishBulk,
+    PeerAdded, PeerList, PeerRemoved, PeerSet, PolicyChanged, PolicyUpdate, PresenceList, PresenceSet, PublishBulk,
     PublishedClaim, PullMarket, PurchaseList, ReadyTasks, RecentClaims, RejectedList, ReleaseTask, RequestDenied,
-    RetractedClaim, RevokeAgent, SetNotary, SetPresence, SetRole, SetSpendingLimit, ShowBlock, ShowThread,
+    RetractedClaim, RevokeAgent, SetNotary, SetPeer, SetPresence, SetRole, SetSpendingLimit, ShowBlock, ShowThread,
     ShownGroupList, SpendingLimit, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged, TaskDetail,
     TaskList, Thread, Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
 };
@@ -91,6 +91,11 @@ impl Client {
     /// [`routes::PEER_ADD`].
     pub async fn add_peer(&self, request: &AddPeer) -> Result<PeerAdded, ClientError> {
         self.tell(&routes::PEER_ADD, &[], request).await
+    }
+
+    /// [`routes::PEER_SET`]: `peer` is a peer id or an alias.
+    pub async fn set_peer(&self, peer: &str, to: &SetPeer) -> Result<PeerSet, ClientError> {
+        self.tell(&routes::PEER_SET, &[peer], to).await
     }
 
     /// [`routes::PEER_REMOVE`]: `peer` is a peer id or an alias.

@@ -16,6 +16,7 @@ mod group;
 mod joining;
 mod node;
 mod offer;
+mod peer;
 mod presence;
 mod problem;
 mod purchase;
@@ -41,13 +42,14 @@ pub use joining::{
     JoinRequestList, ListRequests, NewInvite, RequestDenied, ShownGroup, ShownGroupList,
 };
 pub use node::{
-    AddPeer, EmbedderState, EmbedderStatus, Health, HealthCheck, ListRejected, Peer, PeerAdded, PeerList, PeerRemoved,
-    Rejected, RejectedList, Status, SyncNow, SyncReport, SyncedGroup,
+    EmbedderState, EmbedderStatus, Health, HealthCheck, ListRejected, Rejected, RejectedList, Status, SyncNow,
+    SyncReport, SyncedGroup,
 };
 pub use offer::{
     ListOffers, MarketPulled, NewOffer, Offer, OfferCreated, OfferList, OfferRevoked, OfferRoyalty, OfferSource,
     OfferSplit, OfferStatus, PullMarket, Settlement,
 };
+pub use peer::{AddPeer, Peer, PeerAdded, PeerConnection, PeerDirection, PeerList, PeerRemoved, PeerSet, SetPeer};
 pub use presence::{ListPresence, MemberPresence, PresenceList, PresenceSet, PresenceStatus, SetPresence};
 pub use problem::{Problem, ProblemCode};
 pub use purchase::{

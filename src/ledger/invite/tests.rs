@@ -48,8 +48,11 @@ fn set(whom: u8, role: Role) -> Transaction {
     Transaction::RoleSet(RoleSet { identity: who(whom), role })
 }
 
+/// Acts, each with its author.
+type Acts = Vec<(u8, Transaction)>;
+
 /// Writes one after the other; the code of the first refusal, which must be the last's.
-fn play(acts: Vec<(u8, Transaction)>) -> Result<Desk, &'static str> {
+fn play(acts: Acts) -> Result<Desk, &'static str> {
     let mut desk = Desk::founded();
     let last = acts.len();
     for (number, (author, act)) in (1..).zip(acts) {
@@ -69,7 +72,7 @@ use Role::{Admin, Member, Viewer};
 
 #[test]
 fn each_rule_refuses_what_it_should_and_no_more() {
-    let table: Vec<(Vec<(u8, Transaction)>, Result<(), &str>)> = vec![
+    let table: Vec<(Acts, Result<(), &str>)> = vec![
         // Any member lets the bearer in, as what the ticket says; a viewer does not, nor does a stranger.
         (vec![(0, invite(0, 1, Member)), (0, add(1, Member)), (1, join(0, 2)), (2, join(0, 3))], Err("ticket_used_up")),
         (vec![(0, invite(0, 2, Member)), (0, join(0, 2)), (2, join(0, 3))], Ok(())),
@@ -184,15 +187,15 @@ fn the_ledger_remembers_so_many_tickets_and_those_that_are_over_make_room() {
 fn a_proof_is_for_one_identity_one_group_and_one_ticket() {
     let good = MemberJoin::prove(&secret(0), &group(), who(2));
     assert_eq!(good.check(&group()), Ok(()));
-    let other_identity = MemberJoin { identity: who(3), ..good.clone() };
+    let other_identity = MemberJoin { identity: who(3), ..good };
     assert_eq!(other_identity.check(&group()), Err(FormError::TicketProof(who(3))));
-    let other_ticket = MemberJoin { ticket: secret(1).identity(), ..good.clone() };
+    let other_ticket = MemberJoin { ticket: secret(1).identity(), ..good };
     assert_eq!(other_ticket.check(&group()), Err(FormError::TicketProof(who(2))));
     assert_eq!(good.check(&GroupId::from_bytes([9; 32])), Err(FormError::TicketProof(who(2))));
     for at in 0..64 {
         let mut proof = good.proof;
         proof[at] ^= 1;
-        assert!(MemberJoin { proof, ..good.clone() }.check(&group()).is_err(), "byte {at}");
+        assert!(MemberJoin { proof, ..good }.check(&group()).is_err(), "byte {at}");
     }
     // A block with one that does not hold is invalid, whoever sends it.
     let body = Body {

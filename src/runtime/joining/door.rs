@@ -54,7 +54,7 @@ impl Door {
     pub(in crate::runtime) async fn answer(&self, peer: Identity, request: Request) -> Answer {
         match request {
             Request::Admit(admit) => self.admit(peer, *admit).await,
-            Request::Apply(record) => self.apply(peer, record),
+            Request::Apply(record) => self.apply(peer, &record),
             Request::Groups(asked) => {
                 let door = self.clone();
                 let page = aside(move || shown(&door.0.store.view()?, &peer, &asked)).await;
@@ -127,7 +127,7 @@ impl Door {
     }
 
     /// Reads a join request. What becomes of it is worked out afterwards: the answer says nothing of it, nor does its time.
-    fn apply(&self, peer: Identity, record: join_request::Unverified) -> Answer {
+    fn apply(&self, peer: Identity, record: &join_request::Unverified) -> Answer {
         match record.verify(unix_ms(), self.0.drift_ms) {
             Ok(verified) => {
                 let door = self.clone();

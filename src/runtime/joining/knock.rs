@@ -51,9 +51,9 @@ enum Here {
 pub async fn run(node: Node, mut stop: watch::Receiver<bool>) {
     let (_, mut events) = node.events.follow(u64::MAX);
     let mut changed = node.door.0.changed.subscribe();
-    let (uptime, mut turns) = (Uptime::start(), Turns::new());
+    let (uptime, mut turns, mut awaited) = (Uptime::start(), Turns::new(), BTreeMap::new());
     loop {
-        let wait = match round(&node, &uptime, &mut turns).await {
+        let wait = match round(&node, &uptime, &mut turns, &mut awaited).await {
             Ok(wait) => wait,
             Err(Stopping) => return,
         };
@@ -122,7 +122,12 @@ fn hand_on(door: &Door, peer: Identity) {
 }
 
 /// One look at all joinings: asks whoever is due. Tells when to look again, where anything is left.
-async fn round(node: &Node, uptime: &Uptime, turns: &mut Turns) -> Result<Option<Duration>, Stopping> {
+async fn round(
+    node: &Node,
+    uptime: &Uptime,
+    turns: &mut Turns,
+    awaited: &mut BTreeMap<GroupId, [u8; 32]>,
+) -> Result<Option<Duration>, Stopping> {
     let reader = node.clone();
     let look = move || -> Result<Vec<(Pending, Here)>, KvError> {
         let view = reader.view()?;
@@ -140,6 +145,15 @@ async fn round(node: &Node, uptime: &Uptime, turns: &mut Turns) -> Result<Option
         }
         Err(_) => return Err(Stopping),
     };
+    let of = |(pending, here): &(Pending, Here)| match (here, &pending.ticket) {
+        (Here::Outside, Some(ticket)) => Some((pending.group, ticket.discovery_secret.0)),
+        _ => None,
+    };
+    let outside: BTreeMap<GroupId, [u8; 32]> = joinings.iter().filter_map(of).collect();
+    if outside != *awaited {
+        awaited.clone_from(&outside);
+        node.look_for(outside).await?;
+    }
     let is_left = |key: &(Identity, GroupId, Identity)| {
         joinings.iter().any(|(pending, _)| (pending.identity, pending.group) == (key.0, key.1))
     };

@@ -14,7 +14,8 @@ use libp2p::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::agents::Agents;
-use super::driver::{Ask, Asked, Done, Work};
+use super::ask::Ask;
+use super::driver::{Asked, Done, Work};
 use super::events::Events;
 use super::market::AskFailed;
 use super::writer::{WriteError, Writer};
@@ -41,6 +42,8 @@ pub enum JoinAsk {
     Peer(Identity, Box<Request>, oneshot::Sender<Result<Response, AskFailed>>),
     /// Try to connect to peers that are said to be at these addresses.
     Meet(Vec<(Identity, Vec<String>)>),
+    /// Look for members of these groups and no others that are being joined, by the secrets that their tickets have.
+    Await(BTreeMap<GroupId, [u8; 32]>),
     /// Where this node can be called, the best first.
     Reached(oneshot::Sender<Vec<String>>),
     /// Sign a join request as one of this node's identities; none where it has no such key.
@@ -230,6 +233,11 @@ impl Node {
         self.asks.send(Ask::Join(JoinAsk::Meet(contacts.collect()))).await.map_err(|_| Stopping)
     }
 
+    /// Looks for members of groups that are being joined, by their discovery secrets.
+    pub(super) async fn look_for(&self, groups: BTreeMap<GroupId, [u8; 32]>) -> Result<(), Stopping> {
+        self.asks.send(Ask::Join(JoinAsk::Await(groups))).await.map_err(|_| Stopping)
+    }
+
     /// Where this node can be called, the best first.
     ///
     /// # Errors
@@ -260,6 +268,10 @@ impl Work {
                     self.parts.network.heard_of(&peer, &addresses);
                     self.parts.network.call(&peer);
                 }
+            }
+            JoinAsk::Await(awaited) => {
+                self.awaited = awaited;
+                self.rendezvous.begin(self.uptime.ms());
             }
             JoinAsk::Reached(answer) => drop(answer.send(self.parts.network.addresses_to_tell())),
             JoinAsk::Sign(request, answer) => {
