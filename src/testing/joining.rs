@@ -84,7 +84,7 @@ fn any_member_lets_in_while_the_inviter_is_away_and_a_revocation_that_has_come_h
 fn of_two_let_in_apart_for_the_last_place_one_is_refused_on_all() {
     each_seed(60, |seed| {
         let mut world = World::new(seed, 5);
-        let group = world.found(0, "last place");
+        let group = world.found(0, "last-place");
         for member in [1, 2] {
             world.add(0, group, member, Role::Member).unwrap();
             world.join(member, group);
