@@ -218,7 +218,8 @@ async fn measure(root: &Path, size: usize) -> Value {
     connect(&b, &a).await;
     let (bytes, cpu) = (loopback_bytes(), a.cpu_s());
     let began = Instant::now();
-    let mut joining = b.client.join_group(&JoinGroup { group: group.clone(), wait_ms: Some(240_000) }).await.unwrap();
+    let mut joining =
+        b.client.join_group(&JoinGroup { group: group.clone(), note: None, wait_ms: Some(240_000) }).await.unwrap();
     while let Some(event) = joining.next().await.unwrap() {
         match event {
             JoinEvent::Joined { claims, .. } => assert_eq!(claims, size as u64),

@@ -265,7 +265,8 @@ async fn purchase(root: &Path, count: usize) -> Value {
     let member = buyer.id().await;
     seller.client.add_member(&group, &AddMember { member, role: Role::Member }).await.unwrap();
     buyer.connect(&seller).await;
-    let mut joining = buyer.client.join_group(&JoinGroup { group: group.clone(), wait_ms: None }).await.unwrap();
+    let mut joining =
+        buyer.client.join_group(&JoinGroup { group: group.clone(), note: None, wait_ms: None }).await.unwrap();
     while let Some(event) = joining.next().await.unwrap() {
         assert!(!matches!(event, JoinEvent::Waiting { .. } | JoinEvent::Refused { .. }), "{event:?}");
     }

@@ -17,6 +17,8 @@
 //! | [`delegation`] | for whom a node replicates besides itself, for a while |
 //! | [`presence`] | what a member says of itself right now, outside the chain |
 //! | [`announcement`] | what a seller tells everybody of an offer, outside the chain |
+//! | [`ticket`] | one string that lets its bearer into a group |
+//! | [`join_request`] | what somebody without a ticket says to a group's admins, outside the chain |
 //! | [`wire`] | what nodes say to each other |
 //! | [`ledger`] | the rules: blocks in order become members and claims |
 //! | [`node`] | the protocol: engine (writes), serve (answers), machine (who is asked what) |
@@ -59,6 +61,7 @@ pub mod delegation;
 pub mod embedder;
 pub mod hash;
 pub mod identity;
+pub mod join_request;
 pub mod knowledge;
 pub mod kv;
 pub mod ledger;
@@ -73,4 +76,5 @@ pub mod store;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
+pub mod ticket;
 pub mod wire;

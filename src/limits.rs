@@ -5,11 +5,13 @@
 
 mod agents;
 mod discovery;
+mod joining;
 pub mod mcp;
 mod once;
 mod retrieval;
 pub use agents::*;
 pub use discovery::*;
+pub use joining::*;
 pub use once::*;
 pub use retrieval::*;
 

@@ -123,7 +123,7 @@ routes! {
     PEER_REMOVE = DELETE "/api/v1/peers/{peer}" Operate, "forget a peer, by peer id or alias";
     GROUP_CREATE = POST "/api/v1/groups" Operate, "create a group";
     GROUP_LIST = GET "/api/v1/groups" Read, "this node's groups";
-    GROUP_JOIN = POST "/api/v1/join" Operate stream, "start to replicate a group, and follow how it goes";
+    GROUP_JOIN = POST "/api/v1/join" Write stream, "join a group by its id or a ticket, and follow how it goes";
     GROUP_SHOW = GET "/api/v1/groups/{group}" Read, "one group";
     GROUP_LEAVE = POST "/api/v1/groups/{group}/leave" Write, "replicate a group no longer; as an agent, be no member any more";
     GROUP_ALONE = POST "/api/v1/groups/{group}/alone" Operate, "nobody else has blocks of this node: write without asking";
@@ -136,6 +136,13 @@ routes! {
     MEMBER_SET_ROLE = PUT "/api/v1/groups/{group}/members/{member}" Admin, "change a member's role";
     MEMBER_REMOVE = DELETE "/api/v1/groups/{group}/members/{member}" Admin, "remove a member";
     MEMBER_UNFREEZE = POST "/api/v1/groups/{group}/members/{member}/unfreeze" Admin, "let a member spend again";
+    INVITE_CREATE = POST "/api/v1/groups/{group}/invites" Admin, "make a ticket";
+    INVITE_LIST = GET "/api/v1/groups/{group}/invites" Read, "the tickets of a group, without their secrets";
+    INVITE_REVOKE = DELETE "/api/v1/groups/{group}/invites/{ticket}" Admin, "end a ticket";
+    REQUEST_LIST = GET "/api/v1/join-requests" Read, "who asks to be let into a group";
+    REQUEST_APPROVE = POST "/api/v1/groups/{group}/join-requests/{member}/approve" Admin, "let somebody in who asks";
+    REQUEST_DENY = POST "/api/v1/groups/{group}/join-requests/{member}/deny" Admin, "let somebody not in who asks";
+    SHOWN_GROUPS = GET "/api/v1/shown-groups" Read slow, "the groups that connected peers show";
     PRESENCE_SET = PUT "/api/v1/groups/{group}/presence" Write, "say what this node is up to";
     PRESENCE_LIST = GET "/api/v1/groups/{group}/presence" Read, "what the members say of themselves";
     CLAIM_PUBLISH = POST "/api/v1/groups/{group}/claims" Write, "publish a claim";

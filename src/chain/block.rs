@@ -115,6 +115,11 @@ impl Body {
         if orders.into_iter().any(|order| Some(order.group) != self.group) {
             return Err(Invalid::Form(FormError::OrderGroup));
         }
+        for transaction in transactions {
+            if let (Transaction::MemberJoin(join), Some(group)) = (transaction, &self.group) {
+                join.check(group).map_err(Invalid::Form)?;
+            }
+        }
         transactions.iter().try_for_each(Transaction::check).map_err(Invalid::Form)
     }
 }

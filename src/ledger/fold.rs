@@ -9,7 +9,7 @@ use serde_bytes::ByteBuf;
 
 use super::outcome::{Outcome, Refusal};
 use super::state::{self, Frozen, Kept, Scratch};
-use super::{knowledge, market, membership, notary, task, token};
+use super::{invite, knowledge, market, membership, notary, task, token};
 use crate::cbor::{self, cbor_array};
 use crate::chain::link::Block;
 use crate::chain::rows::{self, Counters, write_row};
@@ -156,6 +156,9 @@ fn apply(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, transaction: &T
         Transaction::MemberAdd(add) => membership::add(scratch, site, index, add),
         Transaction::MemberRemove(remove) => membership::remove(scratch, site, remove),
         Transaction::RoleSet(set) => membership::set_role(scratch, site, set),
+        Transaction::Invite(new) => invite::invite(scratch, site, new),
+        Transaction::InviteRevoke(revoke) => invite::revoke(scratch, site, revoke),
+        Transaction::MemberJoin(join) => invite::join(scratch, site, index, join),
         Transaction::Seal(seal) => notary::seal(scratch, site, seal),
         Transaction::NotarySet(set) => notary::set(scratch, site, set),
         Transaction::Unfreeze(unfreeze) => notary::unfreeze(scratch, site, unfreeze),

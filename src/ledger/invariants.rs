@@ -8,7 +8,7 @@ use std::ops::{Bound, ControlFlow};
 
 use super::account::{self, Account, Move};
 use super::state::ClaimRow;
-use super::{market, query, state, task};
+use super::{invite, market, query, state, task};
 use crate::chain::rows::parse_row;
 use crate::chain::transaction::TaskId;
 use crate::chain::{ClaimId, PurchaseId, Role};
@@ -62,6 +62,14 @@ pub enum Broken {
     /// A group without an admin.
     #[error("the group has no admin")]
     NoAdmin,
+    /// A ticket has let in more than it says, or a member counts as removed.
+    #[error("{identity} {what}")]
+    Ticket {
+        /// Which ticket, or whom.
+        identity: Identity,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// A task is in no state, or in two.
     #[error("the task {task} {what}")]
     Task {
@@ -91,7 +99,7 @@ pub enum Broken {
     },
 }
 
-/// Checks a group's state; costs a walk through its accounts, their histories, its members, tasks, offers, purchases and claims.
+/// Checks a group's state; costs a walk through its accounts, their histories, its members, tickets, tasks, offers, purchases and claims.
 ///
 /// # Errors
 /// [`KvError`] where the store fails, or a row cannot be read.
@@ -150,6 +158,16 @@ fn members(kv: &dyn Read, broken: &mut Vec<Broken>) -> Result<(), KvError> {
     let counted = group.map_or((0, 0), |group| (group.members, group.admins));
     count("members", counted.0.into(), members.len() as u64, broken);
     count("admins", counted.1.into(), admins, broken);
+    for (ticket, row) in invite::tickets(kv)? {
+        if row.used > row.uses {
+            broken.push(Broken::Ticket { identity: ticket, what: "is a ticket that has let in more than it says" });
+        }
+    }
+    for (identity, _) in members {
+        if kv.get(Table::State, &state::removed_key(&identity))?.is_some() {
+            broken.push(Broken::Ticket { identity, what: "is a member, and counts as removed" });
+        }
+    }
     Ok(())
 }
 

@@ -47,19 +47,34 @@ pub(super) fn genesis(scratch: &mut Scratch<'_, '_>, site: &Site, genesis: &Gene
 
 pub(super) fn add(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, add: &MemberAdd) -> Result<(), Refused> {
     require(scratch, site, Role::Admin)?;
-    let key = state::member_key(&add.identity);
+    let removed = state::removed_key(&add.identity);
+    if scratch.is_marked(&removed)? {
+        scratch.remove(removed);
+    }
+    enter(scratch, site, index, &add.identity, add.role)
+}
+
+/// Makes somebody a member who is none.
+pub(super) fn enter(
+    scratch: &mut Scratch<'_, '_>,
+    site: &Site,
+    index: u32,
+    identity: &Identity,
+    role: Role,
+) -> Result<(), Refused> {
+    let key = state::member_key(identity);
     if scratch.get::<Member>(&key)?.is_some() {
-        return refuse(Refusal::AlreadyAMember(add.identity));
+        return refuse(Refusal::AlreadyAMember(*identity));
     }
     let mut group: Group = scratch.expect(state::GROUP)?;
     if group.members as usize >= limits::GROUP_MEMBERS {
         return refuse(Refusal::GroupFull);
     }
     group.members += 1;
-    group.admins += u32::from(add.role == Role::Admin);
+    group.admins += u32::from(role == Role::Admin);
     scratch.put(state::GROUP.to_vec(), &group);
-    scratch.put(key, &Member { role: add.role, since_ms: site.time_ms, added_by: site.author });
-    token::faucet(scratch, site, index, &add.identity)
+    scratch.put(key, &Member { role, since_ms: site.time_ms, added_by: site.author });
+    token::faucet(scratch, site, index, identity)
 }
 
 pub(super) fn remove(scratch: &mut Scratch<'_, '_>, site: &Site, remove: &MemberRemove) -> Result<(), Refused> {
@@ -72,6 +87,10 @@ pub(super) fn remove(scratch: &mut Scratch<'_, '_>, site: &Site, remove: &Member
     group.members -= 1;
     scratch.put(state::GROUP.to_vec(), &group);
     scratch.remove(key);
+    if remove.identity != site.author {
+        // No ticket lets it in again: an admin has to name it.
+        scratch.mark(state::removed_key(&remove.identity));
+    }
     Ok(())
 }
 

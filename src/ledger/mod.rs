@@ -8,6 +8,7 @@ pub mod account;
 pub mod arrange;
 pub mod fold;
 pub mod invariants;
+pub mod invite;
 pub mod knowledge;
 pub mod market;
 mod membership;
@@ -20,6 +21,7 @@ pub mod token;
 pub mod verify;
 
 pub use fold::{Change, ClaimAct, OrderRow};
+pub use invite::TicketRefusal;
 pub use market::MarketRefusal;
 pub use outcome::{Outcome, Refusal};
 pub use task::TaskRefusal;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::invite::TicketRefusal;
 use super::market::MarketRefusal;
 use super::task::TaskRefusal;
 use super::token::TokenRefusal;
@@ -75,6 +76,9 @@ pub enum Refusal {
     /// It is about a task.
     #[error(transparent)]
     Task(TaskRefusal),
+    /// It is about a ticket.
+    #[error(transparent)]
+    Ticket(TicketRefusal),
     /// It is about an offer or a purchase.
     #[error(transparent)]
     Market(MarketRefusal),
@@ -146,6 +150,7 @@ impl Refusal {
             Self::NotYoursToSupersede(_) => "not_yours_to_supersede",
             Self::Task(refusal) => refusal.code(),
             Self::Market(refusal) => refusal.code(),
+            Self::Ticket(refusal) => refusal.code(),
             Self::Token(why) => why.code(),
             Self::Frozen(_) => "frozen",
             Self::NotFrozen(_) => "not_frozen",

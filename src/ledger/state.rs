@@ -12,6 +12,8 @@
 //! | `v` ‖ old claim id (32) ‖ claim id (32) | empty: the second supersedes the first |
 //! | `n` ‖ created_ms (8, big-endian) ‖ claim id (32) | empty: the claim, by its author's clock; none of one that is retracted |
 //! | `S` | [`Stepped`]; none while nothing of the kind has happened |
+//! | `T` ‖ ticket (32) | [`InviteRow`](super::invite::InviteRow) |
+//! | `R` ‖ identity (32) | empty: an admin has removed it, and none has added it since |
 //! | `x` ‖ experience id (32) | [`ExperienceRow`] |
 //! | `j` `q` `l` `y` `w` ‖ … | tasks and their indexes: [`super::task::rows`] |
 //! | `o` `i` `P` `V` `z` ‖ … | offers, purchases and their indexes: [`super::market::rows`] |
@@ -176,6 +178,18 @@ pub(super) fn keyed(prefix: u8, rest: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn member_key(identity: &Identity) -> Vec<u8> {
     keyed(b'm', identity.as_bytes())
+}
+
+/// Key of a ticket.
+#[must_use]
+pub fn ticket_key(ticket: &Identity) -> Vec<u8> {
+    keyed(b'T', ticket.as_bytes())
+}
+
+/// Key of the fact that an admin has removed an identity.
+#[must_use]
+pub fn removed_key(identity: &Identity) -> Vec<u8> {
+    keyed(b'R', identity.as_bytes())
 }
 
 /// Key of an author's line.

@@ -27,6 +27,7 @@ pub(super) struct Behaviour {
     pub(super) gate: Gate,
     pub(super) sync: rr::Behaviour<FrameCodec>,
     pub(super) market: rr::Behaviour<FrameCodec>,
+    pub(super) node: rr::Behaviour<FrameCodec>,
     pub(super) gossip: gossip::Behaviour,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
@@ -39,6 +40,7 @@ impl Behaviour {
         match protocol {
             Protocol::Sync => &mut self.sync,
             Protocol::Market => &mut self.market,
+            Protocol::Node => &mut self.node,
         }
     }
 }
@@ -58,6 +60,7 @@ pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
         gate: Gate::new(config.max_connections_per_address),
         sync: exchange(Protocol::Sync),
         market: exchange(Protocol::Market),
+        node: exchange(Protocol::Node),
         gossip: gossip::behaviour().map_err(NetError::Gossip)?,
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping),

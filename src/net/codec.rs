@@ -22,7 +22,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{
     COMPRESS_ABOVE_BYTES, FRAME_HEADER_BYTES, INBOUND_REQUESTS_BYTES, MARKET_INBOUND_BYTES, MARKET_REQUEST_BYTES,
-    MARKET_RESPONSE_BYTES, MARKET_STREAMS, MESSAGE_BYTES, REQUEST_BYTES, STREAMS_PER_CONNECTION,
+    MARKET_RESPONSE_BYTES, MARKET_STREAMS, MESSAGE_BYTES, NODE_INBOUND_BYTES, NODE_REQUEST_BYTES, NODE_RESPONSE_BYTES,
+    NODE_STREAMS, REQUEST_BYTES, STREAMS_PER_CONNECTION,
 };
 
 /// A protocol of ours: one request and one response to a stream.
@@ -32,6 +33,8 @@ pub enum Protocol {
     Sync,
     /// With anybody.
     Market,
+    /// With anybody, about joining groups.
+    Node,
 }
 
 impl Protocol {
@@ -41,6 +44,7 @@ impl Protocol {
         match self {
             Self::Sync => StreamProtocol::new("/lbm/sync/1"),
             Self::Market => StreamProtocol::new("/lbm/market/1"),
+            Self::Node => StreamProtocol::new("/lbm/node/1"),
         }
     }
 
@@ -50,6 +54,7 @@ impl Protocol {
         match self {
             Self::Sync => REQUEST_BYTES,
             Self::Market => MARKET_REQUEST_BYTES,
+            Self::Node => NODE_REQUEST_BYTES,
         }
     }
 
@@ -59,6 +64,7 @@ impl Protocol {
         match self {
             Self::Sync => MESSAGE_BYTES,
             Self::Market => MARKET_RESPONSE_BYTES,
+            Self::Node => NODE_RESPONSE_BYTES,
         }
     }
 
@@ -67,6 +73,7 @@ impl Protocol {
         match self {
             Self::Sync => STREAMS_PER_CONNECTION,
             Self::Market => MARKET_STREAMS,
+            Self::Node => NODE_STREAMS,
         }
     }
 
@@ -75,6 +82,7 @@ impl Protocol {
         match self {
             Self::Sync => INBOUND_REQUESTS_BYTES,
             Self::Market => MARKET_INBOUND_BYTES,
+            Self::Node => NODE_INBOUND_BYTES,
         }
     }
 }

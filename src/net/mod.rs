@@ -1,6 +1,6 @@
 //! The network: libp2p as one struct that the daemon polls.
 //!
-//! Owns connections, discovery, the address book, the frames of `/lbm/sync/1` and `/lbm/market/1`, and gossip; it carries bytes
+//! Owns connections, discovery, the address book, the frames of `/lbm/sync/1`, `/lbm/market/1` and `/lbm/node/1`, and gossip; it carries bytes
 //! and knows nothing of what they mean. Refuses connections and messages over the bounds of [`crate::limits`], and banned peers.
 //! **Every request is answered once**, with bytes or with the reason why there are none; **every event names a peer that
 //! has proven its key**; and nothing here waits for the caller except through [`Network::next`].

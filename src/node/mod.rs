@@ -14,6 +14,7 @@ mod faults;
 mod group;
 mod intake;
 pub mod io;
+pub mod joining;
 pub mod machine;
 pub mod market;
 mod presence;

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::clock::unix_ms;
 use super::driver::Work;
+use super::joining::JoinAsk;
 use super::market::MarketAsk;
 use crate::chain::GroupId;
 use crate::identity::{Identity, SecretKey};
@@ -40,6 +41,8 @@ pub enum Ask {
     Presences(GroupId, oneshot::Sender<Vec<Verified>>),
     /// Something about the market.
     Market(MarketAsk),
+    /// Something about joining.
+    Join(JoinAsk),
 }
 
 impl Work {
@@ -83,6 +86,7 @@ impl Work {
                 let _gone = answer.send(self.parts.machine.presences(&group).cloned().collect());
             }
             Ask::Market(ask) => self.market_ask(ask),
+            Ask::Join(ask) => self.join_ask(ask),
         }
     }
 

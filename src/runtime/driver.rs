@@ -20,6 +20,7 @@ use super::commit::Told;
 use super::embedding::Embedding;
 use super::events::Events;
 use super::index::Indexes;
+use super::joining::Door;
 use super::market::{AskFailed, Desk, Fetching};
 use super::news;
 use super::verify::{Unchecked, Verifier};
@@ -82,6 +83,10 @@ pub struct Driver {
     pub indexes: Indexes,
     /// How many requests each peer may make.
     pub requests: Requests,
+    /// Lets others in.
+    pub door: Door,
+    /// How many requests about joining each peer may make.
+    pub node_requests: Requests,
     /// Where the machine's randomness starts: from the system's random source.
     pub seed: u64,
 }
@@ -102,6 +107,8 @@ pub(super) enum Done {
     Served { id: InboundId, peer: Identity, bytes: Vec<u8> },
     /// The same, on the market.
     MarketServed { id: InboundId, peer: Identity, bytes: Vec<u8> },
+    /// The same, about joining; with how heavily the request counts against the peer.
+    NodeServed { id: InboundId, peer: Identity, bytes: Vec<u8>, fault: Option<Severity> },
     /// Looked whether a package is on the disk.
     Looked(Wanted, bool),
     /// Put a package there, or not.
@@ -116,6 +123,8 @@ pub(super) enum Asked {
     Market(Ticket),
     /// Somebody in the daemon.
     Caller(oneshot::Sender<Result<market::Response, AskFailed>>),
+    /// The same, about joining.
+    Joiner(oneshot::Sender<Result<crate::wire::node::Response, AskFailed>>),
 }
 
 /// The driver at work.
@@ -125,6 +134,8 @@ pub(super) struct Work {
     pub(super) uptime: Uptime,
     pub(super) rendezvous: Rendezvous,
     pub(super) secrets: BTreeMap<GroupId, [u8; 32]>,
+    /// The same of groups that are being joined by a ticket.
+    pub(super) awaited: BTreeMap<GroupId, [u8; 32]>,
     pub(super) asked: BTreeMap<net::RequestId, Asked>,
     pub(super) serving: Arc<Semaphore>,
     pub(super) done: mpsc::Sender<Done>,
@@ -141,6 +152,7 @@ impl Driver {
             uptime: Uptime::start(),
             rendezvous: Rendezvous::default(),
             secrets: BTreeMap::new(),
+            awaited: BTreeMap::new(),
             asked: BTreeMap::new(),
             serving: Arc::new(Semaphore::new(limits::SERVING)),
             done: sender,
@@ -189,6 +201,7 @@ impl Work {
             NetEvent::Disconnected { peer } => {
                 // Forgets peers whose allowance is full again.
                 self.parts.requests.retain_recent();
+                self.parts.node_requests.retain_recent();
                 self.parts.events.tell(EventKind::PeerDisconnected { peer_id: peer.to_string() });
                 self.step(Input::Disconnected(peer));
                 self.find_each_other();
@@ -203,10 +216,17 @@ impl Work {
                             &market::Response::Refused(market::Refused::Busy(limits::RATE_RETRY_MS)),
                         );
                     }
+                    Protocol::Node => {
+                        let busy = crate::wire::node::Refused::Busy(limits::RATE_RETRY_MS);
+                        self.node_respond(id, &crate::wire::node::Response::Refused(busy));
+                    }
                 }
             }
             NetEvent::Request { peer, id, bytes, protocol: Protocol::Market } => {
                 self.market_asked(peer, InboundId(id.0), &bytes);
+            }
+            NetEvent::Request { peer, id, bytes, protocol: Protocol::Node } => {
+                self.node_asked(peer, InboundId(id.0), &bytes);
             }
             NetEvent::Gossip { peer, id, bytes } => self.gossip(peer, id, bytes),
             NetEvent::Request { peer, id, bytes, .. } => match Request::decode(&bytes) {
@@ -228,6 +248,7 @@ impl Work {
                     None => return,
                     Some(Asked::Market(ticket)) => return self.market_answered(ticket, result),
                     Some(Asked::Caller(answer)) => return self.caller_answered(peer, result, answer),
+                    Some(Asked::Joiner(answer)) => return self.joiner_answered(peer, result, answer),
                     Some(Asked::Sync(ticket)) => ticket,
                 };
                 let result = match result {
@@ -454,6 +475,10 @@ impl Work {
             Done::MarketServed { id, peer, bytes } => {
                 let _gone = self.parts.network.respond(net::InboundId(id.0), bytes);
                 self.step_market(MarketInput::Served(peer));
+            }
+            Done::NodeServed { id, peer, bytes, fault } => {
+                let _gone = self.parts.network.respond(net::InboundId(id.0), bytes);
+                fault.into_iter().for_each(|severity| self.step(Input::Malformed(peer, severity)));
             }
             Done::Looked(wanted, found) => self.looked(wanted, found),
             Done::Stored(package, result) => self.step_market(MarketInput::Stored(package, result)),

@@ -19,6 +19,7 @@ pub mod driver;
 pub mod embedding;
 pub mod events;
 pub mod index;
+pub mod joining;
 pub mod market;
 mod news;
 mod rendezvous;
@@ -55,6 +56,7 @@ use driver::{Driver, Inbox};
 use embedding::Embedding;
 use events::Events;
 use index::Indexes;
+use joining::Door;
 use trade::Trade;
 use verify::Verifier;
 use writer::Writer;
@@ -115,6 +117,8 @@ pub struct Node {
     pub agents: Agents,
     /// What makes vectors for it.
     pub embedding: Embedding,
+    /// Lets others in, and this node into groups.
+    pub door: Door,
     /// Since when it runs.
     pub uptime: Uptime,
     asks: mpsc::Sender<Ask>,
@@ -263,6 +267,7 @@ pub struct Daemon {
     stop: watch::Sender<bool>,
     driver: tokio::task::JoinHandle<()>,
     trading: tokio::task::JoinHandle<()>,
+    joining: tokio::task::JoinHandle<()>,
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
@@ -310,6 +315,8 @@ impl Daemon {
         let parts = (Arc::clone(&store), Arc::clone(&packages));
         let trade = Trade::new(key, parts.0, parts.1, writer.clone(), events.clone());
         let agents = Agents::new(home, keyring, trade.clone(), writer.clone(), asks_sender.clone());
+        let parts = (Arc::clone(&store), writer.clone());
+        let door = Door::new(identity, parts.0, parts.1, agents.clone(), events.clone(), asks_sender.clone(), drift_ms);
         let (indexes, keeping) = Indexes::start(home.index_path(), Arc::clone(&store))?;
         let driver = Driver {
             me: identity,
@@ -326,6 +333,8 @@ impl Daemon {
             events: events.clone(),
             embedding: embedding.clone(),
             requests: driver::requests_per_minute(settings.p2p_max_req_per_min.value),
+            door: door.clone(),
+            node_requests: driver::requests_per_minute(limits::NODE_REQUESTS_PER_MIN),
             seed,
         };
         let driver = tokio::spawn(driver.run(Inbox { told, asks, stop: stop.clone() }));
@@ -342,25 +351,30 @@ impl Daemon {
             trade,
             agents,
             embedding,
+            door,
             uptime,
             asks: asks_sender,
         };
         node.agents.start(&node);
-        let trading = tokio::spawn(trade::run(node.clone(), stop));
-        Ok(Self { node, stop: stop_sender, driver, trading, threads: vec![verifying, writing, keeping] })
+        let trading = tokio::spawn(trade::run(node.clone(), stop.clone()));
+        let joining = tokio::spawn(joining::run(node.clone(), stop));
+        Ok(Self { node, stop: stop_sender, driver, trading, joining, threads: vec![verifying, writing, keeping] })
     }
 
     /// Stops: no more from the network, what was taken on is finished, the file is closed.
     ///
     /// The API must be down by now: its handles keep the writer alive.
     pub async fn stop(self) {
-        let Self { node, stop, driver, trading, threads } = self;
+        let Self { node, stop, driver, trading, joining, threads } = self;
         node.embedding.stop();
         // Nobody to tell is fine: then the driver is gone already.
         let _gone = stop.send(true);
         node.agents.stop().await;
         if let Err(error) = trading.await {
             tracing::error!(%error, "what buys and sells failed");
+        }
+        if let Err(error) = joining.await {
+            tracing::error!(%error, "what joins groups failed");
         }
         if let Err(error) = driver.await {
             tracing::error!(%error, "the driver failed");

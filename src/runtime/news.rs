@@ -153,6 +153,10 @@ fn tell_block(events: &Events, group_id: &str, block: BlockId, body: &Body) {
                 EventKind::GroupJoined { group_id: group_id(), name: genesis.name.clone() }
             }
             Transaction::MemberAdd(add) => changed(&add.identity, Some(add.role)),
+            // Its role is the ticket's: told by who reads the rows.
+            Transaction::MemberJoin(join) => {
+                EventKind::MemberJoined { group_id: group_id(), member_id: join.identity.to_string() }
+            }
             Transaction::MemberRemove(remove) => changed(&remove.identity, None),
             Transaction::RoleSet(set) => changed(&set.identity, Some(set.role)),
             Transaction::NotarySet(set) => {

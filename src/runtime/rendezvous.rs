@@ -50,6 +50,9 @@ impl Work {
             let has_met = self.parts.machine.has_met(&group);
             sought.insert(group, Sought { secret, has_met });
         }
+        for (group, secret) in &self.awaited {
+            sought.entry(*group).or_insert(Sought { secret: *secret, has_met: false });
+        }
         Ok(sought)
     }
 }

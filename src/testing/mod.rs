@@ -12,6 +12,7 @@ mod copies;
 pub(crate) mod desk;
 mod evil;
 mod hosted;
+mod joining;
 mod malice;
 mod market;
 mod node;

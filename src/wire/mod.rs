@@ -1,10 +1,11 @@
 //! What nodes say to each other: the CBOR messages of `/lbm/sync/1`, as in `proto/sync.cddl`, and in [`market`] those of
-//! `/lbm/market/1`.
+//! `/lbm/market/1`, in [`node`] those of `/lbm/node/1`.
 //!
 //! Pure: bytes in, values out. **Nothing here is trusted**: blocks come out as [`Unverified`], objects as bytes whose hash is yet
 //! to be taken, and every list is bounded before it is used.
 
 pub mod market;
+pub mod node;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;

@@ -8,7 +8,7 @@ use lbm::chain::transaction::TaskId;
 use lbm::chain::{ClaimId, OfferId, PurchaseId, Role};
 use lbm::ledger::market::PurchaseStatus;
 use lbm::ledger::task::TaskStatus;
-use lbm::ledger::{MarketRefusal, Refusal, TaskRefusal, TokenRefusal};
+use lbm::ledger::{MarketRefusal, Refusal, TaskRefusal, TicketRefusal, TokenRefusal};
 use lbm::limits;
 use lbm::node::io::Severity;
 use serde_json::Value;
@@ -54,7 +54,9 @@ fn its_limits_are_the_limits() {
         CATALOGUE_RECORDS CATALOGUE_BYTES CATALOGUE_PAGES CATALOGUES CATALOGUE_SETTLES_MS CATALOGUE_INTERVAL_MS MARKET_REQUEST_BYTES
         MARKET_RESPONSE_BYTES MARKET_SERVED_PER_PEER PACKAGE_RANGE_CHUNKS ACCOUNT_PURCHASES DECLINED_BYTES FETCH_SLOW_MS
         FETCH_CALL_MS FETCH_GIVE_UP_MS PROBE_AUTHORS SERVED_PER_PEER RELAY_FANOUT RELAY_PAUSE_MS PULL_RETRY_MS PULL_RETRY_MOST_MS
-        REQUEST_TIMEOUT_MS SYNC_INTERVAL_S FRAME_HEADER_BYTES
+        REQUEST_TIMEOUT_MS SYNC_INTERVAL_S FRAME_HEADER_BYTES TICKET_USES TICKET_LIFE_MS TICKETS TICKET_BYTES TICKET_NAME_BYTES TICKET_MEMBERS
+        TICKET_ADDRESSES TICKET_ADDRESS_BYTES JOIN_REQUEST_BYTES JOIN_NOTE_BYTES JOIN_REQUEST_LIFE_MS JOIN_REQUESTS JOIN_REQUESTS_CARRIED
+        NODE_REQUEST_BYTES NODE_RESPONSE_BYTES NODE_REQUESTS_PER_MIN SHOWN_GROUPS
     ];
     let told: Vec<(String, String)> =
         table("| name | value |").into_iter().map(|row| (row[0].clone(), row[1].replace(',', ""))).collect();
@@ -159,7 +161,19 @@ fn its_codes_are_those_of_the_ledger() {
         MarketRefusal::Ended(purchase, PurchaseStatus::Settled),
         MarketRefusal::WrongSecret(purchase),
     ];
-    let all = all.into_iter().chain(market.map(Refusal::Market)).collect::<Vec<_>>();
+    let tickets = [
+        TicketRefusal::NoSuchTicket(who),
+        TicketRefusal::Expired(who, 1),
+        TicketRefusal::UsedUp(who, 1),
+        TicketRefusal::Revoked(who),
+        TicketRefusal::InviterGone(who),
+        TicketRefusal::Removed(who),
+        TicketRefusal::Exists(who),
+        TicketRefusal::Life(1),
+        TicketRefusal::TooMany,
+    ];
+    let all =
+        all.into_iter().chain(tickets.map(Refusal::Ticket)).chain(market.map(Refusal::Market)).collect::<Vec<_>>();
     assert_eq!(first_cells("| code |"), all.iter().map(|refusal| refusal.code().to_owned()).collect());
 }
 

@@ -3,13 +3,13 @@
 use ciborium::Value as Cbor;
 use lbm::cbor::DecodeError;
 use lbm::chain::block::SIGNATURE_DOMAIN;
-use lbm::chain::transaction::{ORDER_DOMAIN, SignedOrder};
+use lbm::chain::transaction::{MemberJoin, ORDER_DOMAIN, SignedOrder};
 use lbm::chain::{Context, GroupId, Invalid, OfferId, Unverified};
 use lbm::identity::SecretKey;
 use lbm::limits;
 use serde_json::json;
 
-use crate::story::{START_MS, Story, bobs_offer, key, order, story};
+use crate::story::{START_MS, Story, bobs_offer, key, order, story, ticket_key};
 use crate::vectors::pin;
 
 /// The word of a refusal in the vectors and in `docs/PROTOCOL.md`.
@@ -229,6 +229,29 @@ fn rules(forge: &mut Forge<'_>) {
     let add = |identity: [u8; 32]| vec![act("member_add", &[Cbor::Bytes(identity.to_vec()), text("member")])];
     forge.acts("a member of small order", "field", add(small_order()));
     forge.acts("a member that is no point", "field", add(no_point()));
+    tickets(forge);
+}
+
+fn tickets(forge: &mut Forge<'_>) {
+    let of = |key: &SecretKey| Cbor::Bytes(key.identity().as_bytes().to_vec());
+    let ticket = ticket_key();
+    let invite = |ticket: Cbor, uses: u64, expires_ms: u64| {
+        vec![act("invite", &[ticket, text("member"), number(uses), number(expires_ms)])]
+    };
+    forge.acts("a ticket for nobody", "field", invite(of(&ticket), 0, 1));
+    forge.acts("a ticket for 1,001", "field", invite(of(&ticket), 1_001, 1));
+    forge.acts("a ticket without an end", "field", invite(of(&ticket), 1, 0));
+    forge.acts("a ticket of small order", "field", invite(Cbor::Bytes(small_order().to_vec()), 1, 1));
+    let carol = key("carol");
+    let good = MemberJoin::prove(&ticket, &forge.story.group, carol.identity());
+    let join = |by: &SecretKey, whom: &SecretKey, proof: &[u8]| {
+        vec![act("member_join", &[of(by), of(whom), Cbor::Bytes(proof.to_vec())])]
+    };
+    forge.acts("a proof for another", "field", join(&ticket, &key("bob"), &*good.proof));
+    forge.acts("a proof by another ticket", "field", join(&key("bob"), &carol, &*good.proof));
+    let elsewhere = MemberJoin::prove(&ticket, &GroupId::from_bytes([7; 32]), carol.identity());
+    forge.acts("a proof for another group", "field", join(&ticket, &carol, &*elsewhere.proof));
+    forge.acts("a proof of 63 bytes", "encoding", join(&ticket, &carol, &good.proof[..63]));
 }
 
 fn amounts(forge: &mut Forge<'_>) {

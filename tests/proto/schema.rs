@@ -29,6 +29,7 @@ pub fn all_rules() -> &'static str {
             "market.cddl",
             "announcement.cddl",
             "market-messages.cddl",
+            "joining.cddl",
         ]
         .map(read)
         .join("\n")
@@ -436,6 +437,10 @@ fn no_rule_is_left_over() {
         "announcement",
         "market-request",
         "market-response",
+        "ticket",
+        "join-request",
+        "node-request",
+        "node-response",
     ];
     for name in Rules::new(&parsed).names() {
         let uses = all_rules().lines().map(|line| line.split(';').next().unwrap_or_default());

@@ -3,10 +3,10 @@
 //! Shared by the protocol's vectors and by the tests of the decoders.
 
 use lbm::chain::transaction::{
-    Claim, Dispute, Experience, Genesis, Grant, MemberAdd, MemberRemove, Mint, NotarySet, OfferCreate, OfferRevoke,
-    Offered, Order, PolicyUpdate, Purchase, Refund, Retract, RoleSet, Royalty, Seal, Secret, Settle, Settlement,
-    SignedOrder, Split, TaskAssign, TaskCancel, TaskComplete, TaskCreate, TaskFail, TaskId, TaskRelease, TaskStart,
-    Transfer, TreasuryPay, Unfreeze,
+    Claim, Dispute, Experience, Genesis, Grant, Invite, InviteRevoke, MemberAdd, MemberJoin, MemberRemove, Mint,
+    NotarySet, OfferCreate, OfferRevoke, Offered, Order, PolicyUpdate, Purchase, Refund, Retract, RoleSet, Royalty,
+    Seal, Secret, Settle, Settlement, SignedOrder, Split, TaskAssign, TaskCancel, TaskComplete, TaskCreate, TaskFail,
+    TaskId, TaskRelease, TaskStart, Transfer, TreasuryPay, Unfreeze,
 };
 use lbm::chain::{
     BlockId, Body, ClaimBody, ClaimId, Draft, Evidence, Frontier, GroupId, ObjectAt, ObjectHash, OfferId, Payload,
@@ -313,6 +313,11 @@ fn grant(order: &SignedOrder, key: &PackageKey, random: u8) -> Transaction {
     Transaction::Grant(Grant::seal(order.id(), &order.order().key, key, &[random; 32]).unwrap())
 }
 
+/// The secret half of the ticket by which Carol comes back.
+pub fn ticket_key() -> SecretKey {
+    SecretKey::from_seed(&[0x71; 32])
+}
+
 /// Tells the history.
 #[allow(clippy::too_many_lines, reason = "one story, told in its sequence")]
 pub fn story() -> Story {
@@ -396,6 +401,23 @@ pub fn story() -> Story {
     let refunded = by_bob.write("refund", group, &[&disputed], vec![refund], vec![]);
     let sealed_again = by_bob.write("sealed again", group, &[], vec![Transaction::Seal(Seal { epoch: 2 })], vec![]);
 
+    // Bob makes two tickets and ends one; Alice, who is a member yet, lets Carol in by the other.
+    let ticket = |key: &SecretKey, uses| Invite {
+        ticket: key.identity(),
+        role: Role::Member,
+        uses,
+        expires_ms: START_MS + 86_400_000,
+    };
+    let ended = SecretKey::from_seed(&[0x72; 32]);
+    let tickets = vec![
+        Transaction::Invite(ticket(&ticket_key(), 1)),
+        Transaction::Invite(ticket(&ended, 1_000)),
+        Transaction::InviteRevoke(InviteRevoke { ticket: ended.identity() }),
+    ];
+    let tickets = by_bob.write("tickets", group, &[], tickets, vec![]);
+    let let_in = MemberJoin::prove(&ticket_key(), &named, carol.identity());
+    let let_in = by_alice.write("let in", group, &[&tickets], vec![Transaction::MemberJoin(let_in)], vec![]);
+
     let group = GroupId::from(founding.block.id());
     let blocks = vec![
         founding,
@@ -419,6 +441,8 @@ pub fn story() -> Story {
         disputed,
         refunded,
         sealed_again,
+        tickets,
+        let_in,
     ];
     Story { alice, bob, carol, group, blocks }
 }

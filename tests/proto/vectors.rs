@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use lbm::chain::transaction::{
-    Claim, Dispute, Experience, Genesis, Grant, MemberAdd, MemberRemove, Mint, NotarySet, OfferCreate, OfferRevoke,
-    Purchase, Refund, Retract, RoleSet, Seal, Settle, SignedOrder, TaskAssign, TaskCancel, TaskComplete, TaskCreate,
-    TaskFail, TaskRelease, TaskStart, Transfer, TreasuryPay, Unfreeze,
+    Claim, Dispute, Experience, Genesis, Grant, Invite, InviteRevoke, MemberAdd, MemberJoin, MemberRemove, Mint,
+    NotarySet, OfferCreate, OfferRevoke, Purchase, Refund, Retract, RoleSet, Seal, Settle, SignedOrder, TaskAssign,
+    TaskCancel, TaskComplete, TaskCreate, TaskFail, TaskRelease, TaskStart, Transfer, TreasuryPay, Unfreeze,
 };
 use lbm::chain::{Body, ClaimBody, Context, GroupId, ObjectHash, OrderKey, Payload, TextHash, Transaction, Unverified};
 use lbm::delegation::{self, Delegation, Shown};
@@ -55,6 +55,13 @@ fn transaction_json(transaction: &Transaction) -> Value {
         }
         Transaction::MemberAdd(MemberAdd { identity, role }) => {
             json!({"member_add": {"identity": identity, "role": role}})
+        }
+        Transaction::Invite(Invite { ticket, role, uses, expires_ms }) => {
+            json!({"invite": {"ticket": ticket, "role": role, "uses": uses, "expires_ms": expires_ms}})
+        }
+        Transaction::InviteRevoke(InviteRevoke { ticket }) => json!({"invite_revoke": {"ticket": ticket}}),
+        Transaction::MemberJoin(MemberJoin { ticket, identity, proof }) => {
+            json!({"member_join": {"ticket": ticket, "identity": identity, "proof": hex::encode(**proof)}})
         }
         Transaction::MemberRemove(MemberRemove { identity }) => json!({"member_remove": {"identity": identity}}),
         Transaction::RoleSet(RoleSet { identity, role }) => json!({"role_set": {"identity": identity, "role": role}}),

@@ -3,16 +3,17 @@
 use super::{Client, ClientError, Download, EventStream, NoBody};
 use crate::api::routes;
 use crate::api::types::{
-    AddMember, AddPeer, Agent, AgentCreated, AgentList, AgentRevoked, AgentToken, Approved, AskBalance, AssignTask,
-    Balance, Block, Bought, BulkPublished, BuyOffer, Claim, ClaimList, CompleteTask, Context, ContextQuery,
-    CreateGroup, Event, ExperienceSubmitted, FailTask, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList,
-    GroupPolicy, GroupStats, Health, JoinEvent, JoinGroup, LibraryContent, LibraryList, ListClaims, ListEvents,
-    ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected, ListTasks, MarketPulled, MemberChanged,
-    MemberList, MoveList, NewAgent, NewClaim, NewOffer, NewTask, NotaryChanged, Offer, OfferCreated, OfferList,
-    OfferRevoked, Paid, Payment, PeerAdded, PeerList, PeerRemoved, PeerSet, PolicyChanged, PolicyUpdate, PresenceList,
-    PresenceSet, PublishBulk, PublishedClaim, PullMarket, PurchaseList, ReadyTasks, RecentClaims, RejectedList,
-    ReleaseTask, RetractedClaim, RevokeAgent, SetNotary, SetPeer, SetPresence, SetRole, SetSpendingLimit, ShowBlock,
-    ShowThread, SpendingLimit, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged, TaskDetail,
+    AddMember, AddPeer, Agent, AgentCreated, AgentList, AgentRevoked, AgentToken, ApproveRequest, Approved, AskBalance,
+    AssignTask, Balance, Block, Bought, BulkPublished, BuyOffer, Claim, ClaimList, CompleteTask, Context, ContextQuery,
+    CreateGroup, DiscoverGroups, Event, ExperienceSubmitted, FailTask, GroupAlone, GroupCreated, GroupDetail,
+    GroupLeft, GroupList, GroupPolicy, GroupStats, Health, InviteList, InviteMade, InviteRevoked, JoinEvent, JoinGroup,
+    JoinRequestList, LibraryContent, LibraryList, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence,
+    ListPurchases, ListRejected, ListRequests, ListTasks, MarketPulled, MemberChanged, MemberList, MoveList, NewAgent,
+    NewClaim, NewInvite, NewOffer, NewTask, NotaryChanged, Offer, OfferCreated, OfferList, OfferRevoked, Paid, Payment,
+    PeerAdded, PeerList, PeerRemoved, PeerSet, PolicyChanged, PolicyUpdate, PresenceList, PresenceSet, PublishBulk,
+    PublishedClaim, PullMarket, PurchaseList, ReadyTasks, RecentClaims, RejectedList, ReleaseTask, RequestDenied,
+    RetractedClaim, RevokeAgent, SetNotary, SetPeer, SetPresence, SetRole, SetSpendingLimit, ShowBlock, ShowThread,
+    ShownGroupList, SpendingLimit, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged, TaskDetail,
     TaskList, Thread, Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
 };
 use crate::identity::Identity;
@@ -100,6 +101,46 @@ impl Client {
     /// [`routes::PEER_REMOVE`]: `peer` is a peer id or an alias.
     pub async fn remove_peer(&self, peer: &str) -> Result<PeerRemoved, ClientError> {
         self.ask(&routes::PEER_REMOVE, &[peer], &()).await
+    }
+
+    /// [`routes::INVITE_CREATE`].
+    pub async fn invite(&self, group: &str, request: &NewInvite) -> Result<InviteMade, ClientError> {
+        self.tell(&routes::INVITE_CREATE, &[group], request).await
+    }
+
+    /// [`routes::INVITE_LIST`].
+    pub async fn invites(&self, group: &str) -> Result<InviteList, ClientError> {
+        self.ask(&routes::INVITE_LIST, &[group], &()).await
+    }
+
+    /// [`routes::INVITE_REVOKE`].
+    pub async fn revoke_invite(&self, group: &str, ticket: &str) -> Result<InviteRevoked, ClientError> {
+        self.ask(&routes::INVITE_REVOKE, &[group, ticket], &()).await
+    }
+
+    /// [`routes::REQUEST_LIST`].
+    pub async fn join_requests(&self, query: &ListRequests) -> Result<JoinRequestList, ClientError> {
+        self.ask(&routes::REQUEST_LIST, &[], query).await
+    }
+
+    /// [`routes::REQUEST_APPROVE`].
+    pub async fn approve_request(
+        &self,
+        group: &str,
+        member: Identity,
+        request: &ApproveRequest,
+    ) -> Result<MemberChanged, ClientError> {
+        self.tell(&routes::REQUEST_APPROVE, &[group, &member.to_string()], request).await
+    }
+
+    /// [`routes::REQUEST_DENY`].
+    pub async fn deny_request(&self, group: &str, member: Identity) -> Result<RequestDenied, ClientError> {
+        self.ask(&routes::REQUEST_DENY, &[group, &member.to_string()], &()).await
+    }
+
+    /// [`routes::SHOWN_GROUPS`].
+    pub async fn shown_groups(&self, query: &DiscoverGroups) -> Result<ShownGroupList, ClientError> {
+        self.ask(&routes::SHOWN_GROUPS, &[], query).await
     }
 
     /// [`routes::GROUP_CREATE`].

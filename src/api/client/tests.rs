@@ -271,9 +271,9 @@ async fn events_come_one_by_one_and_a_stream_ends() {
     }
     assert_eq!(stream.next().await.unwrap(), None);
 
-    let mut join = client.join_group(&JoinGroup { group: "ab".into(), wait_ms: None }).await.unwrap();
+    let mut join = client.join_group(&JoinGroup { group: "ab".into(), note: None, wait_ms: None }).await.unwrap();
     assert_eq!(join.next().await.unwrap(), Some(JoinEvent::Looking { peers: 1 }));
     assert_eq!(join.next().await.unwrap(), None);
-    let refused = client.join_group(&JoinGroup { group: "x".into(), wait_ms: None }).await.unwrap_err();
+    let refused = client.join_group(&JoinGroup { group: "x".into(), note: None, wait_ms: None }).await.unwrap_err();
     assert_eq!(refused.code(), "unknown_group");
 }

@@ -13,11 +13,12 @@ use super::agent::no_such_agent;
 use super::router::Caller;
 use crate::api::ONCE_HEADER;
 use crate::api::types::{
-    AddMember, AddPeer, AskBalance, AssignTask, BuyOffer, CompleteTask, ContextQuery, CreateGroup, FailTask,
-    FieldError, JoinGroup, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected,
-    ListTasks, NewAgent, NewClaim, NewOffer, NewTask, Payment, PolicyUpdate, Problem, ProblemCode, PublishBulk,
-    PullMarket, ReadyTasks, RecentClaims, ReleaseTask, RevokeAgent, SetNotary, SetPeer, SetPresence, SetRole,
-    SetSpendingLimit, ShowBlock, ShowThread, StartTask, SubmitExperience, SyncNow, WatchClaims,
+    AddMember, AddPeer, ApproveRequest, AskBalance, AssignTask, BuyOffer, CompleteTask, ContextQuery, CreateGroup,
+    DiscoverGroups, FailTask, FieldError, JoinGroup, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence,
+    ListPurchases, ListRejected, ListRequests, ListTasks, NewAgent, NewClaim, NewInvite, NewOffer, NewTask, Payment,
+    PolicyUpdate, Problem, ProblemCode, PublishBulk, PullMarket, ReadyTasks, RecentClaims, ReleaseTask, RevokeAgent,
+    SetNotary, SetPeer, SetPresence, SetRole, SetSpendingLimit, ShowBlock, ShowThread, StartTask, SubmitExperience,
+    SyncNow, WatchClaims,
 };
 use crate::limits;
 use crate::node::engine::OnceName;
@@ -50,6 +51,7 @@ macro_rules! bounded_by_type {
 
 checked!(
     AddPeer,
+    NewInvite,
     NewAgent,
     BuyOffer,
     ListOffers,
@@ -80,6 +82,9 @@ checked!(
     WatchClaims
 );
 bounded_by_type!(
+    ApproveRequest,
+    DiscoverGroups,
+    ListRequests,
     RevokeAgent,
     PullMarket,
     SetSpendingLimit,

@@ -17,6 +17,7 @@ use crate::ledger::account::{self, Totals};
 use crate::ledger::{query, state, verify};
 use crate::limits;
 use crate::node::engine::{self, Task};
+use crate::runtime::joining::{Pending, pending};
 use crate::store::{Registry, View};
 
 /// The currency of a group whose creator names none.
@@ -52,6 +53,14 @@ pub(super) async fn list(As(api): As) -> Answer<GroupList> {
         let mut groups = Vec::new();
         for kept in view.groups()? {
             groups.push(summary(api, kept.id, &view.rows(kept))?);
+        }
+        for pending in pending(view)? {
+            let group_id = pending.group.to_string();
+            let is_new = groups.iter().all(|group: &Group| group.group_id != group_id);
+            if pending.identity == api.node().identity && is_new {
+                let name = pending.ticket.and_then(|ticket| ticket.name);
+                groups.push(Group { group_id, name, role: None, joining: true, members: 0, claims: 0, blocks: 0 });
+            }
         }
         groups.sort_by(|a, b| (&a.name, &a.group_id).cmp(&(&b.name, &b.group_id)));
         Ok(GroupList { groups })
@@ -120,12 +129,24 @@ pub(super) async fn stats(As(api): As, Segments(name): Segments<String>) -> Answ
 }
 
 pub(super) async fn leave(As(api): As, Segments(name): Segments<String>) -> Answer<GroupLeft> {
+    let asked = name.clone();
     let read = move |_: &Api, view: &View| {
         let found = find(view, &name)?;
         Ok((found.id, state::group(found.kv.as_ref())?.map(|group| group.name)))
     };
-    let (id, name) = api.read(read).await?;
     let member = api.node().identity;
+    let (id, name) = match api.read(read).await {
+        // One that is being joined by a ticket has no rows yet.
+        Err(problem) if problem.code == ProblemCode::UnknownGroup => match pending_named(&api, &asked).await? {
+            Some(id) => {
+                api.node().door.end(&member, &id).await?;
+                return Ok(Json(GroupLeft { group_id: id.to_string(), name: None }));
+            }
+            None => return Err(problem),
+        },
+        found => found?,
+    };
+    api.node().door.end(&member, &id).await?;
     if member != api.node().node_id {
         leave_group(&api, id, member).await?;
         return Ok(Json(GroupLeft { group_id: id.to_string(), name }));
@@ -134,6 +155,24 @@ pub(super) async fn leave(As(api): As, Segments(name): Segments<String>) -> Answ
     api.node().indexes.forget(&id);
     api.node().embedding.forget(&id);
     Ok(Json(GroupLeft { group_id: id.to_string(), name }))
+}
+
+/// The group that the caller is joining by a ticket and that is named so: by its id, or by its name in the ticket.
+async fn pending_named(api: &std::sync::Arc<Api>, name: &str) -> Result<Option<GroupId>, Problem> {
+    let (me, name) = (api.node().identity, name.to_owned());
+    let read = move |_: &Api, view: &View| {
+        let own = pending(view)?.into_iter().filter(|pending| pending.identity == me);
+        let is_meant = |pending: &Pending| {
+            let called = pending.ticket.as_ref().and_then(|ticket| ticket.name.as_deref());
+            pending.group.to_string() == name || called == Some(&name)
+        };
+        let meant: Vec<GroupId> = own.filter(is_meant).map(|pending| pending.group).collect();
+        Ok(match meant.as_slice() {
+            [only] => Some(*only),
+            _ => None,
+        })
+    };
+    api.read(read).await
 }
 
 pub(super) async fn alone(As(api): As, Segments(name): Segments<String>) -> Answer<GroupAlone> {

@@ -1,6 +1,7 @@
 //! Joining a group, and following how it goes.
 //!
-//! The joining is the node's: it is durable before the first event is sent, and goes on whether anybody follows or not. **It is done
+//! By a ticket, or by the group's id: then its admins are asked. Either way the joining is the node's: it is durable before the first event
+//! is sent, and goes on whether anybody follows or not. By a ticket nothing of the group is asked for before a member has let it in. **It is done
 //! when the group's first block is here and a pull that ended after the joining began found nothing more**, and, where the group was left
 //! before, this node knows again what it had written in it.
 
@@ -19,33 +20,51 @@ use super::Api;
 use super::events::{sse, to_sse};
 use super::extract::{As, Body};
 use super::group::room_for_one;
+use super::problem::split;
 use super::resolve::shown;
 use super::stop::Stop;
 use crate::api::types::{Event, EventKind, JoinEvent, JoinGroup, Problem, ProblemCode, Role};
 use crate::chain::{GroupId, Transaction, rows};
+use crate::join_request::JoinRequest;
 use crate::kv::{Direction, KvError, Read};
 use crate::ledger::state;
 use crate::limits;
 use crate::node::engine::Groups;
+use crate::node::joining::Joining;
 use crate::runtime::Stopping;
+use crate::runtime::clock::unix_ms;
+use crate::runtime::joining::{is_the_one, pending, pending_of};
 use crate::store::{Registry, View};
+use crate::ticket::{PREFIX, Ticket};
+
+const ASK_ANEW: &str = "ask an admin of the group for a new one (`lbm ctl group invite`)";
 
 /// Pause between two looks at how much has come.
 const LOOK: Duration = Duration::from_millis(250);
 
 pub(super) async fn join(As(api): As, Body(request): Body<JoinGroup>) -> Result<Response, Problem> {
     let began = Instant::now();
-    let id: GroupId = request.group.parse().map_err(|_| {
-        let detail = format!("`{}` is not the full id of a group", shown(&request.group));
-        let remedy = "expected 64 hexadecimal digits, as `lbm ctl group list` prints them on a node that has the group";
-        Problem::new(ProblemCode::BadField, detail, remedy)
-    })?;
+    let (id, ticket) = named(&api, &request)?;
     // Before the joining begins, so that nothing of it is missed.
     let (_, events) = api.node().events.follow(u64::MAX);
-    let seen = api.read(move |api, view| Seen::of(api, view, id, Tally::default())).await?;
-    let is_here = seen.standing.is_some();
+    let seen = api.read(move |api, view| Seen::of(api, view, id, None, Tally::default())).await?;
+    let is_in = seen.standing.as_ref().is_some_and(|(_, role)| role.is_some());
+    if is_in && ticket.is_some() {
+        let detail = format!("{} is already a member of the group {id}", api.node().identity);
+        return Err(Problem::new(
+            ProblemCode::AlreadyAMember,
+            detail,
+            "the ticket is not needed: give it to somebody else",
+        ));
+    }
+    let is_here = seen.standing.is_some() && ticket.is_none();
     if !seen.is_kept {
         api.read(|_, view| room_for_one(view)).await?;
+    }
+    if !is_in {
+        begin(&api, id, ticket.as_ref(), request.note.clone()).await?;
+    }
+    if !seen.is_kept && ticket.is_none() {
         api.node().writer.register(Registry { join: vec![id], ..Registry::default() }).await?;
     }
     let wait_ms = request.wait_ms.unwrap_or(limits::JOIN_DEFAULT_WAIT_MS);
@@ -60,11 +79,15 @@ pub(super) async fn join(As(api): As, Body(request): Body<JoinGroup>) -> Result<
         connected: BTreeSet::new(),
         strangers: BTreeSet::new(),
         told: None,
-        caught_up: is_here,
-        was_here: is_here,
+        caught_up: seen.standing.is_some(),
+        was_here: seen.standing.is_some(),
+        turned_away: None,
+        ticket,
     };
     if !is_here {
-        following.api.node().sync_now(id).await?;
+        if following.ticket.is_none() {
+            following.api.node().sync_now(id).await?;
+        }
         following.connected = following.connected_now().await?;
     }
     let stream = stream::unfold(following, |mut following| async move {
@@ -72,6 +95,58 @@ pub(super) async fn join(As(api): As, Body(request): Body<JoinGroup>) -> Result<
         Some((Ok::<SseEvent, Infallible>(to_sse(&event)), following))
     });
     Ok(sse(stream).into_response())
+}
+
+/// What is to be joined: by a ticket, or by an id.
+fn named(api: &Api, request: &JoinGroup) -> Result<(GroupId, Option<Ticket>), Problem> {
+    let text = request.group.trim();
+    if text.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX)) {
+        let ticket = Ticket::from_text(text).map_err(|error| split(ProblemCode::BadTicket, &error.to_string(), ""))?;
+        if ticket.expires_ms.saturating_add(api.node().door.drift_ms()) <= unix_ms() {
+            let detail = format!("the ticket into the group {} has expired", ticket.group);
+            let remedy = "ask an admin of the group for a new one (`lbm ctl group invite`)";
+            return Err(Problem::new(ProblemCode::TicketExpired, detail, remedy));
+        }
+        return Ok((ticket.group, Some(ticket)));
+    }
+    if api.node().identity != api.node().node_id {
+        let remedy = "give it a ticket, or have an admin add it (`lbm ctl group add-member`)";
+        return Err(Problem::new(ProblemCode::Forbidden, "an agent joins a group by a ticket", remedy));
+    }
+    let id = text.parse().map_err(|_| {
+        let detail = format!("`{}` is neither a ticket nor the full id of a group", shown(&request.group));
+        let remedy = "expected a ticket (lbm1…, as `lbm ctl group invite` prints it), or 64 hexadecimal digits, as `lbm ctl group list` \
+                      prints them on a node that has the group";
+        Problem::new(ProblemCode::BadField, detail, remedy)
+    })?;
+    Ok((id, None))
+}
+
+/// Notes durably what is to be presented to members: the ticket, or a request that this node signs.
+async fn begin(api: &Arc<Api>, group: GroupId, ticket: Option<&Ticket>, note: Option<String>) -> Result<(), Problem> {
+    let me = api.node().identity;
+    let full = move |_: &Api, view: &View| {
+        let all = pending(view)?;
+        let is_known = all.iter().any(|pending| (pending.identity, pending.group) == (me, group));
+        Ok(!is_known && all.len() >= limits::JOININGS)
+    };
+    if api.read(full).await? {
+        let detail = format!("{} groups are being joined, and that is the most", limits::JOININGS);
+        return Err(Problem::new(ProblemCode::Full, detail, "leave some with `lbm ctl group leave`"));
+    }
+    let began_ms = unix_ms();
+    let request = match ticket {
+        Some(_) => None,
+        None => {
+            let name = api.node().name.to_string();
+            let request = JoinRequest { group, applicant: me, name, note, time_ms: began_ms };
+            request.check()?;
+            api.node().sign_request(request).await?
+        }
+    };
+    let ticket = ticket.map(Ticket::to_text).transpose();
+    let ticket = ticket.map_err(|error| split(ProblemCode::BadTicket, &error.to_string(), ""))?;
+    Ok(api.node().door.begin(me, group, &Joining { ticket, request, began_ms, refused: None }).await?)
 }
 
 /// Claims that have come, counted along the sequence of storing: each look reads only what is new.
@@ -101,22 +176,35 @@ impl Tally {
 /// What one look at the store shows.
 struct Seen {
     is_kept: bool,
+    /// What is noted of the joining; none where it is done, or was ended.
+    joining: Option<Joining>,
     /// Whether what this node wrote before it left may still be missing.
     in_doubt: bool,
+    /// Whether it has the seal that the ticket names; none while that is not known.
+    is_the_one: Option<bool>,
     /// The group's name and this node's role, once its first block is here.
     standing: Option<(String, Option<Role>)>,
     tally: Tally,
 }
 
 impl Seen {
-    fn of(api: &Api, view: &View, id: GroupId, tally: Tally) -> Result<Self, Problem> {
+    fn of(api: &Api, view: &View, id: GroupId, ticket: Option<&Ticket>, tally: Tally) -> Result<Self, Problem> {
+        let joining = pending_of(view, &api.node().identity, &id)?;
         let Some(kv) = view.group(&id)? else {
-            return Ok(Self { is_kept: false, in_doubt: false, standing: None, tally });
+            return Ok(Self { is_kept: false, joining, in_doubt: false, is_the_one: None, standing: None, tally });
         };
         let kv = kv.as_ref();
         let role = state::member(kv, &api.node().identity)?.map(|member| member.role);
         let standing = state::group(kv)?.map(|group| (group.name, role));
-        Ok(Self { is_kept: true, in_doubt: rows::in_doubt(kv)?, standing, tally: tally.go_on(kv)? })
+        let is_the_one = ticket.map_or(Ok(Some(true)), |ticket| is_the_one(kv, ticket))?;
+        Ok(Self {
+            is_kept: true,
+            joining,
+            is_the_one,
+            in_doubt: rows::in_doubt(kv)?,
+            standing,
+            tally: tally.go_on(kv)?,
+        })
     }
 }
 
@@ -136,6 +224,10 @@ struct Following {
     caught_up: bool,
     /// Whether it was joined before.
     was_here: bool,
+    /// By what it is joined, where that is a ticket.
+    ticket: Option<Ticket>,
+    /// Why a peer says that the ticket lets nobody in, and whether that is the last word.
+    turned_away: Option<(String, bool)>,
 }
 
 impl Following {
@@ -159,7 +251,17 @@ impl Following {
     async fn go_on(&mut self) -> Result<JoinEvent, Problem> {
         loop {
             let seen = self.look().await?;
-            if !seen.is_kept {
+            if seen.is_the_one == Some(false) {
+                // What goes on with the joining drops it.
+                self.turned_away = Some((ProblemCode::OtherBranch.as_str().to_owned(), true));
+            }
+            match (&self.turned_away, &seen.joining) {
+                (Some((word, true)), _) => return Ok(JoinEvent::Refused { problem: self.turned_away(word) }),
+                // Said before this following began.
+                (None, Some(Joining { refused: Some(word), .. })) => self.turned_away = Some((word.clone(), false)),
+                _ => {}
+            }
+            if !seen.is_kept && (self.ticket.is_none() || seen.joining.is_none()) {
                 return Ok(JoinEvent::Refused { problem: self.left() });
             }
             self.tally = seen.tally;
@@ -167,7 +269,9 @@ impl Following {
             // Nothing of it here: what ended was a pull from a peer that has no more than this node.
             self.caught_up &= seen.standing.is_some();
             let may_write = self.was_here || !seen.in_doubt;
-            if let (true, true, Some((name, role))) = (self.caught_up, may_write, seen.standing) {
+            let is_in = |role: &Option<Role>| self.ticket.is_none() || (role.is_some() && seen.is_the_one.is_some());
+            let standing = seen.standing.filter(|(_, role)| is_in(role));
+            if let (true, true, Some((name, role))) = (self.caught_up, may_write, standing) {
                 let elapsed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 let group_id = self.id.to_string();
                 return Ok(JoinEvent::Joined { group_id, name, role, blocks, claims, elapsed_ms });
@@ -189,8 +293,8 @@ impl Following {
     }
 
     async fn look(&self) -> Result<Seen, Problem> {
-        let (id, tally) = (self.id, self.tally);
-        self.api.read(move |api, view| Seen::of(api, view, id, tally)).await
+        let (id, ticket, tally) = (self.id, self.ticket.clone(), self.tally);
+        self.api.read(move |api, view| Seen::of(api, view, id, ticket.as_ref(), tally)).await
     }
 
     /// Takes in events until something is worth a look.
@@ -215,6 +319,17 @@ impl Following {
                 Ok(EventKind::OwnLineSettled { group_id } | EventKind::GroupLeft { group_id }) if group_id == ours => {
                     break;
                 }
+                Ok(EventKind::TurnedAway { group_id, member_id, code, goes_on })
+                    if group_id == ours && member_id == self.api.node().identity.to_string() =>
+                {
+                    self.turned_away = Some((code, !goes_on));
+                    break;
+                }
+                Ok(EventKind::Admitted { group_id, .. } | EventKind::MemberJoined { group_id, .. })
+                    if group_id == ours =>
+                {
+                    break;
+                }
                 Ok(EventKind::NotShared { group_id, peer_id }) if group_id == ours => {
                     self.strangers.insert(peer_id);
                 }
@@ -233,7 +348,9 @@ impl Following {
         if lagged {
             // Its end may be among what was missed: one more pull ends at once where nothing is left to fetch.
             self.connected = self.connected_now().await?;
-            self.api.node().sync_now(self.id).await?;
+            if self.ticket.is_none() {
+                self.api.node().sync_now(self.id).await?;
+            }
         }
         Ok(())
     }
@@ -248,6 +365,34 @@ impl Following {
         Problem::new(ProblemCode::UnknownGroup, detail, "join it again with `lbm ctl group join`")
     }
 
+    /// Why the ticket lets nobody in, as a peer says.
+    fn turned_away(&self, word: &str) -> Problem {
+        let code = ProblemCode::ALL.iter().find(|code| code.as_str() == word).copied().unwrap_or(ProblemCode::Refused);
+        let id = self.id;
+        let (detail, remedy) = match code {
+            ProblemCode::TicketExpired => (format!("the ticket into the group {id} has expired"), ASK_ANEW),
+            ProblemCode::TicketUsedUp => (format!("the ticket into the group {id} is used up"), ASK_ANEW),
+            ProblemCode::TicketRevoked => (format!("the ticket into the group {id} was revoked"), ASK_ANEW),
+            ProblemCode::Full => {
+                (format!("the group {id} has as many members as it may have"), "ask an admin of it to make room")
+            }
+            ProblemCode::OtherBranch => (
+                format!(
+                    "the group {id} that was sent has another history than the ticket says: somebody shows it falsely"
+                ),
+                "ask who made the ticket which of its members to trust; nothing of what was sent is kept",
+            ),
+            _ => {
+                let me = self.api.node().identity;
+                let detail = format!(
+                    "no ticket lets {me} into the group {id}: it was removed before, or who made the ticket is no admin any more"
+                );
+                (detail, "ask an admin of the group to add it (`lbm ctl group add-member`)")
+            }
+        };
+        Problem::new(code, detail, remedy)
+    }
+
     /// Why it is not done yet.
     fn why_not(&self) -> Problem {
         let id = self.id;
@@ -259,6 +404,27 @@ impl Following {
                 "the node goes on by itself; join again to follow it",
             );
         }
+        if let Some((word, _)) = &self.turned_away {
+            return self.turned_away(word);
+        }
+        if let Some(ticket) = &self.ticket {
+            let named = ticket.contacts.iter().map(|contact| contact.member.to_string());
+            let (detail, remedy) = if self.connected.is_empty() {
+                let detail = format!("no member of the group {id} can be reached: no peer is connected");
+                let remedy = "check that a member's machine is on and in this network (the ticket names ";
+                (detail, format!("{remedy}{}); the node goes on by itself", named.collect::<Vec<_>>().join(", ")))
+            } else {
+                let detail = format!(
+                    "none of {} connected peers has let this node into the group {id} yet",
+                    self.connected.len()
+                );
+                (
+                    detail,
+                    "check that a member's machine is on and in this network; the node goes on by itself".to_owned(),
+                )
+            };
+            return Problem::new(ProblemCode::NoMemberReachable, detail, remedy);
+        }
         if self.connected.is_empty() {
             let detail = format!("the group {id} is being joined, and no peer is connected");
             let remedy = "connect to a member with `lbm ctl peer add --addr ADDRESS`; the node goes on by itself";
@@ -266,7 +432,8 @@ impl Following {
         }
         let me = self.api.node().identity;
         let remedy = format!(
-            "ask an admin of the group to run `lbm ctl group add-member --group {id} --member {me}`; the node goes on by itself"
+            "its admins see a request of this node where they can be reached (`lbm ctl group requests`), or one runs `lbm ctl group \
+             add-member --group {id} --member {me}`; the node goes on by itself"
         );
         let (strangers, connected) = (self.strangers.len(), self.connected.len());
         let detail = if strangers == 0 {

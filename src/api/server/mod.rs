@@ -13,6 +13,7 @@ mod context;
 mod events;
 mod extract;
 mod group;
+mod invite;
 mod join;
 mod listing;
 mod member;

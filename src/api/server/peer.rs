@@ -113,7 +113,7 @@ fn nobody(name: &str) -> Problem {
 }
 
 /// The peer with that id or alias.
-async fn named(api: &Api, name: &str) -> Result<Identity, Problem> {
+pub(super) async fn named(api: &Api, name: &str) -> Result<Identity, Problem> {
     if let Ok(peer) = name.parse::<Identity>() {
         return Ok(peer);
     }

@@ -9,7 +9,7 @@ use crate::api::types::{Problem, ProblemCode};
 use crate::chain::{FormError, Invalid};
 use crate::kv::KvError;
 use crate::ledger::market::MarketRefusal;
-use crate::ledger::{Refusal, TaskRefusal, TokenRefusal};
+use crate::ledger::{Refusal, TaskRefusal, TicketRefusal, TokenRefusal};
 use crate::limits;
 use crate::net::AddPeerError;
 use crate::node::engine::Failure;
@@ -143,6 +143,7 @@ impl From<&Refusal> for Problem {
             Refusal::Task(refusal) => of_task(refusal),
             Refusal::Token(why) => of_tokens(why),
             Refusal::Market(why) => of_market(why),
+            Refusal::Ticket(why) => of_ticket(why),
             Refusal::SameRole(..)
             | Refusal::NotFrozen(_)
             | Refusal::NotTheSeal(_)
@@ -199,6 +200,18 @@ const fn of_market(why: &MarketRefusal) -> ProblemCode {
         | MarketRefusal::AlreadyAsked(_)
         | MarketRefusal::Ended(..)
         | MarketRefusal::WrongSecret(_) => ProblemCode::Refused,
+    }
+}
+
+const fn of_ticket(why: &TicketRefusal) -> ProblemCode {
+    match why {
+        TicketRefusal::NoSuchTicket(_) => ProblemCode::NoSuchTicket,
+        TicketRefusal::Expired(..) => ProblemCode::TicketExpired,
+        TicketRefusal::UsedUp(..) => ProblemCode::TicketUsedUp,
+        TicketRefusal::Revoked(_) => ProblemCode::TicketRevoked,
+        TicketRefusal::InviterGone(_) | TicketRefusal::Removed(_) => ProblemCode::TicketRefused,
+        TicketRefusal::TooMany => ProblemCode::Full,
+        TicketRefusal::Exists(_) | TicketRefusal::Life(_) => ProblemCode::Refused,
     }
 }
 
@@ -271,6 +284,7 @@ impl From<&FormError> for Problem {
             | FormError::OneTimeKey
             | FormError::OrderSignature(_)
             | FormError::OrderGroup
+            | FormError::TicketProof(_)
             | FormError::NoChange => false,
         };
         let code = if too_large { ProblemCode::TooLarge } else { ProblemCode::BadField };

@@ -14,8 +14,8 @@ use axum::routing::{MethodFilter, on};
 
 use super::resolve::shown;
 use super::{
-    Api, agent, backup, block, claim, context, events, group, join, listing, member, node, offer, peer, presence,
-    purchase, sync, task, thread, token, watching,
+    Api, agent, backup, block, claim, context, events, group, invite, join, listing, member, node, offer, peer,
+    presence, purchase, sync, task, thread, token, watching,
 };
 use crate::api::AGENT_HEADER;
 use crate::api::routes::{self, Permission, Route};
@@ -120,6 +120,13 @@ fn table() -> Table {
         .route(&routes::MEMBER_SET_ROLE, member::set_role)
         .route(&routes::MEMBER_REMOVE, member::remove)
         .route(&routes::MEMBER_UNFREEZE, member::unfreeze)
+        .route(&routes::INVITE_CREATE, invite::create)
+        .route(&routes::INVITE_LIST, invite::list)
+        .route(&routes::INVITE_REVOKE, invite::revoke)
+        .route(&routes::REQUEST_LIST, invite::requests)
+        .route(&routes::REQUEST_APPROVE, invite::approve)
+        .route(&routes::REQUEST_DENY, invite::deny)
+        .route(&routes::SHOWN_GROUPS, invite::discover)
         .route(&routes::PRESENCE_SET, presence::set)
         .route(&routes::PRESENCE_LIST, presence::list)
         .route(&routes::CLAIM_PUBLISH, claim::publish)

@@ -82,6 +82,42 @@ pub enum EventKind {
         /// Its role now; `null` where it is no member any more.
         role: Option<Role>,
     },
+    /// Somebody was let in by a ticket, as what that says.
+    MemberJoined {
+        /// The group.
+        group_id: String,
+        /// The member.
+        member_id: String,
+    },
+    /// Somebody without a ticket asks the admins of a group, one of whom is here, to be let in.
+    JoinRequest {
+        /// The group.
+        group_id: String,
+        /// Who asks.
+        member_id: String,
+        /// What it calls itself: nobody has checked that.
+        name: String,
+        /// What it says.
+        note: Option<String>,
+    },
+    /// A member has let an identity of this node into a group, by its ticket.
+    Admitted {
+        /// The group.
+        group_id: String,
+        /// Which identity.
+        member_id: String,
+    },
+    /// A peer says that a ticket of this node lets nobody in any more.
+    TurnedAway {
+        /// The group.
+        group_id: String,
+        /// Which identity it was to let in.
+        member_id: String,
+        /// Why: the code of a problem.
+        code: String,
+        /// Whether others are still asked: it was nobody whom the ticket names.
+        goes_on: bool,
+    },
     /// A task was created, or stands otherwise.
     TaskChanged {
         /// The group.

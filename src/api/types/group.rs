@@ -263,8 +263,11 @@ pub struct Verified {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JoinGroup {
-    /// The full id of the group.
+    /// The full id of the group, or a ticket.
     pub group: String,
+    /// What to say to the group's admins, where there is no ticket: at most `limits::JOIN_NOTE_BYTES`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// How long to follow the joining, at most `limits::JOIN_WAIT_MS`; `limits::JOIN_DEFAULT_WAIT_MS` where it is not given.
     /// With 0 the answer comes at once. The node goes on either way, until it has the group or leaves it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -272,11 +275,12 @@ pub struct JoinGroup {
 }
 
 impl JoinGroup {
-    /// Checks how long the joining is to be followed. Whether the group is an id, the daemon says.
+    /// Checks the note, and how long the joining is to be followed. Whether the group is an id or a ticket, the daemon says.
     ///
     /// # Errors
-    /// Where it is longer than `limits::JOIN_WAIT_MS`.
+    /// Where the note is too long or no text, or the wait longer than `limits::JOIN_WAIT_MS`.
     pub fn check(&self) -> Result<(), FieldError> {
+        self.note.as_deref().map_or(Ok(()), |note| check::text("note", note, limits::JOIN_NOTE_BYTES))?;
         let most = limits::JOIN_WAIT_MS;
         match self.wait_ms {
             Some(value) if value > most => Err(FieldError::Range { field: "wait_ms", value, least: 0, most }),

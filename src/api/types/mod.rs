@@ -13,6 +13,7 @@ mod claim;
 mod context;
 mod event;
 mod group;
+mod joining;
 mod node;
 mod offer;
 mod peer;
@@ -35,6 +36,10 @@ pub use event::{Event, EventKind, JoinEvent, ListEvents};
 pub use group::{
     AddMember, CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, JoinGroup,
     Member, MemberChanged, MemberList, NotaryChanged, Role, SetNotary, SetRole, Unfrozen, Verified,
+};
+pub use joining::{
+    ApproveRequest, DiscoverGroups, Invite, InviteList, InviteMade, InviteRevoked, InviteState, JoinRequest,
+    JoinRequestList, ListRequests, NewInvite, RequestDenied, ShownGroup, ShownGroupList,
 };
 pub use node::{
     EmbedderState, EmbedderStatus, Health, HealthCheck, ListRejected, Rejected, RejectedList, Status, SyncNow,

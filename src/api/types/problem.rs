@@ -119,6 +119,22 @@ problem_codes! {
     RestoredUnsure = "restored_unsure", 409, "The node may not know its own last block";
     /// The group is still being joined.
     StillJoining = "still_joining", 409, "The group is still being joined";
+    /// The group has no such ticket, or has forgotten it.
+    NoSuchTicket = "no_such_ticket", 404, "No such ticket";
+    /// The ticket's time is over.
+    TicketExpired = "ticket_expired", 410, "The ticket has expired";
+    /// As many have come in by the ticket as may.
+    TicketUsedUp = "ticket_used_up", 410, "The ticket is used up";
+    /// An admin has ended the ticket.
+    TicketRevoked = "ticket_revoked", 410, "The ticket was revoked";
+    /// The ticket lets this identity in no more.
+    TicketRefused = "ticket_refused", 403, "The ticket does not let this identity in";
+    /// The string is no ticket, or was copied with a fault.
+    BadTicket = "bad_ticket", 400, "The ticket cannot be read";
+    /// The group that was sent is not the one that the ticket was made in.
+    OtherBranch = "other_branch", 409, "The group has another history than the ticket says";
+    /// Nobody asks to be let in by that id.
+    NoSuchRequest = "no_such_request", 404, "No such join request";
     /// Something else was written under the idempotency key.
     KeyReused = "key_reused", 409, "The idempotency key stands for another write";
     /// A body or a field is larger than its limit.

@@ -1,11 +1,16 @@
 //! Who is in a group, who decides what is final, and who may spend again.
 
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
 
-use super::{FormError, word};
+use super::{FormError, amount, key, word};
 use crate::cbor::cbor_array;
-use crate::identity::Identity;
+use crate::chain::ids::GroupId;
+use crate::identity::{Identity, SecretKey};
 use crate::limits;
+
+/// What a proof covers besides group and identity.
+pub const TICKET_DOMAIN: &[u8] = b"lbm ticket 1";
 
 /// What a member may do. Ordered by power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,6 +61,36 @@ cbor_array! {
         pub role: Role,
     }
 
+    /// Makes a ticket: who proves that it has the secret half is let in by any member, until the ticket is over.
+    #[derive(Copy)]
+    pub struct Invite {
+        /// The public half of a key that serves this alone.
+        pub ticket: Identity,
+        /// As what it lets somebody in.
+        pub role: Role,
+        /// How many it lets in.
+        pub uses: u32,
+        /// From when on it lets nobody in, milliseconds since 1970 UTC.
+        pub expires_ms: u64,
+    }
+
+    /// Ends a ticket. Who came in by it stays.
+    #[derive(Copy)]
+    pub struct InviteRevoke {
+        /// Which.
+        pub ticket: Identity,
+    }
+
+    /// Lets an identity in by a ticket.
+    pub struct MemberJoin {
+        /// By which.
+        pub ticket: Identity,
+        /// Whom.
+        pub identity: Identity,
+        /// The ticket's signature over group and identity: [`MemberJoin::prove`].
+        pub proof: ByteArray<64>,
+    }
+
     /// Ends a membership: another's by an admin, or one's own.
     pub struct MemberRemove {
         /// Whose.
@@ -98,6 +133,45 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(…)")
     }
+}
+
+impl Invite {
+    /// Checks the key and the number of uses. How long it may stand, the ledger says.
+    ///
+    /// # Errors
+    /// [`FormError`] names the field and the rule.
+    pub fn check(&self) -> Result<(), FormError> {
+        amount("the ticket's uses", self.uses.into(), 1, limits::TICKET_USES.into())?;
+        amount("the ticket's end", self.expires_ms, 1, limits::AMOUNT_MAX)?;
+        key(&self.ticket)
+    }
+}
+
+impl MemberJoin {
+    /// The transaction that lets `identity` into `group`. `secret` is the ticket's.
+    #[must_use]
+    pub fn prove(secret: &SecretKey, group: &GroupId, identity: Identity) -> Self {
+        let proof = ByteArray::new(secret.sign(TICKET_DOMAIN, &covered(group, &identity)));
+        Self { ticket: secret.identity(), identity, proof }
+    }
+
+    /// Checks the proof, and that the identity is one.
+    ///
+    /// # Errors
+    /// [`FormError`] names the rule.
+    pub fn check(&self, group: &GroupId) -> Result<(), FormError> {
+        key(&self.identity)?;
+        let checked = self.ticket.verify(TICKET_DOMAIN, &covered(group, &self.identity), &self.proof);
+        checked.map_err(|_| FormError::TicketProof(self.identity))
+    }
+}
+
+fn covered(group: &GroupId, identity: &Identity) -> [u8; 64] {
+    let mut bytes = [0; 64];
+    let (first, second) = bytes.split_at_mut(32);
+    first.copy_from_slice(group.as_bytes());
+    second.copy_from_slice(identity.as_bytes());
+    bytes
 }
 
 impl Genesis {

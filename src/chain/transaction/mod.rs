@@ -16,7 +16,10 @@ pub use self::market::{
     Dispute, GRANT_BYTES, GRANT_INFO, Grant, ORDER_DOMAIN, ORDER_VERSION, OfferCreate, OfferRevoke, Offered, Order,
     Purchase, Refund, Royalty, Settle, Settlement, SignedOrder, Split,
 };
-pub use self::membership::{Genesis, MemberAdd, MemberRemove, NotarySet, Role, RoleSet, Seal, Secret, Unfreeze};
+pub use self::membership::{
+    Genesis, Invite, InviteRevoke, MemberAdd, MemberJoin, MemberRemove, NotarySet, Role, RoleSet, Seal, Secret,
+    TICKET_DOMAIN, Unfreeze,
+};
 pub use self::task::{TaskAssign, TaskCancel, TaskComplete, TaskCreate, TaskFail, TaskId, TaskRelease, TaskStart};
 pub use self::token::{Mint, PolicyUpdate, Transfer, TreasuryPay};
 use super::ids::ObjectHash;
@@ -31,6 +34,9 @@ pub enum Transaction {
     Genesis(Genesis),
     MemberAdd(MemberAdd),
     MemberRemove(MemberRemove),
+    Invite(Invite),
+    InviteRevoke(InviteRevoke),
+    MemberJoin(MemberJoin),
     RoleSet(RoleSet),
     Seal(Seal),
     NotarySet(NotarySet),
@@ -119,6 +125,9 @@ pub enum FormError {
     /// An order of another group.
     #[error("the order is for another group")]
     OrderGroup,
+    /// A proof that the ticket's secret half has not made for this identity and group.
+    #[error("the ticket has not let {0} into this group: the proof does not hold")]
+    TicketProof(Identity),
     /// The same tag twice.
     #[error("the tag {0:?} stands there twice")]
     TagTwice(String),
@@ -171,6 +180,7 @@ impl Transaction {
     pub const fn names_member(&self) -> Option<Identity> {
         match self {
             Self::MemberAdd(add) => Some(add.identity),
+            Self::MemberJoin(join) => Some(join.identity),
             _ => None,
         }
     }
@@ -187,6 +197,9 @@ impl Transaction {
             | Self::Unfreeze(_)
             | Self::MemberRemove(_)
             | Self::RoleSet(_)
+            | Self::Invite(_)
+            | Self::InviteRevoke(_)
+            | Self::MemberJoin(_)
             | Self::TaskAssign(_)
             | Self::TaskComplete(_)
             | Self::OfferRevoke(_)
@@ -203,7 +216,10 @@ impl Transaction {
     /// Whether it may change who is a member, and as what.
     #[must_use]
     pub const fn is_of_membership(&self) -> bool {
-        matches!(self, Self::Genesis(_) | Self::MemberAdd(_) | Self::MemberRemove(_) | Self::RoleSet(_))
+        matches!(
+            self,
+            Self::Genesis(_) | Self::MemberAdd(_) | Self::MemberRemove(_) | Self::RoleSet(_) | Self::MemberJoin(_)
+        )
     }
 
     /// Checks what can be checked without a ledger.
@@ -214,6 +230,8 @@ impl Transaction {
         match self {
             Self::Genesis(genesis) => genesis.check(),
             Self::MemberAdd(MemberAdd { identity, .. }) => key(identity),
+            Self::Invite(invite) => invite.check(),
+            Self::MemberJoin(MemberJoin { identity, .. }) => key(identity),
             Self::Seal(Seal { epoch }) => amount("the seal's number", *epoch, 1, limits::EPOCH_MAX),
             Self::Claim(claim) => claim.check(),
             Self::Experience(experience) => size("experience", experience.size, limits::EXPERIENCE_BYTES),
@@ -236,6 +254,7 @@ impl Transaction {
             Self::Dispute(dispute) => dispute.check(),
             Self::MemberRemove(_)
             | Self::RoleSet(_)
+            | Self::InviteRevoke(_)
             | Self::NotarySet(_)
             | Self::Unfreeze(_)
             | Self::Retract(_)

@@ -1,9 +1,10 @@
-//! `lbm ctl group create|list|show|join|leave|verify|stats|policy`; members have a file of their own.
+//! `lbm ctl group create|list|show|join|leave|verify|stats|policy`; members and tickets have files of their own.
 
 use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
 
+use super::invite::{self, ApproveArgs, InviteArgs, InvitesArgs, RequestArgs, RequestsArgs, UninviteArgs};
 use super::join::{self, JoinArgs};
 use super::member::{self, AddMemberArgs, OneMemberArgs, SetRoleArgs};
 use super::token::{self, PolicyArgs};
@@ -25,7 +26,19 @@ pub enum GroupCommand {
     List,
     /// One group
     Show(OneGroup),
-    /// Start to replicate a group, and follow it until it is caught up
+    /// Make a ticket: whoever has it comes in, by whichever member is there
+    Invite(InviteArgs),
+    /// The tickets of a group, without their secrets
+    Invites(InvitesArgs),
+    /// End a ticket; who came in by it stays
+    Uninvite(UninviteArgs),
+    /// Who asks to be let in without a ticket
+    Requests(RequestsArgs),
+    /// Let somebody in who asks
+    Approve(ApproveArgs),
+    /// Let somebody not in who asks
+    Deny(RequestArgs),
+    /// Join a group by a ticket, or ask its admins by its id, and follow it until it is caught up
     Join(JoinArgs),
     /// Replicate a group no longer
     Leave(OneGroup),
@@ -104,6 +117,12 @@ pub(super) async fn run(command: &GroupCommand, session: &mut Session<'_>) -> Re
             session.answer(answer)?;
             return Ok(outcome);
         }
+        GroupCommand::Invite(args) => return invite::invite(args, session).await,
+        GroupCommand::Invites(args) => return invite::invites(args, session).await,
+        GroupCommand::Uninvite(args) => return invite::uninvite(args, session).await,
+        GroupCommand::Requests(args) => return invite::requests(args, session).await,
+        GroupCommand::Approve(args) => return invite::approve(args, session).await,
+        GroupCommand::Deny(args) => return invite::deny(args, session).await,
         GroupCommand::Join(args) => return join::run(args, session).await,
         GroupCommand::Policy(args) => return token::policy(args, session).await,
         GroupCommand::Members(OneGroup { group }) => return member::list(group, session).await,
@@ -160,7 +179,7 @@ impl Render for At<GroupList> {
             table.row([name, &group.group_id, standing(group), &members, &claims, &blocks]);
         }
         if table.is_empty() {
-            return writeln!(out, "No group yet: `lbm ctl group create --name NAME` or `lbm ctl group join GROUP_ID`.");
+            return writeln!(out, "No group yet: `lbm ctl group create --name NAME` or `lbm ctl group join TICKET`.");
         }
         table.write(out)
     }

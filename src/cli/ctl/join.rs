@@ -19,9 +19,12 @@ use crate::limits;
 /// Arguments of `lbm ctl group join`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct JoinArgs {
-    /// Full id of the group, as `group create` or `group list` prints it there
-    #[arg(value_name = "GROUP_ID")]
+    /// A ticket, as `group invite` prints it; or the full id of the group, as `group list` prints it there
+    #[arg(value_name = "TICKET|GROUP_ID")]
     group: String,
+    /// What to say to the group's admins, where there is no ticket
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
     /// Follow it at most so long; the daemon goes on by itself
     #[arg(long, value_name = "SPAN", value_parser = parse_span, default_value = "60s", conflicts_with = "no_wait")]
     timeout: Duration,
@@ -59,7 +62,7 @@ impl Render for At<JoinOutput> {
 pub(super) async fn run(args: &JoinArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
     let span = if args.no_wait { Duration::ZERO } else { args.timeout };
     let wait_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-    let request = JoinGroup { group: args.group.clone(), wait_ms: Some(wait_ms) };
+    let request = JoinGroup { group: args.group.clone(), note: args.note.clone(), wait_ms: Some(wait_ms) };
     request.check()?;
     // The daemon ends the stream in time; this is for one that does not.
     let patience = tokio::time::sleep(span + Duration::from_millis(limits::API_TIMEOUT_MS));

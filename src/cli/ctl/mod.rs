@@ -5,6 +5,7 @@ mod bulk;
 mod claim;
 mod context;
 mod group;
+mod invite;
 mod join;
 mod library;
 mod member;

@@ -224,6 +224,25 @@ fn line(event: &Event, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{:>6}  {}  {}", event.seq, full(event.at_ms), one_line(&told(&event.kind), 1_000))
 }
 
+/// What came of tickets and requests; nothing of any other kind.
+fn told_of_joining(kind: &EventKind) -> String {
+    match kind {
+        EventKind::MemberJoined { group_id, member_id } => {
+            format!("{} was let into {} by a ticket", tail(member_id), short(group_id))
+        }
+        EventKind::JoinRequest { group_id, member_id, name, .. } => {
+            format!("{name} ({}) asks to be let into {}", tail(member_id), short(group_id))
+        }
+        EventKind::Admitted { group_id, member_id } => {
+            format!("{} was let into {} by its ticket", tail(member_id), short(group_id))
+        }
+        EventKind::TurnedAway { group_id, member_id, code, .. } => {
+            format!("{} was not let into {}: {code}", tail(member_id), short(group_id))
+        }
+        _ => String::new(),
+    }
+}
+
 fn told(kind: &EventKind) -> String {
     match kind {
         EventKind::ClaimPublished { group_id, claim_hash, author } => {
@@ -241,6 +260,10 @@ fn told(kind: &EventKind) -> String {
             Some(role) => format!("{} is {role} of {}", tail(member_id), short(group_id)),
             None => format!("{} is no member of {} any more", tail(member_id), short(group_id)),
         },
+        EventKind::MemberJoined { .. }
+        | EventKind::JoinRequest { .. }
+        | EventKind::Admitted { .. }
+        | EventKind::TurnedAway { .. } => told_of_joining(kind),
         EventKind::TaskChanged { group_id, task_id, status, assignee, attempt } => {
             let whose = assignee.as_deref().map(|it| format!(", {} (attempt {attempt})", tail(it))).unwrap_or_default();
             format!("task {task_id} in {} is {status}{whose}", short(group_id))

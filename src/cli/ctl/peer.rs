@@ -1,9 +1,10 @@
-//! `lbm ctl peer list|add|set|remove`.
+//! `lbm ctl peer list|add|set|remove|discover-groups`.
 
 use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
 
+use super::invite::{self, DiscoverArgs};
 use crate::api::types::{AddPeer, Peer, PeerAdded, PeerDirection, PeerList, PeerRemoved, PeerSet, SetPeer};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
@@ -18,6 +19,8 @@ pub enum PeerCommand {
     List,
     /// Add a peer's address and dial it, now and whenever it is away
     Add(AddArgs),
+    /// The groups that connected peers show: those that are listed, and those in which this node is a member
+    DiscoverGroups(DiscoverArgs),
     /// Call a peer by another name here
     Set(SetArgs),
     /// Forget a peer and close its connections
@@ -62,6 +65,7 @@ pub(super) async fn run(command: &PeerCommand, session: &mut Session<'_>) -> Res
             let answer = session.client.add_peer(&request).await?;
             session.answer(answer)?;
         }
+        PeerCommand::DiscoverGroups(args) => return invite::discover(args, session).await,
         PeerCommand::Set(args) => {
             let request = SetPeer { alias: Some(args.alias.clone()).filter(|alias| !alias.is_empty()) };
             request.check()?;

@@ -21,6 +21,7 @@ impl Network {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Sync(event)) => return self.on_exchange(Protocol::Sync, event),
             SwarmEvent::Behaviour(BehaviourEvent::Market(event)) => return self.on_exchange(Protocol::Market, event),
+            SwarmEvent::Behaviour(BehaviourEvent::Node(event)) => return self.on_exchange(Protocol::Node, event),
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => return self.on_gossip(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => return self.on_ping(&event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),

@@ -149,5 +149,5 @@ async fn last(mut stream: EventStream<JoinEvent>) -> JoinEvent {
 
 async fn join(node: &Running, group: &str, wait: Duration) -> JoinEvent {
     let wait_ms = Some(u64::try_from(wait.as_millis()).unwrap());
-    last(node.client.join_group(&JoinGroup { group: group.into(), wait_ms }).await.unwrap()).await
+    last(node.client.join_group(&JoinGroup { group: group.into(), note: None, wait_ms }).await.unwrap()).await
 }

@@ -83,7 +83,7 @@ async fn fields_over_their_limits() {
     assert_eq!(code(client.create_group(&create(&long)).await), ProblemCode::TooLarge);
     let record = SubmitExperience { content: "x".repeat(limits::EXPERIENCE_BYTES + 1) };
     assert_eq!(code(client.submit_experience(&group, &record).await), ProblemCode::TooLarge);
-    let join = JoinGroup { group: "g".into(), wait_ms: None };
+    let join = JoinGroup { group: "g".into(), note: None, wait_ms: None };
     assert_eq!(code(client.join_group(&join).await), ProblemCode::BadField);
     for (addr, expected) in [
         ("nonsense", ProblemCode::BadAddress),

@@ -13,7 +13,7 @@ async fn a_stop_ends_streams_and_leaves_no_socket() {
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let group = node.create("g").await;
     let mut events = node.client.events(&ListEvents { after: None, follow: true }).await.unwrap();
-    let wait = JoinGroup { group: "0".repeat(64), wait_ms: Some(3_600_000) };
+    let wait = JoinGroup { group: "0".repeat(64), note: None, wait_ms: Some(3_600_000) };
     let joining = node.client.join_group(&wait).await.unwrap();
     let client = node.client.clone();
     let data = node.stop().await;

@@ -35,7 +35,8 @@ async fn a_second_node_joins_and_both_hold_the_same() {
     assert_eq!(problem.code, ProblemCode::StillJoining);
     assert!(problem.remedy.contains(&bob.me.to_string()) && problem.remedy.contains("add-member"), "{problem}");
 
-    let following = bob.client.join_group(&JoinGroup { group: group.clone(), wait_ms: Some(30_000) }).await.unwrap();
+    let following =
+        bob.client.join_group(&JoinGroup { group: group.clone(), note: None, wait_ms: Some(30_000) }).await.unwrap();
     alice.client.add_member(&group, &AddMember { member: bob.me, role: Role::Member }).await.unwrap();
     let joined = last(following).await;
     assert!(matches!(&joined, JoinEvent::Joined { blocks: 3, claims: 1, role: Some(Role::Member), .. }), "{joined:?}");

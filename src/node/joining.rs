@@ -1,0 +1,73 @@
+//! What a node keeps for itself of joining: its own joinings that wait for a member, and the requests of others for an admin.
+//!
+//! | key | value |
+//! |---|---|
+//! | `j` ‖ identity (32) ‖ group (32) | [`Joining`]: this node, or an agent of it, wants to be let in |
+//! | `q` ‖ group (32) ‖ applicant (32) | [`Applied`]: somebody asks to be let in, and an admin is here |
+//!
+//! **A ticket rests here in clear until it is used**: the file is its owner's alone, as the key beside it.
+
+use crate::cbor::cbor_array;
+use crate::chain::GroupId;
+use crate::identity::Identity;
+use crate::join_request;
+use crate::node::trade::shelf::Shelved;
+
+cbor_array! {
+    /// A joining that waits for a member.
+    pub struct Joining {
+        /// By this ticket; none where it is asked for without one.
+        pub ticket: Option<String>,
+        /// The request, where there is no ticket.
+        pub request: Option<join_request::Unverified>,
+        /// Since when, milliseconds since 1970 UTC.
+        pub began_ms: u64,
+        /// Why a peer says that the ticket lets nobody in: the code of a problem.
+        pub refused: Option<String>,
+    }
+
+    /// A join request that an admin may see.
+    pub struct Applied {
+        /// It.
+        pub record: join_request::Unverified,
+        /// Who handed it in.
+        pub via: Identity,
+        /// When, milliseconds since 1970 UTC.
+        pub came_ms: u64,
+        /// Whether an admin here has said no: then no other of the applicant is shown while this stands.
+        pub denied: bool,
+    }
+}
+
+impl Shelved for Joining {
+    const LETTER: u8 = b'j';
+}
+
+impl Shelved for Applied {
+    const LETTER: u8 = b'q';
+}
+
+/// Key of an identity's joining of a group.
+#[must_use]
+pub fn of_joining(identity: &Identity, group: &GroupId) -> Vec<u8> {
+    crate::node::trade::shelf::key::<Joining>(&[identity.as_bytes(), group.as_bytes()])
+}
+
+/// Key of an applicant's request in a group.
+#[must_use]
+pub fn of_request(group: &GroupId, applicant: &Identity) -> Vec<u8> {
+    crate::node::trade::shelf::key::<Applied>(&[group.as_bytes(), applicant.as_bytes()])
+}
+
+/// What the keys of all requests in a group begin with.
+#[must_use]
+pub fn requests_of(group: &GroupId) -> Vec<u8> {
+    crate::node::trade::shelf::key::<Applied>(&[group.as_bytes()])
+}
+
+/// Who joins what, by the key of a [`Joining`].
+#[must_use]
+pub fn who_joins(key: &[u8]) -> Option<(Identity, GroupId)> {
+    let (identity, group) = key.get(1..)?.split_first_chunk::<32>()?;
+    Some((Identity::from_stored(*identity), GroupId::from_bytes(group.try_into().ok()?)))
+}

@@ -1,0 +1,308 @@
+//! Being let in: presents what a joining has to connected peers, until a member has let it in and its membership is here and final.
+//!
+//! Nothing is given up but by a word of a person, or of a member that the ticket names. Who has refused is asked again later and later.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::sync::{broadcast::error::RecvError, watch};
+
+use super::{Door, Pending, Response, is_the_one, pending, word_of};
+use crate::api::types::EventKind;
+use crate::chain::{GroupId, rows};
+use crate::identity::Identity;
+use crate::kv::KvError;
+use crate::ledger::state;
+use crate::limits;
+use crate::node::engine::Groups;
+use crate::node::joining::Joining;
+use crate::node::trade::shelf::Shelved;
+use crate::runtime::clock::{Uptime, unix_ms};
+use crate::runtime::{Node, Stopping};
+use crate::store::{Registry, View};
+use crate::wire::node::{Admit, Refused, Request};
+
+/// When a peer is asked again, and how long the pause before was.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    at_ms: u64,
+    pause_ms: u64,
+}
+
+/// How long one peer may hold up the others.
+const PATIENCE: Duration = Duration::from_millis(limits::NODE_PATIENCE_MS);
+
+type Turns = BTreeMap<(Identity, GroupId, Identity), Turn>;
+
+/// How a joining stands here.
+enum Here {
+    /// Whoever wants in is a member, and that is final.
+    Done,
+    /// It is a member, and that may yet turn out otherwise.
+    Open,
+    /// Not yet.
+    Outside,
+    /// What was sent is not what the ticket was made in.
+    OtherBranch,
+}
+
+/// Goes on with the joinings of a node until it stops.
+pub async fn run(node: Node, mut stop: watch::Receiver<bool>) {
+    let (_, mut events) = node.events.follow(u64::MAX);
+    let mut changed = node.door.0.changed.subscribe();
+    let (uptime, mut turns, mut awaited) = (Uptime::start(), Turns::new(), BTreeMap::new());
+    loop {
+        let wait = match round(&node, &uptime, &mut turns, &mut awaited).await {
+            Ok(wait) => wait,
+            Err(Stopping) => return,
+        };
+        let pause = tokio::time::sleep(wait.unwrap_or(Duration::MAX));
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                _ = changed.changed() => {
+                    // A person may have begun it anew.
+                    turns.clear();
+                    break;
+                }
+                event = events.recv() => match event.map(|event| event.kind) {
+                    Ok(EventKind::PeerConnected { peer_id }) => {
+                        if let Ok(peer) = peer_id.parse::<Identity>() {
+                            turns.retain(|(_, _, asked), _| *asked != peer);
+                            hand_on(&node.door, peer);
+                        }
+                        break;
+                    }
+                    Ok(EventKind::MemberChanged { .. } | EventKind::MemberJoined { .. } | EventKind::BlockRejected { .. } | EventKind::Sealed { .. }) if wait.is_some() => break,
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => break,
+                    Err(RecvError::Closed) => return,
+                },
+                () = &mut pause, if wait.is_some() => break,
+            }
+        }
+    }
+}
+
+/// Hands a peer the join requests that it may decide about.
+fn hand_on(door: &Door, peer: Identity) {
+    let groups: BTreeSet<GroupId> = door.carried(|carried| carried.keys().map(|(group, _)| *group).collect());
+    if groups.is_empty() {
+        return;
+    }
+    let door = door.clone();
+    tokio::spawn(async move {
+        let (reader, now_ms) = (door.clone(), unix_ms());
+        let is_admin = move || -> Result<BTreeSet<GroupId>, KvError> {
+            let view = reader.0.store.view()?;
+            let mut decides = BTreeSet::new();
+            for group in groups {
+                let Some(kv) = view.group(&group)? else { continue };
+                let member = state::member(kv.as_ref(), &peer)?;
+                decides.extend(member.filter(|member| member.role == crate::chain::Role::Admin).map(|_| group));
+            }
+            Ok(decides)
+        };
+        let Ok(Ok(decides)) = tokio::task::spawn_blocking(is_admin).await else { return };
+        let drift_ms = door.0.drift_ms;
+        let records = door.carried(|carried| {
+            carried.retain(|_, record| record.verify(now_ms, drift_ms).is_ok());
+            let meant = carried.iter().filter(|((group, _), _)| decides.contains(group));
+            meant.map(|(_, record)| record.clone()).collect::<Vec<_>>()
+        });
+        for record in records {
+            if door.ask_peer(peer, Request::Apply(record)).await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// One look at all joinings: asks whoever is due. Tells when to look again, where anything is left.
+async fn round(
+    node: &Node,
+    uptime: &Uptime,
+    turns: &mut Turns,
+    awaited: &mut BTreeMap<GroupId, [u8; 32]>,
+) -> Result<Option<Duration>, Stopping> {
+    let reader = node.clone();
+    let look = move || -> Result<Vec<(Pending, Here)>, KvError> {
+        let view = reader.view()?;
+        pending(&view)?
+            .into_iter()
+            .map(|pending| Ok((here(&view, &pending)?, pending)))
+            .map(|read| read.map(|(here, pending)| (pending, here)))
+            .collect()
+    };
+    let joinings = match tokio::task::spawn_blocking(look).await {
+        Ok(Ok(joinings)) => joinings,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "cannot read which groups are being joined");
+            return Ok(Some(Duration::from_millis(limits::JOIN_RETRY_MOST_MS)));
+        }
+        Err(_) => return Err(Stopping),
+    };
+    let of = |(pending, here): &(Pending, Here)| match (here, &pending.ticket) {
+        (Here::Outside, Some(ticket)) => Some((pending.group, ticket.discovery_secret.0)),
+        _ => None,
+    };
+    let outside: BTreeMap<GroupId, [u8; 32]> = joinings.iter().filter_map(of).collect();
+    if outside != *awaited {
+        awaited.clone_from(&outside);
+        node.look_for(outside).await?;
+    }
+    let is_left = |key: &(Identity, GroupId, Identity)| {
+        joinings.iter().any(|(pending, _)| (pending.identity, pending.group) == (key.0, key.1))
+    };
+    turns.retain(|key, _| is_left(key));
+    let mut next_ms = None;
+    for (pending, here) in joinings {
+        match here {
+            Here::Done => {
+                if let Err(error) = node.door.end(&pending.identity, &pending.group).await {
+                    tracing::warn!(%error, "a joining that is done is still noted");
+                }
+            }
+            Here::OtherBranch => other_branch(node, &pending).await,
+            Here::Open => next_ms = Some(next_ms.unwrap_or(u64::MAX).min(limits::JOIN_RETRY_MOST_MS)),
+            Here::Outside => {
+                let due_ms = knock(node, uptime, turns, &pending).await?;
+                next_ms = Some(next_ms.unwrap_or(u64::MAX).min(due_ms));
+            }
+        }
+    }
+    Ok(next_ms.map(Duration::from_millis))
+}
+
+fn here(view: &View, pending: &Pending) -> Result<Here, KvError> {
+    let Some(kv) = view.group(&pending.group)? else { return Ok(Here::Outside) };
+    let kv = kv.as_ref();
+    let is_the_one = match &pending.ticket {
+        Some(ticket) => is_the_one(kv, ticket)?,
+        None => Some(true),
+    };
+    if is_the_one == Some(false) {
+        return Ok(Here::OtherBranch);
+    }
+    Ok(match state::member(kv, &pending.identity)? {
+        None => Here::Outside,
+        Some(_) => {
+            let Some(ticket) = &pending.ticket else { return Ok(Here::Done) };
+            let is_final = rows::counters(kv)?.open() == 0 || ticket.expires_ms <= unix_ms();
+            if is_the_one.is_some() && is_final { Here::Done } else { Here::Open }
+        }
+    })
+}
+
+/// Asks all that are due for one joining; tells how long until the next is.
+async fn knock(node: &Node, uptime: &Uptime, turns: &mut Turns, pending: &Pending) -> Result<u64, Stopping> {
+    let Pending { identity, group, ticket, row } = pending;
+    let request = match (ticket, &row.request) {
+        (Some(ticket), _) => Request::Admit(Box::new(Admit { group: *group, join: ticket.prove(*identity) })),
+        (None, Some(record)) => Request::Apply(record.clone()),
+        (None, None) => return Ok(limits::JOIN_RETRY_MOST_MS),
+    };
+    let connected: BTreeSet<Identity> =
+        node.peers().await?.into_iter().filter(|info| info.link.is_some()).map(|info| info.peer).collect();
+    if let Some(ticket) = ticket
+        && !ticket.contacts.iter().any(|contact| connected.contains(&contact.member))
+    {
+        node.meet(ticket).await?;
+    }
+    let mut next_ms = limits::JOIN_RETRY_MOST_MS;
+    let mut due = Vec::new();
+    for peer in connected {
+        match turns.get(&(*identity, *group, peer)).and_then(|turn| turn.at_ms.checked_sub(uptime.ms())) {
+            Some(left_ms) if left_ms > 0 => next_ms = next_ms.min(left_ms),
+            _ => due.push(peer),
+        }
+    }
+    // Side by side, so that one that is slow holds up nobody, and for so long only.
+    let asked = due.iter().map(|peer| tokio::time::timeout(PATIENCE, node.ask_node(*peer, request.clone())));
+    let answers = join_all(asked).await;
+    for (peer, answered) in due.into_iter().zip(answers) {
+        let key = (*identity, *group, peer);
+        let Ok(answered) = answered else {
+            turns.insert(
+                key,
+                Turn { at_ms: uptime.ms() + limits::JOIN_RETRY_MOST_MS, pause_ms: limits::JOIN_RETRY_MOST_MS },
+            );
+            continue;
+        };
+        let answered = answered?;
+        // Again later and later: what a peer does not know now it may hear of.
+        let before = turns.get(&key).map_or(limits::JOIN_RETRY_MS / 2, |turn| turn.pause_ms);
+        let mut pause_ms = (2 * before).min(limits::JOIN_RETRY_MOST_MS);
+        match answered {
+            Ok(Response::Admitted) => {
+                admitted(node, pending).await?;
+                pause_ms = limits::JOIN_RETRY_MOST_MS;
+            }
+            // Kept by whoever it was for; another is told when it is met.
+            Ok(Response::Taken) => pause_ms = limits::JOIN_REQUEST_LIFE_MS / 14,
+            Ok(Response::Refused(Refused::Busy(after_ms))) => pause_ms = after_ms.clamp(10, limits::JOIN_RETRY_MOST_MS),
+            Ok(Response::Refused(Refused::Ticket(over))) => {
+                let is_named = ticket.iter().flat_map(|ticket| &ticket.contacts).any(|contact| contact.member == peer);
+                turned_away(node, pending, word_of(over), is_named).await;
+                pause_ms = limits::JOIN_RETRY_MOST_MS;
+            }
+            Ok(Response::Refused(_) | Response::Groups(_)) | Err(_) => {}
+        }
+        turns.insert(key, Turn { at_ms: uptime.ms() + pause_ms, pause_ms });
+        next_ms = next_ms.min(pause_ms);
+    }
+    Ok(next_ms.max(10))
+}
+
+/// A member has written it into the chain: from now on the group is replicated here.
+async fn admitted(node: &Node, Pending { identity, group, row, .. }: &Pending) -> Result<(), Stopping> {
+    tracing::info!(%group, %identity, "let in by a ticket");
+    let kept = Joining { refused: None, ..row.clone() };
+    let local = vec![(crate::node::joining::of_joining(identity, group), Some(kept.to_row()))];
+    let registry = Registry { join: vec![*group], local, ..Registry::default() };
+    if let Err(error) = node.writer.register(registry).await {
+        tracing::warn!(%error, "let in, and could not note it: asked again");
+        return Ok(());
+    }
+    node.events.tell(EventKind::Admitted { group_id: group.to_string(), member_id: identity.to_string() });
+    node.sync_now(*group).await.map(drop)
+}
+
+/// A notary has signed two histories, and this node was sent the one that the ticket does not know: it is not kept.
+async fn other_branch(node: &Node, Pending { identity, group, .. }: &Pending) {
+    tracing::error!(%group, "what was sent of the group is not what the ticket was made in: its notary has signed two histories");
+    let local = vec![(crate::node::joining::of_joining(identity, group), None)];
+    let registry = Registry { leave: vec![*group], local, ..Registry::default() };
+    if let Err(error) = node.writer.register(registry).await {
+        tracing::warn!(%error, "could not drop it");
+    }
+    node.indexes.forget(group);
+    node.embedding.forget(group);
+    node.events.tell(EventKind::TurnedAway {
+        group_id: group.to_string(),
+        member_id: identity.to_string(),
+        code: "other_branch".to_owned(),
+        goes_on: false,
+    });
+}
+
+/// Somebody says that the ticket lets nobody in. A stranger may say so of any: only who the ticket names ends the joining by it.
+async fn turned_away(node: &Node, Pending { identity, group, row, .. }: &Pending, word: &str, is_named: bool) {
+    tracing::info!(%group, word, is_named, "turned away");
+    let key = crate::node::joining::of_joining(identity, group);
+    let noted = Joining { refused: Some(word.to_owned()), ..row.clone() };
+    let value = (!is_named).then(|| noted.to_row());
+    let registry = Registry { local: vec![(key, value)], ..Registry::default() };
+    if let Err(error) = node.writer.register(registry).await {
+        tracing::warn!(%error, "turned away, and could not note it");
+    }
+    node.events.tell(EventKind::TurnedAway {
+        group_id: group.to_string(),
+        member_id: identity.to_string(),
+        code: word.to_owned(),
+        goes_on: !is_named,
+    });
+}
