@@ -120,6 +120,10 @@ routes! {
     PEER_LIST = GET "/api/v1/peers" Read, "the address book";
     PEER_ADD = POST "/api/v1/peers" Operate, "add a peer's address and dial it";
     PEER_REMOVE = DELETE "/api/v1/peers/{peer}" Operate, "forget a peer, by peer id or alias";
+    PEER_BANS = GET "/api/v1/bans" Read, "who was sent away for its faults";
+    PEER_UNBAN = DELETE "/api/v1/bans/{peer}" Operate, "let a peer come back, by peer id or alias";
+    SUBSCRIPTION_LIST = GET "/api/v1/subscriptions" Read, "how each group is synced";
+    SUBSCRIPTION_SET = PUT "/api/v1/groups/{group}/subscription" Operate, "change how a group is synced";
     GROUP_CREATE = POST "/api/v1/groups" Operate, "create a group";
     GROUP_LIST = GET "/api/v1/groups" Read, "this node's groups";
     GROUP_JOIN = POST "/api/v1/join" Operate stream, "start to replicate a group, and follow how it goes";

@@ -27,6 +27,14 @@ pub enum BadValue {
     /// No address of this machine's loopback.
     #[error("expected an address of this machine like 127.0.0.1:8765, or off: nothing else is served")]
     Loopback,
+    /// Neither a peer nor a network.
+    #[error("`{text}`: {source}")]
+    Rule {
+        /// What was given.
+        text: String,
+        /// What would do.
+        source: crate::access::NoRule,
+    },
     /// No level of logging.
     #[error("expected one of error, warn, info, debug, trace")]
     Level,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::engine::{Ingested, News, ToSeal};
 use super::market::io as market;
+use super::subscription::Subscription;
 use crate::chain::{Frontier, GroupId, Tip, Unverified};
 use crate::identity::Identity;
 use crate::presence;
@@ -66,8 +67,10 @@ pub enum Input {
     Presence(presence::Verified),
     /// These are the agents of this node from now on.
     Hosts(BTreeSet<Identity>),
-    /// Somebody wants a group to be up to date now.
-    SyncNow(GroupId),
+    /// Somebody wants a group to be up to date now: with one peer, or with all.
+    SyncNow(GroupId, Option<Identity>),
+    /// How a group is synced from now on.
+    Subscribe(GroupId, Subscription),
     /// Something happened on the market, when the world's clock showed so many milliseconds since 1970 UTC.
     Market(u64, market::Input),
 }
@@ -115,8 +118,10 @@ pub enum Severity {
     Low,
     /// An honest peer does it after a fault of its own.
     Mid,
-    /// No honest peer does it.
+    /// No honest peer does it, but for a mistake of its maker's.
     High,
+    /// It can only be meant: once is enough.
+    Fatal,
 }
 
 impl Severity {
@@ -127,6 +132,7 @@ impl Severity {
             Self::Low => 2,
             Self::Mid => 10,
             Self::High => 50,
+            Self::Fatal => 100,
         }
     }
 }
@@ -187,8 +193,8 @@ pub enum Output {
     },
     /// Write a seal, and report nothing: it comes as news.
     Seal(GroupId),
-    /// Break with a peer for a while.
-    Ban(Identity),
+    /// Break with a peer for a while, for what it did last.
+    Ban(Identity, &'static str),
     /// Take the doubt about our own lines off a group, with [`super::engine::Task::Settle`]: as long as these are their tips.
     Settle(GroupId, Vec<(Identity, Vec<Tip>)>),
     /// Tell who watches.

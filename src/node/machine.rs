@@ -17,6 +17,7 @@ use super::faults::Faults;
 use super::group::{GroupSync, Session};
 use super::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Opened, Output, Severity, Ticket};
 use super::market::{self, Around, Market};
+use super::subscription::{Subscription, SyncState};
 use crate::chain::{GroupId, Tip};
 use crate::identity::Identity;
 use crate::limits;
@@ -172,9 +173,14 @@ impl Machine {
                 self.market_acts(now_ms, acts, &mut out);
             }
             Input::Hosts(agents) => self.host(now_ms, agents),
-            Input::SyncNow(group) => {
+            Input::Subscribe(group, subscription) => {
                 if let Some(group) = self.groups.get_mut(&group) {
-                    for peer in self.peers.keys() {
+                    group.subscribe(subscription, self.peers.keys(), now_ms);
+                }
+            }
+            Input::SyncNow(group, only) => {
+                if let Some(group) = self.groups.get_mut(&group) {
+                    for peer in self.peers.keys().filter(|peer| only.is_none_or(|only| only == **peer)) {
                         group.pull_anyway_at(*peer, now_ms);
                     }
                 }
@@ -197,6 +203,12 @@ impl Machine {
         self.groups.get(group).is_some_and(|group| group.may_have(peer))
     }
 
+    /// Whether a peer is let into any group that is here, as a member or for one.
+    #[must_use]
+    pub fn admits_anywhere(&self, peer: &Identity) -> bool {
+        self.groups.values().any(|group| group.admits(peer))
+    }
+
     /// What is for sale, as far as it is known here, when the world's clock shows so many milliseconds since 1970 UTC.
     pub fn offers(&mut self, clock_ms: u64) -> &market::Book {
         self.market.book(clock_ms)
@@ -211,9 +223,19 @@ impl Machine {
         }
     }
 
-    /// Takes in a group that was kept before the start, when nobody is connected yet.
-    pub fn open_at_start(&mut self, opened: Opened) {
+    /// Takes in a group that was kept before the start, when nobody is connected yet, and how it is synced.
+    pub fn open_at_start(&mut self, opened: Opened, subscription: Subscription) {
+        let group = opened.group;
         self.open(0, opened);
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.subscribe(subscription, std::iter::empty(), 0);
+        }
+    }
+
+    /// How a group's sync stands; none where it is not here.
+    #[must_use]
+    pub fn sync_state(&self, now_ms: u64, group: &GroupId) -> Option<SyncState> {
+        self.groups.get(group).map(|group| group.sync_state(now_ms))
     }
 
     /// Tickets that are not reported yet.
@@ -265,6 +287,11 @@ impl Machine {
         let Some(group) = self.groups.get_mut(&request.group()) else { return };
         group.was_asked(now_ms, &self.own, &peer, &request);
         match request {
+            // What is new here when it goes on is pulled then; and it is told again.
+            Request::Push(_) if group.is_paused() => {
+                let response = Response::Refused(Refused::Busy(limits::PAUSED_RETRY_MS));
+                out.push(Output::Answer { id, response });
+            }
             Request::Push(push) => {
                 let ticket = self.ticket(peer, push.group, Errand::StorePush(id));
                 if let Some(state) = self.peers.get_mut(&peer) {
@@ -564,7 +591,7 @@ impl Machine {
     ) {
         out.push(Output::Notice(Notice::Fault { peer, severity, what }));
         if self.faults.add(now_ms, peer, severity) {
-            out.push(Output::Ban(peer));
+            out.push(Output::Ban(peer, what));
         }
     }
 }

@@ -18,10 +18,12 @@ pub mod market;
 mod presence;
 pub mod serve;
 mod spread;
+pub mod subscription;
 pub mod trade;
 
 pub use engine::Engine;
 pub use machine::Machine;
+pub use subscription::{Subscription, SyncState};
 
 #[cfg(test)]
 mod tests;

@@ -4,17 +4,16 @@
 //! where one is full the batch is dropped and its ticket reported. So the network is always polled.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use libp2p::Multiaddr;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::agents::Agents;
+use super::allowance::{Allowance, Payer, Share};
 use super::clock::{Uptime, unix_ms};
 use super::commit::Told;
 use super::embedding::Embedding;
@@ -30,16 +29,24 @@ use crate::chain::{GroupId, Tip};
 use crate::delegation::{self, Delegation};
 use crate::identity::{Identity, SecretKey};
 use crate::limits;
-use crate::net::{self, AddPeerError, Malformed, NetEvent, Network, PeerInfo, Protocol, RequestError};
-use crate::node::Machine;
+use crate::net::{self, AddPeerError, Ban, Malformed, NetEvent, Network, PeerInfo, Protocol, RequestError};
 use crate::node::engine::{Groups, Task};
 use crate::node::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Output, Severity, Ticket};
 use crate::node::market::io::{Input as MarketInput, NotStored, Wanted};
 use crate::node::serve::serve;
+use crate::node::{Machine, Subscription, SyncState};
 use crate::package::PackageHash;
 use crate::presence::{Invalid, Presence, Status, Verified};
 use crate::store::{Packages, Registry, Store};
 use crate::wire::{Acting, Refused, Request, Response, market};
+
+/// Where the store keeps who was sent away.
+pub(super) const BANS_ROW: &[u8] = b"net/bans";
+
+/// Where it keeps how a group is synced.
+pub(super) fn subscription_row(group: &GroupId) -> Vec<u8> {
+    [b"subscription/", group.as_bytes().as_slice()].concat()
+}
 
 /// What the API asks of the driver.
 pub enum Ask {
@@ -47,14 +54,22 @@ pub enum Ask {
     AddPeer(Multiaddr, Option<String>, oneshot::Sender<Result<Identity, AddPeerError>>),
     /// Forget a peer; tells whether it was known.
     RemovePeer(Identity, oneshot::Sender<bool>),
+    /// Who was sent away.
+    Bans(oneshot::Sender<Vec<Ban>>),
+    /// Let a peer come back; tells whether it was sent away.
+    Unban(Identity, oneshot::Sender<bool>),
     /// Who is known and connected.
     Peers(oneshot::Sender<Vec<PeerInfo>>),
     /// Where this node can be reached.
     Listening(oneshot::Sender<Vec<Multiaddr>>),
     /// Which connected peers would be asked for a group.
     Sharing(GroupId, oneshot::Sender<Vec<Identity>>),
-    /// Pull a group from all members now; tells how many connected peers will be asked.
-    SyncNow(GroupId, oneshot::Sender<usize>),
+    /// Pull a group from one member, or all, now; tells how many connected peers will be asked.
+    SyncNow(GroupId, Option<Identity>, oneshot::Sender<usize>),
+    /// How a group's sync stands; none where it is not here.
+    SyncState(GroupId, oneshot::Sender<Option<SyncState>>),
+    /// Sync a group like this from now on; tells when that is stored.
+    Subscribe(GroupId, Subscription, oneshot::Sender<()>),
     /// Sign for an identity from now on, or no more.
     Host(Identity, Option<SecretKey>, oneshot::Sender<()>),
     /// Sign what an identity of this node is up to and tell the group's members; none where it is no member.
@@ -63,15 +78,6 @@ pub enum Ask {
     Presences(GroupId, oneshot::Sender<Vec<Verified>>),
     /// Something about the market.
     Market(MarketAsk),
-}
-
-/// Requests of each peer, held to so many a minute.
-pub type Requests = DefaultKeyedRateLimiter<Identity>;
-
-/// Holds each peer to so many requests a minute; all of them may come at once.
-#[must_use]
-pub fn requests_per_minute(most: u32) -> Requests {
-    RateLimiter::keyed(Quota::per_minute(NonZeroU32::new(most).unwrap_or(NonZeroU32::MIN)))
 }
 
 /// What the driver works with.
@@ -102,8 +108,8 @@ pub struct Driver {
     pub embedding: Embedding,
     /// For who asks.
     pub indexes: Indexes,
-    /// How many requests each peer may make.
-    pub requests: Requests,
+    /// What peers may ask, and how much of it at once.
+    pub allowance: Allowance,
     /// Where the machine's randomness starts: from the system's random source.
     pub seed: u64,
 }
@@ -149,6 +155,8 @@ pub(super) struct Work {
     pub(super) serving: Arc<Semaphore>,
     pub(super) done: mpsc::Sender<Done>,
     pub(super) fetching: Fetching,
+    /// Room for the answers that are being made.
+    pub(super) shares: BTreeMap<InboundId, Share>,
 }
 
 impl Driver {
@@ -163,6 +171,7 @@ impl Driver {
             serving: Arc::new(Semaphore::new(limits::SERVING)),
             done: sender,
             fetching: Fetching::new(),
+            shares: BTreeMap::new(),
         };
         loop {
             let now_ms = work.uptime.ms();
@@ -200,37 +209,17 @@ impl Work {
                 self.step(Input::Connected(peer));
             }
             NetEvent::Disconnected { peer } => {
-                // Forgets peers whose allowance is full again.
-                self.parts.requests.retain_recent();
+                self.parts.allowance.forget_idle();
                 self.parts.events.tell(EventKind::PeerDisconnected { peer_id: peer.to_string() });
                 self.step(Input::Disconnected(peer));
             }
-            NetEvent::Request { peer, id, protocol, .. } if self.parts.requests.check_key(&peer).is_err() => {
-                let id = InboundId(id.0);
-                match protocol {
-                    Protocol::Sync => self.respond(id, &Response::Refused(Refused::Busy(limits::RATE_RETRY_MS))),
-                    Protocol::Market => {
-                        self.market_respond(
-                            id,
-                            &market::Response::Refused(market::Refused::Busy(limits::RATE_RETRY_MS)),
-                        );
-                    }
-                }
+            NetEvent::Request { peer, id, bytes, protocol: Protocol::Sync } => {
+                self.sync_asked(peer, InboundId(id.0), &bytes);
             }
             NetEvent::Request { peer, id, bytes, protocol: Protocol::Market } => {
                 self.market_asked(peer, InboundId(id.0), &bytes);
             }
             NetEvent::Gossip { peer, id, bytes } => self.gossip(peer, id, bytes),
-            NetEvent::Request { peer, id, bytes, .. } => match Request::decode(&bytes) {
-                Ok(request) => {
-                    self.step(Input::Asked { peer, id: InboundId(id.0), request, clock_ms: unix_ms() });
-                }
-                Err(error) => {
-                    tracing::info!(%peer, %error, "a request that is none");
-                    self.respond(InboundId(id.0), &Response::Refused(Refused::Malformed));
-                    self.step(Input::Malformed(peer, Severity::High));
-                }
-            },
             NetEvent::Malformed { peer, what } => {
                 tracing::info!(%peer, %what, "a frame that is none");
                 self.step(Input::Malformed(peer, blame(what)));
@@ -280,6 +269,7 @@ impl Work {
             Told::Closed(group) => {
                 self.parts.agents.moved(group, true);
                 self.parts.events.tell(EventKind::GroupLeft { group_id: group.to_string() });
+                self.keep_row(subscription_row(&group), None, || {});
                 self.step(Input::Closed(group));
             }
             Told::News(news) => {
@@ -305,14 +295,32 @@ impl Work {
                     let _gone = answer.send(was_known);
                 });
             }
+            Ask::Bans(answer) => drop(answer.send(self.parts.network.bans())),
+            Ask::Unban(peer, answer) => {
+                let was_banned = self.parts.network.unban(peer);
+                self.keep_book(move || {
+                    let _gone = answer.send(was_banned);
+                });
+            }
             Ask::Peers(answer) => drop(answer.send(self.parts.network.peers())),
             Ask::Listening(answer) => drop(answer.send(self.parts.network.listen_addrs())),
             Ask::Sharing(group, answer) => {
                 let _gone = answer.send(self.sharing(&group));
             }
-            Ask::SyncNow(group, answer) => {
-                let _gone = answer.send(self.sharing(&group).len());
-                self.step(Input::SyncNow(group));
+            Ask::SyncNow(group, only, answer) => {
+                let asked = self.sharing(&group).iter().filter(|peer| only.is_none_or(|only| only == **peer)).count();
+                let _gone = answer.send(asked);
+                self.step(Input::SyncNow(group, only));
+            }
+            Ask::SyncState(group, answer) => {
+                let _gone = answer.send(self.parts.machine.sync_state(self.uptime.ms(), &group));
+            }
+            Ask::Subscribe(group, subscription, answer) => {
+                let row = (subscription != Subscription::default()).then(|| cbor::encode(&subscription));
+                self.step(Input::Subscribe(group, subscription));
+                self.keep_row(subscription_row(&group), row, move || {
+                    let _gone = answer.send(());
+                });
             }
             Ask::SetPresence(member, group, status, metadata, answer) => {
                 let _gone = answer.send(self.set_presence(member, group, status, metadata));
@@ -424,9 +432,9 @@ impl Work {
             }
             Output::Settle(group, own) => self.settle(group, own),
             Output::Seal(group) => self.seal(group),
-            Output::Ban(peer) => {
-                tracing::warn!(%peer, minutes = limits::BAN_MS / 60_000, "sent a peer away for its faults");
-                self.parts.network.ban(peer, Duration::from_millis(limits::BAN_MS));
+            Output::Ban(peer, why) => {
+                let time = self.parts.network.ban(peer, why);
+                tracing::warn!(%peer, minutes = time.as_secs() / 60, why, "sent a peer away for its faults");
             }
             Output::Notice(notice) => self.notice(&notice),
             Output::Market(output) => self.market_act(output),
@@ -485,9 +493,68 @@ impl Work {
         }
     }
 
+    /// Whose account a peer's requests are charged to.
+    pub(super) fn payer(&self, peer: &Identity) -> Payer {
+        if self.parts.machine.admits_anywhere(peer) {
+            return Payer::Member(*peer);
+        }
+        self.parts.network.host_of(peer).map_or(Payer::Others, Payer::Host)
+    }
+
+    /// A peer asks. A stranger's request is counted before anything of it is read.
+    fn sync_asked(&mut self, peer: Identity, id: InboundId, bytes: &[u8]) {
+        let payer = self.payer(&peer);
+        let is_member = matches!(payer, Payer::Member(_));
+        let busy = |after_ms| Response::Refused(Refused::Busy(after_ms));
+        if !is_member && let Err(wait_ms) = self.parts.allowance.request(payer) {
+            return self.respond(id, &busy(wait_ms));
+        }
+        let request = match Request::decode(bytes) {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::info!(%peer, %error, "a request that is none");
+                self.respond(id, &Response::Refused(Refused::Malformed));
+                return self.step(Input::Malformed(peer, Severity::High));
+            }
+        };
+        if is_member {
+            let admitted = match &request {
+                Request::Probe(_) => Ok(()),
+                Request::Pull(_) | Request::WantBlocks(_) | Request::WantObjects(_) => {
+                    self.make_room(id, payer, limits::BATCH_BYTES)
+                }
+                Request::Push(_) | Request::Have(_) | Request::Presences(_) | Request::Acting(_) => {
+                    self.parts.allowance.request(payer)
+                }
+            };
+            if let Err(wait_ms) = admitted {
+                return self.respond(id, &busy(wait_ms));
+            }
+        }
+        self.step(Input::Asked { peer, id, request, clock_ms: unix_ms() });
+    }
+
+    /// Keeps room for the answer to a request, or says how long to wait, milliseconds.
+    pub(super) fn make_room(&mut self, id: InboundId, payer: Payer, bytes: usize) -> Result<(), u64> {
+        let share = self.parts.allowance.answer(payer, bytes).ok_or(limits::BUSY_RETRY_MS)?;
+        self.shares.insert(id, share);
+        Ok(())
+    }
+
     fn respond(&mut self, id: InboundId, response: &Response) {
+        self.send(id, response.encode());
+    }
+
+    /// Sends an answer. The room that was kept for it is given back when it is gone.
+    pub(super) fn send(&mut self, id: InboundId, bytes: Vec<u8>) {
         // Whoever asked may be gone.
-        let _gone = self.parts.network.respond(net::InboundId(id.0), response.encode());
+        let _gone = match self.shares.remove(&id) {
+            Some(mut share) => {
+                share.set(bytes.len());
+                self.parts.network.respond_holding(net::InboundId(id.0), bytes, Box::new(share))
+            }
+            None => self.parts.network.respond(net::InboundId(id.0), bytes),
+        };
     }
 
     /// Reads for a peer on another thread: at most [`limits::SERVING`] at a time, the others wait in line.
@@ -520,11 +587,11 @@ impl Work {
     fn done(&mut self, done: Done) {
         match done {
             Done::Served { id, peer, bytes } => {
-                let _gone = self.parts.network.respond(net::InboundId(id.0), bytes);
+                self.send(id, bytes);
                 self.step(Input::Served(peer));
             }
             Done::MarketServed { id, peer, bytes } => {
-                let _gone = self.parts.network.respond(net::InboundId(id.0), bytes);
+                self.send(id, bytes);
                 self.step_market(MarketInput::Served(peer));
             }
             Done::Looked(wanted, found) => self.looked(wanted, found),
@@ -542,13 +609,27 @@ impl Work {
         });
     }
 
+    /// Has a row of the node's own stored, or taken away.
+    fn keep_row(&self, key: Vec<u8>, row: Option<Vec<u8>>, then: impl FnOnce() + Send + 'static) {
+        let writer = self.parts.writer.clone();
+        tokio::spawn(async move {
+            let registry = Registry { local: vec![(key, row)], ..Registry::default() };
+            match writer.register(registry).await {
+                Ok(()) => then(),
+                Err(error) => tracing::warn!(%error, "a setting of this node was not stored"),
+            }
+        });
+    }
+
     /// Has the address book stored, and then answers whoever changed it.
     fn keep_book(&self, then: impl FnOnce() + Send + 'static) {
         let entries = self.parts.network.book_entries();
         let book = entries.into_iter().map(|entry| (entry.peer, cbor::encode(&entry))).collect();
+        let bans = cbor::encode(&self.parts.network.bans());
         let writer = self.parts.writer.clone();
         tokio::spawn(async move {
-            let registry = Registry { book: Some(book), ..Registry::default() };
+            let local = vec![(BANS_ROW.to_vec(), Some(bans))];
+            let registry = Registry { book: Some(book), local, ..Registry::default() };
             if let Err(error) = writer.register(registry).await {
                 tracing::warn!(%error, "the address book was not stored");
             }
@@ -561,10 +642,8 @@ impl Work {
 const fn blame(what: Malformed) -> Severity {
     match what {
         Malformed::Truncated => Severity::Low,
-        Malformed::Empty
-        | Malformed::TooLong { .. }
-        | Malformed::Encoding(_)
-        | Malformed::Compression
-        | Malformed::Trailing => Severity::High,
+        // What no frame of ours has is announced, or packed: it is to cost memory.
+        Malformed::TooLong { .. } => Severity::Fatal,
+        Malformed::Empty | Malformed::Encoding(_) | Malformed::Compression | Malformed::Trailing => Severity::High,
     }
 }

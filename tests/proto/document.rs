@@ -166,7 +166,7 @@ fn its_codes_are_those_of_the_ledger() {
 fn its_points_are_those_of_the_machine() {
     let told: Vec<(String, String)> =
         table("| severity |").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
-    let known = [("low", Severity::Low), ("mid", Severity::Mid), ("high", Severity::High)];
+    let known = [("low", Severity::Low), ("mid", Severity::Mid), ("high", Severity::High), ("fatal", Severity::Fatal)];
     assert_eq!(told, known.map(|(word, severity)| (word.to_owned(), severity.points().to_string())));
 }
 

@@ -4,16 +4,17 @@ use super::{Client, ClientError, Download, EventStream, NoBody};
 use crate::api::routes;
 use crate::api::types::{
     AddMember, AddPeer, Agent, AgentCreated, AgentList, AgentRevoked, AgentToken, Approved, AskBalance, AssignTask,
-    Balance, Block, Bought, BulkPublished, BuyOffer, Claim, ClaimList, CompleteTask, Context, ContextQuery,
+    Balance, BanList, Block, Bought, BulkPublished, BuyOffer, Claim, ClaimList, CompleteTask, Context, ContextQuery,
     CreateGroup, Event, ExperienceSubmitted, FailTask, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList,
     GroupPolicy, GroupStats, Health, JoinEvent, JoinGroup, LibraryContent, LibraryList, ListClaims, ListEvents,
     ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected, ListTasks, MarketPulled, MemberChanged,
     MemberList, MoveList, NewAgent, NewClaim, NewOffer, NewTask, NotaryChanged, Offer, OfferCreated, OfferList,
     OfferRevoked, Paid, Payment, PeerAdded, PeerList, PeerRemoved, PolicyChanged, PolicyUpdate, PresenceList,
     PresenceSet, PublishBulk, PublishedClaim, PullMarket, PurchaseList, ReadyTasks, RecentClaims, RejectedList,
-    ReleaseTask, RetractedClaim, RevokeAgent, SetNotary, SetPresence, SetRole, SetSpendingLimit, ShowBlock, ShowThread,
-    SpendingLimit, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged, TaskDetail, TaskList, Thread,
-    Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
+    ReleaseTask, RetractedClaim, RevokeAgent, SetNotary, SetPresence, SetRole, SetSpendingLimit, SetSubscription,
+    ShowBlock, ShowThread, SpendingLimit, StartTask, Status, SubmitExperience, Subscription, SubscriptionList, SyncNow,
+    SyncReport, TaskChanged, TaskDetail, TaskList, Thread, Unbanned, Unfrozen, Verified, WatchClaims, WatchedClaim,
+    WatchedList,
 };
 use crate::identity::Identity;
 
@@ -95,6 +96,26 @@ impl Client {
     /// [`routes::PEER_REMOVE`]: `peer` is a peer id or an alias.
     pub async fn remove_peer(&self, peer: &str) -> Result<PeerRemoved, ClientError> {
         self.ask(&routes::PEER_REMOVE, &[peer], &()).await
+    }
+
+    /// [`routes::PEER_BANS`].
+    pub async fn bans(&self) -> Result<BanList, ClientError> {
+        self.ask(&routes::PEER_BANS, &[], &()).await
+    }
+
+    /// [`routes::PEER_UNBAN`]: `peer` is a peer id or an alias.
+    pub async fn unban(&self, peer: &str) -> Result<Unbanned, ClientError> {
+        self.ask(&routes::PEER_UNBAN, &[peer], &()).await
+    }
+
+    /// [`routes::SUBSCRIPTION_LIST`].
+    pub async fn subscriptions(&self) -> Result<SubscriptionList, ClientError> {
+        self.ask(&routes::SUBSCRIPTION_LIST, &[], &()).await
+    }
+
+    /// [`routes::SUBSCRIPTION_SET`].
+    pub async fn set_subscription(&self, group: &str, to: &SetSubscription) -> Result<Subscription, ClientError> {
+        self.tell(&routes::SUBSCRIPTION_SET, &[group], to).await
     }
 
     /// [`routes::GROUP_CREATE`].

@@ -17,7 +17,7 @@ use crate::api::types::{
     FieldError, JoinGroup, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected,
     ListTasks, NewAgent, NewClaim, NewOffer, NewTask, Payment, PolicyUpdate, Problem, ProblemCode, PublishBulk,
     PullMarket, ReadyTasks, RecentClaims, ReleaseTask, RevokeAgent, SetNotary, SetPresence, SetRole, SetSpendingLimit,
-    ShowBlock, ShowThread, StartTask, SubmitExperience, SyncNow, WatchClaims,
+    SetSubscription, ShowBlock, ShowThread, StartTask, SubmitExperience, SyncNow, WatchClaims,
 };
 use crate::limits;
 use crate::node::engine::OnceName;
@@ -74,6 +74,7 @@ checked!(
     PolicyUpdate,
     RecentClaims,
     SetPresence,
+    SetSubscription,
     ShowBlock,
     SubmitExperience,
     WatchClaims

@@ -64,7 +64,7 @@ pub(super) async fn join(As(api): As, Body(request): Body<JoinGroup>) -> Result<
         was_here: is_here,
     };
     if !is_here {
-        following.api.node().sync_now(id).await?;
+        following.api.node().sync_now(id, None).await?;
         following.connected = following.connected_now().await?;
     }
     let stream = stream::unfold(following, |mut following| async move {
@@ -233,7 +233,7 @@ impl Following {
         if lagged {
             // Its end may be among what was missed: one more pull ends at once where nothing is left to fetch.
             self.connected = self.connected_now().await?;
-            self.api.node().sync_now(self.id).await?;
+            self.api.node().sync_now(self.id, None).await?;
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ mod problem;
 mod purchase;
 mod resolve;
 mod router;
+mod subscription;
 mod sync;
 mod task;
 mod thread;

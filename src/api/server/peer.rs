@@ -3,6 +3,7 @@
 use axum::Json;
 use libp2p::Multiaddr;
 
+use super::Api;
 use super::extract::{As, Body, Segments};
 use super::resolve::shown;
 use crate::api::types::{AddPeer, Peer, PeerAdded, PeerList, PeerRemoved, Problem, ProblemCode};
@@ -56,31 +57,34 @@ pub(super) async fn add(As(api): As, Body(request): Body<AddPeer>) -> Answer<Pee
     Ok(Json(PeerAdded { peer_id: peer.to_string(), addr: request.addr, alias: request.alias, connected }))
 }
 
-pub(super) async fn remove(As(api): As, Segments(name): Segments<String>) -> Answer<PeerRemoved> {
-    let nobody = || {
-        let detail = format!("there is no peer `{}` in the address book", shown(&name));
-        Problem::new(ProblemCode::NoSuchPeer, detail, "`lbm ctl peer list` shows who is")
-    };
-    let peer = match name.parse::<Identity>() {
-        Ok(peer) => peer,
-        Err(_) => {
-            let is_meant =
-                |info: &&PeerInfo| info.known.as_ref().is_some_and(|known| known.alias.as_deref() == Some(&name));
-            let peers = api.node().peers().await?;
-            let meant: Vec<_> = peers.iter().filter(is_meant).map(|info| info.peer).collect();
-            match meant.as_slice() {
-                [] => return Err(nobody()),
-                [only] => *only,
-                several => {
-                    let listed: Vec<_> = several.iter().map(ToString::to_string).collect();
-                    let detail = format!("several peers have the alias `{}`: {}", shown(&name), listed.join(", "));
-                    return Err(Problem::new(ProblemCode::AmbiguousName, detail, "name it by its peer id"));
-                }
-            }
+/// The peer that a person means: by its id, or by the alias that it has here.
+pub(super) async fn meant(api: &Api, name: &str) -> Result<Identity, Problem> {
+    if let Ok(peer) = name.parse::<Identity>() {
+        return Ok(peer);
+    }
+    let has_alias = |info: &&PeerInfo| info.known.as_ref().is_some_and(|known| known.alias.as_deref() == Some(name));
+    let peers = api.node().peers().await?;
+    let meant: Vec<_> = peers.iter().filter(has_alias).map(|info| info.peer).collect();
+    match meant.as_slice() {
+        [] => Err(nobody(name)),
+        [only] => Ok(*only),
+        several => {
+            let listed: Vec<_> = several.iter().map(ToString::to_string).collect();
+            let detail = format!("several peers have the alias `{}`: {}", shown(name), listed.join(", "));
+            Err(Problem::new(ProblemCode::AmbiguousName, detail, "name it by its peer id"))
         }
-    };
+    }
+}
+
+fn nobody(name: &str) -> Problem {
+    let detail = format!("there is no peer `{}` in the address book", shown(name));
+    Problem::new(ProblemCode::NoSuchPeer, detail, "`lbm ctl peer list` shows who is")
+}
+
+pub(super) async fn remove(As(api): As, Segments(name): Segments<String>) -> Answer<PeerRemoved> {
+    let peer = meant(&api, &name).await?;
     if !api.node().remove_peer(peer).await? {
-        return Err(nobody());
+        return Err(nobody(&name));
     }
     Ok(Json(PeerRemoved { peer_id: peer.to_string() }))
 }

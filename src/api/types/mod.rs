@@ -18,6 +18,7 @@ mod offer;
 mod presence;
 mod problem;
 mod purchase;
+mod subscription;
 mod task;
 mod token;
 
@@ -37,7 +38,7 @@ pub use group::{
 };
 pub use node::{
     AddPeer, EmbedderState, EmbedderStatus, Health, HealthCheck, ListRejected, Peer, PeerAdded, PeerList, PeerRemoved,
-    Rejected, RejectedList, Status, SyncNow, SyncReport, SyncedGroup,
+    Rejected, RejectedList, Status, SyncNow, SyncReport, SyncedGroup, SyncedPeer,
 };
 pub use offer::{
     ListOffers, MarketPulled, NewOffer, Offer, OfferCreated, OfferList, OfferRevoked, OfferRoyalty, OfferSource,
@@ -48,6 +49,9 @@ pub use problem::{Problem, ProblemCode};
 pub use purchase::{
     Approved, Bought, BuyOffer, LibraryContent, LibraryItem, LibraryList, ListPurchases, NextStep, Purchase,
     PurchaseList, PurchaseState, SetSpendingLimit, Side, SpendingLimit,
+};
+pub use subscription::{
+    Ban, BanList, FailingPeer, SetSubscription, Subscription, SubscriptionList, SubscriptionMode, Unbanned,
 };
 pub use task::{
     AssignTask, BlockingTask, CompleteTask, FailTask, ListTasks, NewTask, ReadyTasks, ReleaseTask, ReserveResource,
