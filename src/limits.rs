@@ -427,6 +427,8 @@ pub const SUBSCRIPTION_PEERS: usize = 256;
 pub const PAUSED_RETRY_MS: u64 = 30_000;
 /// Peers, and hosts of strangers, whose requests are counted apart. Past it all others are counted together.
 pub const RATED_PAYERS: usize = 4_096;
+/// Requests for which one of them may be told to wait, at once and then a minute. Whoever asks on past it does not wait.
+pub const REFUSALS_PER_MIN: u32 = 600;
 /// What all strangers of one host may fetch of packages, KiB at once, and then a minute: six of the largest.
 pub const STRANGER_PACKAGES_KIB_PER_MIN: u32 = 64 * 1024;
 /// Inbound connections of one host that are let in, at once and then a minute: identities are free, so whoever is sent away comes

@@ -51,7 +51,7 @@ fn ten_requests_a_minute_cut_no_first_sync_short() {
 
 #[test]
 fn a_stranger_that_is_told_to_wait_waits_and_gets_what_it_asked_for() {
-    let alice = with_settings("alice", "p2p_max_req_per_min = 10");
+    let alice = with_settings("alice", "p2p_max_req_per_min = 20");
     let dora = Daemon::start("dora");
     let group = alice.found("shop");
     alice.ctl(&["token", "mint", "--group", &group, "--to", &dora.id, "--amount", "100"]).ok();
@@ -64,7 +64,7 @@ fn a_stranger_that_is_told_to_wait_waits_and_gets_what_it_asked_for() {
     dora.meet(&alice);
     wait_until(PATIENCE, "the offer is known", || dora.ctl(&["offer", "show", &offer]).code == Some(0));
     // Until nothing is left of the allowance.
-    for _ in 0..12 {
+    for _ in 0..20 {
         dora.ctl(&["market", "pull"]).ok();
     }
     let bought = dora.data.with_file_name("bought");

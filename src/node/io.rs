@@ -45,6 +45,8 @@ pub enum Input {
     },
     /// A peer sent what is no message, and how heavily that counts.
     Malformed(Identity, Severity),
+    /// A peer has done something that the machine does not see, how heavily it counts, and what it was.
+    Blamed(Identity, Severity, &'static str),
     /// A peer has answered, or will not.
     Answered {
         /// What was asked.

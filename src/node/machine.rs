@@ -154,6 +154,7 @@ impl Machine {
                 }
             }
             Input::Malformed(peer, severity) => self.blame(now_ms, peer, severity, "a message that is none", &mut out),
+            Input::Blamed(peer, severity, what) => self.blame(now_ms, peer, severity, what, &mut out),
             Input::Answered { ticket, result } => self.answered(now_ms, rng, ticket, result, &mut out),
             Input::Served(peer) => {
                 if let Some(peer) = self.peers.get_mut(&peer) {

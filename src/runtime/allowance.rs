@@ -32,6 +32,8 @@ pub enum Payer {
 pub struct Allowance {
     clock: DefaultClock,
     requests: DefaultKeyedRateLimiter<Payer>,
+    /// Requests that came too soon.
+    refusals: DefaultKeyedRateLimiter<Payer>,
     /// In KiB.
     packages: DefaultKeyedRateLimiter<Payer>,
     unsent: Arc<Mutex<Unsent>>,
@@ -66,6 +68,7 @@ impl Allowance {
         Self {
             clock: DefaultClock::default(),
             requests: RateLimiter::keyed(a_minute(requests_per_min)),
+            refusals: RateLimiter::keyed(a_minute(limits::REFUSALS_PER_MIN)),
             packages: RateLimiter::keyed(a_minute(limits::STRANGER_PACKAGES_KIB_PER_MIN)),
             unsent: Arc::default(),
         }
@@ -77,6 +80,12 @@ impl Allowance {
     /// The wait.
     pub fn request(&self, payer: Payer) -> Result<(), u64> {
         self.count(&self.requests, payer, NonZeroU32::MIN)
+    }
+
+    /// Whether a payer that was told to wait has asked on so often that it does not.
+    #[must_use]
+    pub fn is_deaf(&self, payer: Payer) -> bool {
+        self.count(&self.refusals, payer, NonZeroU32::MIN).is_err()
     }
 
     /// Counts bytes of packages that a stranger asks for; a member has as many as it likes.
@@ -111,6 +120,7 @@ impl Allowance {
     /// Forgets accounts that are full again.
     pub fn forget_idle(&self) {
         self.requests.retain_recent();
+        self.refusals.retain_recent();
         self.packages.retain_recent();
     }
 

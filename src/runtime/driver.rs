@@ -506,7 +506,7 @@ impl Work {
         let payer = self.payer(&peer);
         let is_member = matches!(payer, Payer::Member(_));
         let busy = |after_ms| Response::Refused(Refused::Busy(after_ms));
-        if !is_member && let Err(wait_ms) = self.parts.allowance.request(payer) {
+        if !is_member && let Err(wait_ms) = self.count(peer, payer) {
             return self.respond(id, &busy(wait_ms));
         }
         let request = match Request::decode(bytes) {
@@ -524,7 +524,7 @@ impl Work {
                     self.make_room(id, payer, limits::BATCH_BYTES)
                 }
                 Request::Push(_) | Request::Have(_) | Request::Presences(_) | Request::Acting(_) => {
-                    self.parts.allowance.request(payer)
+                    self.count(peer, payer)
                 }
             };
             if let Err(wait_ms) = admitted {
@@ -532,6 +532,15 @@ impl Work {
             }
         }
         self.step(Input::Asked { peer, id, request, clock_ms: unix_ms() });
+    }
+
+    /// Counts a request, or says how long to wait, milliseconds. Whoever is told so again and again and asks on is blamed.
+    pub(super) fn count(&mut self, peer: Identity, payer: Payer) -> Result<(), u64> {
+        let counted = self.parts.allowance.request(payer);
+        if counted.is_err() && self.parts.allowance.is_deaf(payer) {
+            self.step(Input::Blamed(peer, Severity::High, "asking on where it was told to wait"));
+        }
+        counted
     }
 
     /// Keeps room for the answer to a request, or says how long to wait, milliseconds.

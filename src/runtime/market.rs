@@ -206,7 +206,7 @@ impl Work {
     /// A peer asks on the market.
     pub(super) fn market_asked(&mut self, peer: Identity, id: InboundId, bytes: &[u8]) {
         let payer = self.payer(&peer);
-        if let Err(wait_ms) = self.parts.allowance.request(payer) {
+        if let Err(wait_ms) = self.count(peer, payer) {
             return self.market_respond(id, &Response::Refused(Refused::Busy(wait_ms)));
         }
         let request = match Request::decode(bytes) {

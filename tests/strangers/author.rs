@@ -2,13 +2,11 @@
 
 use crate::peer::now_ms;
 
-use futures::StreamExt;
 use lbm::cbor;
 use lbm::chain::transaction::Retract;
 use lbm::chain::{BlockId, Body, ClaimId, GroupId, Payload, Transaction, Unverified};
 use lbm::identity::SecretKey;
 use lbm::limits;
-use libp2p::core::Transport as _;
 
 /// What a member knows of the group, and signs with.
 pub struct Author {

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use crate::common::PATIENCE;
 use crate::peer::{GROWTH_BYTES, Honest, daemon, is_sent_away};
 use crate::vandal::{HOLD, Vandal, frame, squeezed};
-use futures::StreamExt;
 use lbm::cbor;
 use lbm::identity::SecretKey;
 use lbm::limits;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::author::Author;
 use crate::common::Daemon;
 use crate::peer::{DAY_MS, GROWTH_BYTES, Honest, Peer, daemon, is_sent_away, now_ms, sent_away};
-use futures::StreamExt;
 use lbm::cbor;
 use lbm::chain::transaction::{Claim, Genesis, MemberAdd, Secret};
 use lbm::chain::{Body, ClaimBody, Draft, GroupId, ObjectHash, Payload, Role, Transaction, Unverified};

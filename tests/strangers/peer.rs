@@ -3,13 +3,11 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::common::{Daemon, PATIENCE};
-use futures::StreamExt;
 use lbm::chain::{GroupId, Unverified};
 use lbm::identity::{Identity, SecretKey};
 use lbm::net::{AddressBook, NetConfig, NetEvent, Network, Protocol, RequestError};
 use lbm::wire::{Batch, Probe, Pull, Push, Refused, Request, Response};
 use libp2p::Multiaddr;
-use libp2p::core::Transport as _;
 use serde_bytes::ByteBuf;
 use tokio::sync::{mpsc, oneshot};
 

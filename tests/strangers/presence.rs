@@ -2,14 +2,12 @@
 
 use crate::common::Daemon;
 use crate::peer::{DAY_MS, Honest, Peer, daemon, is_sent_away, now_ms, sent_away};
-use futures::StreamExt;
 use lbm::cbor;
 use lbm::chain::GroupId;
 use lbm::identity::SecretKey;
 use lbm::limits;
 use lbm::presence::{self, Presence, Status};
 use lbm::wire::{Presences, Refused, Request, Response};
-use libp2p::core::Transport as _;
 
 /// What a member says of itself at a time.
 pub fn says(key: &SecretKey, group: GroupId, time_ms: u64) -> presence::Unverified {

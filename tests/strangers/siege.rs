@@ -21,7 +21,7 @@ use serde_bytes::ByteBuf;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::common::netns::machines;
+use crate::common::netns::{machines, wait_for};
 use crate::common::{Daemon, LBM, wait_until};
 use crate::peer::{DAY_MS, Peer, now_ms};
 use crate::vandal::{HOLD, Vandal, frame};
@@ -30,6 +30,8 @@ use crate::vandal::{HOLD, Vandal, frame};
 const TARGET: &str = "LBM_SIEGE_TARGET";
 /// Which group.
 const GROUP: &str = "LBM_SIEGE_GROUP";
+/// What its worst is.
+const WORST: &str = "LBM_SIEGE_WORST";
 /// How long each part is measured.
 const MEASURED: Duration = Duration::from_secs(8);
 /// How much more memory the daemon may take under attack.
@@ -44,10 +46,12 @@ struct Part {
 }
 
 impl Part {
-    fn start(part: &str, at: &Daemon, target: &str, group: &str) -> Self {
-        let mut command = at.elsewhere(std::env::current_exe().unwrap().to_str().unwrap());
+    fn start(part: &str, worst: &str, at: &Daemon, (target, group): (&str, &str)) -> Self {
+        // Its own machine would not take the daemon's processors.
+        let mut command = at.elsewhere("nice");
+        command.args(["-n", if worst.is_empty() { "0" } else { "19" }]).arg(std::env::current_exe().unwrap());
         command.args(["--exact", &format!("siege::{part}"), "--ignored", "--nocapture"]);
-        command.env(TARGET, target).env(GROUP, group).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.env(TARGET, target).env(GROUP, group).env(WORST, worst).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (said, lines) = (Arc::new(Mutex::new(vec![])), BufReader::new(child.stdout.take().unwrap()).lines());
         let kept = Arc::clone(&said);
@@ -79,23 +83,27 @@ fn p95(mut micros: Vec<u64>) -> Duration {
 fn an_attacker_on_the_network_slows_nobody_down_and_fills_nothing() {
     let test = "an_attacker_on_the_network_slows_nobody_down_and_fills_nothing";
     let listen = "/ip4/0.0.0.0/tcp/7337";
-    let Some((lan, [alice, mut bob, mut eve])) = machines(test, ["alice", "bob", "eve"], listen) else { return };
+    let names = ["alice", "bob", "eve", "mallory", "trudy"];
+    let Some((lan, [alice, mut bob, mut eve, mut mallory, mut trudy])) = machines(test, names, listen) else { return };
+    let all = [&bob.id, &eve.id, &mallory.id, &trudy.id].map(Clone::clone);
+    wait_for(&alice, &[&bob, &eve, &mallory, &trudy], Duration::from_secs(8));
     let group = alice.found("target");
     let bulk: String = (0..1_000).map(|n| format!("{{\"text\":\"claim {n}\"}}\n")).collect();
     alice.ctl_with(&["claim", "publish", "--group", &group, "--file", "-"], bulk.as_bytes()).ok();
     let honest_key = SecretKey::from_seed(&[1; 32]).identity();
     alice.add(&group, &honest_key.to_string(), "viewer");
     // The machines are needed, their daemons are not.
-    bob.kill();
-    eve.kill();
+    [&mut bob, &mut eve, &mut mallory, &mut trudy].into_iter().for_each(Daemon::kill);
     let target = format!("/ip4/{}/tcp/7337/p2p/{}", lan.address(0), alice.id);
-    let honest = Part::start("honest", &bob, &target, &group);
+    let honest = Part::start("honest", "", &bob, (&target, &group));
     wait_until(Duration::from_secs(20), "the honest peer is served", || honest.said.lock().unwrap().len() > 40);
     drop(honest.measured());
     std::thread::sleep(MEASURED);
     let (quiet, memory) = (p95(honest.measured()), alice.resident_bytes());
-    let attacker = Part::start("attacker", &eve, &target, &group);
-    let is_begun = || attacker.said.lock().unwrap().iter().any(|line| line.ends_with("begun"));
+    let worst = [("half_open", &eve), ("rude", &mallory), ("replaying", &trudy)];
+    let attackers = worst.map(|(worst, at)| Part::start("attacker", worst, at, (&target, &group)));
+    let has_begun = |part: &Part| part.said.lock().unwrap().iter().any(|line| line.ends_with("begun"));
+    let is_begun = || attackers.iter().all(has_begun);
     wait_until(Duration::from_secs(20), "the attack begins", is_begun);
     drop(honest.measured());
     let (began, mut most) = (Instant::now(), 0);
@@ -104,7 +112,8 @@ fn an_attacker_on_the_network_slows_nobody_down_and_fills_nothing() {
         most = most.max(alice.resident_bytes());
     }
     let attacked = p95(honest.measured());
-    let done = attacker.said.lock().unwrap().last().cloned().unwrap_or_default();
+    let last = |part: &Part| part.said.lock().unwrap().last().cloned().unwrap_or_default();
+    let done = attackers.iter().map(last).collect::<Vec<_>>().join("\n");
     println!(
         "a pull takes {quiet:?} (p95), under attack {attacked:?}; {} MiB more at most",
         most.saturating_sub(memory) >> 20
@@ -119,7 +128,9 @@ fn an_attacker_on_the_network_slows_nobody_down_and_fills_nothing() {
     // Whoever was really connected is still known, whatever addresses were made up.
     let peers = alice.ctl(&["peer", "list"]).done();
     let is_known = |id: &str| peers["peers"].as_array().unwrap().iter().any(|peer| peer["peer_id"] == id);
-    assert!(is_known(&bob.id), "bob is forgotten among {} peers", peers["peers"].as_array().unwrap().len());
+    let known = peers["peers"].as_array().unwrap().len();
+    println!("{known} peers are known");
+    assert!(all.iter().all(|id| is_known(id)), "who was connected is forgotten among {known} peers");
     alice.publish(&group, "work goes on");
     assert_eq!(alice.elsewhere(LBM).arg("--version").status().unwrap().code(), Some(0));
 }
@@ -153,14 +164,15 @@ async fn attacker() {
     let Some((target, group)) = told() else { return };
     let counts: Arc<Mutex<BTreeMap<&str, u64>>> = Arc::default();
     let socket = socket_of(&target);
-    for n in 0..1_000 {
-        tokio::spawn(half_open(socket, n));
+    match std::env::var(WORST).unwrap_or_default().as_str() {
+        "half_open" => (0..1_000).for_each(|n| drop(tokio::spawn(half_open(socket, n)))),
+        "rude" => (0..5).for_each(|n| drop(tokio::spawn(rude(target.clone(), group, n, Arc::clone(&counts))))),
+        "replaying" => {
+            tokio::spawn(replaying(target.clone(), group, Arc::clone(&counts)));
+            std::thread::spawn(move || forged_mdns(socket));
+        }
+        other => panic!("{other}"),
     }
-    for n in 0..3 {
-        tokio::spawn(rude(target.clone(), group, n, Arc::clone(&counts)));
-    }
-    tokio::spawn(replaying(target.clone(), group, Arc::clone(&counts)));
-    std::thread::spawn(move || forged_mdns(socket));
     tokio::time::sleep(Duration::from_secs(1)).await;
     println!("begun");
     loop {
@@ -270,14 +282,16 @@ async fn replaying(target: Multiaddr, group: GroupId, counts: Arc<Mutex<BTreeMap
 
 /// Answers of multicast DNS, each of a peer that never was at an address where nobody is.
 fn forged_mdns(target: SocketAddr) {
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    // There is no route for multicast: the interface follows from the address.
+    let here = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.connect(target).and(socket.local_addr())).unwrap();
+    let socket = UdpSocket::bind((here.ip(), 0)).unwrap();
     let SocketAddr::V4(target) = target else { return };
     let [a, b, c, _] = target.ip().octets();
     for n in 0_u64.. {
         let peer = Keypair::generate_ed25519().public().to_peer_id();
         let text = format!("dnsaddr=/ip4/{a}.{b}.{c}.{}/tcp/{}/p2p/{peer}", 100 + n % 100, n % 60_000 + 1);
         let name = format!("forged{n}");
-        drop(socket.send_to(&dns_answer(&name, &text), "224.0.0.251:5353"));
+        socket.send_to(&dns_answer(&name, &text), "224.0.0.251:5353").unwrap();
         std::thread::sleep(Duration::from_millis(20));
     }
 }

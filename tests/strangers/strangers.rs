@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::author::Author;
 use crate::peer::{DAY_MS, Peer, daemon, is_sent_away, now_ms, sent_away, within};
 use crate::presence::says;
-use futures::StreamExt;
 use lbm::cbor;
 use lbm::chain::{BlockId, GroupId, ObjectAt, Tip};
 use lbm::delegation::{self, Delegation};
