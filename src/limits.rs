@@ -388,8 +388,9 @@ pub const BOOK_ADDRESSES_PER_PEER: usize = 16;
 pub const ADDRESS_BYTES: usize = 256;
 /// How long a connection of a peer that does not say that it speaks our protocol stays open, milliseconds.
 pub const IDLE_CONNECTION_MS: u64 = 90_000;
-/// Pause between two pings of a connection, milliseconds.
-pub const PING_INTERVAL_MS: u64 = 15_000;
+/// Pause between two pings of a connection, milliseconds. Each side pings, Yamux adds a measurement of its own to each, and with five idle peers
+/// that is most of what is sent: 9 MB a day. Who is asked and gone is noticed by [`REQUEST_TIMEOUT_MS`] instead.
+pub const PING_INTERVAL_MS: u64 = 45_000;
 /// How long a ping may take, milliseconds. Two that fail in a row close the connection.
 pub const PING_TIMEOUT_MS: u64 = 10_000;
 /// How long a connection may take to close politely, milliseconds. Then it is dropped.
@@ -410,8 +411,9 @@ pub const ADDRESS_GRACE_MS: u64 = 600_000;
 pub const PEER_MEMORY_MS: u64 = 30 * 24 * 3_600_000;
 /// Bans in force at the same time. Past it the one that ends first is lifted.
 pub const BANS: usize = 4_096;
-/// Pause between two mDNS queries, milliseconds. What we announce lives three times as long.
-pub const MDNS_QUERY_MS: u64 = 15_000;
+/// Pause between two mDNS queries, milliseconds. What we announce lives three times as long. Everybody answers each query to all, so that
+/// the traffic grows with the square of the nodes; who is new asks by itself, and is found at once.
+pub const MDNS_QUERY_MS: u64 = 120_000;
 /// Shortest pause between two wishes of the address book to be stored, milliseconds.
 pub const BOOK_STORE_MS: u64 = 5_000;
 /// Default interval of the repair pull, seconds (`LB_SYNC_INTERVAL_S`).

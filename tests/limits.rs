@@ -1,5 +1,6 @@
 //! Limits that stop who asks too much and never who lacks something; who may connect; and how each group is synced.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "shown where a test fails")]
 
 mod common;
 

@@ -87,6 +87,8 @@ impl Session {
 struct PeerSync {
     /// When to pull from it.
     pull_at_ms: Option<u64>,
+    /// Whether that was put off, because it asked and had what is here.
+    postponed: bool,
     /// Pulls in a row that failed.
     failures: u32,
     /// What it is known to have.
@@ -211,7 +213,31 @@ impl GroupSync {
     }
 
     /// Takes in what a member's question shows of what it has. In doubt about our own line, its first word on that counts.
-    pub(super) fn was_asked(&mut self, now_ms: u64, own: &BTreeSet<Identity>, peer: &Identity, request: &Request) {
+    ///
+    /// Where it has what is here, nothing need be asked of it for an interval, once: two that are in step ask half as often.
+    pub(super) fn was_asked(
+        &mut self,
+        (now_ms, interval_ms): (u64, u64),
+        own: &BTreeSet<Identity>,
+        peer: &Identity,
+        request: &Request,
+    ) {
+        let theirs = match request {
+            Request::Pull(pull) => Some(crate::wire::frontier(pull.frontier.clone()).digest()),
+            Request::Probe(probe) => probe.digest.as_slice().try_into().ok(),
+            _ => None,
+        };
+        if self.doubt.is_none() && theirs == Some(self.frontier.digest()) {
+            let interval_ms = self.subscription.interval_ms.unwrap_or(interval_ms);
+            if let Some(sync) = self.peers.get_mut(peer)
+                && sync.pull_at_ms.is_some_and(|at_ms| at_ms > now_ms)
+                && sync.failures == 0
+                && !sync.postponed
+            {
+                sync.pull_at_ms = Some(now_ms + interval_ms);
+                sync.postponed = true;
+            }
+        }
         match request {
             Request::Pull(pull) => {
                 if let Some(doubt) = &mut self.doubt {
@@ -410,6 +436,7 @@ impl GroupSync {
     fn pull_in_an_interval(&mut self, peer: &Identity, now_ms: u64, rng: &mut impl Rng, interval_ms: u64) {
         if let Some(sync) = self.peers.get_mut(peer) {
             sync.failures = 0;
+            sync.postponed = false;
         }
         let interval_ms = self.subscription.interval_ms.unwrap_or(interval_ms);
         self.pull_at(*peer, now_ms + interval_ms - rng.random_range(0..=interval_ms / 10));

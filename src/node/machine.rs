@@ -286,7 +286,7 @@ impl Machine {
     /// A member asks something.
     fn asked(&mut self, now_ms: u64, peer: Identity, id: InboundId, request: Request, out: &mut Vec<Output>) {
         let Some(group) = self.groups.get_mut(&request.group()) else { return };
-        group.was_asked(now_ms, &self.own, &peer, &request);
+        group.was_asked((now_ms, self.settings.sync_interval_ms), &self.own, &peer, &request);
         match request {
             // What is new here when it goes on is pulled then; and it is told again.
             Request::Push(_) if group.is_paused() => {

@@ -195,13 +195,13 @@ async fn half_open(to: SocketAddr, number: u64) {
     loop {
         if let Ok(mut stream) = TcpStream::connect(to).await {
             let hello = b"\x13/multistream/1.0.0\n\x07/noise\n";
-            for byte in hello.iter().cycle().take(if number % 2 == 0 { 0 } else { 1_000 }) {
+            for byte in hello.iter().cycle().take(if number.is_multiple_of(2) { 0 } else { 1_000 }) {
                 if stream.write_all(&[*byte]).await.is_err() {
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 tokio::time::sleep(Duration::from_secs(3)).await;
             }
         }

@@ -72,6 +72,8 @@ struct Link {
     identity: Identity,
     lines: Vec<Line>,
     since_ms: u64,
+    /// When anything last came from it.
+    heard_ms: u64,
     agent: String,
 }
 
@@ -82,7 +84,8 @@ pub struct Network {
     listeners: Vec<ListenerId>,
     book: AddressBook,
     links: HashMap<PeerId, Link>,
-    asked: HashMap<(Protocol, OutboundRequestId), (RequestId, Identity)>,
+    /// What was asked, whom, and when.
+    asked: HashMap<(Protocol, OutboundRequestId), (RequestId, Identity, u64)>,
     asked_last: u64,
     inbound: HashMap<InboundId, (Protocol, ResponseChannel<Frame>)>,
     inbound_ids: HashMap<(Protocol, rr::InboundRequestId), InboundId>,
@@ -194,7 +197,7 @@ impl Network {
             None => RequestError::NotConnected,
             Some(to) => {
                 let sent = self.swarm.behaviour_mut().exchange(protocol).send_request(&to, Frame::of(bytes));
-                self.asked.insert((protocol, sent), (id, peer));
+                self.asked.insert((protocol, sent), (id, peer, self.clock.now_ms()));
                 return id;
             }
         };
@@ -499,7 +502,7 @@ impl Network {
 
 impl Link {
     const fn new(identity: Identity, since_ms: u64) -> Self {
-        Self { identity, lines: Vec::new(), since_ms, agent: String::new() }
+        Self { identity, lines: Vec::new(), since_ms, heard_ms: since_ms, agent: String::new() }
     }
 
     fn info(&self) -> Option<LinkInfo> {
