@@ -17,7 +17,7 @@ use super::faults::Faults;
 use super::group::{GroupSync, Session};
 use super::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Opened, Output, Severity, Ticket};
 use super::market::{self, Around, Market};
-use super::subscription::{Subscription, SyncState};
+use super::subscription::Subscription;
 use crate::chain::{GroupId, Tip};
 use crate::identity::Identity;
 use crate::limits;
@@ -204,12 +204,6 @@ impl Machine {
         self.groups.get(group).is_some_and(|group| group.may_have(peer))
     }
 
-    /// Whether a peer is let into any group that is here, as a member or for one.
-    #[must_use]
-    pub fn admits_anywhere(&self, peer: &Identity) -> bool {
-        self.groups.values().any(|group| group.admits(peer))
-    }
-
     /// What is for sale, as far as it is known here, when the world's clock shows so many milliseconds since 1970 UTC.
     pub fn offers(&mut self, clock_ms: u64) -> &market::Book {
         self.market.book(clock_ms)
@@ -231,12 +225,6 @@ impl Machine {
         if let Some(group) = self.groups.get_mut(&group) {
             group.subscribe(subscription, std::iter::empty(), 0);
         }
-    }
-
-    /// How a group's sync stands; none where it is not here.
-    #[must_use]
-    pub fn sync_state(&self, now_ms: u64, group: &GroupId) -> Option<SyncState> {
-        self.groups.get(group).map(|group| group.sync_state(now_ms))
     }
 
     /// Tickets that are not reported yet.

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::machine::Machine;
+use crate::chain::GroupId;
 use crate::identity::Identity;
 
 /// What was said of one group; nothing at first.
@@ -29,4 +31,18 @@ pub struct SyncState {
     pub synced_ago_ms: Option<u64>,
     /// Connected peers whose last pulls have failed, and how many in a row. Each is tried again.
     pub failing: Vec<(Identity, u32)>,
+}
+
+impl Machine {
+    /// How a group's sync stands; none where it is not here.
+    #[must_use]
+    pub fn sync_state(&self, now_ms: u64, group: &GroupId) -> Option<SyncState> {
+        self.groups.get(group).map(|group| group.sync_state(now_ms))
+    }
+
+    /// Whether a peer is let into any group that is here, as a member or for one.
+    #[must_use]
+    pub fn admits_anywhere(&self, peer: &Identity) -> bool {
+        self.groups.values().any(|group| group.admits(peer))
+    }
 }

@@ -13,6 +13,7 @@
 
 pub mod agents;
 pub mod allowance;
+mod asked;
 pub mod clock;
 pub mod commit;
 pub mod driver;
