@@ -28,6 +28,7 @@
 //!
 //! | layer | owns |
 //! |---|---|
+//! | [`access`] | who may connect at all |
 //! | [`datadir`], [`config`], [`telemetry`] | the data folder and its lock, settings, logs |
 //! | [`store`] | the rows in redb |
 //! | [`backup`] | a node in one file: made while it runs, put back marked |
@@ -49,6 +50,7 @@
 //!
 //! `docs/ARCHITECTURE.md` has the invariants and the tests that show them, `docs/PROTOCOL.md` the bytes.
 
+pub mod access;
 pub mod announcement;
 pub mod api;
 pub mod backup;

@@ -279,9 +279,15 @@ pub const PULL_RETRY_MOST_MS: u64 = 15_000;
 pub const FRAME_HEADER_BYTES: usize = 5;
 /// Payload from which a frame is worth compressing, bytes. Below it the header of the compressed form eats the gain.
 pub const COMPRESS_ABOVE_BYTES: usize = 512;
-/// Memory that requests of all peers together may take between their first byte and their hand-over, bytes. Past it a
-/// request's stream is closed and its sender tries again.
-pub const INBOUND_REQUESTS_BYTES: usize = 64 * 1024 * 1024;
+/// Memory that requests of all peers together may take between their first byte and their hand-over, bytes. Past it the stream of a
+/// long request is closed and its sender tries again. What fits [`FIRST_READ_BYTES`] is always read: streams bound it.
+pub const INBOUND_REQUESTS_BYTES: usize = 32 * 1024 * 1024;
+/// First allocation for a frame's body, bytes: an ordinary request fits, and it is all that a mere announcement costs.
+pub const FIRST_READ_BYTES: usize = 16 * 1024;
+/// Memory that answers to one peer, or to all strangers of one host, may take until they are sent, bytes: a few batches.
+pub const ANSWERS_PER_PEER_BYTES: usize = 12 * 1024 * 1024;
+/// The same of all of them, bytes.
+pub const ANSWERS_BYTES: usize = 48 * 1024 * 1024;
 /// Requests under way on one connection, both directions together. Further inbound streams are dropped.
 pub const STREAMS_PER_CONNECTION: usize = 3 * SERVED_PER_PEER;
 
@@ -386,8 +392,9 @@ pub const BOOK_ADDRESSES_PER_PEER: usize = 16;
 pub const ADDRESS_BYTES: usize = 256;
 /// How long a connection of a peer that does not say that it speaks our protocol stays open, milliseconds.
 pub const IDLE_CONNECTION_MS: u64 = 90_000;
-/// Pause between two pings of a connection, milliseconds.
-pub const PING_INTERVAL_MS: u64 = 15_000;
+/// Pause between two pings of a connection, milliseconds. Each side pings, Yamux adds a measurement of its own to each, and with five idle peers
+/// that is most of what is sent: 9 MB a day. Who is asked and gone is noticed by [`REQUEST_TIMEOUT_MS`] instead.
+pub const PING_INTERVAL_MS: u64 = 45_000;
 /// How long a ping may take, milliseconds. Two that fail in a row close the connection.
 pub const PING_TIMEOUT_MS: u64 = 10_000;
 /// How long a connection may take to close politely, milliseconds. Then it is dropped.
@@ -408,15 +415,41 @@ pub const ADDRESS_GRACE_MS: u64 = 600_000;
 pub const PEER_MEMORY_MS: u64 = 30 * 24 * 3_600_000;
 /// Bans in force at the same time. Past it the one that ends first is lifted.
 pub const BANS: usize = 4_096;
-/// Pause between two mDNS queries, milliseconds. What we announce lives three times as long.
-pub const MDNS_QUERY_MS: u64 = 15_000;
+/// Pause between two mDNS queries, milliseconds. What we announce lives three times as long. Everybody answers each query to all, so that
+/// the traffic grows with the square of the nodes; who is new asks by itself, and is found at once.
+pub const MDNS_QUERY_MS: u64 = 120_000;
 /// Shortest pause between two wishes of the address book to be stored, milliseconds.
 pub const BOOK_STORE_MS: u64 = 5_000;
 /// Default interval of the repair pull, seconds (`LB_SYNC_INTERVAL_S`).
 pub const SYNC_INTERVAL_S: u64 = 300;
-/// Default for the requests of one peer that are served in a minute (`LB_P2P_MAX_REQ_PER_MIN`): a hundred a second, so that
-/// a peer that catches up or pushes claim by claim never meets it and one that floods does.
+/// Default for the requests of one peer that are served in a minute (`LB_P2P_MAX_REQ_PER_MIN`), of strangers those of one host: a
+/// hundred a second, so that a peer that pushes claim by claim never meets it and one that floods does. A member's questions do not count.
 pub const REQUESTS_PER_PEER_PER_MIN: u32 = 6_000;
+/// The longest interval of the repair pull, seconds.
+pub const SYNC_INTERVAL_MOST_S: u64 = 86_400;
+/// Peers that are chosen for one group.
+pub const SUBSCRIPTION_PEERS: usize = 256;
+/// How long who pushes into a paused group is told to wait, milliseconds.
+pub const PAUSED_RETRY_MS: u64 = 30_000;
+/// Peers, and hosts of strangers, whose requests are counted apart. Past it all others are counted together.
+pub const RATED_PAYERS: usize = 4_096;
+/// Requests for which one of them may be told to wait, at once and then a minute. Whoever asks on past it does not wait.
+pub const REFUSALS_PER_MIN: u32 = 600;
+/// What all strangers of one host may fetch of packages, KiB at once, and then a minute: six of the largest.
+pub const STRANGER_PACKAGES_KIB_PER_MIN: u32 = 64 * 1024;
+/// Inbound connections of one host that are let in, at once and then a minute: identities are free, so whoever is sent away comes
+/// back as another no faster than this.
+pub const CONNECTS_PER_HOST_PER_MIN: u32 = 240;
+/// How long a peer is sent away for the first time, milliseconds (ten minutes).
+pub const BAN_MS: u64 = 600_000;
+/// By how much the next time is longer.
+pub const BAN_FACTOR: u64 = 6;
+/// The longest such time, milliseconds (a day).
+pub const BAN_MOST_MS: u64 = 24 * 3_600_000;
+/// How long after a ban one time is forgotten, milliseconds (a day).
+pub const BAN_FORGOTTEN_MS: u64 = 24 * 3_600_000;
+/// Peers and networks in `allow`, and in `deny`.
+pub const ACCESS_RULES: usize = 1_024;
 /// Addresses that one node listens on.
 pub const LISTEN_ADDRESSES: usize = 32;
 /// Peers that the settings name.
@@ -436,10 +469,6 @@ pub const DRIVER_QUEUE: usize = 1_024;
 pub const LISTEN_MS: u64 = 2_000;
 /// How long a stop waits for the writer, milliseconds.
 pub const STOP_MS: u64 = 5_000;
-/// How long a peer that makes too many requests a minute is told to wait, milliseconds.
-pub const RATE_RETRY_MS: u64 = 1_000;
-/// How long a peer is sent away, milliseconds.
-pub const BAN_MS: u64 = 600_000;
 /// Commands and batches that the writer takes into one transaction.
 pub const WRITER_BATCH: usize = 512;
 /// Events that a subscriber of the API may fall behind before it is told how many it missed.

@@ -72,7 +72,10 @@ fn subscriber(
     // A target also covers those it is a prefix of: the library, its modules and both binaries.
     // `rmcp` writes down what agents send, claims and all, and each refusal as a warning.
     let agents = level.min(LevelFilter::ERROR);
+    // What a stranger can make these say as often as it likes would fill the disk.
+    let peers = ["libp2p_request_response", "libp2p_gossipsub", "libp2p_mdns"].map(|target| (target, agents));
     let targets = Targets::new().with_default(others).with_target("rmcp", agents).with_target("lbm", level);
+    let targets = targets.with_targets(peers);
     let mut layers = vec![form(settings.json, people)];
     if let Some(folder) = &settings.folder {
         layers.push(form(settings.json, BoxMakeWriter::new(DailyFile::open(folder)?)));
@@ -189,6 +192,7 @@ mod tests {
             tracing::info!(target: "lbm_node", blocks = 3, "the daemon's");
             tracing::info!(target: "libp2p_swarm", "theirs");
             tracing::warn!(target: "libp2p_swarm", "their warning");
+            tracing::warn!(target: "libp2p_request_response::handler", "a stranger's doing");
         });
         let bytes = page.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -198,7 +202,7 @@ mod tests {
     fn our_level_is_ours_and_others_warn() {
         let info = log(LogLevel::Info, false, None);
         assert!(info.contains("the daemon's blocks=3") && info.contains("their warning"), "{info}");
-        assert!(!info.contains("ours in detail") && !info.contains("theirs"), "{info}");
+        assert!(!info.contains("stranger") && !info.contains("ours in detail") && !info.contains("theirs"), "{info}");
         let debug = log(LogLevel::Debug, false, None);
         assert!(debug.contains("ours in detail group=\"ab12\"") && !debug.contains("theirs"), "{debug}");
         assert_eq!(log(LogLevel::Error, false, None), "");

@@ -8,7 +8,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::netns::{HEALING, machines, wait_for};
+use common::netns::{HEALING, Lan, machines, wait_for};
 use common::{Daemon, PATIENCE, agree, wait_until};
 use serde_json::json;
 
@@ -221,4 +221,54 @@ fn a_stranger_who_knows_the_id_learns_nothing() {
     // Nobody was banned for asking: once she is let in, she has it.
     alice.add(&group, &eve.id, "viewer");
     wait_until(PATIENCE, "eve has the group", || eve.claims(&group).len() == 2);
+}
+
+/// Bytes that have gone through a machine's interface, in both directions.
+fn traffic(lan: &Lan, machine: usize) -> u64 {
+    let counter = |name: &str| {
+        let path = format!("/sys/class/net/eth0/statistics/{name}_bytes");
+        let output = lan.run(machine, "cat", &[&path]).unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().parse::<u64>().unwrap()
+    };
+    counter("rx") + counter("tx")
+}
+
+/// Processor time that a daemon has taken, in ticks of 10 ms.
+fn ticks(daemon: &Daemon) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).unwrap();
+    let behind_name = stat.rsplit(") ").next().unwrap();
+    // utime and stime are fields 14 and 15; the name is the second.
+    behind_name.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+#[ignore = "takes minutes: what an idle node costs, to be run with --release"]
+fn an_idle_node_with_five_peers_and_five_groups_costs_nothing() {
+    let test = "an_idle_node_with_five_peers_and_five_groups_costs_nothing";
+    let names = ["alice", "bob", "carol", "dora", "erin", "frank"];
+    let Some((lan, daemons)) = machines(test, names, TCP) else { return };
+    let (alice, others) = daemons.split_first().unwrap();
+    wait_for(alice, &others.iter().collect::<Vec<_>>(), PATIENCE);
+    for n in 0..5 {
+        let group = alice.found(&format!("group{n}"));
+        for other in others {
+            alice.add(&group, &other.id, "member");
+            other.ctl(&["group", "join", &group]).ok();
+        }
+        let claim = alice.publish(&group, "all that there is");
+        for other in others {
+            other.wait_for_claims(&group, &[&claim]);
+        }
+    }
+    // Until what joining sets off has come to rest.
+    std::thread::sleep(Duration::from_secs(20));
+    let measured = Duration::from_secs(60);
+    let (bytes, time) = (traffic(&lan, 0), ticks(alice));
+    std::thread::sleep(measured);
+    let (bytes, time) = (traffic(&lan, 0) - bytes, ticks(alice) - time);
+    let megabytes_a_day = bytes as f64 * 86_400.0 / measured.as_secs_f64() / 1e6;
+    let percent = time as f64 / measured.as_secs_f64();
+    println!("idle: {megabytes_a_day:.1} MB a day, {percent:.2} % of a core, {} MiB", alice.resident_bytes() >> 20);
+    assert!(megabytes_a_day <= 20.0, "{megabytes_a_day:.1} MB a day");
+    assert!(percent <= 0.5 || cfg!(debug_assertions), "{percent:.2} % of a core");
 }

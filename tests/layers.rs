@@ -74,8 +74,9 @@ const LAYERS: &[Layer] = &[
     outer("backup", &["limits", "cbor", "kv", "identity", "store", "datadir"]),
     outer("knowledge", &["limits", "cbor", "identity"]),
     outer("embedder", &["limits", "config"]),
-    outer("net", &["limits", "cbor", "identity"]),
-    outer("config", &["limits", "identity"]),
+    outer("access", &["identity"]),
+    outer("net", &["limits", "cbor", "identity", "access"]),
+    outer("config", &["limits", "identity", "access"]),
     outer("telemetry", &["limits", "config"]),
     outer("datadir", &["limits", "identity"]),
     outer(

@@ -121,6 +121,10 @@ routes! {
     PEER_ADD = POST "/api/v1/peers" Operate, "add a peer's address and dial it";
     PEER_SET = PATCH "/api/v1/peers/{peer}" Operate, "call a peer by another name here";
     PEER_REMOVE = DELETE "/api/v1/peers/{peer}" Operate, "forget a peer, by peer id or alias";
+    PEER_BANS = GET "/api/v1/bans" Read, "who was sent away for its faults";
+    PEER_UNBAN = DELETE "/api/v1/bans/{peer}" Operate, "let a peer come back, by peer id or alias";
+    SUBSCRIPTION_LIST = GET "/api/v1/subscriptions" Read, "how each group is synced";
+    SUBSCRIPTION_SET = PUT "/api/v1/groups/{group}/subscription" Operate, "change how a group is synced";
     GROUP_CREATE = POST "/api/v1/groups" Operate, "create a group";
     GROUP_LIST = GET "/api/v1/groups" Read, "this node's groups";
     GROUP_JOIN = POST "/api/v1/join" Write stream, "join a group by its id or a ticket, and follow how it goes";

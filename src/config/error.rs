@@ -30,6 +30,14 @@ pub enum BadValue {
     /// Not a part in Kademlia.
     #[error("expected off, client or server")]
     Kademlia,
+    /// Neither a peer nor a network.
+    #[error("`{text}`: {source}")]
+    Rule {
+        /// What was given.
+        text: String,
+        /// What would do.
+        source: crate::access::NoRule,
+    },
     /// No level of logging.
     #[error("expected one of error, warn, info, debug, trace")]
     Level,

@@ -20,6 +20,8 @@ pub use embedder::{EmbedderChoice, EmbedderFlags, EmbedderSettings, Prefixes, Ur
 pub use error::{BadValue, ConfigError};
 pub use value::{KademliaRole, LogLevel, McpAddress, listen_address, peer_address};
 
+use crate::access::Rule;
+
 use self::file::File;
 use self::value::Raw;
 use crate::limits;
@@ -108,6 +110,10 @@ pub struct Settings {
     pub log_json: Setting<bool>,
     /// How far ahead of this clock a block may be, milliseconds.
     pub max_clock_drift_ms: Setting<u64>,
+    /// Who may connect: where it has entries, nobody else.
+    pub allow: Setting<Vec<Rule>>,
+    /// Who may not, whatever `allow` says.
+    pub deny: Setting<Vec<Rule>>,
     /// Inbound connections from one address.
     pub p2p_max_conn_per_ip: Setting<u32>,
     /// Requests of one peer that are served in a minute.
@@ -136,12 +142,14 @@ const LOG_LEVEL: Key = Key { name: "log_level", environment: "LB_LOG_LEVEL" };
 const LOG_DIR: Key = Key { name: "log_dir", environment: "LB_LOG_DIR" };
 const LOG_JSON: Key = Key { name: "log_json", environment: "LB_LOG_JSON" };
 const MAX_CLOCK_DRIFT_MS: Key = Key { name: "max_clock_drift_ms", environment: "LB_MAX_CLOCK_DRIFT_MS" };
+const ALLOW: Key = Key { name: "allow", environment: "LB_ALLOW" };
+const DENY: Key = Key { name: "deny", environment: "LB_DENY" };
 const P2P_MAX_CONN_PER_IP: Key = Key { name: "p2p_max_conn_per_ip", environment: "LB_P2P_MAX_CONN_PER_IP" };
 const P2P_MAX_REQ_PER_MIN: Key = Key { name: "p2p_max_req_per_min", environment: "LB_P2P_MAX_REQ_PER_MIN" };
 const SYNC_INTERVAL_S: Key = Key { name: "sync_interval_s", environment: "LB_SYNC_INTERVAL_S" };
 const SYNC_AUTO_START: Key = Key { name: "sync_auto_start", environment: "LB_SYNC_AUTO_START" };
 
-const OWN_KEYS: [Key; 13] = [
+const OWN_KEYS: [Key; 15] = [
     LISTEN,
     PEERS,
     MDNS,
@@ -151,6 +159,8 @@ const OWN_KEYS: [Key; 13] = [
     LOG_DIR,
     LOG_JSON,
     MAX_CLOCK_DRIFT_MS,
+    ALLOW,
+    DENY,
     P2P_MAX_CONN_PER_IP,
     P2P_MAX_REQ_PER_MIN,
     SYNC_INTERVAL_S,
@@ -215,6 +225,8 @@ impl Settings {
                 |raw| raw.number(1_000..=86_400_000),
                 limits::MAX_CLOCK_DRIFT_MS,
             )?,
+            allow: from.unflagged(ALLOW, |raw| raw.rules(), Vec::new())?,
+            deny: from.unflagged(DENY, |raw| raw.rules(), Vec::new())?,
             // At least two: both sides of a pair may dial at once.
             p2p_max_conn_per_ip: from.unflagged(
                 P2P_MAX_CONN_PER_IP,
@@ -227,7 +239,11 @@ impl Settings {
                 |raw| raw.number(10..=1_000_000),
                 limits::REQUESTS_PER_PEER_PER_MIN,
             )?,
-            sync_interval_s: from.unflagged(SYNC_INTERVAL_S, |raw| raw.number(1..=86_400), limits::SYNC_INTERVAL_S)?,
+            sync_interval_s: from.unflagged(
+                SYNC_INTERVAL_S,
+                |raw| raw.number(1..=limits::SYNC_INTERVAL_MOST_S),
+                limits::SYNC_INTERVAL_S,
+            )?,
             sync_auto_start: from.unflagged(SYNC_AUTO_START, |raw| raw.boolean(), true)?,
             embedder: EmbedderSettings::load(&from, flags.embedder, data)?,
         })
@@ -246,6 +262,8 @@ impl Settings {
             row(LOG_DIR, &self.log_dir),
             row(LOG_JSON, &self.log_json),
             row(MAX_CLOCK_DRIFT_MS, &self.max_clock_drift_ms),
+            row(ALLOW, &self.allow),
+            row(DENY, &self.deny),
             row(P2P_MAX_CONN_PER_IP, &self.p2p_max_conn_per_ip),
             row(P2P_MAX_REQ_PER_MIN, &self.p2p_max_req_per_min),
             row(SYNC_INTERVAL_S, &self.sync_interval_s),

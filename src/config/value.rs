@@ -11,6 +11,7 @@ use libp2p::multiaddr::Protocol;
 use serde::{Serialize, Serializer};
 
 use super::BadValue;
+use crate::access::Rule;
 use crate::limits;
 
 /// What to log.
@@ -216,13 +217,32 @@ impl Raw<'_> {
         }
     }
 
-    /// A list of addresses: TOML strings, or text with commas between.
+    /// A list of peers and networks.
+    pub(super) fn rules(self) -> Result<Vec<Rule>, BadValue> {
+        let rule = |text: &str| {
+            let short = || text.chars().take(limits::ADDRESS_BYTES).collect();
+            text.parse().map_err(|source| BadValue::Rule { text: short(), source })
+        };
+        self.list(rule, "a list of peer ids and networks in quotes", limits::ACCESS_RULES)
+    }
+
+    /// A list of addresses.
     pub(super) fn addresses(
         self,
         parse: impl Fn(&str) -> Result<Multiaddr, BadValue>,
         limit: usize,
     ) -> Result<Vec<Multiaddr>, BadValue> {
-        let refused = BadValue::Type { expected: "a list of addresses in quotes" };
+        self.list(parse, "a list of addresses in quotes", limit)
+    }
+
+    /// A list: TOML strings, or text with commas between.
+    fn list<T>(
+        self,
+        parse: impl Fn(&str) -> Result<T, BadValue>,
+        expected: &'static str,
+        limit: usize,
+    ) -> Result<Vec<T>, BadValue> {
+        let refused = BadValue::Type { expected };
         let texts: Vec<&str> = match self {
             Self::Text(text) => text.split(',').map(str::trim).collect(),
             Self::Toml(value) => {

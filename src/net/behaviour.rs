@@ -57,7 +57,7 @@ pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
         .with_cache_size(0);
     let ping = ping::Config::new().with_interval(config.ping_interval).with_timeout(config.ping_timeout);
     let behaviour = Behaviour {
-        gate: Gate::new(config.max_connections_per_address),
+        gate: Gate::new(config.max_connections_per_address, config.access.clone()),
         sync: exchange(Protocol::Sync),
         market: exchange(Protocol::Market),
         node: exchange(Protocol::Node),

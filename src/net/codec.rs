@@ -11,6 +11,7 @@
 //! hold this way is bounded by a budget. Malformed input is a *value*, [`Frame::Malformed`]: libp2p drops an error of
 //! `read_request` without an event, and nobody could be blamed for it.
 
+use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
 
@@ -21,9 +22,9 @@ use lz4_flex::block::{compress_prepend_size, decompress, uncompressed_size};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{
-    COMPRESS_ABOVE_BYTES, FRAME_HEADER_BYTES, INBOUND_REQUESTS_BYTES, MARKET_INBOUND_BYTES, MARKET_REQUEST_BYTES,
-    MARKET_RESPONSE_BYTES, MARKET_STREAMS, MESSAGE_BYTES, NODE_INBOUND_BYTES, NODE_REQUEST_BYTES, NODE_RESPONSE_BYTES,
-    NODE_STREAMS, REQUEST_BYTES, STREAMS_PER_CONNECTION,
+    COMPRESS_ABOVE_BYTES, FIRST_READ_BYTES, FRAME_HEADER_BYTES, INBOUND_REQUESTS_BYTES, MARKET_INBOUND_BYTES,
+    MARKET_REQUEST_BYTES, MARKET_RESPONSE_BYTES, MARKET_STREAMS, MESSAGE_BYTES, NODE_INBOUND_BYTES, NODE_REQUEST_BYTES,
+    NODE_RESPONSE_BYTES, NODE_STREAMS, REQUEST_BYTES, STREAMS_PER_CONNECTION,
 };
 
 /// A protocol of ours: one request and one response to a stream.
@@ -87,8 +88,6 @@ impl Protocol {
     }
 }
 
-/// First allocation for a frame's body, bytes: an ordinary request fits, and it is all that a mere announcement costs.
-const FIRST_READ_BYTES: usize = 16 * 1024;
 /// Payload up to which header and payload are copied into one write, bytes: one packet instead of two.
 const ONE_WRITE_BYTES: usize = 64 * 1024;
 const PLAIN: u8 = 0;
@@ -123,11 +122,14 @@ pub enum Malformed {
     Trailing,
 }
 
-/// A message, with its share of the memory budget where it came from a peer.
+/// What is given back once a message is sent, or handed over.
+pub type Held = Box<dyn Debug + Send>;
+
+/// A message, with its share of whatever bounds its memory.
 #[derive(Debug)]
 pub(super) struct Payload {
     pub(super) bytes: Vec<u8>,
-    _held: Option<OwnedSemaphorePermit>,
+    _held: Option<Held>,
 }
 
 /// What was read from a stream, or is to be written.
@@ -141,6 +143,11 @@ impl Frame {
     /// A frame to send.
     pub(super) const fn of(bytes: Vec<u8>) -> Self {
         Self::Good(Payload { bytes, _held: None })
+    }
+
+    /// A frame to send, and what to give back when it is sent or cannot be.
+    pub(super) fn holding(bytes: Vec<u8>, held: Held) -> Self {
+        Self::Good(Payload { bytes, _held: Some(held) })
     }
 }
 
@@ -192,24 +199,32 @@ impl Codec for FrameCodec {
     }
 }
 
-/// The share of the common budget that one frame has taken so far.
+/// The share of the common budget that one frame has taken so far. The first bytes are free, so that who fills the budget stops
+/// nobody's ordinary requests.
 struct Budget<'a> {
     from: Option<&'a Arc<Semaphore>>,
     held: Option<OwnedSemaphorePermit>,
+    free: usize,
 }
 
 impl<'a> Budget<'a> {
     const fn shared(from: &'a Arc<Semaphore>) -> Self {
-        Self { from: Some(from), held: None }
+        Self { from: Some(from), held: None, free: FIRST_READ_BYTES }
     }
 
     const fn free() -> Self {
-        Self { from: None, held: None }
+        Self { from: None, held: None, free: 0 }
     }
 
     /// Takes `bytes` more, or fails at once: waiting here would let slow senders block each other.
     fn take(&mut self, bytes: usize) -> io::Result<()> {
         let Some(from) = self.from else { return Ok(()) };
+        let free = bytes.min(self.free);
+        self.free -= free;
+        let bytes = bytes - free;
+        if bytes == 0 {
+            return Ok(());
+        }
         let permit = u32::try_from(bytes).ok().and_then(|n| from.clone().try_acquire_many_owned(n).ok());
         let permit =
             permit.ok_or_else(|| io::Error::new(io::ErrorKind::QuotaExceeded, "too many requests under way"))?;
@@ -226,7 +241,7 @@ where
     T: AsyncRead + Unpin + Send,
 {
     match read_message(io, cap, &mut budget).await {
-        Ok(bytes) => Ok(Frame::Good(Payload { bytes, _held: budget.held })),
+        Ok(bytes) => Ok(Frame::Good(Payload { bytes, _held: budget.held.map(|held| Box::new(held) as Held) })),
         Err(ReadError::Malformed(what)) => Ok(Frame::Malformed(what)),
         Err(ReadError::Io(error)) => Err(error),
     }
@@ -433,17 +448,24 @@ mod tests {
     #[tokio::test]
     async fn the_budget_counts_what_arrived_and_not_what_was_announced() {
         let budget = Arc::new(Semaphore::new(100_000));
-        let announced = [&1_000_000_u32.to_be_bytes()[..], &[PLAIN], b"abc"].concat();
+        let announced = |bytes: usize| [&1_000_000_u32.to_be_bytes()[..], &[PLAIN], &vec![0; bytes]].concat();
         let mut taken = Budget::shared(&budget);
-        assert!(read_message(&mut Cursor::new(announced), CAP, &mut taken).await.is_err());
+        assert!(read_message(&mut Cursor::new(announced(3)), CAP, &mut taken).await.is_err());
+        assert_eq!(budget.available_permits(), 100_000, "the first bytes are free");
+        drop(taken);
+        let mut taken = Budget::shared(&budget);
+        assert!(read_message(&mut Cursor::new(announced(FIRST_READ_BYTES)), CAP, &mut taken).await.is_err());
         assert_eq!(budget.available_permits(), 100_000 - FIRST_READ_BYTES);
         drop(taken);
 
-        let fits = framed(PLAIN, &[0; 60_000]);
+        let fits = framed(PLAIN, &[0; 70_000]);
         let first = read_frame(&mut Cursor::new(&fits), CAP, Budget::shared(&budget)).await.unwrap();
         let second = read_frame(&mut Cursor::new(&fits), CAP, Budget::shared(&budget)).await;
         assert_eq!(second.unwrap_err().kind(), io::ErrorKind::QuotaExceeded);
-        drop(first);
+        // Whoever has filled it stops no ordinary request.
+        let small = read_frame(&mut Cursor::new(&framed(PLAIN, &[0; 10_000])), CAP, Budget::shared(&budget)).await;
+        assert!(matches!(small, Ok(Frame::Good(_))));
+        drop((first, small));
         assert_eq!(budget.available_permits(), 100_000);
 
         let bomb = framed(LZ4, &compress_prepend_size(&[0; 200_000]));

@@ -36,7 +36,7 @@ pub(super) fn trouble(error: &DialError) -> DialTrouble {
 const fn telling(trouble: &DialTrouble) -> u8 {
     match trouble {
         DialTrouble::OtherPeer => 6,
-        DialTrouble::Dropped | DialTrouble::Banned => 5,
+        DialTrouble::Dropped | DialTrouble::Banned | DialTrouble::Denied => 5,
         DialTrouble::Handshake => 4,
         DialTrouble::Refused => 3,
         DialTrouble::TimedOut => 2,

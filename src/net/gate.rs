@@ -9,9 +9,11 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::DeniedUpgrade;
@@ -23,15 +25,22 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-use crate::limits::{BANS, CONNECTIONS_PER_PEER, INBOUND_CONNECTIONS, PENDING_INBOUND_CONNECTIONS};
+use crate::access::Access;
+use crate::identity::Identity;
+use crate::limits::{
+    BANS, CONNECTIONS_PER_PEER, CONNECTS_PER_HOST_PER_MIN, INBOUND_CONNECTIONS, PENDING_INBOUND_CONNECTIONS,
+    RATED_PAYERS,
+};
 
-use super::address::host;
+use super::address::{endpoint, host, identity_of};
 use super::codec::Protocol;
 
 /// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
     Banned,
+    Denied,
+    TooOften { host: IpAddr },
     HostFull { host: IpAddr, limit: u32 },
     PeerFull,
     Full,
@@ -42,6 +51,8 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Banned => f.write_str("the peer is banned"),
+            Self::Denied => f.write_str("the settings `allow` and `deny` keep it away"),
+            Self::TooOften { host } => write!(f, "{host} connects too often"),
             Self::HostFull { host, limit } => write!(f, "{host} has {limit} connections already"),
             Self::PeerFull => write!(f, "the peer has {CONNECTIONS_PER_PEER} connections already"),
             Self::Full => write!(f, "{INBOUND_CONNECTIONS} inbound connections are established already"),
@@ -63,6 +74,9 @@ struct Guest {
 #[derive(Debug)]
 pub(super) struct Gate {
     per_host: u32,
+    access: Access,
+    /// Connections that each host has opened of late.
+    arrivals: DefaultKeyedRateLimiter<IpAddr>,
     guests: HashMap<ConnectionId, Guest>,
     hosts: HashMap<IpAddr, u32>,
     shaking_hands: u32,
@@ -72,9 +86,12 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(per_host: u32) -> Self {
+    pub(super) fn new(per_host: u32, access: Access) -> Self {
+        let a_minute = NonZeroU32::new(CONNECTS_PER_HOST_PER_MIN).unwrap_or(NonZeroU32::MIN);
         Self {
             per_host,
+            access,
+            arrivals: RateLimiter::keyed(Quota::per_minute(a_minute)),
             guests: HashMap::new(),
             hosts: HashMap::new(),
             shaking_hands: 0,
@@ -97,6 +114,16 @@ impl Gate {
         self.bans.entry(peer).and_modify(|old| *old = until.max(*old)).or_insert(until);
     }
 
+    /// Lifts a ban.
+    pub(super) fn unban(&mut self, peer: &PeerId) {
+        self.bans.remove(peer);
+    }
+
+    /// Whether the settings keep a peer away wherever it is.
+    pub(super) fn refuses(&self, peer: &Identity) -> bool {
+        self.access.refuses(peer, None)
+    }
+
     /// How long the ban of `peer` still holds.
     pub(super) fn banned(&self, peer: &PeerId) -> Option<Duration> {
         self.bans.get(peer)?.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
@@ -105,6 +132,9 @@ impl Gate {
     fn let_in(&mut self, connection: ConnectionId, remote: &Multiaddr) -> Result<(), Refused> {
         // Our transports always name an IP address; what does not is refused with the hosts that are full.
         let host = host(remote).unwrap_or(IpAddr::from([0; 4]));
+        if endpoint(remote).is_some_and(|(socket, _)| self.access.refuses_host(socket.ip())) {
+            return Err(Refused::Denied);
+        }
         if self.shaking_hands >= PENDING_INBOUND_CONNECTIONS {
             return Err(Refused::ShakingHands);
         }
@@ -114,6 +144,13 @@ impl Gate {
         let here = self.hosts.entry(host).or_default();
         if *here >= self.per_host {
             return Err(Refused::HostFull { host, limit: self.per_host });
+        }
+        if self.arrivals.len() >= RATED_PAYERS {
+            self.arrivals.retain_recent();
+        }
+        // With so many at once the other bounds hold.
+        if self.arrivals.len() < RATED_PAYERS && self.arrivals.check_key(&host).is_err() {
+            return Err(Refused::TooOften { host });
         }
         *here += 1;
         self.shaking_hands += 1;
@@ -140,7 +177,11 @@ impl Gate {
         leave(&mut self.hosts, &guest.host);
     }
 
-    fn check_peer(&self, peer: &PeerId) -> Result<Stay, ConnectionDenied> {
+    fn check_peer(&self, peer: &PeerId, at: &Multiaddr) -> Result<Stay, ConnectionDenied> {
+        let ip = endpoint(at).map(|(socket, _)| socket.ip());
+        if identity_of(peer).is_some_and(|peer| self.access.refuses(&peer, ip)) {
+            return Err(ConnectionDenied::new(Refused::Denied));
+        }
         if self.banned(peer).is_some() {
             return Err(ConnectionDenied::new(Refused::Banned));
         }
@@ -179,20 +220,20 @@ impl NetworkBehaviour for Gate {
         _: ConnectionId,
         peer: PeerId,
         _local: &Multiaddr,
-        _remote: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<Stay, ConnectionDenied> {
-        self.check_peer(&peer)
+        self.check_peer(&peer, remote)
     }
 
     fn handle_established_outbound_connection(
         &mut self,
         _: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        at: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<Stay, ConnectionDenied> {
-        self.check_peer(&peer)
+        self.check_peer(&peer, at)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -276,7 +317,7 @@ mod tests {
 
     #[test]
     fn one_host_has_its_share_and_gets_it_back() {
-        let mut gate = Gate::new(2);
+        let mut gate = Gate::new(2, Access::default());
         assert_eq!(gate.let_in(id(1), &from(1)), Ok(()));
         gate.welcome(id(1), PeerId::random());
         assert_eq!(gate.let_in(id(2), &from(1)), Ok(()));
@@ -294,9 +335,11 @@ mod tests {
 
     #[test]
     fn handshakes_and_guests_are_bounded_in_all() {
-        let mut gate = Gate::new(u32::MAX);
+        let mut gate = Gate::new(u32::MAX, Access::default());
+        // From many hosts: one may not come as often.
+        let of = |n: usize| format!("/ip4/10.0.{}.{}/tcp/1", n / 200, n % 200).parse().unwrap();
         let mut n = 0;
-        while gate.let_in(id(n), &from(1)).is_ok() {
+        while gate.let_in(id(n), &of(n)).is_ok() {
             n += 1;
         }
         assert_eq!(n, PENDING_INBOUND_CONNECTIONS as usize);
@@ -304,7 +347,7 @@ mod tests {
             gate.welcome(id(n), PeerId::random());
         }
         let refused = loop {
-            match gate.let_in(id(n), &from(1)) {
+            match gate.let_in(id(n), &of(n)) {
                 Ok(()) => gate.welcome(id(n), PeerId::random()),
                 Err(refused) => break refused,
             }
@@ -315,27 +358,56 @@ mod tests {
 
     #[test]
     fn a_peer_has_three_connections_and_a_banned_one_none() {
-        let (mut gate, peer) = (Gate::new(10), PeerId::random());
+        let (mut gate, peer) = (Gate::new(10, Access::default()), PeerId::random());
         for n in 0..CONNECTIONS_PER_PEER as usize {
-            assert!(gate.check_peer(&peer).is_ok());
+            assert!(gate.check_peer(&peer, &from(1)).is_ok());
             gate.welcome(id(n), peer);
         }
-        assert!(gate.check_peer(&peer).is_err());
+        assert!(gate.check_peer(&peer, &from(1)).is_err());
         leave(&mut gate.peers, &peer);
-        assert!(gate.check_peer(&peer).is_ok());
+        assert!(gate.check_peer(&peer, &from(1)).is_ok());
         gate.ban(peer, Duration::from_secs(60));
         gate.ban(peer, Duration::ZERO);
-        assert!(gate.check_peer(&peer).is_err());
+        assert!(gate.check_peer(&peer, &from(1)).is_err());
         let brief = PeerId::random();
         gate.ban(brief, Duration::ZERO);
-        assert!(gate.check_peer(&brief).is_ok());
+        assert!(gate.check_peer(&brief, &from(1)).is_ok());
         gate.ban(brief, Duration::MAX);
-        assert!(gate.check_peer(&brief).is_err());
+        assert!(gate.check_peer(&brief, &from(1)).is_err());
+    }
+
+    #[test]
+    fn a_host_that_comes_and_goes_has_to_wait() {
+        let mut gate = Gate::new(10, Access::default());
+        let mut come_and_go = |n: usize, host| {
+            let come = gate.let_in(id(n), &from(host));
+            gate.gone(id(n));
+            come
+        };
+        let in_a_moment = (0..).take_while(|n| come_and_go(*n, 1).is_ok()).count();
+        let most = CONNECTS_PER_HOST_PER_MIN as usize;
+        assert!((most..most + 20).contains(&in_a_moment), "{in_a_moment}");
+        assert!(matches!(come_and_go(0, 1), Err(Refused::TooOften { .. })));
+        assert_eq!(come_and_go(0, 2), Ok(()));
+    }
+
+    #[test]
+    fn the_lists_decide_before_the_handshake_and_after_it() {
+        let deny = vec!["10.0.0.1".parse().unwrap()];
+        let mut gate = Gate::new(10, Access { deny, ..Access::default() });
+        assert_eq!(gate.let_in(id(1), &from(1)), Err(Refused::Denied));
+        assert_eq!(gate.let_in(id(2), &from(2)), Ok(()));
+        let eve = crate::identity::SecretKey::from_seed(&[9; 32]).identity();
+        let deny = vec![crate::access::Rule::Peer(eve)];
+        let mut gate = Gate::new(10, Access { deny, ..Access::default() });
+        assert_eq!(gate.let_in(id(1), &from(1)), Ok(()));
+        assert!(gate.check_peer(&crate::net::address::peer_id_of(&eve).unwrap(), &from(1)).is_err());
+        assert!(gate.refuses(&eve));
     }
 
     #[test]
     fn bans_are_bounded_and_the_shortest_goes_first() {
-        let (mut gate, first) = (Gate::new(1), PeerId::random());
+        let (mut gate, first) = (Gate::new(1, Access::default()), PeerId::random());
         gate.ban(first, Duration::from_secs(60));
         for _ in 1..=BANS {
             gate.ban(PeerId::random(), Duration::from_secs(3600));

@@ -6,6 +6,7 @@
 //! has proven its key**; and nothing here waits for the caller except through [`Network::next`].
 
 mod address;
+mod bans;
 mod behaviour;
 mod book;
 mod codec;
@@ -23,11 +24,13 @@ use std::time::Duration;
 use libp2p::{Multiaddr, kad};
 
 pub use address::Transport;
+pub use bans::Ban;
 pub use book::{AddressBook, BookAddress, BookEntry, BookFull, Dial, DialTrouble, Keep, Known, Source};
-pub use codec::{Malformed, Protocol};
+pub use codec::{Held, Malformed, Protocol};
 pub use gossip::{Acceptance, GossipId, TOPIC};
 pub use network::Network;
 
+use crate::access::Access;
 use crate::identity::{Identity, SecretKey};
 use crate::limits::{CONNECTIONS_PER_ADDRESS, IDLE_CONNECTION_MS, PING_INTERVAL_MS, PING_TIMEOUT_MS};
 
@@ -46,6 +49,10 @@ pub struct NetConfig {
     pub static_peers: Vec<Multiaddr>,
     /// Inbound connections that one host may have.
     pub max_connections_per_address: u32,
+    /// Who may connect at all.
+    pub access: Access,
+    /// Who was sent away before the start.
+    pub bans: Vec<Ban>,
     /// What this node calls itself towards peers, such as `lbm/0.1.0`.
     pub agent_version: String,
     /// How long a connection of a peer that does not say that it speaks our protocol stays open. Those of others stay.
@@ -67,6 +74,8 @@ impl NetConfig {
             kademlia: Some(kad::Mode::Client),
             static_peers: Vec::new(),
             max_connections_per_address: CONNECTIONS_PER_ADDRESS,
+            access: Access::default(),
+            bans: Vec::new(),
             agent_version: concat!("lbm/", env!("CARGO_PKG_VERSION")).to_owned(),
             idle_timeout: Duration::from_millis(IDLE_CONNECTION_MS),
             ping_interval: Duration::from_millis(PING_INTERVAL_MS),

@@ -57,6 +57,7 @@ mod tests {
         assert!(!faults.add(0, peer, Severity::High), "and what led to it is spent");
         assert!(!faults.add(10_000, peer, Severity::High), "ten points are forgiven after ten seconds");
         assert!(faults.add(10_000, peer, Severity::Mid));
+        assert!(faults.add(20_000, peer, Severity::Fatal), "once is enough");
         for second in 0..1_000 {
             assert!(!faults.add(second * 2_000, peer, Severity::Low), "one low fault in two seconds never is enough");
         }

@@ -9,6 +9,7 @@ use super::doubt::Doubt;
 use super::engine::{Fresh, News, ToSeal};
 use super::io::Opened;
 use super::presence::Presences;
+use super::subscription::{Subscription, SyncState};
 use crate::chain::{BlockId, Frontier, GroupId, ObjectAt, Tip};
 use crate::identity::Identity;
 use crate::limits;
@@ -86,6 +87,8 @@ impl Session {
 struct PeerSync {
     /// When to pull from it.
     pull_at_ms: Option<u64>,
+    /// Whether that was put off, because it asked and had what is here.
+    postponed: bool,
     /// Pulls in a row that failed.
     failures: u32,
     /// What it is known to have.
@@ -102,8 +105,11 @@ pub(super) struct GroupSync {
     /// What is durable here.
     pub(super) frontier: Frontier,
     pub(super) session: Option<Session>,
-    /// Whether it is pulled by itself.
+    /// Whether it is pulled by itself where nobody has said anything.
     auto: bool,
+    subscription: Subscription,
+    /// When a pull last brought everything that a peer had.
+    synced_at_ms: Option<u64>,
     members: BTreeSet<Identity>,
     peers: BTreeMap<Identity, PeerSync>,
     outgoing: Vec<std::sync::Arc<Fresh>>,
@@ -124,6 +130,8 @@ impl GroupSync {
         let is_alone = opened.members.len() <= 1;
         Self {
             auto,
+            subscription: Subscription::default(),
+            synced_at_ms: None,
             frontier: opened.frontier,
             session: None,
             members: opened.members.into_iter().collect(),
@@ -207,7 +215,31 @@ impl GroupSync {
     }
 
     /// Takes in what a member's question shows of what it has. In doubt about our own line, its first word on that counts.
-    pub(super) fn was_asked(&mut self, now_ms: u64, own: &BTreeSet<Identity>, peer: &Identity, request: &Request) {
+    ///
+    /// Where it has what is here, nothing need be asked of it for an interval, once: two that are in step ask half as often.
+    pub(super) fn was_asked(
+        &mut self,
+        (now_ms, interval_ms): (u64, u64),
+        own: &BTreeSet<Identity>,
+        peer: &Identity,
+        request: &Request,
+    ) {
+        let theirs = match request {
+            Request::Pull(pull) => Some(crate::wire::frontier(pull.frontier.clone()).digest()),
+            Request::Probe(probe) => probe.digest.as_slice().try_into().ok(),
+            _ => None,
+        };
+        if self.doubt.is_none() && theirs == Some(self.frontier.digest()) {
+            let interval_ms = self.subscription.interval_ms.unwrap_or(interval_ms);
+            if let Some(sync) = self.peers.get_mut(peer)
+                && sync.pull_at_ms.is_some_and(|at_ms| at_ms > now_ms)
+                && sync.failures == 0
+                && !sync.postponed
+            {
+                sync.pull_at_ms = Some(now_ms + interval_ms);
+                sync.postponed = true;
+            }
+        }
         match request {
             Request::Pull(pull) => {
                 if let Some(doubt) = &mut self.doubt {
@@ -286,8 +318,39 @@ impl GroupSync {
 
     /// Has the group pulled from a peer, unless it is to be pulled only when somebody asks for it and can wait for that.
     pub(super) fn pull_at(&mut self, peer: Identity, at_ms: u64) {
-        if self.auto || !self.is_founded() || self.doubt.is_some() {
+        let needs_it = !self.is_founded() || self.doubt.is_some();
+        if self.subscription.paused.map_or(self.auto || needs_it, |paused| !paused) && self.is_chosen(&peer) {
             self.pull_anyway_at(peer, at_ms);
+        }
+    }
+
+    fn is_chosen(&self, peer: &Identity) -> bool {
+        self.subscription.peers.is_empty() || self.subscription.peers.contains(peer)
+    }
+
+    /// Whether nothing is taken in.
+    pub(super) fn is_paused(&self) -> bool {
+        self.subscription.paused == Some(true)
+    }
+
+    /// Syncs as is said from now on. What was due is due no more, and everybody who is to be asked is asked; a pull under way goes on.
+    pub(super) fn subscribe<'a>(
+        &mut self,
+        subscription: Subscription,
+        connected: impl Iterator<Item = &'a Identity>,
+        now_ms: u64,
+    ) {
+        self.subscription = subscription;
+        self.peers.values_mut().for_each(|sync| sync.pull_at_ms = None);
+        connected.for_each(|peer| self.pull_at(*peer, now_ms));
+    }
+
+    pub(super) fn sync_state(&self, now_ms: u64) -> SyncState {
+        let failing = self.peers.iter().filter(|(peer, sync)| sync.failures > 0 && self.may_have(peer));
+        SyncState {
+            subscription: self.subscription.clone(),
+            synced_ago_ms: self.synced_at_ms.map(|at_ms| now_ms.saturating_sub(at_ms)),
+            failing: failing.map(|(peer, sync)| (*peer, sync.failures)).collect(),
         }
     }
 
@@ -373,17 +436,17 @@ impl GroupSync {
             self.delegations.acts_for(peer).for_each(|agent| doubt.answered(agent));
         }
         self.seal_after_ms = 0;
+        self.synced_at_ms = Some(now_ms);
         self.pull_in_an_interval(peer, now_ms, rng, interval_ms);
     }
 
     fn pull_in_an_interval(&mut self, peer: &Identity, now_ms: u64, rng: &mut impl Rng, interval_ms: u64) {
         if let Some(sync) = self.peers.get_mut(peer) {
             sync.failures = 0;
+            sync.postponed = false;
         }
-        if self.auto {
-            let again = now_ms + interval_ms - rng.random_range(0..=interval_ms / 10);
-            self.pull_anyway_at(*peer, again);
-        }
+        let interval_ms = self.subscription.interval_ms.unwrap_or(interval_ms);
+        self.pull_at(*peer, now_ms + interval_ms - rng.random_range(0..=interval_ms / 10));
     }
 
     /// A pull has failed: the next is due later and later, up to half a minute, and never not at all.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::engine::{Ingested, News, ToSeal};
 use super::market::io as market;
+use super::subscription::Subscription;
 use crate::chain::{Frontier, GroupId, Tip, Unverified};
 use crate::identity::Identity;
 use crate::presence;
@@ -44,6 +45,8 @@ pub enum Input {
     },
     /// A peer sent what is no message, and how heavily that counts.
     Malformed(Identity, Severity),
+    /// A peer has done something that the machine does not see, how heavily it counts, and what it was.
+    Blamed(Identity, Severity, &'static str),
     /// A peer has answered, or will not.
     Answered {
         /// What was asked.
@@ -66,8 +69,10 @@ pub enum Input {
     Presence(presence::Verified),
     /// These are the agents of this node from now on.
     Hosts(BTreeSet<Identity>),
-    /// Somebody wants a group to be up to date now.
-    SyncNow(GroupId),
+    /// Somebody wants a group to be up to date now: with one peer, or with all.
+    SyncNow(GroupId, Option<Identity>),
+    /// How a group is synced from now on.
+    Subscribe(GroupId, Subscription),
     /// Something happened on the market, when the world's clock showed so many milliseconds since 1970 UTC.
     Market(u64, market::Input),
 }
@@ -115,8 +120,10 @@ pub enum Severity {
     Low,
     /// An honest peer does it after a fault of its own.
     Mid,
-    /// No honest peer does it.
+    /// No honest peer does it, but for a mistake of its maker's.
     High,
+    /// It can only be meant: once is enough.
+    Fatal,
 }
 
 impl Severity {
@@ -127,6 +134,7 @@ impl Severity {
             Self::Low => 2,
             Self::Mid => 10,
             Self::High => 50,
+            Self::Fatal => 100,
         }
     }
 }
@@ -200,8 +208,8 @@ pub enum Output {
     },
     /// Write a seal, and report nothing: it comes as news.
     Seal(GroupId),
-    /// Break with a peer for a while.
-    Ban(Identity),
+    /// Break with a peer for a while, for what it did last.
+    Ban(Identity, &'static str),
     /// Take the doubt about our own lines off a group, with [`super::engine::Task::Settle`]: as long as these are their tips.
     Settle(GroupId, Vec<(Identity, Vec<Tip>)>),
     /// Tell who watches.

@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use rand::Rng;
 
-use super::engine::News;
 use super::faults::Faults;
 use super::group::{GroupSync, Session};
 use super::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Opened, Output, Severity, Ticket};
 use super::market::{self, Around, Market};
+use super::subscription::Subscription;
 use crate::chain::{GroupId, Tip};
 use crate::identity::Identity;
 use crate::limits;
@@ -161,6 +161,7 @@ impl Machine {
                 }
             }
             Input::Malformed(peer, severity) => self.blame(now_ms, peer, severity, "a message that is none", &mut out),
+            Input::Blamed(peer, severity, what) => self.blame(now_ms, peer, severity, what, &mut out),
             Input::Answered { ticket, result } => self.answered(now_ms, rng, ticket, result, &mut out),
             Input::Served(peer) => {
                 if let Some(peer) = self.peers.get_mut(&peer) {
@@ -180,9 +181,14 @@ impl Machine {
                 self.market_acts(now_ms, acts, &mut out);
             }
             Input::Hosts(agents) => self.host(now_ms, agents),
-            Input::SyncNow(group) => {
+            Input::Subscribe(group, subscription) => {
                 if let Some(group) = self.groups.get_mut(&group) {
-                    for peer in self.peers.keys() {
+                    group.subscribe(subscription, self.peers.keys(), now_ms);
+                }
+            }
+            Input::SyncNow(group, only) => {
+                if let Some(group) = self.groups.get_mut(&group) {
+                    for peer in self.peers.keys().filter(|peer| only.is_none_or(|only| only == **peer)) {
                         group.pull_anyway_at(*peer, now_ms);
                     }
                 }
@@ -219,9 +225,13 @@ impl Machine {
         }
     }
 
-    /// Takes in a group that was kept before the start, when nobody is connected yet.
-    pub fn open_at_start(&mut self, opened: Opened) {
+    /// Takes in a group that was kept before the start, when nobody is connected yet, and how it is synced.
+    pub fn open_at_start(&mut self, opened: Opened, subscription: Subscription) {
+        let group = opened.group;
         self.open(0, opened);
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.subscribe(subscription, std::iter::empty(), 0);
+        }
     }
 
     /// Tickets that are not reported yet.
@@ -279,8 +289,13 @@ impl Machine {
         out: &mut Vec<Output>,
     ) {
         let Some(group) = self.groups.get_mut(&group) else { return };
-        group.was_asked(now_ms, &self.own, &peer, &request);
+        group.was_asked((now_ms, self.settings.sync_interval_ms), &self.own, &peer, &request);
         match request {
+            // What is new here when it goes on is pulled then; and it is told again.
+            Request::Push(_) if group.is_paused() => {
+                let response = Response::Refused(Refused::Busy(limits::PAUSED_RETRY_MS));
+                out.push(Output::Answer { id, response });
+            }
             Request::Push(push) => {
                 let ticket = self.ticket(peer, push.group, Errand::StorePush(id));
                 if let Some(state) = self.peers.get_mut(&peer) {
@@ -511,44 +526,6 @@ impl Machine {
         self.ask(peer, Arc::new(request), Errand::Pull(number), out);
     }
 
-    /// Blocks are durable: push our own, announce the others'.
-    fn news(&mut self, now_ms: u64, rng: &mut impl Rng, news: &News, out: &mut Vec<Output>) {
-        let Some(sync) = self.groups.get_mut(&news.group) else { return };
-        for (from, fresh) in &news.blocks {
-            sync.frontier.advance(fresh.author, fresh.prev, fresh.tip.clone());
-            match from {
-                Some(peer) => {
-                    sync.peer_has(peer, fresh.author, &fresh.tip);
-                    sync.announce(now_ms, rng, fresh.author, fresh.tip.clone());
-                }
-                None => sync.outgoing(fresh),
-            }
-        }
-        sync.schedule_seal(now_ms, news.to_seal);
-        let mut removed = BTreeSet::new();
-        if let Some(members) = &news.members {
-            let before: BTreeSet<Identity> = self.peers.keys().filter(|peer| sync.admits(peer)).copied().collect();
-            sync.set_members(members);
-            for peer in self.peers.keys() {
-                sync.delegations.show_at(*peer, now_ms);
-                match (before.contains(peer), sync.admits(peer)) {
-                    // It may have asked before it was let in: tell it that there is something to pull.
-                    (false, true) => sync.welcome(*peer, now_ms),
-                    (true, false) => drop(removed.insert(*peer)),
-                    _ => {}
-                }
-            }
-        }
-        if !news.equivocators.is_empty() {
-            // Who has the other branch alone sees nothing of ours in a frontier that ends higher: it is told.
-            for peer in self.peers.keys() {
-                sync.tell_at(peer, now_ms);
-            }
-        }
-        sync.doubt(&self.own, news, now_ms);
-        self.push(now_ms, news.group, &removed, out);
-    }
-
     /// Starts what is due: pulls, and announcements of what others have sent us.
     fn act_on_time(&mut self, now_ms: u64, rng: &mut impl Rng, out: &mut Vec<Output>) {
         let groups: Vec<GroupId> = self.groups.keys().copied().collect();
@@ -583,7 +560,7 @@ impl Machine {
     ) {
         out.push(Output::Notice(Notice::Fault { peer, severity, what }));
         if self.faults.add(now_ms, peer, severity) {
-            out.push(Output::Ban(peer));
+            out.push(Output::Ban(peer, what));
         }
     }
 }

@@ -21,10 +21,12 @@ mod presence;
 pub mod rendezvous;
 pub mod serve;
 mod spread;
+pub mod subscription;
 pub mod trade;
 
 pub use engine::Engine;
 pub use machine::Machine;
+pub use subscription::{Subscription, SyncState};
 
 #[cfg(test)]
 mod tests;

@@ -438,13 +438,16 @@ mod tests {
         use super::super::machine::Settings;
         let me = key(1).identity();
         let mut machine = Machine::new(me, Settings { sync_interval_ms: 1_000, auto: true, max_drift_ms: 100 });
-        machine.open_at_start(Opened {
-            group: GROUP,
-            frontier: crate::chain::Frontier::default(),
-            members: vec![me],
-            to_seal: None,
-            in_doubt: false,
-        });
+        machine.open_at_start(
+            Opened {
+                group: GROUP,
+                frontier: crate::chain::Frontier::default(),
+                members: vec![me],
+                to_seal: None,
+                in_doubt: false,
+            },
+            crate::node::Subscription::default(),
+        );
         let date = |machine: &mut Machine, held_ms: u64, is_ours: bool| {
             let presences = &mut machine.groups.get_mut(&GROUP).unwrap().presences;
             presences.hold(record(1, held_ms, 1), is_ours);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rand::{Rng, RngExt};
 
+use super::engine::News;
 use super::io::{NoAnswer, Output, Severity};
 use super::machine::{Errand, Machine};
 use crate::chain::GroupId;
@@ -16,6 +17,44 @@ use crate::wire::{Have, Refused, Request, Response};
 const PUSHING_PER_PEER: usize = 16;
 
 impl Machine {
+    /// Blocks are durable: push our own, announce the others'.
+    pub(super) fn news(&mut self, now_ms: u64, rng: &mut impl Rng, news: &News, out: &mut Vec<Output>) {
+        let Some(sync) = self.groups.get_mut(&news.group) else { return };
+        for (from, fresh) in &news.blocks {
+            sync.frontier.advance(fresh.author, fresh.prev, fresh.tip.clone());
+            match from {
+                Some(peer) => {
+                    sync.peer_has(peer, fresh.author, &fresh.tip);
+                    sync.announce(now_ms, rng, fresh.author, fresh.tip.clone());
+                }
+                None => sync.outgoing(fresh),
+            }
+        }
+        sync.schedule_seal(now_ms, news.to_seal);
+        let mut removed = BTreeSet::new();
+        if let Some(members) = &news.members {
+            let before: BTreeSet<Identity> = self.peers.keys().filter(|peer| sync.admits(peer)).copied().collect();
+            sync.set_members(members);
+            for peer in self.peers.keys() {
+                sync.delegations.show_at(*peer, now_ms);
+                match (before.contains(peer), sync.admits(peer)) {
+                    // It may have asked before it was let in: tell it that there is something to pull.
+                    (false, true) => sync.welcome(*peer, now_ms),
+                    (true, false) => drop(removed.insert(*peer)),
+                    _ => {}
+                }
+            }
+        }
+        if !news.equivocators.is_empty() {
+            // Who has the other branch alone sees nothing of ours in a frontier that ends higher: it is told.
+            for peer in self.peers.keys() {
+                sync.tell_at(peer, now_ms);
+            }
+        }
+        sync.doubt(&self.own, news, now_ms);
+        self.push(now_ms, news.group, &removed, out);
+    }
+
     /// Sends what of our own is new to the connected members, and to those whom it shuts out: it is the last that they are
     /// told, and without it they would go on writing what nobody takes.
     pub(super) fn push(&mut self, now_ms: u64, group: GroupId, removed: &BTreeSet<Identity>, out: &mut Vec<Output>) {

@@ -6,13 +6,15 @@ use libp2p::Multiaddr;
 use tokio::sync::oneshot;
 
 use super::clock::unix_ms;
-use super::driver::Work;
+use super::driver::{Work, subscription_row};
 use super::joining::JoinAsk;
 use super::market::MarketAsk;
+use crate::cbor;
 use crate::chain::GroupId;
 use crate::identity::{Identity, SecretKey};
-use crate::net::{AddPeerError, PeerInfo};
+use crate::net::{AddPeerError, Ban, PeerInfo};
 use crate::node::io::Input;
+use crate::node::{Subscription, SyncState};
 use crate::presence::{Invalid, Presence, Status, Verified};
 
 /// What the API asks of the driver.
@@ -21,6 +23,10 @@ pub enum Ask {
     AddPeer(Multiaddr, Option<String>, oneshot::Sender<Result<Identity, AddPeerError>>),
     /// Forget a peer; tells whether it was known.
     RemovePeer(Identity, oneshot::Sender<bool>),
+    /// Who was sent away.
+    Bans(oneshot::Sender<Vec<Ban>>),
+    /// Let a peer come back; tells whether it was sent away.
+    Unban(Identity, oneshot::Sender<bool>),
     /// Who is known and connected.
     Peers(oneshot::Sender<Vec<PeerInfo>>),
     /// Call a peer by another name; tells whether it is known.
@@ -31,8 +37,12 @@ pub enum Ask {
     Listening(oneshot::Sender<Vec<Multiaddr>>),
     /// Which connected peers would be asked for a group.
     Sharing(GroupId, oneshot::Sender<Vec<Identity>>),
-    /// Pull a group from all members now; tells how many connected peers will be asked.
-    SyncNow(GroupId, oneshot::Sender<usize>),
+    /// Pull a group from one member, or all, now; tells how many connected peers will be asked.
+    SyncNow(GroupId, Option<Identity>, oneshot::Sender<usize>),
+    /// How a group's sync stands; none where it is not here.
+    SyncState(GroupId, oneshot::Sender<Option<SyncState>>),
+    /// Sync a group like this from now on; tells when that is stored.
+    Subscribe(GroupId, Subscription, oneshot::Sender<()>),
     /// Sign for an identity from now on, or no more.
     Host(Identity, Option<SecretKey>, oneshot::Sender<()>),
     /// Sign what an identity of this node is up to and tell the group's members; none where it is no member.
@@ -66,14 +76,32 @@ impl Work {
                 });
             }
             Ask::Admitted(answer) => drop(answer.send(self.parts.machine.admitted())),
+            Ask::Bans(answer) => drop(answer.send(self.parts.network.bans())),
+            Ask::Unban(peer, answer) => {
+                let was_banned = self.parts.network.unban(peer);
+                self.keep_book(move || {
+                    let _gone = answer.send(was_banned);
+                });
+            }
             Ask::Peers(answer) => drop(answer.send(self.parts.network.peers())),
             Ask::Listening(answer) => drop(answer.send(self.parts.network.listen_addrs())),
             Ask::Sharing(group, answer) => {
                 let _gone = answer.send(self.sharing(&group));
             }
-            Ask::SyncNow(group, answer) => {
-                let _gone = answer.send(self.sharing(&group).len());
-                self.step(Input::SyncNow(group));
+            Ask::SyncNow(group, only, answer) => {
+                let asked = self.sharing(&group).iter().filter(|peer| only.is_none_or(|only| only == **peer)).count();
+                let _gone = answer.send(asked);
+                self.step(Input::SyncNow(group, only));
+            }
+            Ask::SyncState(group, answer) => {
+                let _gone = answer.send(self.parts.machine.sync_state(self.uptime.ms(), &group));
+            }
+            Ask::Subscribe(group, subscription, answer) => {
+                let row = (subscription != Subscription::default()).then(|| cbor::encode(&subscription));
+                self.step(Input::Subscribe(group, subscription));
+                self.keep_row(subscription_row(&group), row, move || {
+                    let _gone = answer.send(());
+                });
             }
             Ask::SetPresence(member, group, status, metadata, answer) => {
                 let _gone = answer.send(self.set_presence(member, group, status, metadata));

@@ -4,16 +4,15 @@
 //! where one is full the batch is dropped and its ticket reported. So the network is always polled.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::agents::Agents;
+use super::allowance::{Allowance, Share};
 use super::ask::Ask;
 use super::clock::{Uptime, unix_ms};
 use super::commit::Told;
@@ -28,8 +27,7 @@ use super::writer::Writer;
 use crate::api::types::EventKind;
 use crate::cbor;
 use crate::chain::{GroupId, Tip};
-use crate::delegation::knock::Door;
-use crate::delegation::{self, Delegation};
+use crate::delegation::{self, Delegation, knock};
 use crate::identity::{Identity, SecretKey};
 use crate::limits;
 use crate::net::{self, Malformed, NetEvent, Network, Protocol, RequestError};
@@ -44,13 +42,12 @@ use crate::presence::{Presence, Status, Verified};
 use crate::store::{Packages, Registry, Store};
 use crate::wire::{self, Met, Refused, Request, Response, market};
 
-/// Requests of each peer, held to so many a minute.
-pub type Requests = DefaultKeyedRateLimiter<Identity>;
+/// Where the store keeps who was sent away.
+pub(super) const BANS_ROW: &[u8] = b"net/bans";
 
-/// Holds each peer to so many requests a minute; all of them may come at once.
-#[must_use]
-pub fn requests_per_minute(most: u32) -> Requests {
-    RateLimiter::keyed(Quota::per_minute(NonZeroU32::new(most).unwrap_or(NonZeroU32::MIN)))
+/// Where it keeps how a group is synced.
+pub(super) fn subscription_row(group: &GroupId) -> Vec<u8> {
+    [b"subscription/", group.as_bytes().as_slice()].concat()
 }
 
 /// What the driver works with.
@@ -81,12 +78,10 @@ pub struct Driver {
     pub embedding: Embedding,
     /// For who asks.
     pub indexes: Indexes,
-    /// How many requests each peer may make.
-    pub requests: Requests,
     /// Lets others in.
     pub door: Door,
-    /// How many requests about joining each peer may make.
-    pub node_requests: Requests,
+    /// What peers may ask, and how much of it at once.
+    pub allowance: Allowance,
     /// Where the machine's randomness starts: from the system's random source.
     pub seed: u64,
 }
@@ -124,7 +119,7 @@ pub(super) enum Asked {
     /// Somebody in the daemon.
     Caller(oneshot::Sender<Result<market::Response, AskFailed>>),
     /// The same, about joining.
-    Joiner(oneshot::Sender<Result<crate::wire::node::Response, AskFailed>>),
+    Joiner(oneshot::Sender<Result<wire::node::Response, AskFailed>>),
 }
 
 /// The driver at work.
@@ -140,6 +135,8 @@ pub(super) struct Work {
     pub(super) serving: Arc<Semaphore>,
     pub(super) done: mpsc::Sender<Done>,
     pub(super) fetching: Fetching,
+    /// Room for the answers that are being made.
+    pub(super) shares: BTreeMap<InboundId, Share>,
 }
 
 impl Driver {
@@ -157,6 +154,7 @@ impl Driver {
             serving: Arc::new(Semaphore::new(limits::SERVING)),
             done: sender,
             fetching: Fetching::new(),
+            shares: BTreeMap::new(),
         };
         loop {
             let now_ms = work.uptime.ms();
@@ -199,28 +197,13 @@ impl Work {
                 self.step(Input::Connected(peer));
             }
             NetEvent::Disconnected { peer } => {
-                // Forgets peers whose allowance is full again.
-                self.parts.requests.retain_recent();
-                self.parts.node_requests.retain_recent();
+                self.parts.allowance.forget_idle();
                 self.parts.events.tell(EventKind::PeerDisconnected { peer_id: peer.to_string() });
                 self.step(Input::Disconnected(peer));
                 self.find_each_other();
             }
-            NetEvent::Request { peer, id, protocol, .. } if self.parts.requests.check_key(&peer).is_err() => {
-                let id = InboundId(id.0);
-                match protocol {
-                    Protocol::Sync => self.respond(id, &Response::Refused(Refused::Busy(limits::RATE_RETRY_MS))),
-                    Protocol::Market => {
-                        self.market_respond(
-                            id,
-                            &market::Response::Refused(market::Refused::Busy(limits::RATE_RETRY_MS)),
-                        );
-                    }
-                    Protocol::Node => {
-                        let busy = crate::wire::node::Refused::Busy(limits::RATE_RETRY_MS);
-                        self.node_respond(id, &crate::wire::node::Response::Refused(busy));
-                    }
-                }
+            NetEvent::Request { peer, id, bytes, protocol: Protocol::Sync } => {
+                self.sync_asked(peer, InboundId(id.0), &bytes);
             }
             NetEvent::Request { peer, id, bytes, protocol: Protocol::Market } => {
                 self.market_asked(peer, InboundId(id.0), &bytes);
@@ -229,16 +212,6 @@ impl Work {
                 self.node_asked(peer, InboundId(id.0), &bytes);
             }
             NetEvent::Gossip { peer, id, bytes } => self.gossip(peer, id, bytes),
-            NetEvent::Request { peer, id, bytes, .. } => match Request::decode(&bytes) {
-                Ok(request) => {
-                    self.step(Input::Asked { peer, id: InboundId(id.0), request, clock_ms: unix_ms() });
-                }
-                Err(error) => {
-                    tracing::info!(%peer, %error, "a request that is none");
-                    self.respond(InboundId(id.0), &Response::Refused(Refused::Malformed));
-                    self.step(Input::Malformed(peer, Severity::High));
-                }
-            },
             NetEvent::Malformed { peer, what } => {
                 tracing::info!(%peer, %what, "a frame that is none");
                 self.step(Input::Malformed(peer, blame(what)));
@@ -293,6 +266,7 @@ impl Work {
             Told::Closed(group) => {
                 self.parts.agents.moved(group, true);
                 self.parts.events.tell(EventKind::GroupLeft { group_id: group.to_string() });
+                self.keep_row(subscription_row(&group), None, || {});
                 self.step(Input::Closed(group));
                 self.rendezvous.begin(self.uptime.ms());
             }
@@ -358,7 +332,7 @@ impl Work {
             }
             Output::Show { ticket, peer, group, agents, is_knock } => {
                 let delegations = self.delegations(group, &agents);
-                let door = Door { group, from: self.parts.me, to: peer };
+                let door = knock::Door { group, from: self.parts.me, to: peer };
                 let request = wire::shown(&door, delegations, is_knock);
                 let id = self.parts.network.request(Protocol::Sync, peer, request.encode());
                 self.asked.insert(id, Asked::Sync(ticket));
@@ -372,9 +346,9 @@ impl Work {
             }
             Output::Settle(group, own) => self.settle(group, own),
             Output::Seal(group) => self.seal(group),
-            Output::Ban(peer) => {
-                tracing::warn!(%peer, minutes = limits::BAN_MS / 60_000, "sent a peer away for its faults");
-                self.parts.network.ban(peer, Duration::from_millis(limits::BAN_MS));
+            Output::Ban(peer, why) => {
+                let time = self.parts.network.ban(peer, why);
+                tracing::warn!(%peer, minutes = time.as_secs() / 60, why, "sent a peer away for its faults");
             }
             Output::Notice(notice) => self.notice(&notice),
             Output::Market(output) => self.market_act(output),
@@ -433,9 +407,8 @@ impl Work {
         }
     }
 
-    fn respond(&mut self, id: InboundId, response: &Response) {
-        // Whoever asked may be gone.
-        let _gone = self.parts.network.respond(net::InboundId(id.0), response.encode());
+    pub(super) fn respond(&mut self, id: InboundId, response: &Response) {
+        self.send(id, response.encode());
     }
 
     /// Reads for a peer on another thread: at most [`limits::SERVING`] at a time, the others wait in line.
@@ -469,15 +442,15 @@ impl Work {
     fn done(&mut self, done: Done) {
         match done {
             Done::Served { id, peer, bytes } => {
-                let _gone = self.parts.network.respond(net::InboundId(id.0), bytes);
+                self.send(id, bytes);
                 self.step(Input::Served(peer));
             }
             Done::MarketServed { id, peer, bytes } => {
-                let _gone = self.parts.network.respond(net::InboundId(id.0), bytes);
+                self.send(id, bytes);
                 self.step_market(MarketInput::Served(peer));
             }
             Done::NodeServed { id, peer, bytes, fault } => {
-                let _gone = self.parts.network.respond(net::InboundId(id.0), bytes);
+                self.send(id, bytes);
                 fault.into_iter().for_each(|severity| self.step(Input::Malformed(peer, severity)));
             }
             Done::Looked(wanted, found) => self.looked(wanted, found),
@@ -495,13 +468,27 @@ impl Work {
         });
     }
 
+    /// Has a row of the node's own stored, or taken away.
+    pub(super) fn keep_row(&self, key: Vec<u8>, row: Option<Vec<u8>>, then: impl FnOnce() + Send + 'static) {
+        let writer = self.parts.writer.clone();
+        tokio::spawn(async move {
+            let registry = Registry { local: vec![(key, row)], ..Registry::default() };
+            match writer.register(registry).await {
+                Ok(()) => then(),
+                Err(error) => tracing::warn!(%error, "a setting of this node was not stored"),
+            }
+        });
+    }
+
     /// Has the address book stored, and then answers whoever changed it.
     pub(super) fn keep_book(&self, then: impl FnOnce() + Send + 'static) {
         let entries = self.parts.network.book_entries();
         let book = entries.into_iter().map(|entry| (entry.peer, cbor::encode(&entry))).collect();
+        let bans = cbor::encode(&self.parts.network.bans());
         let writer = self.parts.writer.clone();
         tokio::spawn(async move {
-            let registry = Registry { book: Some(book), ..Registry::default() };
+            let local = vec![(BANS_ROW.to_vec(), Some(bans))];
+            let registry = Registry { book: Some(book), local, ..Registry::default() };
             if let Err(error) = writer.register(registry).await {
                 tracing::warn!(%error, "the address book was not stored");
             }
@@ -514,10 +501,8 @@ impl Work {
 const fn blame(what: Malformed) -> Severity {
     match what {
         Malformed::Truncated => Severity::Low,
-        Malformed::Empty
-        | Malformed::TooLong { .. }
-        | Malformed::Encoding(_)
-        | Malformed::Compression
-        | Malformed::Trailing => Severity::High,
+        // What no frame of ours has is announced, or packed: it is to cost memory.
+        Malformed::TooLong { .. } => Severity::Fatal,
+        Malformed::Empty | Malformed::Encoding(_) | Malformed::Compression | Malformed::Trailing => Severity::High,
     }
 }

@@ -221,19 +221,34 @@ impl Work {
 
     /// A peer asks on the market.
     pub(super) fn market_asked(&mut self, peer: Identity, id: InboundId, bytes: &[u8]) {
-        match Request::decode(bytes) {
-            Ok(request) => self.step_market(MarketInput::Asked { peer, id, request }),
+        let payer = self.payer(&peer);
+        if let Err(wait_ms) = self.count(peer, payer) {
+            return self.market_respond(id, &Response::Refused(Refused::Busy(wait_ms)));
+        }
+        let request = match Request::decode(bytes) {
+            Ok(request) => request,
             Err(error) => {
                 tracing::info!(%peer, %error, "a request on the market that is none");
                 self.market_respond(id, &Response::Refused(Refused::Malformed));
-                self.step(Input::Malformed(peer, Severity::High));
+                return self.step(Input::Malformed(peer, Severity::High));
             }
+        };
+        let admitted = match &request {
+            Request::Catalogue(_) => self.make_room(id, payer, limits::CATALOGUE_BYTES),
+            Request::Package(asked) => {
+                let bytes = asked.count.min(limits::PACKAGE_RANGE_CHUNKS) as usize * limits::PACKAGE_CHUNK_BYTES;
+                self.make_room(id, payer, bytes).and_then(|()| self.parts.allowance.package(payer, bytes))
+            }
+            Request::Order(_) | Request::Dispute(_) | Request::Account(_) => Ok(()),
+        };
+        match admitted {
+            Ok(()) => self.step_market(MarketInput::Asked { peer, id, request }),
+            Err(wait_ms) => self.market_respond(id, &Response::Refused(Refused::Busy(wait_ms))),
         }
     }
 
     pub(super) fn market_respond(&mut self, id: InboundId, response: &Response) {
-        // Whoever asked may be gone.
-        let _gone = self.parts.network.respond(net::InboundId(id.0), response.encode());
+        self.send(id, response.encode());
     }
 
     /// A caller's question was answered, or was not.

@@ -12,7 +12,9 @@
 //! ```
 
 pub mod agents;
+pub mod allowance;
 mod ask;
+mod asked;
 pub mod clock;
 pub mod commit;
 pub mod driver;
@@ -34,6 +36,7 @@ use std::time::Duration;
 use libp2p::{Multiaddr, kad};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::access::Access;
 use crate::cbor;
 use crate::chain::GroupId;
 use crate::config::Origin;
@@ -44,12 +47,13 @@ use crate::identity::{AgentName, Identity, SecretKey};
 use crate::kv::KvError;
 use crate::limits;
 
-use crate::net::{AddPeerError, AddressBook, BookEntry, NetConfig, NetError, Network, PeerInfo};
+use crate::net::{AddPeerError, AddressBook, Ban, BookEntry, NetConfig, NetError, Network, PeerInfo};
 use crate::node::machine::Settings as MachineSettings;
-use crate::node::{Engine, Machine};
+use crate::node::{Engine, Machine, Subscription, SyncState};
 use crate::presence;
 use crate::store::{PackageStoreError, Packages, Store, StoreError, View};
 use agents::Agents;
+use allowance::Allowance;
 use ask::Ask;
 use clock::Uptime;
 use driver::{Driver, Inbox};
@@ -121,6 +125,10 @@ pub struct Node {
     pub door: Door,
     /// Since when it runs.
     pub uptime: Uptime,
+    /// Pause between two repair pulls where nobody says otherwise of a group, milliseconds.
+    pub sync_interval_ms: u64,
+    /// Whether groups are pulled by themselves, likewise.
+    pub auto_sync: bool,
     asks: mpsc::Sender<Ask>,
 }
 
@@ -222,6 +230,22 @@ impl Node {
         self.ask(Ask::Admitted).await
     }
 
+    /// Who was sent away, also those whose time is over and who are still remembered.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn bans(&self) -> Result<Vec<Ban>, Stopping> {
+        self.ask(Ask::Bans).await
+    }
+
+    /// Lets a peer come back; tells whether it was sent away.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn unban(&self, peer: Identity) -> Result<bool, Stopping> {
+        self.ask(|answer| Ask::Unban(peer, answer)).await
+    }
+
     /// Signs what the identity is up to, holds it, and has the group's members told; none where it is no member.
     ///
     /// # Errors
@@ -251,12 +275,28 @@ impl Node {
         self.ask(|answer| Ask::Sharing(group, answer)).await
     }
 
-    /// Pulls a group from all connected members now; tells how many will be asked.
+    /// Pulls a group from one connected member, or all of them, now; tells how many will be asked.
     ///
     /// # Errors
     /// [`Stopping`].
-    pub async fn sync_now(&self, group: GroupId) -> Result<usize, Stopping> {
-        self.ask(|answer| Ask::SyncNow(group, answer)).await
+    pub async fn sync_now(&self, group: GroupId, only: Option<Identity>) -> Result<usize, Stopping> {
+        self.ask(|answer| Ask::SyncNow(group, only, answer)).await
+    }
+
+    /// How a group's sync stands; none where the group is not here.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn sync_state(&self, group: GroupId) -> Result<Option<SyncState>, Stopping> {
+        self.ask(|answer| Ask::SyncState(group, answer)).await
+    }
+
+    /// Syncs a group like this from now on, also after a restart.
+    ///
+    /// # Errors
+    /// [`Stopping`], also where it could not be stored.
+    pub async fn subscribe(&self, group: GroupId, subscription: Subscription) -> Result<(), Stopping> {
+        self.ask(|answer| Ask::Subscribe(group, subscription, answer)).await
     }
 }
 
@@ -310,7 +350,9 @@ impl Daemon {
         let mut machine = Machine::new(identity, settings_of_machine);
         machine.host(0, hosted);
         for kept in store.view()?.groups()? {
-            machine.open_at_start(commit::opened(&store, kept.id, |author| keys.contains_key(author))?);
+            let row = store.view()?.local(&driver::subscription_row(&kept.id))?;
+            let subscription = row.and_then(|row| cbor::decode_lenient(&row, row.len()).ok()).unwrap_or_default();
+            machine.open_at_start(commit::opened(&store, kept.id, |author| keys.contains_key(author))?, subscription);
         }
         let parts = (Arc::clone(&store), Arc::clone(&packages));
         let trade = Trade::new(key, parts.0, parts.1, writer.clone(), events.clone());
@@ -332,9 +374,8 @@ impl Daemon {
             verifier,
             events: events.clone(),
             embedding: embedding.clone(),
-            requests: driver::requests_per_minute(settings.p2p_max_req_per_min.value),
+            allowance: Allowance::new(settings.p2p_max_req_per_min.value),
             door: door.clone(),
-            node_requests: driver::requests_per_minute(limits::NODE_REQUESTS_PER_MIN),
             seed,
         };
         let driver = tokio::spawn(driver.run(Inbox { told, asks, stop: stop.clone() }));
@@ -353,6 +394,8 @@ impl Daemon {
             embedding,
             door,
             uptime,
+            sync_interval_ms,
+            auto_sync: auto,
             asks: asks_sender,
         };
         node.agents.start(&node);
@@ -417,6 +460,9 @@ fn network(key: SecretKey, store: &Store, settings: &Settings, seed: u64) -> Res
         KademliaRole::Server => Some(kad::Mode::Server),
     };
     config.max_connections_per_address = settings.p2p_max_conn_per_ip.value;
+    config.access = Access { allow: settings.allow.value.clone(), deny: settings.deny.value.clone() };
+    let bans = store.view()?.local(driver::BANS_ROW)?;
+    config.bans = bans.and_then(|row| cbor::decode_lenient(&row, row.len()).ok()).unwrap_or_default();
     let book = || AddressBook::from_entries(me, seed, entries.clone(), clock::unix_ms());
     match Network::new(&config, book()) {
         Err(NetError::PortInUse(address)) if settings.listen.origin == Origin::Default => {

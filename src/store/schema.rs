@@ -7,7 +7,7 @@
 //! | `groups-1` | group id (32) | the group's number |
 //! | `left-1` | group id (32) | empty: the group was left, with blocks of our own in it perhaps |
 //! | `book-1` | identity (32) | the peer's entry in the address book, CBOR (`net::book`) |
-//! | `local-1` | as [`node::trade::shelf`](crate::node::trade::shelf) has it | what this node keeps for itself of what it buys and sells |
+//! | `local-1` | as [`node::trade::shelf`](crate::node::trade::shelf) has it | what this node keeps for itself of what it buys and sells; `net/bans`: who was sent away, CBOR (`net::Ban`); `subscription/` ‖ group (32): how it is synced (`node::Subscription`) |
 //! | `lines-1` `ids-1` `orders-1` `logs-1` `states-1` `objects-1` `metas-1` `arrivals-1` | group's number (4) ‖ key | value |
 //!
 //! The last eight hold the rows of [`Table`], of all groups: their keys and values are described where they are made. A group's

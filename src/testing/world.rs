@@ -413,7 +413,7 @@ impl World {
                 self.enqueue(name, Token::Nobody, Task::Settle { group, as_of });
             }
             Output::Seal(group) => self.enqueue(name, Token::Nobody, Task::Seal { group }),
-            Output::Ban(peer) => {
+            Output::Ban(peer, _) => {
                 self.nodes[name].banned.insert(peer);
                 self.hang_up(pair(name, self.name_of(&peer)));
             }

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use super::{Daemon, skipped, wait_until};
 
-/// After a cable was pulled: what is connected notices within two pings, and redials within the sweep's pause.
-pub const HEALING: Duration = Duration::from_secs(60);
+/// After a cable was pulled: who asks in vain notices within a request's time, who is idle within two pings, and redials within the
+/// sweep's pause.
+pub const HEALING: Duration = Duration::from_secs(120);
 
 /// Numbers the networks of one test process, so that tests may run side by side.
 static NEXT: AtomicU32 = AtomicU32::new(0);

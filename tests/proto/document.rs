@@ -16,12 +16,19 @@ use serde_json::Value;
 use crate::story::key;
 
 fn document() -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/PROTOCOL.md")).unwrap()
+    read("PROTOCOL.md")
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)).unwrap()
 }
 
 /// The rows of the table under the header that starts so: their cells, without backticks.
 fn table(header: &str) -> Vec<Vec<String>> {
-    let document = document();
+    table_of(&document(), header)
+}
+
+fn table_of(document: &str, header: &str) -> Vec<Vec<String>> {
     let lines = document.lines().skip_while(|line| !line.starts_with(header)).skip(2);
     let rows = lines.take_while(|line| line.starts_with('|'));
     let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect();
@@ -53,7 +60,7 @@ fn its_limits_are_the_limits() {
         GOSSIP_MESSAGE_BYTES GOSSIP_PER_PEER GOSSIP_PER_PEER_PER_S BOOK_OFFERS BOOK_OFFERS_BYTES BOOK_OFFERS_PER_SELLER
         CATALOGUE_RECORDS CATALOGUE_BYTES CATALOGUE_PAGES CATALOGUES CATALOGUE_SETTLES_MS CATALOGUE_INTERVAL_MS MARKET_REQUEST_BYTES
         MARKET_RESPONSE_BYTES MARKET_SERVED_PER_PEER PACKAGE_RANGE_CHUNKS ACCOUNT_PURCHASES DECLINED_BYTES FETCH_SLOW_MS
-        FETCH_CALL_MS FETCH_GIVE_UP_MS PROBE_AUTHORS SERVED_PER_PEER RELAY_FANOUT RELAY_PAUSE_MS PULL_RETRY_MS PULL_RETRY_MOST_MS
+        FETCH_CALL_MS FETCH_GIVE_UP_MS PROBE_AUTHORS SERVED_PER_PEER REFUSALS_PER_MIN RELAY_FANOUT RELAY_PAUSE_MS PULL_RETRY_MS PULL_RETRY_MOST_MS
         REQUEST_TIMEOUT_MS SYNC_INTERVAL_S FRAME_HEADER_BYTES TICKET_USES TICKET_LIFE_MS TICKETS TICKET_BYTES TICKET_NAME_BYTES TICKET_MEMBERS
         TICKET_ADDRESSES TICKET_ADDRESS_BYTES JOIN_REQUEST_BYTES JOIN_NOTE_BYTES JOIN_REQUEST_LIFE_MS JOIN_REQUESTS JOIN_REQUESTS_CARRIED
         NODE_REQUEST_BYTES NODE_RESPONSE_BYTES NODE_REQUESTS_PER_MIN SHOWN_GROUPS
@@ -178,10 +185,28 @@ fn its_codes_are_those_of_the_ledger() {
 }
 
 #[test]
+fn the_limits_of_the_network_are_the_limits() {
+    let known = values![
+        CONNECTIONS_PER_ADDRESS CONNECTS_PER_HOST_PER_MIN CONNECTIONS_PER_PEER INBOUND_CONNECTIONS PENDING_INBOUND_CONNECTIONS
+        HANDSHAKE_MS IDLE_CONNECTION_MS PING_INTERVAL_MS PING_TIMEOUT_MS STREAMS_PER_CONNECTION MARKET_STREAMS REQUEST_TIMEOUT_MS
+        REQUESTS_PER_PEER_PER_MIN REFUSALS_PER_MIN RATED_PAYERS STRANGER_PACKAGES_KIB_PER_MIN SERVED_PER_PEER
+        MARKET_SERVED_PER_PEER SERVING ANSWERS_PER_PEER_BYTES ANSWERS_BYTES FIRST_READ_BYTES INBOUND_REQUESTS_BYTES
+        MARKET_INBOUND_BYTES GOSSIP_PER_PEER GOSSIP_PER_PEER_PER_S GOSSIP_QUEUE GOSSIP_JUDGING GOSSIP_PEER_QUEUE BOOK_OFFERS
+        PRESENCE_GROUP_BYTES PRESENCE_PAUSE_MS BOOK_PEERS BOOK_ADDRESSES_PER_PEER DIALS REDIAL_MAX_MS ADDRESS_GRACE_MS BANS
+        BAN_MS BAN_MOST_MS ACCESS_RULES SUBSCRIPTION_PEERS PAUSED_RETRY_MS WAITING_BLOCKS VERIFY_QUEUE DRIVER_QUEUE
+    ];
+    let told: Vec<(String, String)> = table_of(&read("NETWORK.md"), "| name | value |")
+        .into_iter()
+        .map(|row| (row[0].clone(), row[1].clone()))
+        .collect();
+    assert_eq!(told, known.map(|(name, value)| (name.to_owned(), value)).to_vec());
+}
+
+#[test]
 fn its_points_are_those_of_the_machine() {
     let told: Vec<(String, String)> =
         table("| severity |").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
-    let known = [("low", Severity::Low), ("mid", Severity::Mid), ("high", Severity::High)];
+    let known = [("low", Severity::Low), ("mid", Severity::Mid), ("high", Severity::High), ("fatal", Severity::Fatal)];
     assert_eq!(told, known.map(|(word, severity)| (word.to_owned(), severity.points().to_string())));
 }
 

@@ -4,17 +4,18 @@ use super::{Client, ClientError, Download, EventStream, NoBody};
 use crate::api::routes;
 use crate::api::types::{
     AddMember, AddPeer, Agent, AgentCreated, AgentList, AgentRevoked, AgentToken, ApproveRequest, Approved, AskBalance,
-    AssignTask, Balance, Block, Bought, BulkPublished, BuyOffer, Claim, ClaimList, CompleteTask, Context, ContextQuery,
-    CreateGroup, DiscoverGroups, Event, ExperienceSubmitted, FailTask, GroupAlone, GroupCreated, GroupDetail,
-    GroupLeft, GroupList, GroupPolicy, GroupStats, Health, InviteList, InviteMade, InviteRevoked, JoinEvent, JoinGroup,
-    JoinRequestList, LibraryContent, LibraryList, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence,
-    ListPurchases, ListRejected, ListRequests, ListTasks, MarketPulled, MemberChanged, MemberList, MoveList, NewAgent,
-    NewClaim, NewInvite, NewOffer, NewTask, NotaryChanged, Offer, OfferCreated, OfferList, OfferRevoked, Paid, Payment,
-    PeerAdded, PeerList, PeerRemoved, PeerSet, PolicyChanged, PolicyUpdate, PresenceList, PresenceSet, PublishBulk,
-    PublishedClaim, PullMarket, PurchaseList, ReadyTasks, RecentClaims, RejectedList, ReleaseTask, RequestDenied,
-    RetractedClaim, RevokeAgent, SetNotary, SetPeer, SetPresence, SetRole, SetSpendingLimit, ShowBlock, ShowThread,
-    ShownGroupList, SpendingLimit, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged, TaskDetail,
-    TaskList, Thread, Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
+    AssignTask, Balance, BanList, Block, Bought, BulkPublished, BuyOffer, Claim, ClaimList, CompleteTask, Context,
+    ContextQuery, CreateGroup, DiscoverGroups, Event, ExperienceSubmitted, FailTask, GroupAlone, GroupCreated,
+    GroupDetail, GroupLeft, GroupList, GroupPolicy, GroupStats, Health, InviteList, InviteMade, InviteRevoked,
+    JoinEvent, JoinGroup, JoinRequestList, LibraryContent, LibraryList, ListClaims, ListEvents, ListMoves, ListOffers,
+    ListPresence, ListPurchases, ListRejected, ListRequests, ListTasks, MarketPulled, MemberChanged, MemberList,
+    MoveList, NewAgent, NewClaim, NewInvite, NewOffer, NewTask, NotaryChanged, Offer, OfferCreated, OfferList,
+    OfferRevoked, Paid, Payment, PeerAdded, PeerList, PeerRemoved, PeerSet, PolicyChanged, PolicyUpdate, PresenceList,
+    PresenceSet, PublishBulk, PublishedClaim, PullMarket, PurchaseList, ReadyTasks, RecentClaims, RejectedList,
+    ReleaseTask, RequestDenied, RetractedClaim, RevokeAgent, SetNotary, SetPeer, SetPresence, SetRole,
+    SetSpendingLimit, SetSubscription, ShowBlock, ShowThread, ShownGroupList, SpendingLimit, StartTask, Status,
+    SubmitExperience, Subscription, SubscriptionList, SyncNow, SyncReport, TaskChanged, TaskDetail, TaskList, Thread,
+    Unbanned, Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
 };
 use crate::identity::Identity;
 
@@ -141,6 +142,26 @@ impl Client {
     /// [`routes::SHOWN_GROUPS`].
     pub async fn shown_groups(&self, query: &DiscoverGroups) -> Result<ShownGroupList, ClientError> {
         self.ask(&routes::SHOWN_GROUPS, &[], query).await
+    }
+
+    /// [`routes::PEER_BANS`].
+    pub async fn bans(&self) -> Result<BanList, ClientError> {
+        self.ask(&routes::PEER_BANS, &[], &()).await
+    }
+
+    /// [`routes::PEER_UNBAN`]: `peer` is a peer id or an alias.
+    pub async fn unban(&self, peer: &str) -> Result<Unbanned, ClientError> {
+        self.ask(&routes::PEER_UNBAN, &[peer], &()).await
+    }
+
+    /// [`routes::SUBSCRIPTION_LIST`].
+    pub async fn subscriptions(&self) -> Result<SubscriptionList, ClientError> {
+        self.ask(&routes::SUBSCRIPTION_LIST, &[], &()).await
+    }
+
+    /// [`routes::SUBSCRIPTION_SET`].
+    pub async fn set_subscription(&self, group: &str, to: &SetSubscription) -> Result<Subscription, ClientError> {
+        self.tell(&routes::SUBSCRIPTION_SET, &[group], to).await
     }
 
     /// [`routes::GROUP_CREATE`].

@@ -17,8 +17,8 @@ use crate::api::types::{
     DiscoverGroups, FailTask, FieldError, JoinGroup, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence,
     ListPurchases, ListRejected, ListRequests, ListTasks, NewAgent, NewClaim, NewInvite, NewOffer, NewTask, Payment,
     PolicyUpdate, Problem, ProblemCode, PublishBulk, PullMarket, ReadyTasks, RecentClaims, ReleaseTask, RevokeAgent,
-    SetNotary, SetPeer, SetPresence, SetRole, SetSpendingLimit, ShowBlock, ShowThread, StartTask, SubmitExperience,
-    SyncNow, WatchClaims,
+    SetNotary, SetPeer, SetPresence, SetRole, SetSpendingLimit, SetSubscription, ShowBlock, ShowThread, StartTask,
+    SubmitExperience, SyncNow, WatchClaims,
 };
 use crate::limits;
 use crate::node::engine::OnceName;
@@ -77,6 +77,7 @@ checked!(
     RecentClaims,
     SetPeer,
     SetPresence,
+    SetSubscription,
     ShowBlock,
     SubmitExperience,
     WatchClaims

@@ -86,7 +86,7 @@ pub(super) async fn join(As(api): As, Body(request): Body<JoinGroup>) -> Result<
     };
     if !is_here {
         if following.ticket.is_none() {
-            following.api.node().sync_now(id).await?;
+            following.api.node().sync_now(id, None).await?;
         }
         following.connected = following.connected_now().await?;
     }
@@ -349,7 +349,7 @@ impl Following {
             // Its end may be among what was missed: one more pull ends at once where nothing is left to fetch.
             self.connected = self.connected_now().await?;
             if self.ticket.is_none() {
-                self.api.node().sync_now(self.id).await?;
+                self.api.node().sync_now(self.id, None).await?;
             }
         }
         Ok(())

@@ -26,6 +26,7 @@ mod purchase;
 mod resolve;
 mod router;
 mod stop;
+mod subscription;
 mod sync;
 mod task;
 mod thread;

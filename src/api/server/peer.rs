@@ -92,7 +92,7 @@ pub(super) async fn set(
     Segments(name): Segments<String>,
     Body(request): Body<SetPeer>,
 ) -> Answer<PeerSet> {
-    let peer = named(&api, &name).await?;
+    let peer = meant(&api, &name).await?;
     if !api.node().set_alias(peer, request.alias.clone()).await? {
         return Err(nobody(&name));
     }
@@ -100,7 +100,7 @@ pub(super) async fn set(
 }
 
 pub(super) async fn remove(As(api): As, Segments(name): Segments<String>) -> Answer<PeerRemoved> {
-    let peer = named(&api, &name).await?;
+    let peer = meant(&api, &name).await?;
     if !api.node().remove_peer(peer).await? {
         return Err(nobody(&name));
     }
@@ -117,9 +117,28 @@ pub(super) async fn named(api: &Api, name: &str) -> Result<Identity, Problem> {
     if let Ok(peer) = name.parse::<Identity>() {
         return Ok(peer);
     }
-    let is_meant = |info: &&PeerInfo| info.known.as_ref().is_some_and(|known| known.alias.as_deref() == Some(name));
+    let has_alias = |info: &&PeerInfo| info.known.as_ref().is_some_and(|known| known.alias.as_deref() == Some(name));
     let peers = api.node().peers().await?;
-    let meant: Vec<_> = peers.iter().filter(is_meant).map(|info| info.peer).collect();
+    let meant: Vec<_> = peers.iter().filter(has_alias).map(|info| info.peer).collect();
+    match meant.as_slice() {
+        [] => Err(nobody(name)),
+        [only] => Ok(*only),
+        several => {
+            let listed: Vec<_> = several.iter().map(ToString::to_string).collect();
+            let detail = format!("several peers have the alias `{}`: {}", shown(name), listed.join(", "));
+            Err(Problem::new(ProblemCode::AmbiguousName, detail, "name it by its peer id"))
+        }
+    }
+}
+
+/// The peer that a person means: by its id, or by the alias that it has here.
+pub(super) async fn meant(api: &Api, name: &str) -> Result<Identity, Problem> {
+    if let Ok(peer) = name.parse::<Identity>() {
+        return Ok(peer);
+    }
+    let has_alias = |info: &&PeerInfo| info.known.as_ref().is_some_and(|known| known.alias.as_deref() == Some(name));
+    let peers = api.node().peers().await?;
+    let meant: Vec<_> = peers.iter().filter(has_alias).map(|info| info.peer).collect();
     match meant.as_slice() {
         [] => Err(nobody(name)),
         [only] => Ok(*only),

@@ -155,7 +155,7 @@ pub(super) fn shown(text: &str) -> String {
     shown
 }
 
-fn unknown_group(name: &str) -> Problem {
+pub(super) fn unknown_group(name: &str) -> Problem {
     let detail = format!("there is no group `{}` on this node", shown(name));
     let remedy = "`lbm ctl group list` shows which are here; join another by its id with `lbm ctl group join`";
     Problem::new(ProblemCode::UnknownGroup, detail, remedy)

@@ -15,7 +15,7 @@ use axum::routing::{MethodFilter, on};
 use super::resolve::shown;
 use super::{
     Api, agent, backup, block, claim, context, events, group, invite, join, listing, member, node, offer, peer,
-    presence, purchase, sync, task, thread, token, watching,
+    presence, purchase, subscription, sync, task, thread, token, watching,
 };
 use crate::api::AGENT_HEADER;
 use crate::api::routes::{self, Permission, Route};
@@ -105,6 +105,10 @@ fn table() -> Table {
         .route(&routes::PEER_ADD, peer::add)
         .route(&routes::PEER_SET, peer::set)
         .route(&routes::PEER_REMOVE, peer::remove)
+        .route(&routes::PEER_BANS, subscription::bans)
+        .route(&routes::PEER_UNBAN, subscription::unban)
+        .route(&routes::SUBSCRIPTION_LIST, subscription::list)
+        .route(&routes::SUBSCRIPTION_SET, subscription::set)
         .route(&routes::GROUP_CREATE, group::create)
         .route(&routes::GROUP_LIST, group::list)
         .route(&routes::GROUP_JOIN, join::join)

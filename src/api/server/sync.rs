@@ -8,8 +8,9 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::Api;
 use super::extract::{As, Body};
+use super::peer::meant;
 use super::resolve::find;
-use crate::api::types::{EventKind, Problem, ProblemCode, SyncNow, SyncReport, SyncedGroup};
+use crate::api::types::{EventKind, Problem, ProblemCode, SyncNow, SyncReport, SyncedGroup, SyncedPeer};
 use crate::chain::GroupId;
 use crate::identity::Identity;
 use crate::ledger::{query, state};
@@ -28,22 +29,34 @@ struct Pulled {
     report: SyncedGroup,
 }
 
-pub(super) async fn sync(As(api): As, Body(SyncNow { group }): Body<SyncNow>) -> Result<Json<SyncReport>, Problem> {
+pub(super) async fn sync(
+    As(api): As,
+    Body(SyncNow { group, peer }): Body<SyncNow>,
+) -> Result<Json<SyncReport>, Problem> {
     let is_one = group.is_some();
+    let only = match peer {
+        Some(name) => Some(meant(&api, &name).await?),
+        None => None,
+    };
     let mut groups = api.read(move |api, view| kept(api, view, group.as_deref())).await?;
     let mut events = api.node().events.follow(u64::MAX).1;
     for group in &mut groups {
         // As the machine sees it: members, those who act for one, or everybody where none is known yet.
-        group.open = api.node().sharing(group.id).await?.iter().map(ToString::to_string).collect();
+        let sharing = api.node().sharing(group.id).await?.into_iter();
+        group.open =
+            sharing.filter(|peer| only.is_none_or(|only| only == *peer)).map(|peer| peer.to_string()).collect();
+        let asked = |peer: &String| SyncedPeer { peer_id: peer.clone(), answered: false, blocks_received: 0 };
+        group.report.peers = group.open.iter().map(asked).collect();
         group.report.peers_asked = group.open.len();
         let is_alone = group.name.is_some() && group.others.is_empty();
         if is_alone {
             group.open.clear();
+            group.report.peers.clear();
             group.report.peers_asked = 0;
         } else if is_one && group.open.is_empty() {
             return Err(nobody(group));
         } else {
-            api.node().sync_now(group.id).await?;
+            api.node().sync_now(group.id, only).await?;
         }
     }
     let mut stop = api.stop.clone();
@@ -62,7 +75,7 @@ pub(super) async fn sync(As(api): As, Body(SyncNow { group }): Body<SyncNow>) ->
             // Ends may be among what was missed: a pull with nothing left to fetch ends at once.
             Err(RecvError::Lagged(_)) => {
                 for group in groups.iter().filter(|group| !group.open.is_empty()) {
-                    api.node().sync_now(group.id).await?;
+                    api.node().sync_now(group.id, only).await?;
                 }
             }
         }
@@ -75,7 +88,12 @@ impl Pulled {
         match kind {
             EventKind::SyncFinished { group_id, peer_id, blocks } if *group_id == self.report.group_id => {
                 self.report.blocks_received += blocks;
-                self.report.peers_answered += usize::from(self.open.remove(peer_id));
+                let is_last = self.open.remove(peer_id);
+                self.report.peers_answered += usize::from(is_last);
+                if let Some(peer) = self.report.peers.iter_mut().find(|peer| peer.peer_id == *peer_id) {
+                    peer.answered |= is_last;
+                    peer.blocks_received += blocks;
+                }
             }
             EventKind::NotShared { group_id, peer_id } if *group_id == self.report.group_id => {
                 self.open.remove(peer_id);
@@ -105,6 +123,7 @@ fn kept(api: &Api, view: &View, only: Option<&str>) -> Result<Vec<Pulled>, Probl
             peers_asked: 0,
             peers_answered: 0,
             blocks_received: 0,
+            peers: Vec::new(),
         };
         let others = members.filter(|identity| !api.node().is_own(identity)).collect();
         groups.push(Pulled { id, name, others, open: BTreeSet::new(), report });

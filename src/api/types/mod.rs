@@ -20,6 +20,7 @@ mod peer;
 mod presence;
 mod problem;
 mod purchase;
+mod subscription;
 mod task;
 mod token;
 
@@ -43,7 +44,7 @@ pub use joining::{
 };
 pub use node::{
     EmbedderState, EmbedderStatus, Health, HealthCheck, ListRejected, Rejected, RejectedList, Status, SyncNow,
-    SyncReport, SyncedGroup,
+    SyncReport, SyncedGroup, SyncedPeer,
 };
 pub use offer::{
     ListOffers, MarketPulled, NewOffer, Offer, OfferCreated, OfferList, OfferRevoked, OfferRoyalty, OfferSource,
@@ -55,6 +56,9 @@ pub use problem::{Problem, ProblemCode};
 pub use purchase::{
     Approved, Bought, BuyOffer, LibraryContent, LibraryItem, LibraryList, ListPurchases, NextStep, Purchase,
     PurchaseList, PurchaseState, SetSpendingLimit, Side, SpendingLimit,
+};
+pub use subscription::{
+    Ban, BanList, FailingPeer, SetSubscription, Subscription, SubscriptionList, SubscriptionMode, Unbanned,
 };
 pub use task::{
     AssignTask, BlockingTask, CompleteTask, FailTask, ListTasks, NewTask, ReadyTasks, ReleaseTask, ReserveResource,

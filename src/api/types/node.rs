@@ -103,6 +103,20 @@ pub struct SyncNow {
     /// Only this group; all where it is not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// Only with this peer, by its id or alias; with every connected member where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+}
+
+/// What came from one peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncedPeer {
+    /// Who.
+    pub peer_id: String,
+    /// Whether it answered to the end.
+    pub answered: bool,
+    /// Blocks that came from it.
+    pub blocks_received: u64,
 }
 
 /// What a sync did for one group.
@@ -118,6 +132,8 @@ pub struct SyncedGroup {
     pub peers_answered: usize,
     /// Blocks that came.
     pub blocks_received: u64,
+    /// What came from whom.
+    pub peers: Vec<SyncedPeer>,
 }
 
 /// Answer of `POST /sync`: every connected member was asked, and what answered within `limits::SYNC_WAIT_MS` is stored.

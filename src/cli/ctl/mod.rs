@@ -13,6 +13,7 @@ mod node;
 mod offer;
 mod peer;
 mod presence;
+mod subscription;
 mod task;
 mod token;
 mod watch;
@@ -95,6 +96,9 @@ pub enum CtlCommand {
     /// Agents of this node: each with a key, groups and tokens of its own
     #[command(subcommand)]
     Agent(agent::AgentCommand),
+    /// How each group is synced: whom it asks, how often, or not at all for now
+    #[command(subcommand)]
+    Subscription(subscription::SubscriptionCommand),
     /// Other nodes that this one knows
     #[command(subcommand)]
     Peer(peer::PeerCommand),
@@ -134,6 +138,7 @@ pub async fn run(args: &CtlArgs, session: &mut Session<'_>) -> Result<Outcome, C
         CtlCommand::Library(command) => library::run(command, session).await,
         CtlCommand::Market(command) => offer::run_market(command, session).await,
         CtlCommand::Agent(command) => agent::run(command, session).await,
+        CtlCommand::Subscription(command) => subscription::run(command, session).await,
         CtlCommand::Peer(command) => peer::run(command, session).await,
     };
     if let Some(theirs) = session.client.other_version() {

@@ -46,6 +46,9 @@ pub struct SyncArgs {
     /// Only this group: its id, a unique prefix of it, or its name
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
+    /// Only with this peer: its id or its alias
+    #[arg(long, value_name = "PEER")]
+    peer: Option<String>,
 }
 
 pub(super) async fn status(session: &mut Session<'_>) -> Result<Outcome, CliError> {
@@ -71,7 +74,7 @@ pub(super) async fn rejected(args: &RejectedArgs, session: &mut Session<'_>) -> 
 }
 
 pub(super) async fn sync(args: &SyncArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
-    let answer = session.client.sync(&SyncNow { group: args.group.clone() }).await?;
+    let answer = session.client.sync(&SyncNow { group: args.group.clone(), peer: args.peer.clone() }).await?;
     let outcome = Outcome::of(answer.groups.iter().all(|group| group.peers_answered == group.peers_asked));
     session.answer(answer)?;
     Ok(outcome)
@@ -201,7 +204,18 @@ impl Render for At<SyncReport> {
             let [asked, answered, blocks] = numbers.map(|number| number.to_string());
             table.row([short(&group.group_id), group.name.as_deref().unwrap_or("-"), &asked, &answered, &blocks]);
         }
-        if table.is_empty() { writeln!(out, "There is no group to sync.") } else { table.write(out) }
+        if table.is_empty() {
+            return writeln!(out, "There is no group to sync.");
+        }
+        table.write(out)?;
+        for group in &self.answer.groups {
+            for peer in &group.peers {
+                let blocks = count(peer.blocks_received, "new block");
+                let end = if peer.answered { "" } else { ", and has not answered to the end" };
+                writeln!(out, "{}: {blocks} from {}{end}", short(&group.group_id), tail(&peer.peer_id))?;
+            }
+        }
+        Ok(())
     }
 }
 

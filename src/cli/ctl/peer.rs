@@ -1,16 +1,18 @@
-//! `lbm ctl peer list|add|set|remove|discover-groups`.
+//! `lbm ctl peer list|add|set|remove|bans|unban|discover-groups`.
 
 use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
 
 use super::invite::{self, DiscoverArgs};
-use crate::api::types::{AddPeer, Peer, PeerAdded, PeerDirection, PeerList, PeerRemoved, PeerSet, SetPeer};
+use crate::api::types::{
+    AddPeer, BanList, Peer, PeerAdded, PeerDirection, PeerList, PeerRemoved, PeerSet, SetPeer, Unbanned,
+};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
 use crate::cli::session::Session;
 use crate::cli::text::{Table, one_line};
-use crate::cli::when::ago;
+use crate::cli::when::{ago, span};
 
 /// What to do with peers.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -25,6 +27,14 @@ pub enum PeerCommand {
     Set(SetArgs),
     /// Forget a peer and close its connections
     Remove {
+        /// Peer: its id or its alias
+        #[arg(value_name = "PEER")]
+        peer: String,
+    },
+    /// Who was sent away for its faults, until when, and what for
+    Bans,
+    /// Let a peer come back that was sent away
+    Unban {
         /// Peer: its id or its alias
         #[arg(value_name = "PEER")]
         peer: String,
@@ -76,8 +86,41 @@ pub(super) async fn run(command: &PeerCommand, session: &mut Session<'_>) -> Res
             let answer = session.client.remove_peer(peer).await?;
             session.answer(answer)?;
         }
+        PeerCommand::Bans => {
+            let answer = session.client.bans().await?;
+            session.answer(answer)?;
+        }
+        PeerCommand::Unban { peer } => {
+            let answer = session.client.unban(peer).await?;
+            session.answer(answer)?;
+        }
     }
     Ok(Outcome::Done)
+}
+
+impl Render for At<BanList> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut table = Table::new(&["PEER", "STATE", "TIMES#", "FOR"]);
+        for ban in &self.answer.bans {
+            let state = match ban.until_ms.saturating_sub(self.now_ms) {
+                left_ms if ban.in_force => format!("away for {}", span(left_ms)),
+                _ => "over".to_owned(),
+            };
+            table.row([&ban.peer_id, &state, &ban.times.to_string(), &ban.why]);
+        }
+        if table.is_empty() { writeln!(out, "Nobody was sent away.") } else { table.write(out) }
+    }
+}
+
+impl Render for At<Unbanned> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        let peer = one_line(&self.answer.peer_id, 100);
+        if self.answer.was_banned {
+            writeln!(out, "{peer} may come back.")
+        } else {
+            writeln!(out, "{peer} was not kept away.")
+        }
+    }
 }
 
 impl Render for At<PeerList> {

@@ -64,5 +64,5 @@ pub(super) async fn state(client: &Client, group: &str, arguments: Arguments) ->
 pub(super) async fn sync(client: &Client, group: String, arguments: Arguments) -> Result<Answer, Failure> {
     arguments.end()?;
     let group = Some(group).filter(|group| !group.is_empty());
-    Ok(Answer::new(&client.sync(&SyncNow { group }).await?))
+    Ok(Answer::new(&client.sync(&SyncNow { group, peer: None }).await?))
 }

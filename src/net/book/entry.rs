@@ -50,6 +50,8 @@ pub enum DialTrouble {
     Dropped,
     /// This node has banned it.
     Banned,
+    /// The settings `allow` and `deny` keep it away.
+    Denied,
     /// Something answers that is no LBM node, or the connection broke while shaking hands.
     Handshake,
     /// Another failure of the system's.
@@ -65,6 +67,7 @@ impl fmt::Display for DialTrouble {
             Self::OtherPeer => f.write_str("another peer answers at its address: has it moved?"),
             Self::Dropped => f.write_str("it closed the connection at once: it may be full, or have banned this node"),
             Self::Banned => f.write_str("banned by this node for a while"),
+            Self::Denied => f.write_str("the settings `allow` and `deny` of this node keep it away"),
             Self::Handshake => f.write_str("the handshake failed: is it an LBM node?"),
             Self::System(kind) => write!(f, "{kind}"),
         }

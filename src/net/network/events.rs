@@ -191,6 +191,7 @@ impl Network {
     fn on_ping(&mut self, event: &ping::Event) {
         match &event.result {
             Ok(rtt) => {
+                self.heard(&event.peer);
                 let link = self.links.get_mut(&event.peer);
                 if let Some(line) = link.and_then(|link| link.lines.iter_mut().find(|l| l.id == event.connection)) {
                     line.rtt = Some(*rtt);
@@ -220,7 +221,34 @@ impl Network {
         }
     }
 
+    /// Takes note that a peer is alive.
+    fn heard(&mut self, peer: &PeerId) {
+        let now_ms = self.clock.now_ms();
+        if let Some(link) = self.links.get_mut(peer) {
+            link.heard_ms = now_ms;
+        }
+    }
+
+    /// A request has waited in vain. Where nothing at all has come from the peer since, it is gone, though its connection stands: it is
+    /// closed now and called anew, and not after two pings.
+    fn waited_in_vain(&mut self, peer: PeerId, asked_ms: u64) {
+        if self.links.get(&peer).is_some_and(|link| link.heard_ms <= asked_ms) {
+            tracing::debug!(%peer, "nothing has come from it: closing the connection");
+            // Not being connected is what was wanted.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
     fn on_exchange(&mut self, protocol: Protocol, event: rr::Event<Frame, Frame>) {
+        match event {
+            rr::Event::Message { peer, .. } => self.heard(&peer),
+            rr::Event::OutboundFailure { peer, request_id, error: rr::OutboundFailure::Timeout, .. } => {
+                if let Some((_, _, asked_ms)) = self.asked.get(&(protocol, request_id)) {
+                    self.waited_in_vain(peer, *asked_ms);
+                }
+            }
+            _ => {}
+        }
         match event {
             rr::Event::Message { peer, message: Message::Request { request_id, request, channel }, .. } => {
                 // What was still queued when the last connection closed has nobody waiting for it.
@@ -266,7 +294,7 @@ impl Network {
     }
 
     fn answered(&mut self, id: (Protocol, OutboundRequestId), result: Result<Vec<u8>, RequestError>) {
-        if let Some((id, peer)) = self.asked.remove(&id) {
+        if let Some((id, peer, _)) = self.asked.remove(&id) {
             self.events.push_back(NetEvent::Response { peer, id, result });
         }
     }

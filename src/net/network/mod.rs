@@ -5,7 +5,7 @@ mod rendezvous;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,9 +21,10 @@ use crate::identity::Identity;
 use crate::limits::{BOOK_STORE_MS, DIALS, NODE_NAME_BYTES, SWEEP_MS};
 
 use super::address::{self, Transport, endpoint, host, identity_of, is_dialable, peer_id_of, split};
+use super::bans::{Ban, Bans};
 use super::behaviour::{self, Behaviour};
 use super::book::{AddressBook, BookEntry, DialTrouble, Keep};
-use super::codec::{Frame, Protocol};
+use super::codec::{Frame, Held, Protocol};
 use super::gossip::{Acceptance, Gossip, GossipId};
 use super::nudge::nudge;
 use super::transport::kind_of;
@@ -72,16 +73,20 @@ struct Link {
     identity: Identity,
     lines: Vec<Line>,
     since_ms: u64,
+    /// When anything last came from it.
+    heard_ms: u64,
     agent: String,
 }
 
 /// The network. Make it inside a tokio runtime and call [`Network::next`] in a loop: nothing moves otherwise.
 pub struct Network {
     swarm: Swarm<Behaviour>,
+    bans: Bans,
     listeners: Vec<ListenerId>,
     book: AddressBook,
     links: HashMap<PeerId, Link>,
-    asked: HashMap<(Protocol, OutboundRequestId), (RequestId, Identity)>,
+    /// What was asked, whom, and when.
+    asked: HashMap<(Protocol, OutboundRequestId), (RequestId, Identity, u64)>,
     asked_last: u64,
     inbound: HashMap<InboundId, (Protocol, ResponseChannel<Frame>)>,
     inbound_ids: HashMap<(Protocol, rr::InboundRequestId), InboundId>,
@@ -108,6 +113,7 @@ impl Network {
         let clock = Clock::new();
         let mut network = Self {
             swarm: behaviour::swarm(config)?,
+            bans: Bans::from_entries(config.bans.iter().cloned()),
             listeners: Vec::new(),
             book,
             links: HashMap::new(),
@@ -128,6 +134,12 @@ impl Network {
             stranger_ms: millis(config.idle_timeout),
             clock,
         };
+        for ban in &config.bans {
+            let left_ms = network.bans.left_ms(&ban.peer, network.clock.now_ms());
+            if let (Some(left_ms), Some(peer)) = (left_ms, peer_id_of(&ban.peer)) {
+                network.swarm.behaviour_mut().gate.ban(peer, Duration::from_millis(left_ms));
+            }
+        }
         for address in &config.listen {
             network.listen(address)?;
         }
@@ -188,7 +200,7 @@ impl Network {
             None => RequestError::NotConnected,
             Some(to) => {
                 let sent = self.swarm.behaviour_mut().exchange(protocol).send_request(&to, Frame::of(bytes));
-                self.asked.insert((protocol, sent), (id, peer));
+                self.asked.insert((protocol, sent), (id, peer, self.clock.now_ms()));
                 return id;
             }
         };
@@ -201,13 +213,21 @@ impl Network {
     /// # Errors
     /// [`RespondError`]; the request is over then all the same.
     pub fn respond(&mut self, id: InboundId, bytes: Vec<u8>) -> Result<(), RespondError> {
+        self.respond_holding(id, bytes, Box::new(()))
+    }
+
+    /// The same, and drops `held` once the answer is sent, or can be no more.
+    ///
+    /// # Errors
+    /// [`RespondError`]; the request is over then all the same.
+    pub fn respond_holding(&mut self, id: InboundId, bytes: Vec<u8>, held: Held) -> Result<(), RespondError> {
         let (protocol, channel) = self.inbound.remove(&id).ok_or(RespondError::Gone)?;
         let most = protocol.response_bytes();
         if bytes.len() > most {
             return Err(RespondError::TooLarge { bytes: bytes.len(), most });
         }
         let exchange = self.swarm.behaviour_mut().exchange(protocol);
-        exchange.send_response(channel, Frame::of(bytes)).map_err(|_| RespondError::Gone)
+        exchange.send_response(channel, Frame::holding(bytes, held)).map_err(|_| RespondError::Gone)
     }
 
     /// Spreads a message of our own. As long as nobody listens, it waits: the last [`crate::limits::GOSSIP_QUEUE`] do.
@@ -256,12 +276,31 @@ impl Network {
         }
     }
 
-    /// Closes all connections with a peer and refuses new ones for that time. Not stored: a restart lifts it.
-    pub fn ban(&mut self, peer: Identity, time: Duration) {
+    /// Closes all connections with a peer and refuses new ones for a while, longer each time; says for how long.
+    pub fn ban(&mut self, peer: Identity, why: &str) -> Duration {
+        let now_ms = self.clock.now_ms();
+        let time = Duration::from_millis(self.bans.add(peer, why, now_ms));
         if let Some(peer) = peer_id_of(&peer) {
             self.swarm.behaviour_mut().gate.ban(peer, time);
         }
         self.disconnect(peer);
+        self.store_ms.get_or_insert(now_ms.max(self.stored_ms + BOOK_STORE_MS));
+        self.rearm();
+        time
+    }
+
+    /// Lets a peer come back. Says whether it was kept away.
+    pub fn unban(&mut self, peer: Identity) -> bool {
+        if let Some(peer) = peer_id_of(&peer) {
+            self.swarm.behaviour_mut().gate.unban(&peer);
+        }
+        self.bans.lift(&peer, self.clock.now_ms())
+    }
+
+    /// Who was sent away, also those whose time is over and who are still remembered. To be stored with the address book.
+    #[must_use]
+    pub fn bans(&self) -> Vec<Ban> {
+        self.bans.entries()
     }
 
     /// Adds a peer by an address that ends in `/p2p/`, and calls it. A pinned one is kept for good.
@@ -329,6 +368,12 @@ impl Network {
     #[must_use]
     pub fn is_connected(&self, peer: &Identity) -> bool {
         peer_id_of(peer).is_some_and(|peer| self.links.contains_key(&peer))
+    }
+
+    /// The host that a connected peer is met at: an IPv4 address, or an IPv6 /64.
+    #[must_use]
+    pub fn host_of(&self, peer: &Identity) -> Option<IpAddr> {
+        host(&self.links.get(&peer_id_of(peer)?)?.lines.first()?.remote)
     }
 
     /// Where this node can be reached; each address ends in `/p2p/`.
@@ -442,8 +487,11 @@ impl Network {
         let now_ms = self.clock.now_ms();
         for call in self.book.due(now_ms, DIALS) {
             let Some(peer) = peer_id_of(&call.peer) else { continue };
-            if self.swarm.behaviour().gate.banned(&peer).is_some() {
+            let gate = &self.swarm.behaviour().gate;
+            if gate.banned(&peer).is_some() {
                 self.book.dial_failed(&call.peer, DialTrouble::Banned, now_ms);
+            } else if gate.refuses(&call.peer) {
+                self.book.dial_failed(&call.peer, DialTrouble::Denied, now_ms);
             } else if let Err(error) = self.swarm.dial(dial::call(peer, call.addresses)) {
                 self.on_dial_error(peer, &error);
             }
@@ -465,7 +513,7 @@ impl Network {
 
 impl Link {
     const fn new(identity: Identity, since_ms: u64) -> Self {
-        Self { identity, lines: Vec::new(), since_ms, agent: String::new() }
+        Self { identity, lines: Vec::new(), since_ms, heard_ms: since_ms, agent: String::new() }
     }
 
     fn info(&self) -> Option<LinkInfo> {

@@ -217,15 +217,25 @@ async fn a_peer_that_restarts_on_its_port_is_called_again_over_quic() {
 }
 
 #[tokio::test]
-async fn a_ban_holds_for_its_time() {
+async fn a_ban_holds_until_it_is_lifted_and_is_remembered() {
     let (mut alice, mut bob) = pair(TCP).await;
-    let (banned, since) = (alice.id, Instant::now());
-    bob.with(move |net| net.ban(banned, Duration::from_secs(3))).await;
+    let banned = alice.id;
+    let time = bob.with(move |net| net.ban(banned, "why")).await;
+    assert_eq!(time, Duration::from_millis(crate::limits::BAN_MS));
     bob.disconnected(alice.id).await;
+    // She calls again and again, and is turned away each time.
+    alice.until("turned away", |event| matches!(event, NetEvent::Disconnected { .. }).then_some(())).await;
+    let bans = bob.with(|net| net.bans()).await;
+    assert_eq!((bans.len(), bans[0].peer, bans[0].times, bans[0].why.as_str()), (1, banned, 1, "why"));
+    assert!(!bob.with(move |net| net.is_connected(&banned)).await);
+    // Who starts with it keeps her away as well.
+    let mut again = Node::start(&NetConfig { bans, ..config(7, TCP) }).await;
+    let address = again.address().await;
+    alice.call(&address).await;
+    alice.until("turned away here too", |event| matches!(event, NetEvent::Disconnected { .. }).then_some(())).await;
+    assert!(!again.with(move |net| net.is_connected(&banned)).await);
+    assert!(bob.with(move |net| net.unban(banned)).await);
     bob.connected(alice.id).await;
-    assert!(since.elapsed() >= Duration::from_secs(3), "back after {:?}", since.elapsed());
-    let tries = alice.so_far().iter().filter(|event| matches!(event, NetEvent::Disconnected { .. })).count();
-    assert!(tries >= 1);
 }
 
 #[tokio::test]

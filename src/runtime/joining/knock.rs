@@ -268,7 +268,7 @@ async fn admitted(node: &Node, Pending { identity, group, row, .. }: &Pending) -
         return Ok(());
     }
     node.events.tell(EventKind::Admitted { group_id: group.to_string(), member_id: identity.to_string() });
-    node.sync_now(*group).await.map(drop)
+    node.sync_now(*group, None).await.map(drop)
 }
 
 /// A notary has signed two histories, and this node was sent the one that the ticket does not know: it is not kept.

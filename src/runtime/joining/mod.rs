@@ -25,7 +25,6 @@ use crate::identity::{Identity, SecretKey};
 use crate::join_request::{self, JoinRequest};
 use crate::kv::{KvError, Read, Table};
 use crate::ledger::state::{self, SealRow};
-use crate::limits;
 use crate::net::{self, Protocol, RequestError};
 use crate::node::io::{InboundId, Input, Severity};
 use crate::node::joining::{Applied, Joining, of_joining, of_request, requests_of, who_joins};
@@ -283,8 +282,10 @@ impl Work {
 
     /// A peer asks on `/lbm/node/1`. It is answered on another task.
     pub(super) fn node_asked(&mut self, peer: Identity, id: InboundId, bytes: &[u8]) {
-        if self.parts.node_requests.check_key(&peer).is_err() {
-            return self.node_respond(id, &Response::Refused(Refused::Busy(limits::RATE_RETRY_MS)));
+        let payer = self.payer(&peer);
+        let counted = self.count(peer, payer).and_then(|()| self.parts.allowance.joining(payer));
+        if let Err(wait_ms) = counted {
+            return self.node_respond(id, &Response::Refused(Refused::Busy(wait_ms)));
         }
         match Request::decode(bytes) {
             Ok(request) => {
@@ -304,8 +305,7 @@ impl Work {
     }
 
     pub(super) fn node_respond(&mut self, id: InboundId, response: &Response) {
-        // Whoever asked may be gone.
-        let _gone = self.parts.network.respond(net::InboundId(id.0), response.encode());
+        self.send(id, response.encode());
     }
 
     /// A question about joining was answered, or was not.

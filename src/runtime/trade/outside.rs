@@ -245,14 +245,14 @@ async fn ask<T>(
         loop {
             let answered = node.ask_peer(peer, request.clone()).await?;
             // Who has too much to do says when to come again, or closes the stream.
-            let after_ms = match &answered {
-                Ok(Response::Refused(Refused::Busy(after_ms))) => Some(*after_ms),
-                Err(AskFailed::Request(RequestError::Closed)) => Some(BUSY_MS),
-                _ => None,
+            let (after_ms, until) = match &answered {
+                Ok(Response::Refused(Refused::Busy(after_ms))) => (Some(*after_ms), deadline),
+                Err(AskFailed::Request(RequestError::Closed)) => (Some(BUSY_MS), until),
+                _ => (None, until),
             };
             if let Some(after_ms) = after_ms.filter(|_| Instant::now() < until) {
-                let again = Instant::now() + Duration::from_millis(after_ms.clamp(BUSY_MS, CALL_MS));
-                tokio::time::sleep_until(again.min(until)).await;
+                let pause_ms = after_ms.clamp(BUSY_MS, limits::REQUEST_TIMEOUT_MS);
+                tokio::time::sleep_until((Instant::now() + Duration::from_millis(pause_ms)).min(until)).await;
             } else if let Some(taken) = answered.ok().and_then(|response| take(peer, response)) {
                 return Ok(Some(taken));
             } else {

@@ -162,7 +162,7 @@ async fn who_may_not_write_is_told_so() {
     admin.client.set_role(&group, viewer.me, &less).await.unwrap();
     let promoted = async {
         while client.publish_claim(&group, &claim("mine")).await.is_err() {
-            client.sync(&SyncNow { group: Some(group.clone()) }).await.unwrap();
+            client.sync(&SyncNow { group: Some(group.clone()), peer: None }).await.unwrap();
         }
     };
     within(promoted).await;

@@ -16,7 +16,10 @@ async fn a_second_node_joins_and_both_hold_the_same() {
     assert!(bob.client.groups().await.unwrap().groups[0].joining);
     assert_eq!(code(bob.client.group(&group).await), ProblemCode::StillJoining);
     assert_eq!(code(bob.client.publish_claim(&group, &claim("x")).await), ProblemCode::StillJoining);
-    assert_eq!(code(bob.client.sync(&SyncNow { group: Some(group.clone()) }).await), ProblemCode::NoMemberReachable);
+    assert_eq!(
+        code(bob.client.sync(&SyncNow { group: Some(group.clone()), peer: None }).await),
+        ProblemCode::NoMemberReachable
+    );
 
     let addr = alice.address().await;
     bob.client.add_peer(&AddPeer { addr, alias: None }).await.unwrap();
@@ -73,7 +76,7 @@ async fn a_second_node_joins_and_both_hold_the_same() {
         {}
     };
     within(met).await;
-    let synced = alice.client.sync(&SyncNow { group: None }).await.unwrap();
+    let synced = alice.client.sync(&SyncNow { group: None, peer: None }).await.unwrap();
     assert_eq!((synced.groups[0].peers_asked, synced.groups[0].peers_answered), (1, 1), "{synced:?}");
     let (a, b) = (alice.client.verify_group(&group).await.unwrap(), bob.client.verify_group(&group).await.unwrap());
     assert!(a.ok && b.ok, "{a:?} {b:?}");
