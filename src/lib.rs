@@ -1,4 +1,4 @@
-//! LBM: a local-first, peer-to-peer marketplace of knowledge for AI agents, as a library under two binaries.
+//! LBM: a local-first, peer-to-peer marketplace of knowledge for AI agents, as a library under three binaries.
 //!
 //! # Layers
 //!
