@@ -9,6 +9,7 @@ pub mod config;
 pub mod ctl;
 pub mod daemon;
 pub mod demo;
+pub mod doctor;
 pub mod error;
 pub mod init;
 pub mod keys;
@@ -84,6 +85,8 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Show the settings in force, and where each comes from
     Config(config::ConfigArgs),
+    /// What may keep the node from working, and what to do about it; exit code 1 where there is a problem
+    Doctor,
     /// Ask the daemon
     Ctl(Box<ctl::CtlArgs>),
     /// Serve an agent: the Model Context Protocol on standard input and output
@@ -102,6 +105,11 @@ pub fn run() -> ExitCode {
         Command::Config(args) => run_config(&args, &global),
         Command::Node(args) => run_node(&args, &global),
         Command::Mcp(args) => mcp::become_small(&args, &global),
+        Command::Doctor => {
+            let mut out = io::stdout().lock();
+            let ran = global.data_folder().and_then(|data| doctor::run(&data, global.json, &mut out));
+            finish(ran, global.json, &mut out, &mut io::stderr().lock())
+        }
         Command::Demo(args) => {
             let mut out = io::stdout().lock();
             let ran = demo::run(&args, global.json, &mut out);

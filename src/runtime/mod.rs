@@ -36,6 +36,7 @@ use crate::chain::GroupId;
 use crate::config::Origin;
 use crate::config::Settings;
 use crate::datadir::{DataDir, Keyring, NodeName};
+use crate::doctor::Subject;
 use crate::embedder::{self, OpenError};
 use crate::identity::{AgentName, Identity, SecretKey};
 use crate::kv::KvError;
@@ -112,6 +113,8 @@ pub struct Node {
     pub agents: Agents,
     /// What makes vectors for it.
     pub embedding: Embedding,
+    /// What the doctor looks at.
+    pub subject: Subject,
     /// Since when it runs.
     pub uptime: Uptime,
     asks: mpsc::Sender<Ask>,
@@ -323,6 +326,7 @@ impl Daemon {
             trade,
             agents,
             embedding,
+            subject: Subject::new(home.path(), settings),
             uptime,
             asks: asks_sender,
         };

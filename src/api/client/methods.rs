@@ -5,15 +5,15 @@ use crate::api::routes;
 use crate::api::types::{
     AddMember, AddPeer, Agent, AgentCreated, AgentList, AgentRevoked, AgentToken, Approved, AskBalance, AssignTask,
     Balance, Block, Bought, BulkPublished, BuyOffer, Claim, ClaimList, CompleteTask, Context, ContextQuery,
-    CreateGroup, Event, ExperienceSubmitted, FailTask, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList,
-    GroupPolicy, GroupStats, Health, JoinEvent, JoinGroup, LibraryContent, LibraryList, ListClaims, ListEvents,
-    ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected, ListTasks, MarketPulled, MemberChanged,
-    MemberList, MoveList, NewAgent, NewClaim, NewOffer, NewTask, NotaryChanged, Offer, OfferCreated, OfferList,
-    OfferRevoked, Paid, Payment, PeerAdded, PeerList, PeerRemoved, PolicyChanged, PolicyUpdate, PresenceList,
-    PresenceSet, PublishBulk, PublishedClaim, PullMarket, PurchaseList, ReadyTasks, RecentClaims, RejectedList,
-    ReleaseTask, RetractedClaim, RevokeAgent, SetNotary, SetPresence, SetRole, SetSpendingLimit, ShowBlock, ShowThread,
-    SpendingLimit, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged, TaskDetail, TaskList, Thread,
-    Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
+    CreateGroup, Diagnosis, Event, ExperienceSubmitted, FailTask, GroupAlone, GroupCreated, GroupDetail, GroupLeft,
+    GroupList, GroupPolicy, GroupStats, Health, JoinEvent, JoinGroup, LibraryContent, LibraryList, ListClaims,
+    ListEvents, ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected, ListTasks, MarketPulled,
+    MemberChanged, MemberList, MoveList, NewAgent, NewClaim, NewOffer, NewTask, NotaryChanged, Offer, OfferCreated,
+    OfferList, OfferRevoked, Paid, Payment, PeerAdded, PeerList, PeerRemoved, PolicyChanged, PolicyUpdate,
+    PresenceList, PresenceSet, PublishBulk, PublishedClaim, PullMarket, PurchaseList, ReadyTasks, RecentClaims,
+    RejectedList, ReleaseTask, RetractedClaim, RevokeAgent, SetNotary, SetPresence, SetRole, SetSpendingLimit,
+    ShowBlock, ShowThread, SpendingLimit, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged,
+    TaskDetail, TaskList, Thread, Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
 };
 use crate::identity::Identity;
 
@@ -30,6 +30,11 @@ impl Client {
     /// [`routes::HEALTH`].
     pub async fn health(&self) -> Result<Health, ClientError> {
         self.ask(&routes::HEALTH, &[], &()).await
+    }
+
+    /// [`routes::DOCTOR`].
+    pub async fn doctor(&self) -> Result<Diagnosis, ClientError> {
+        self.ask(&routes::DOCTOR, &[], &()).await
     }
 
     /// [`routes::EVENTS`].

@@ -14,8 +14,8 @@ use axum::routing::{MethodFilter, on};
 
 use super::resolve::shown;
 use super::{
-    Api, agent, backup, block, claim, context, events, group, join, listing, member, node, offer, peer, presence,
-    purchase, sync, task, thread, token, watching,
+    Api, agent, backup, block, claim, context, doctor, events, group, join, listing, member, node, offer, peer,
+    presence, purchase, sync, task, thread, token, watching,
 };
 use crate::api::AGENT_HEADER;
 use crate::api::routes::{self, Permission, Route};
@@ -91,6 +91,7 @@ fn table() -> Table {
     Table { router: Router::new(), served: Vec::new() }
         .route(&routes::STATUS, node::status)
         .route(&routes::HEALTH, node::health)
+        .route(&routes::DOCTOR, doctor::doctor)
         .route(&routes::EVENTS, events::events)
         .route(&routes::REJECTED, listing::rejected)
         .route(&routes::SYNC, sync::sync)
