@@ -160,7 +160,7 @@ fn peers_that_are_away_and_a_key_that_is_on_two_machines_are_found() {
     let port = copy.address().split('/').nth(4).unwrap().to_owned();
     bob.stop();
     let there = format!("/ip4/{}/tcp/{port}/p2p/{}", lan.address(2), bob.id);
-    alice.ctl(&["peer", "add", &there]).ok();
+    alice.ctl(&["peer", "add", "--addr", &there]).ok();
     let has = |code: &str| !of(&alice.ctl(&["doctor"]).json(), code).is_empty();
     wait_until(PATIENCE, "the key is seen elsewhere", || has("own_key_elsewhere"));
     finding(&alice.ctl(&["doctor"]), "own_key_elsewhere", "problem", &[&lan.address(2), "stop one of the two"]);

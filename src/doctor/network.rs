@@ -37,8 +37,7 @@ pub(super) fn interfaces() -> Vec<Finding> {
     let mut findings = vec![Finding::ok("interfaces", listed.join("; "))];
     if !all.iter().any(|interface| matches!(interface.addr, IfAddr::V4(_))) {
         let detail = "no interface has an IPv4 address: peers are not found by multicast DNS, which runs on IPv4 here";
-        let remedy =
-            "add peers by their addresses: `lbm ctl peer add /ip6/…`, with `--listen /ip6/::/tcp/7337` on both sides";
+        let remedy = "add peers by their addresses: `lbm ctl peer add --addr /ip6/…`, with `--listen /ip6/::/tcp/7337` on both sides";
         findings.push(Finding::warning("no_ipv4", detail, remedy));
     }
     findings

@@ -48,7 +48,7 @@ fn peers(peers: &[PeerInfo]) -> Vec<Finding> {
         0 => Finding::warning(
             "no_peers",
             "no peer is known",
-            "start a daemon on another machine of this network, or add one with `lbm ctl peer add ADDRESS`",
+            "start a daemon on another machine of this network, or add one with `lbm ctl peer add --addr ADDRESS`",
         ),
         all if connected == 0 => Finding::problem(
             "peers",
@@ -79,7 +79,9 @@ fn away(info: &PeerInfo) -> Option<Finding> {
         DialTrouble::TimedOut => {
             "see whether the machine is on, and let the port through its firewall: `lbm ctl doctor` there hints at which"
         }
-        DialTrouble::Unreachable => "join the same network, or give it an address here: `lbm ctl peer add ADDRESS`",
+        DialTrouble::Unreachable => {
+            "join the same network, or give it an address here: `lbm ctl peer add --addr ADDRESS`"
+        }
         DialTrouble::OtherPeer => {
             "it has moved or has another key now: remove it with `lbm ctl peer remove`, and add its new address"
         }
