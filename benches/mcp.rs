@@ -1,4 +1,4 @@
-//! What an agent feels: `lbm mcp` as a process with a real daemon behind it, beside another memory server in the same run. Prints one JSON
+//! What an agent feels: `lbm mcp` as a process with a real daemon behind it, beside other memory servers in the same run. Prints one JSON
 //! document.
 //!
 //! ```text
@@ -6,7 +6,8 @@
 //! ```
 //!
 //! One client talks to the server by raw lines, one call after the other. `start_ms` is from starting the process to the answer to `initialize`.
-//! `other` is the npm package `@modelcontextprotocol/server-memory`, where `tests/mcp-clients/install` has put it into `DIR`.
+//! `server_memory` is the npm package `@modelcontextprotocol/server-memory`, where `tests/mcp-clients/install` has put it into `DIR`;
+//! `basic_memory` is PyPI's `basic-memory`, where `benches/basic-memory DIR` has. Both are given a few hundred notes, not as many as ours.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,6 +30,8 @@ use common::{Daemon, clean};
 use serde_json::{Value, json};
 
 const REVISION: &str = "2025-11-25";
+const SERVER_MEMORY: &str = "node_modules/.bin/mcp-server-memory";
+const BASIC_MEMORY: &str = "basic-memory/bin/basic-memory";
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -59,10 +62,13 @@ fn main() {
     let ours = json!({
         "claims": claims, "start_ms": start, "compile_context_ms": context, "list_tasks_ms": tasks,
         "get_recent_claims_ms": recent, "prime_ms": prime, "publish_claim_ms": publish,
-        "resident_kib": resident_kib(agent.child.id()),
+        "memory": memory(agent.child.id()),
     });
-    let other = std::env::var_os("LBM_MCP_CLIENTS").map(PathBuf::from).map(|folder| memory(&folder));
-    println!("{:#}", json!({"lbm": ours, "other": other}));
+    let folder = std::env::var_os("LBM_MCP_CLIENTS").map(PathBuf::from);
+    let there = |program: &str| folder.as_ref().filter(|folder| folder.join(program).exists());
+    let server_memory = there(SERVER_MEMORY).map(|folder| server_memory(folder));
+    let basic_memory = there(BASIC_MEMORY).map(|folder| basic_memory(folder));
+    println!("{:#}", json!({"lbm": ours, "server_memory": server_memory, "basic_memory": basic_memory}));
 }
 
 fn fill(daemon: &Daemon, claims: usize) {
@@ -74,26 +80,51 @@ fn fill(daemon: &Daemon, claims: usize) {
     daemon.ctl_with(&["claim", "publish", "--group", "g", "--file", "-"], lines.as_bytes()).ok();
 }
 
-/// The other server: the same calls as far as it has them.
-fn memory(folder: &Path) -> Value {
+/// The same calls as far as the npm package has them.
+fn server_memory(folder: &Path) -> Value {
     let file = tempfile::NamedTempFile::new().unwrap();
     let start = || {
         let mut command = clean(Command::new(folder.join("node_modules/.bin/node")));
-        command.arg(folder.join("node_modules/.bin/mcp-server-memory")).env("MEMORY_FILE_PATH", file.path());
-        let mut server = Mcp::of(command);
-        server.initialize(REVISION);
-        server
+        command.arg(folder.join(SERVER_MEMORY)).env("MEMORY_FILE_PATH", file.path());
+        begun(command)
     };
-    let begun = times(10, || drop(start()));
+    let start_ms = times(10, || drop(start()));
     let mut server = start();
     let mut n = 0;
     let write = times(300, || {
         n += 1;
         let entity = json!({"name": format!("e{n}"), "entityType": "lesson", "observations": ["kept at mode 0600"]});
-        drop(server.call("create_entities", &json!({"entities": [entity]})));
+        drop(server.done("create_entities", &json!({"entities": [entity]})));
     });
-    let read = times(300, || drop(server.call("search_nodes", &json!({"query": "e17"}))));
-    json!({"start_ms": begun, "search_nodes_ms": read, "create_entities_ms": write, "resident_kib": resident_kib(server.child.id())})
+    let read = times(300, || drop(server.done("search_nodes", &json!({"query": "e17"}))));
+    json!({"start_ms": start_ms, "search_nodes_ms": read, "create_entities_ms": write, "memory": memory(server.child.id())})
+}
+
+/// The same of PyPI's, which needs seconds to start.
+fn basic_memory(folder: &Path) -> Value {
+    let home = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut command = clean(Command::new(folder.join(BASIC_MEMORY)));
+        command.arg("mcp").env("HOME", home.path()).current_dir(home.path());
+        begun(command)
+    };
+    let start_ms = times(3, || drop(start()));
+    let mut server = start();
+    let mut n = 0;
+    let write = times(100, || {
+        n += 1;
+        let (title, content) = (format!("lesson {n}"), "the socket is kept at mode 0600");
+        let note = json!({"project": "main", "directory": "lessons", "title": title, "content": content});
+        drop(server.done("write_note", &note));
+    });
+    let read = times(100, || drop(server.done("search_notes", &json!({"project": "main", "query": "socket"}))));
+    json!({"start_ms": start_ms, "search_notes_ms": read, "write_note_ms": write, "memory": memory(server.child.id())})
+}
+
+fn begun(command: Command) -> Mcp {
+    let mut server = Mcp::of(command);
+    server.initialize(REVISION);
+    server
 }
 
 /// The median and the 99th percentile of so many runs, milliseconds.
@@ -110,9 +141,13 @@ fn times(runs: usize, mut run: impl FnMut()) -> Value {
     json!({"p50": ms(runs / 2), "p99": ms(runs * 99 / 100)})
 }
 
-/// What a process holds in memory.
-fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
+/// What a process holds in memory, KiB: all that is mapped and there, whoever shares it (the figure of `ps` and `top`); its share of that;
+/// and what is its own and came from no file.
+fn memory(pid: u32) -> Value {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let kib = |name: &str| -> u64 {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
+    };
+    json!({"resident_kib": kib("Rss:"), "proportional_kib": kib("Pss:"), "anonymous_kib": kib("Anonymous:")})
 }

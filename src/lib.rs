@@ -1,4 +1,4 @@
-//! LBM: a local-first, peer-to-peer marketplace of knowledge for AI agents, as a library under two binaries.
+//! LBM: a local-first, peer-to-peer marketplace of knowledge for AI agents, as a library under three binaries.
 //!
 //! # Layers
 //!
@@ -34,6 +34,7 @@
 //! | [`backup`] | a node in one file: made while it runs, put back marked |
 //! | [`knowledge`] | retrieval: from a question to a context |
 //! | [`embedder`] | texts as vectors, by a model that the operator chose |
+//! | [`doctor`] | what of this machine may keep a node from working |
 //! | [`net`] | libp2p: connections, discovery, frames |
 //! | [`runtime`] | the wiring: threads, queues, the running [`runtime::Node`] |
 //! | [`api`] | HTTP over the local socket: types, routes, client, server |
@@ -60,6 +61,7 @@ pub mod cli;
 pub mod config;
 pub mod datadir;
 pub mod delegation;
+pub mod doctor;
 pub mod embedder;
 pub mod hash;
 pub mod identity;

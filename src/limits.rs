@@ -473,6 +473,12 @@ pub const STOP_MS: u64 = 5_000;
 pub const WRITER_BATCH: usize = 512;
 /// Events that a subscriber of the API may fall behind before it is told how many it missed.
 pub const EVENT_BACKLOG: usize = 1_024;
+/// Events that are kept beyond that, the last of each kind that the doctor asks about: past it the oldest goes.
+pub const EVENT_MARKS: usize = 512;
+/// How long nothing was heard of a group before the doctor says so, milliseconds: several times the pause between two repair pulls.
+pub const DOCTOR_SYNC_MS: u64 = 60 * 60 * 1_000;
+/// How long the doctor remembers a clock that was ahead, or this node's key elsewhere, milliseconds.
+pub const DOCTOR_RECENT_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Least room on the disk for a commit, bytes: more than the largest batch grows the file by.
 pub const DISK_FREE_BYTES: u64 = 64 * 1024 * 1024;
 /// Path of a Unix socket, bytes: the 108 of Linux with a NUL at the end.

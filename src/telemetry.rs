@@ -69,7 +69,7 @@ fn subscriber(
         LogLevel::Trace => LevelFilter::TRACE,
     };
     let others = if level == LevelFilter::TRACE { LevelFilter::DEBUG } else { level.min(LevelFilter::WARN) };
-    // A target also covers those it is a prefix of: the library, its modules and both binaries.
+    // A target also covers those it is a prefix of: the library, its modules and all binaries.
     // `rmcp` writes down what agents send, claims and all, and each refusal as a warning.
     let agents = level.min(LevelFilter::ERROR);
     // What a stranger can make these say as often as it likes would fill the disk.

@@ -79,6 +79,7 @@ const LAYERS: &[Layer] = &[
     outer("config", &["limits", "identity", "access"]),
     outer("telemetry", &["limits", "config"]),
     outer("datadir", &["limits", "identity"]),
+    outer("doctor", &["limits", "api", "config", "datadir"]),
     outer(
         "api",
         &[
@@ -119,6 +120,7 @@ const LAYERS: &[Layer] = &[
             "runtime",
             "api",
             "datadir",
+            "doctor",
             "backup",
         ],
     ),
@@ -134,7 +136,7 @@ const LAYERS: &[Layer] = &[
             "knowledge::fence",
         ],
     ),
-    outer("cli", &["limits", "identity", "api", "config", "datadir", "telemetry", "backup", "mcp"]),
+    outer("cli", &["limits", "identity", "api", "config", "datadir", "doctor", "telemetry", "backup", "mcp"]),
     outer("cli::daemon", &["limits", "identity", "api", "config", "datadir", "telemetry", "store", "runtime", "mcp"]),
     outer("cli::backup", &["limits", "identity", "api", "datadir", "store", "backup"]),
     outer("testing", &["limits", "cbor", "kv", "identity", "chain", "wire", "ledger", "node"]),

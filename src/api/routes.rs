@@ -107,6 +107,7 @@ macro_rules! routes {
 routes! {
     STATUS = GET "/api/v1/status" Read, "who the node is and what it does";
     HEALTH = GET "/api/v1/health" Read, "what is well and what is not";
+    DOCTOR = GET "/api/v1/doctor" Read slow, "what may keep the node from working, and what to do about it";
     EVENTS = GET "/api/v1/events" Read stream, "what happens, as it happens";
     REJECTED = GET "/api/v1/rejected" Read, "blocks that the ledger refuses, and why";
     SYNC = POST "/api/v1/sync" Write slow, "ask every connected member for what is missing, now";

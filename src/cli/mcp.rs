@@ -1,10 +1,16 @@
 //! `lbm mcp`: the MCP server on standard input and output, and the settings by which clients start it.
+//!
+//! One runs for each agent, so its memory counts, and nearly all of that are pages of the program's code, which the system reads in around
+//! each one that is used: of a program that can do everything, ten times what is needed. `lbm mcp` therefore becomes the program
+//! `lbm-mcp` that lies beside it.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::Path;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{self, ExitCode};
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use serde_json::json;
 
 use super::error::{CliError, Outcome};
@@ -12,6 +18,18 @@ use super::{GlobalArgs, finish};
 use crate::api::client::Client;
 use crate::identity::AgentName;
 use crate::mcp::{Acting, stdio};
+
+/// Serve an agent: the Model Context Protocol on standard input and output, as `lbm mcp` does
+#[derive(Debug, Clone, Parser)]
+#[command(name = "lbm-mcp", version, max_term_width = 100)]
+pub struct McpCli {
+    /// Data folder of the daemon [env: LB_DATA] [default: the platform's data folder]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The rest.
+    #[command(flatten)]
+    pub mcp: McpArgs,
+}
 
 /// Arguments of `lbm mcp`.
 #[derive(Debug, Clone, Args)]
@@ -25,6 +43,20 @@ pub struct McpArgs {
     /// Print what makes a client start this server, and do nothing else
     #[arg(long, value_name = "CLIENT")]
     pub print_config: Option<McpClient>,
+}
+
+impl McpArgs {
+    /// What starts the same server again.
+    fn words(&self, data: &Path) -> Vec<OsString> {
+        let mut words = vec!["--data".into(), data.into()];
+        let agent = self.agent.as_ref().map(ToString::to_string);
+        for (flag, value) in [("--agent", &agent), ("--group", &self.group)] {
+            if let Some(value) = value {
+                words.extend([flag.into(), value.into()]);
+            }
+        }
+        words
+    }
 }
 
 /// Clients whose settings are known.
@@ -42,7 +74,18 @@ pub enum McpClient {
     Vscode,
 }
 
-/// Runs `lbm mcp`.
+/// Runs `lbm mcp`: as the program beside this one that does nothing else, or as it is where there is none.
+#[must_use]
+pub fn become_small(args: &McpArgs, global: &GlobalArgs) -> ExitCode {
+    let beside = std::env::current_exe().map(|program| program.with_file_name("lbm-mcp"));
+    if let (None, Ok(data), Ok(program)) = (args.print_config, global.data_folder(), beside) {
+        // Comes back only where it is not there, or cannot be run.
+        let _still_here = process::Command::new(program).args(args.words(&data)).exec();
+    }
+    run(args, global)
+}
+
+/// Runs `lbm mcp` in this process.
 #[must_use]
 pub fn run(args: &McpArgs, global: &GlobalArgs) -> ExitCode {
     let ran = global.data_folder().and_then(|data| match args.print_config {
@@ -65,13 +108,8 @@ fn serve(args: &McpArgs, data: &Path) -> Result<Outcome, CliError> {
 fn print_config(client: McpClient, args: &McpArgs, data: &Path) -> Result<Outcome, CliError> {
     let program = std::env::current_exe().map_err(CliError::Start)?;
     let data = std::path::absolute(data).map_err(CliError::Start)?;
-    let mut words = vec!["mcp".to_owned(), "--data".to_owned(), data.display().to_string()];
-    let agent = args.agent.as_ref().map(ToString::to_string);
-    for (flag, value) in [("--agent", &agent), ("--group", &args.group)] {
-        if let Some(value) = value {
-            words.extend([flag.to_owned(), value.clone()]);
-        }
-    }
+    let words = args.words(&data).into_iter().map(|word| word.to_string_lossy().into_owned());
+    let words: Vec<String> = std::iter::once("mcp".to_owned()).chain(words).collect();
     let name = args.agent.as_ref().map_or_else(|| "lbm".to_owned(), |agent| format!("lbm-{agent}"));
     let mut out = io::stdout().lock();
     writeln!(out, "{}", config(client, &name, &program.display().to_string(), &words))?;

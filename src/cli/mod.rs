@@ -1,6 +1,6 @@
 //! The command line: a face that parses, asks the daemon through the API's client, and prints.
 //!
-//! Owns the arguments of both binaries, the forms of answers, and the exit codes: 0 done, 1 refused or failed, 2 wrong
+//! Owns the arguments of all binaries, the forms of answers, and the exit codes: 0 done, 1 refused or failed, 2 wrong
 //! usage, 3 no daemon. **Standard output is the answer and nothing else**; words for people go to standard error. It adds
 //! nothing to what the API can do.
 
@@ -9,6 +9,7 @@ pub mod config;
 pub mod ctl;
 pub mod daemon;
 pub mod demo;
+pub mod doctor;
 pub mod error;
 pub mod init;
 pub mod keys;
@@ -84,6 +85,8 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Show the settings in force, and where each comes from
     Config(config::ConfigArgs),
+    /// What may keep the node from working, and what to do about it; exit code 1 where there is a problem
+    Doctor,
     /// Ask the daemon
     Ctl(Box<ctl::CtlArgs>),
     /// Serve an agent: the Model Context Protocol on standard input and output
@@ -101,7 +104,12 @@ pub fn run() -> ExitCode {
         Command::Ctl(args) => run_ctl(&args, &global),
         Command::Config(args) => run_config(&args, &global),
         Command::Node(args) => run_node(&args, &global),
-        Command::Mcp(args) => mcp::run(&args, &global),
+        Command::Mcp(args) => mcp::become_small(&args, &global),
+        Command::Doctor => {
+            let mut out = io::stdout().lock();
+            let ran = global.data_folder().and_then(|data| doctor::run(&data, global.json, &mut out));
+            finish(ran, global.json, &mut out, &mut io::stderr().lock())
+        }
         Command::Demo(args) => {
             let mut out = io::stdout().lock();
             let ran = demo::run(&args, global.json, &mut out);
@@ -119,6 +127,13 @@ pub fn run() -> ExitCode {
 pub fn run_lbm_node() -> ExitCode {
     let node::NodeCli { data, node } = node::NodeCli::parse();
     run_node(&node, &GlobalArgs { data, json: false })
+}
+
+/// Runs `lbm-mcp`, with the process's arguments and streams.
+#[must_use]
+pub fn run_lbm_mcp() -> ExitCode {
+    let mcp::McpCli { data, mcp } = mcp::McpCli::parse();
+    mcp::run(&mcp, &GlobalArgs { data, json: false })
 }
 
 fn run_node(args: &node::NodeArgs, global: &GlobalArgs) -> ExitCode {

@@ -1,4 +1,4 @@
-//! The arguments of both binaries.
+//! The arguments of all binaries.
 
 use std::path::Path;
 

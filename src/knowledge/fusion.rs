@@ -2,6 +2,7 @@
 //! (min–max: Lee 1997, "Analyses of multiple evidence combination") and added by weight.
 
 use super::ClaimKey;
+use super::top::start;
 use crate::limits::VIEW_DEPTH;
 
 /// How many views there are.
@@ -32,11 +33,14 @@ pub(super) fn fuse(
         let doc = same.first().map_or(0, |(doc, ..)| *doc);
         let weights = weights(doc);
         let weighted = |(_, view, part): &(u32, usize, f32)| weights.get(*view).copied().unwrap_or_default() * part;
-        (doc, same.iter().map(weighted).sum::<f32>())
+        (doc, same.iter().map(weighted).sum::<f32>(), start(&key(doc)))
     };
-    let mut fused: Vec<(u32, f32)> = parts.chunk_by(|a, b| a.0 == b.0).map(sum).collect();
-    fused.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then_with(|| key(a.0).cmp(&key(b.0))));
-    fused
+    let mut fused: Vec<(u32, f32, u64)> = parts.chunk_by(|a, b| a.0 == b.0).map(sum).collect();
+    fused.sort_unstable_by(|a, b| {
+        let by_start = b.1.total_cmp(&a.1).then(a.2.cmp(&b.2));
+        by_start.then_with(|| key(a.0).cmp(&key(b.0)))
+    });
+    fused.into_iter().map(|(doc, score, _)| (doc, score)).collect()
 }
 
 #[cfg(test)]

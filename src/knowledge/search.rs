@@ -11,6 +11,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU32;
 
+use rayon::iter::{MaxLen, MinLen};
 use rayon::prelude::*;
 
 use super::bm25::{Norm, Plan, idf};
@@ -46,6 +47,9 @@ const SHARED_FROM: f32 = 0.5;
 const EMBEDDED_FROM: f32 = 5.0;
 /// How many of them all words and 4-grams of a query stand for, taken as their mean.
 const SHARED_DEVIATIONS: f32 = 4.0;
+
+/// So many documents one thread searches faster than several that must be woken, twentieths of a millisecond each time.
+const ALONE_DOCUMENTS: usize = 16_384;
 
 /// A document that a search found.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,8 +136,9 @@ pub(super) fn search(
     embedded: Option<Embedded<'_>>,
 ) -> Vec<Hit> {
     let query = prefix(query, QUERY_BYTES);
+    let search = || Search::new(index, query).run(k, filter, embedded);
     // On one of the threads that share the work, so that each step costs no waking of its own.
-    rayon::scope(|_| Search::new(index, query).run(k, filter, embedded))
+    if index.len() > ALONE_DOCUMENTS { rayon::scope(|_| search()) } else { search() }
 }
 
 /// Terms of a query, and their numbers in each segment.
@@ -186,7 +191,7 @@ impl<'a> Search<'a> {
         });
         let by_similar = similar(index, &analyser, &unknown);
         let wanted = spelling::Wanted::new(&folded_words);
-        let counts = index.segments().par_iter().map(|segment| wanted.frequencies(segment)).reduce(Vec::new, sum);
+        let counts = segments(index).map(|segment| wanted.frequencies(segment)).reduce(Vec::new, sum);
         let mut meaning = Sum::default();
         meaning.add(query);
 
@@ -216,14 +221,9 @@ impl<'a> Search<'a> {
     }
 
     fn run(&self, k: usize, filter: &Filter<'_>, embedded: Option<Embedded<'_>>) -> Vec<Hit> {
-        let segments = self.index.segments();
         let floors: [AtomicU32; 3] = std::array::from_fn(|_| AtomicU32::new(0));
-        let found: Vec<[Found; 3]> = segments
-            .par_iter()
-            .enumerate()
-            .with_max_len(1)
-            .map(|(place, _)| self.look(place, filter, &floors))
-            .collect();
+        let found: Vec<[Found; 3]> =
+            segments(self.index).enumerate().map(|(place, _)| self.look(place, filter, &floors)).collect();
         let key = |doc: u32| self.index.key(doc).copied().unwrap_or_default();
         let [by_words, by_similar, by_meaning] =
             std::array::from_fn(|view| best(found.iter().filter_map(|found| found.get(view)).flatten(), &key));
@@ -309,7 +309,7 @@ impl<'a> Search<'a> {
                 (segment, *base, candidates.get(start..end).unwrap_or_default())
             })
             .collect();
-        let scored = with_candidates.into_par_iter().with_max_len(1).map(|(segment, base, candidates)| {
+        let scored = shared(self.index, with_candidates.into_par_iter()).map(|(segment, base, candidates)| {
             if candidates.is_empty() {
                 return (None, Vec::new());
             }
@@ -351,6 +351,17 @@ impl<'a> Search<'a> {
     }
 }
 
+/// What is done for each segment, shared among threads where the index is large enough for that.
+fn shared<I: IndexedParallelIterator>(index: &Index, each: I) -> MaxLen<MinLen<I>> {
+    let least = if index.len() > ALONE_DOCUMENTS { 1 } else { usize::MAX };
+    each.with_min_len(least).with_max_len(1)
+}
+
+/// The segments, to be shared so.
+fn segments(index: &Index) -> impl IndexedParallelIterator<Item = &Segment> {
+    shared(index, index.segments().par_iter())
+}
+
 /// The numbers of terms in each segment, and in how many documents of all each stands.
 fn look_up(index: &Index, terms: &[&str]) -> (Vec<Vec<Option<u32>>>, Vec<u64>) {
     let find = |segment: &Segment| -> (Vec<Option<u32>>, Vec<u64>) {
@@ -361,7 +372,7 @@ fn look_up(index: &Index, terms: &[&str]) -> (Vec<Vec<Option<u32>>>, Vec<u64>) {
         let frequencies = numbers.iter().map(frequency).collect();
         (numbers, frequencies)
     };
-    let (numbers, frequencies): (Vec<_>, Vec<_>) = index.segments().par_iter().map(find).unzip();
+    let (numbers, frequencies): (Vec<_>, Vec<_>) = segments(index).map(find).unzip();
     (numbers, frequencies.into_iter().fold(vec![0; terms.len()], sum))
 }
 
@@ -378,7 +389,7 @@ fn sum(mut sums: Vec<u64>, more: Vec<u64>) -> Vec<u64> {
 fn similar(index: &Index, analyser: &Analyser, unknown: &[String]) -> Terms {
     let mut terms: Vec<String> = Vec::new();
     for word in unknown {
-        let found = index.segments().par_iter().flat_map_iter(|segment| spelling::similar(segment, word));
+        let found = segments(index).flat_map_iter(|segment| spelling::similar(segment, word));
         let mut found: Vec<(Reverse<u32>, String)> = found.collect();
         found.sort_unstable();
         found.dedup();

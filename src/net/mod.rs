@@ -64,6 +64,9 @@ pub struct NetConfig {
 }
 
 impl NetConfig {
+    /// What this build calls itself.
+    pub const AGENT_VERSION: &str = concat!("lbm/", env!("CARGO_PKG_VERSION"));
+
     /// The defaults of a node with this key. It does not listen anywhere yet.
     #[must_use]
     pub fn new(secret: SecretKey) -> Self {
@@ -76,7 +79,7 @@ impl NetConfig {
             max_connections_per_address: CONNECTIONS_PER_ADDRESS,
             access: Access::default(),
             bans: Vec::new(),
-            agent_version: concat!("lbm/", env!("CARGO_PKG_VERSION")).to_owned(),
+            agent_version: Self::AGENT_VERSION.to_owned(),
             idle_timeout: Duration::from_millis(IDLE_CONNECTION_MS),
             ping_interval: Duration::from_millis(PING_INTERVAL_MS),
             ping_timeout: Duration::from_millis(PING_TIMEOUT_MS),

@@ -235,6 +235,7 @@ impl Work {
             }
             NetEvent::OwnKeySeen { address } => {
                 tracing::error!(%address, "another machine uses this node's key: stop one of them, or both lose writes");
+                self.parts.events.tell(EventKind::OwnKeySeen { address: address.to_string() });
             }
             NetEvent::BookChanged => self.keep_book(|| {}),
             NetEvent::Servers => self.rendezvous.begin(self.uptime.ms()),
@@ -402,6 +403,11 @@ impl Work {
             }
             Notice::EarlyPresence { group, member, ahead_ms } => {
                 tracing::info!(%group, %member, ahead_ms, "a presence record from the future: check the machines' clocks");
+                self.parts.events.tell(EventKind::ClockAhead {
+                    group_id: group.to_string(),
+                    member_id: member.to_string(),
+                    ahead_ms: *ahead_ms,
+                });
             }
             Notice::Fault { peer, severity, what } => tracing::info!(%peer, ?severity, what, "a peer's fault"),
         }

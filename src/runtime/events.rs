@@ -1,8 +1,9 @@
 //! The daemon's events: the last of them kept, new ones handed to whoever follows.
 //!
-//! Bounded: [`limits::EVENT_BACKLOG`] are kept, and a follower that falls behind by as many is told how many it missed.
+//! Bounded: [`limits::EVENT_BACKLOG`] are kept, and a follower that falls behind by as many is told how many it missed. Of what the doctor
+//! asks about, the last of each kind is kept beyond that, at most [`limits::EVENT_MARKS`] of them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{broadcast, watch};
@@ -23,6 +24,28 @@ pub struct Events {
 struct Kept {
     events: VecDeque<Event>,
     last: u64,
+    marks: BTreeMap<Mark, Event>,
+}
+
+/// What of a kind the last event is kept of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Mark {
+    OwnKey,
+    /// Of a group.
+    Synced(String),
+    /// Of a member.
+    Clock(String),
+}
+
+impl Mark {
+    fn of(kind: &EventKind) -> Option<Self> {
+        match kind {
+            EventKind::OwnKeySeen { .. } => Some(Self::OwnKey),
+            EventKind::SyncFinished { group_id, .. } => Some(Self::Synced(group_id.clone())),
+            EventKind::ClockAhead { member_id, .. } => Some(Self::Clock(member_id.clone())),
+            _ => None,
+        }
+    }
 }
 
 impl Default for Events {
@@ -42,8 +65,23 @@ impl Events {
             kept.events.pop_front();
         }
         kept.events.push_back(event.clone());
+        if let Some(mark) = Mark::of(&event.kind) {
+            kept.marks.insert(mark, event.clone());
+            if kept.marks.len() > limits::EVENT_MARKS
+                && let Some(oldest) = kept.marks.iter().min_by_key(|(_, event)| event.seq).map(|(mark, _)| mark.clone())
+            {
+                kept.marks.remove(&oldest);
+            }
+        }
         // Sent under the lock, so that followers see the sequence of the numbers. Nobody following is fine.
         let _nobody = self.new.send(event);
+    }
+
+    /// When each group was last synced, whose clock was last seen ahead, and where this node's key was last seen elsewhere.
+    #[must_use]
+    pub fn marks(&self) -> Vec<Event> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.marks.values().cloned().collect()
     }
 
     /// Wakes who waits for claims: the arrival order of some group has new entries.

@@ -42,6 +42,7 @@ use crate::chain::GroupId;
 use crate::config::Origin;
 use crate::config::{KademliaRole, Settings};
 use crate::datadir::{DataDir, Keyring, NodeName};
+use crate::doctor::Subject;
 use crate::embedder::{self, OpenError};
 use crate::identity::{AgentName, Identity, SecretKey};
 use crate::kv::KvError;
@@ -123,6 +124,8 @@ pub struct Node {
     pub embedding: Embedding,
     /// Lets others in, and this node into groups.
     pub door: Door,
+    /// What the doctor looks at.
+    pub subject: Subject,
     /// Since when it runs.
     pub uptime: Uptime,
     /// Pause between two repair pulls where nobody says otherwise of a group, milliseconds.
@@ -393,6 +396,7 @@ impl Daemon {
             agents,
             embedding,
             door,
+            subject: Subject::new(home.path(), settings),
             uptime,
             sync_interval_ms,
             auto_sync: auto,

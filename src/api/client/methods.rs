@@ -5,17 +5,17 @@ use crate::api::routes;
 use crate::api::types::{
     AddMember, AddPeer, Agent, AgentCreated, AgentList, AgentRevoked, AgentToken, ApproveRequest, Approved, AskBalance,
     AssignTask, Balance, BanList, Block, Bought, BulkPublished, BuyOffer, Claim, ClaimList, CompleteTask, Context,
-    ContextQuery, CreateGroup, DiscoverGroups, Event, ExperienceSubmitted, FailTask, GroupAlone, GroupCreated,
-    GroupDetail, GroupLeft, GroupList, GroupPolicy, GroupStats, Health, InviteList, InviteMade, InviteRevoked,
-    JoinEvent, JoinGroup, JoinRequestList, LibraryContent, LibraryList, ListClaims, ListEvents, ListMoves, ListOffers,
-    ListPresence, ListPurchases, ListRejected, ListRequests, ListTasks, MarketPulled, MemberChanged, MemberList,
-    MoveList, NewAgent, NewClaim, NewInvite, NewOffer, NewTask, NotaryChanged, Offer, OfferCreated, OfferList,
-    OfferRevoked, Paid, Payment, PeerAdded, PeerList, PeerRemoved, PeerSet, PolicyChanged, PolicyUpdate, PresenceList,
-    PresenceSet, PublishBulk, PublishedClaim, PullMarket, PurchaseList, ReadyTasks, RecentClaims, RejectedList,
-    ReleaseTask, RequestDenied, RetractedClaim, RevokeAgent, SetNotary, SetPeer, SetPresence, SetRole,
-    SetSpendingLimit, SetSubscription, ShowBlock, ShowThread, ShownGroupList, SpendingLimit, StartTask, Status,
-    SubmitExperience, Subscription, SubscriptionList, SyncNow, SyncReport, TaskChanged, TaskDetail, TaskList, Thread,
-    Unbanned, Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
+    ContextQuery, CreateGroup, Diagnosis, DiscoverGroups, Event, ExperienceSubmitted, FailTask, GroupAlone,
+    GroupCreated, GroupDetail, GroupLeft, GroupList, GroupPolicy, GroupStats, Health, InviteList, InviteMade,
+    InviteRevoked, JoinEvent, JoinGroup, JoinRequestList, LibraryContent, LibraryList, ListClaims, ListEvents,
+    ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected, ListRequests, ListTasks, MarketPulled,
+    MemberChanged, MemberList, MoveList, NewAgent, NewClaim, NewInvite, NewOffer, NewTask, NotaryChanged, Offer,
+    OfferCreated, OfferList, OfferRevoked, Paid, Payment, PeerAdded, PeerList, PeerRemoved, PeerSet, PolicyChanged,
+    PolicyUpdate, PresenceList, PresenceSet, PublishBulk, PublishedClaim, PullMarket, PurchaseList, ReadyTasks,
+    RecentClaims, RejectedList, ReleaseTask, RequestDenied, RetractedClaim, RevokeAgent, SetNotary, SetPeer,
+    SetPresence, SetRole, SetSpendingLimit, SetSubscription, ShowBlock, ShowThread, ShownGroupList, SpendingLimit,
+    StartTask, Status, SubmitExperience, Subscription, SubscriptionList, SyncNow, SyncReport, TaskChanged, TaskDetail,
+    TaskList, Thread, Unbanned, Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
 };
 use crate::identity::Identity;
 
@@ -32,6 +32,11 @@ impl Client {
     /// [`routes::HEALTH`].
     pub async fn health(&self) -> Result<Health, ClientError> {
         self.ask(&routes::HEALTH, &[], &()).await
+    }
+
+    /// [`routes::DOCTOR`].
+    pub async fn doctor(&self) -> Result<Diagnosis, ClientError> {
+        self.ask(&routes::DOCTOR, &[], &()).await
     }
 
     /// [`routes::EVENTS`].

@@ -10,6 +10,7 @@ mod backup;
 mod block;
 mod claim;
 mod context;
+mod doctor;
 mod events;
 mod extract;
 mod group;

@@ -14,7 +14,7 @@ use axum::routing::{MethodFilter, on};
 
 use super::resolve::shown;
 use super::{
-    Api, agent, backup, block, claim, context, events, group, invite, join, listing, member, node, offer, peer,
+    Api, agent, backup, block, claim, context, doctor, events, group, invite, join, listing, member, node, offer, peer,
     presence, purchase, subscription, sync, task, thread, token, watching,
 };
 use crate::api::AGENT_HEADER;
@@ -91,6 +91,7 @@ fn table() -> Table {
     Table { router: Router::new(), served: Vec::new() }
         .route(&routes::STATUS, node::status)
         .route(&routes::HEALTH, node::health)
+        .route(&routes::DOCTOR, doctor::doctor)
         .route(&routes::EVENTS, events::events)
         .route(&routes::REJECTED, listing::rejected)
         .route(&routes::SYNC, sync::sync)

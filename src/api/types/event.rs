@@ -275,6 +275,20 @@ pub enum EventKind {
         /// The peer.
         peer_id: String,
     },
+    /// Another machine uses this node's key: one of the two must stop, or both lose writes.
+    OwnKeySeen {
+        /// Where it answered.
+        address: String,
+    },
+    /// A member's presence is dated ahead of this node's clock, and was not taken: one of the two clocks is wrong.
+    ClockAhead {
+        /// The group.
+        group_id: String,
+        /// The member.
+        member_id: String,
+        /// How far, milliseconds.
+        ahead_ms: u64,
+    },
     /// A pull from a member is done.
     SyncFinished {
         /// The group.

@@ -11,6 +11,7 @@ mod block;
 mod check;
 mod claim;
 mod context;
+mod doctor;
 mod event;
 mod group;
 mod joining;
@@ -33,6 +34,7 @@ pub use claim::{
     WatchedClaim, WatchedList,
 };
 pub use context::{Context, ContextEmbedder, ContextItem, ContextQuery};
+pub use doctor::{Diagnosis, Finding, Grade};
 pub use event::{Event, EventKind, JoinEvent, ListEvents};
 pub use group::{
     AddMember, CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, JoinGroup,

@@ -58,6 +58,8 @@ pub enum CtlCommand {
     Status,
     /// What is well and what is not; exit code 1 where something is not
     Health,
+    /// What may keep the node from working, and what to do about it; exit code 1 where there is a problem
+    Doctor,
     /// What happened of late; with --follow what happens, as it happens
     Events(node::EventsArgs),
     /// Blocks that the ledger refuses, and why
@@ -124,6 +126,7 @@ pub async fn run(args: &CtlArgs, session: &mut Session<'_>) -> Result<Outcome, C
     let ran = match &args.command {
         CtlCommand::Status => node::status(session).await,
         CtlCommand::Health => node::health(session).await,
+        CtlCommand::Doctor => crate::cli::doctor::ask(session).await,
         CtlCommand::Events(args) => node::events(args, session).await,
         CtlCommand::Rejected(args) => node::rejected(args, session).await,
         CtlCommand::Sync(args) => node::sync(args, session).await,

@@ -340,6 +340,12 @@ fn told(kind: &EventKind) -> String {
         EventKind::SyncFinished { group_id, peer_id, blocks } => {
             format!("synced {} with {}: {}", short(group_id), tail(peer_id), count(*blocks, "new block"))
         }
+        EventKind::OwnKeySeen { address } => {
+            format!("another machine uses this node's key, at {address}: stop one of the two")
+        }
+        EventKind::ClockAhead { member_id, ahead_ms, .. } => {
+            format!("the clock of {} is {} ahead: set both by a time server", tail(member_id), span(*ahead_ms))
+        }
         EventKind::Missed { count } => format!("{count} events were dropped: this reader was too slow"),
         EventKind::Unrecognised => "an event of a newer daemon".to_owned(),
     }

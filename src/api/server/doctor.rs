@@ -1,0 +1,206 @@
+//! What may keep the node from working: this machine, and what only the daemon knows, of peers and groups.
+
+use axum::Json;
+
+use super::extract::As;
+use super::{Api, node};
+use crate::api::types::{Diagnosis, EventKind, Finding, Problem};
+use crate::ledger::{query, state};
+use crate::limits;
+use crate::net::{DialTrouble, NetConfig, PeerInfo};
+use crate::runtime::clock::unix_ms;
+use crate::store::View;
+use crate::{api::types::Event, doctor};
+
+/// Checks of the health that the doctor makes himself, with more to say.
+const OWN: [&str; 3] = ["disk", "peers", "purchases"];
+
+pub(super) async fn doctor(As(api): As) -> Result<Json<Diagnosis>, Problem> {
+    let subject = api.node().subject.clone();
+    let looked = tokio::task::spawn_blocking(move || doctor::of_machine(&subject));
+    let Json(health) = node::health(As(std::sync::Arc::clone(&api))).await?;
+    let checks = health.checks.into_iter().filter(|check| !OWN.contains(&check.name.as_str()));
+    let mut findings: Vec<Finding> = checks
+        .map(|check| {
+            let code = check.name.replace(' ', "_");
+            if check.ok {
+                Finding::ok(&code, check.detail)
+            } else {
+                Finding::problem(&code, check.detail, check.remedy.unwrap_or_default())
+            }
+        })
+        .collect();
+    let (marks, now_ms) = (api.node().events.marks(), unix_ms());
+    findings.extend(peers(&api.node().peers().await?));
+    findings.extend(marks.iter().filter_map(|event| mark(event, now_ms)));
+    let up_ms = api.node().uptime.ms();
+    findings.extend(api.read(move |api, view| groups(api, view, &marks, up_ms, now_ms)).await?);
+    findings.extend(looked.await.map_err(|error| super::problem::crashed(&error))?);
+    Ok(Json(Diagnosis::of(true, findings)))
+}
+
+/// What blocks each peer that is known, and whether those that are connected are of this version.
+fn peers(peers: &[PeerInfo]) -> Vec<Finding> {
+    let mut findings: Vec<Finding> =
+        peers.iter().filter_map(away).chain(peers.iter().filter_map(other_version)).collect();
+    let connected = peers.iter().filter(|info| info.link.is_some()).count();
+    findings.push(match peers.len() {
+        0 => Finding::warning(
+            "no_peers",
+            "no peer is known",
+            "start a daemon on another machine of this network, or add one with `lbm ctl peer add --addr ADDRESS`",
+        ),
+        all if connected == 0 => Finding::problem(
+            "peers",
+            format!("none of {all} known peers is connected"),
+            "see what is said of each; check that their daemons run",
+        ),
+        all => Finding::ok("peers", format!("connected to {connected} of {all} known")),
+    });
+    findings
+}
+
+fn called(info: &PeerInfo) -> String {
+    let alias = info.known.as_ref().and_then(|known| known.alias.clone());
+    alias.map_or_else(|| info.peer.to_string(), |alias| format!("{alias} ({})", info.peer))
+}
+
+fn away(info: &PeerInfo) -> Option<Finding> {
+    if info.link.is_some() {
+        return None;
+    }
+    let trouble = info.known.as_ref()?.trouble?;
+    let at = info.known.as_ref()?.addresses.iter().map(|(address, _)| address.to_string()).next();
+    let at = at.map(|address| format!(" at {address}")).unwrap_or_default();
+    let text = trouble.to_string();
+    let what = text.split_once(": ").map_or(text.as_str(), |(what, _)| what);
+    let remedy = match trouble {
+        DialTrouble::Refused => "start its daemon, and check the port: `lbm ctl status` there prints its addresses",
+        DialTrouble::TimedOut => {
+            "see whether the machine is on, and let the port through its firewall: `lbm ctl doctor` there hints at which"
+        }
+        DialTrouble::Unreachable => {
+            "join the same network, or give it an address here: `lbm ctl peer add --addr ADDRESS`"
+        }
+        DialTrouble::OtherPeer => {
+            "it has moved or has another key now: remove it with `lbm ctl peer remove`, and add its new address"
+        }
+        DialTrouble::Dropped => "run `lbm ctl doctor` there: it may be full, or have banned this node for some minutes",
+        DialTrouble::Banned => "`lbm ctl peer bans` says what for and how long; `lbm ctl peer unban` lets it come back",
+        DialTrouble::Denied => "`lbm config` shows `allow` and `deny`; a change takes a restart",
+        DialTrouble::Handshake => "see what listens there: it may be another program, or an LBM of an old version",
+        DialTrouble::System(_) => "see this machine's network: `ip addr` and `ip route`",
+    };
+    Some(Finding::warning("peer_away", format!("{}{at}: {what}", called(info)), remedy))
+}
+
+fn other_version(info: &PeerInfo) -> Option<Finding> {
+    let agent = &info.link.as_ref()?.agent;
+    if agent.is_empty() || agent == NetConfig::AGENT_VERSION {
+        return None;
+    }
+    let detail = format!("{} runs {agent}, and this node {}", called(info), NetConfig::AGENT_VERSION);
+    Some(Finding::warning(
+        "version_apart",
+        detail,
+        "put the same version on both: what one does not know it does not take",
+    ))
+}
+
+/// What was seen of late and is no longer there to be looked at.
+fn mark(event: &Event, now_ms: u64) -> Option<Finding> {
+    let ago_ms = now_ms.saturating_sub(event.at_ms);
+    if ago_ms > limits::DOCTOR_RECENT_MS {
+        return None;
+    }
+    let ago = doctor::span_of(ago_ms);
+    match &event.kind {
+        EventKind::OwnKeySeen { address } => Some(Finding::problem(
+            "own_key_elsewhere",
+            format!("another machine used this node's key {ago} ago, at {address}"),
+            "stop one of the two; a copied data folder needs a key of its own: `lbm init` in an empty one",
+        )),
+        EventKind::ClockAhead { member_id, ahead_ms, .. } => Some(Finding::problem(
+            "clock_apart",
+            format!("the clock of {member_id} was {} ahead of this one, {ago} ago", doctor::span_of(*ahead_ms)),
+            "set both machines' clocks by a time server, as with `timedatectl set-ntp true`",
+        )),
+        _ => None,
+    }
+}
+
+/// When each group that others are in was last synced.
+fn groups(api: &Api, view: &View, marks: &[Event], up_ms: u64, now_ms: u64) -> Result<Vec<Finding>, Problem> {
+    let mut findings = Vec::new();
+    for kept in view.groups()? {
+        let rows = view.rows(kept);
+        let id = kept.id.to_string();
+        let name = state::group(&rows)?.map_or_else(|| id.clone(), |group| group.name);
+        if query::members(&rows)?.iter().all(|(member, _)| api.node().is_own(member)) && name != id {
+            findings.push(Finding::ok("synced", format!("{name}: nobody else is a member")));
+            continue;
+        }
+        let last = marks.iter().find_map(|event| match &event.kind {
+            EventKind::SyncFinished { group_id, peer_id, .. } if *group_id == id => Some((event.at_ms, peer_id)),
+            _ => None,
+        });
+        let remedy = "connect to a member: `lbm ctl peer list` shows who is known, `lbm ctl sync` asks them now";
+        findings.push(match last {
+            Some((at_ms, peer)) if now_ms.saturating_sub(at_ms) < limits::DOCTOR_SYNC_MS => {
+                let ago = doctor::span_of(now_ms.saturating_sub(at_ms));
+                Finding::ok("synced", format!("{name}: synced with {peer} {ago} ago"))
+            }
+            Some((at_ms, peer)) => {
+                let ago = doctor::span_of(now_ms.saturating_sub(at_ms));
+                Finding::warning("not_synced", format!("{name}: last synced {ago} ago, with {peer}"), remedy)
+            }
+            None => {
+                let up = doctor::span_of(up_ms);
+                Finding::warning("not_synced", format!("{name}: not synced since the daemon started {up} ago"), remedy)
+            }
+        });
+    }
+    Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::SecretKey;
+    use crate::net::{LinkInfo, Transport};
+
+    #[test]
+    fn a_peer_of_another_version_is_named() {
+        let of = |agent: &str| PeerInfo {
+            peer: SecretKey::from_seed(&[1; 32]).identity(),
+            known: None,
+            link: Some(LinkInfo {
+                outbound: true,
+                transport: Transport::Tcp,
+                remote: "/ip4/10.0.0.1/tcp/7337".parse().unwrap(),
+                connections: 1,
+                rtt: None,
+                since_ms: 0,
+                agent: agent.to_owned(),
+            }),
+            banned: None,
+        };
+        // Nothing is said of who has not said it yet.
+        for same in ["", NetConfig::AGENT_VERSION] {
+            assert_eq!(other_version(&of(same)), None);
+        }
+        let found = other_version(&of("lbm/99.0.0")).unwrap();
+        assert_eq!(found.code, "version_apart");
+        assert!(found.detail.contains("lbm/99.0.0") && found.detail.contains(NetConfig::AGENT_VERSION), "{found:?}");
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_is_told_for_a_day() {
+        let kind = EventKind::ClockAhead { group_id: "g".into(), member_id: "m".into(), ahead_ms: 600_000 };
+        let event = Event { seq: 1, at_ms: 1_000, kind };
+        let found = mark(&event, 61_000).unwrap();
+        assert_eq!(found.code, "clock_apart");
+        assert!(found.detail.contains("10 min ahead") && found.detail.contains("60 s ago"), "{found:?}");
+        assert_eq!(mark(&event, 1_000 + limits::DOCTOR_RECENT_MS + 1), None);
+    }
+}
