@@ -282,30 +282,11 @@ fn told(kind: &EventKind) -> String {
             let whose = assignee.as_deref().map(|it| format!(", {} (attempt {attempt})", tail(it))).unwrap_or_default();
             format!("task {task_id} in {} is {status}{whose}", short(group_id))
         }
-        EventKind::TokensMoved { group_id, kind, author, to, amount, .. } => {
-            let (tokens, author, to) = (count(*amount, "token"), tail(author), tail(to));
-            format!("{kind} in {}: {tokens} to {to} by {author}", short(group_id))
-        }
-        EventKind::PolicyChanged { group_id, author, changed, .. } => {
-            let changed = serde_json::to_string(changed).unwrap_or_default();
-            format!("policy of {} changed by {}: {changed}", short(group_id), tail(author))
-        }
-        EventKind::OfferListed { group_id, offer_id, seller, title, price } => {
-            let (title, seller) = (one_line(title, 60), tail(seller));
-            format!(
-                "offer {} in {}: {title} for {} by {seller}",
-                short(offer_id),
-                short(group_id),
-                count(*price, "token")
-            )
-        }
-        EventKind::OfferWithdrawn { group_id, offer_id, seller } => {
-            format!("offer {} in {} withdrawn by {}", short(offer_id), short(group_id), tail(seller))
-        }
-        EventKind::PurchaseChanged { group_id, purchase_id, offer_id, status, .. } => {
-            let (purchase, offer) = (short(purchase_id), short(offer_id));
-            format!("purchase {purchase} of {offer} in {} is {}", short(group_id), status.word())
-        }
+        EventKind::TokensMoved { .. }
+        | EventKind::PolicyChanged { .. }
+        | EventKind::OfferListed { .. }
+        | EventKind::OfferWithdrawn { .. }
+        | EventKind::PurchaseChanged { .. } => told_of_market(kind),
         EventKind::Presence { group_id, member_id, status, .. } => {
             format!("{} is {status} in {}", tail(member_id), short(group_id))
         }
@@ -348,6 +329,36 @@ fn told(kind: &EventKind) -> String {
         }
         EventKind::Missed { count } => format!("{count} events were dropped: this reader was too slow"),
         EventKind::Unrecognised => "an event of a newer daemon".to_owned(),
+    }
+}
+
+fn told_of_market(kind: &EventKind) -> String {
+    match kind {
+        EventKind::TokensMoved { group_id, kind, author, to, amount, .. } => {
+            let (tokens, author, to) = (count(*amount, "token"), tail(author), tail(to));
+            format!("{kind} in {}: {tokens} to {to} by {author}", short(group_id))
+        }
+        EventKind::PolicyChanged { group_id, author, changed, .. } => {
+            let changed = serde_json::to_string(changed).unwrap_or_default();
+            format!("policy of {} changed by {}: {changed}", short(group_id), tail(author))
+        }
+        EventKind::OfferListed { group_id, offer_id, seller, title, price } => {
+            let (title, seller) = (one_line(title, 60), tail(seller));
+            format!(
+                "offer {} in {}: {title} for {} by {seller}",
+                short(offer_id),
+                short(group_id),
+                count(*price, "token")
+            )
+        }
+        EventKind::OfferWithdrawn { group_id, offer_id, seller } => {
+            format!("offer {} in {} withdrawn by {}", short(offer_id), short(group_id), tail(seller))
+        }
+        EventKind::PurchaseChanged { group_id, purchase_id, offer_id, status, .. } => {
+            let (purchase, offer) = (short(purchase_id), short(offer_id));
+            format!("purchase {purchase} of {offer} in {} is {}", short(group_id), status.word())
+        }
+        _ => String::new(),
     }
 }
 
