@@ -144,7 +144,7 @@ pub const OFFER_DEFAULT_DISPUTE_MS: u64 = 24 * 3_600_000;
 pub const GRANT_MARGIN_MS: u64 = *OFFER_GRANT_MS.start() / 4;
 /// How long an order holds that is handed to somebody else to be written, milliseconds.
 pub const ORDER_LIFE_MS: u64 = 10 * 60_000;
-/// The span over which purchases count against a spending limit, milliseconds: any 24 hours, so that midnight doubles nothing.
+/// The span over which what an identity gives away counts against its spending limit, milliseconds: any 24 hours, so that midnight doubles nothing.
 pub const SPENDING_SPAN_MS: u64 = 24 * 3_600_000;
 /// Purchases above their limit that wait for a person. Past it a purchase is refused at once.
 pub const WISHES: usize = 256;

@@ -58,6 +58,11 @@ impl Acting {
         let mut groups = self.client.groups().await?.groups;
         match (groups.pop(), groups.len()) {
             (Some(only), 0) => Ok(only.group_id),
+            (None, _) if self.agent.is_some() => Err(Failure::Said {
+                code: "no_group",
+                detail: "this agent is a member of no group".to_owned(),
+                remedy: "a person adds it: `lbm ctl group add-member --group GROUP --member IDENTITY`, with the identity that `prime` shows",
+            }),
             (None, _) => Err(Failure::Said {
                 code: "no_group",
                 detail: "this node has no group yet".to_owned(),

@@ -18,6 +18,9 @@ use crate::store::Store;
 /// Tells the last of what is new: no more than is kept of it anyway. Tells the caller whether offers may have come or gone.
 pub fn tell(events: &Events, store: &Store, news: &News) -> bool {
     let group_id = news.group.to_string();
+    if news.members.is_some() {
+        events.members_changed();
+    }
     for author in &news.equivocators {
         events.tell(EventKind::ForkDetected { group_id: group_id.clone(), author: author.to_string() });
     }

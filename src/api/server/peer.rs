@@ -1,19 +1,42 @@
 //! The address book.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use axum::Json;
 use libp2p::Multiaddr;
 
+use super::Api;
 use super::extract::{As, Body, Segments};
 use super::resolve::shown;
 use crate::api::types::{AddPeer, Peer, PeerAdded, PeerList, PeerRemoved, Problem, ProblemCode};
 use crate::identity::Identity;
+use crate::ledger::query;
 use crate::net::{Keep, PeerInfo, Source};
 use crate::runtime::clock::unix_ms;
+use crate::store::View;
 
 type Answer<T> = Result<Json<T>, Problem>;
 
-pub(super) async fn list(As(api): As) -> Answer<PeerList> {
+/// Who is known and connected; for an agent, the members of its groups.
+pub(super) async fn seen(api: &Arc<Api>) -> Result<Vec<PeerInfo>, Problem> {
     let mut infos = api.node().peers().await?;
+    if api.node().is_agent() {
+        let read = |_: &Api, view: &View| {
+            let mut members = BTreeSet::new();
+            for kept in view.groups()? {
+                members.extend(query::members(&view.rows(kept))?.into_iter().map(|(identity, _)| identity));
+            }
+            Ok(members)
+        };
+        let members = api.read(read).await?;
+        infos.retain(|info| members.contains(&info.peer));
+    }
+    Ok(infos)
+}
+
+pub(super) async fn list(As(api): As) -> Answer<PeerList> {
+    let mut infos = seen(&api).await?;
     infos.sort_by_key(|info| (info.link.is_none(), info.peer));
     Ok(Json(PeerList { peers: infos.iter().map(peer).collect() }))
 }
