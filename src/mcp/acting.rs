@@ -6,7 +6,7 @@ use super::answer::Failure;
 use super::arguments::Arguments;
 use crate::api::client::Client;
 use crate::api::types::AskBalance;
-use crate::identity::AgentName;
+use crate::identity::{AgentName, Identity};
 
 /// Who acts, and where. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -33,6 +33,12 @@ impl Acting {
         let client = agent.iter().fold(client.clone(), |client, agent| client.as_agent(agent.clone()));
         let group = group.map(|named| Arc::new(DefaultGroup { named, id: OnceLock::new() }));
         Self { client, agent, group }
+    }
+
+    /// Acts as an agent that the daemon knows.
+    pub(super) fn of(client: &Client, name: &AgentName, identity: &Identity) -> Self {
+        let client = client.clone().as_this_agent(name.clone(), identity);
+        Self { client, agent: Some(name.clone()), group: None }
     }
 
     /// The group of a call: the one that it names, the one that this server was started for, or the only one that there is.

@@ -18,8 +18,8 @@ use super::extract::{As, Params};
 use super::{Api, stopped};
 use crate::api::types::{Event, EventKind, ListEvents, Problem};
 use crate::limits;
-use crate::store::View;
 use crate::runtime::clock::unix_ms;
+use crate::store::View;
 
 type Streamed<S> = Sse<axum::response::sse::KeepAliveStream<S>>;
 
@@ -96,8 +96,7 @@ impl Following {
     async fn look(&mut self) -> Result<(), Problem> {
         if self.api.node().is_agent() {
             self.members.mark_unchanged();
-            let read =
-                |_: &Api, view: &View| Ok(view.groups()?.into_iter().map(|kept| kept.id.to_string()).collect());
+            let read = |_: &Api, view: &View| Ok(view.groups()?.into_iter().map(|kept| kept.id.to_string()).collect());
             self.groups = self.api.read(read).await?;
         }
         Ok(())

@@ -293,7 +293,9 @@ impl EventKind {
             | Self::OwnLineSettled { group_id }
             | Self::SyncFinished { group_id, .. }
             | Self::NotShared { group_id, .. } => Some(group_id),
-            Self::PeerConnected { .. } | Self::PeerDisconnected { .. } | Self::Missed { .. } | Self::Unrecognised => None,
+            Self::PeerConnected { .. } | Self::PeerDisconnected { .. } | Self::Missed { .. } | Self::Unrecognised => {
+                None
+            }
         }
     }
 }

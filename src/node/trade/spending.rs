@@ -103,13 +103,7 @@ pub fn to_keep(
 ///
 /// # Errors
 /// [`Failure::AboveLimit`]; [`Failure::Store`] where the store fails.
-pub fn keep(
-    per_day: u64,
-    before: &dyn Read,
-    after: &dyn Read,
-    spender: &Identity,
-    now_ms: u64,
-) -> Result<(), Failure> {
+pub fn keep(per_day: u64, before: &dyn Read, after: &dyn Read, spender: &Identity, now_ms: u64) -> Result<(), Failure> {
     let together = spent(after, spender, now_ms)?;
     let spent = spent(before, spender, now_ms)?;
     let amount = together.saturating_sub(spent);

@@ -1,5 +1,6 @@
 //! The server in this process, with a real daemon behind it, driven by the real client.
 
+mod access;
 mod knowledge;
 mod market;
 mod outsider;
