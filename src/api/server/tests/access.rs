@@ -103,14 +103,14 @@ async fn an_agent_finds_nothing_of_a_group_that_it_is_no_member_of_by_any_route(
             };
             let ask = async |group: &str, is_real: bool| {
                 let parameters = of(group, is_real);
-                let parameters: Vec<&str> = parameters.iter().map(String::as_str).collect();
+                let filled: Vec<&str> = parameters.iter().map(String::as_str).collect();
                 let query = match route.path {
                     "/api/v1/rejected" | "/api/v1/offers" | "/api/v1/purchases" => format!("?group={group}"),
                     "/api/v1/events" => "?after=0".to_owned(),
                     _ => String::new(),
                 };
                 let body = body(route, group, &other);
-                (node.asked("scout", route, &parameters, &query, &body).await, parameters)
+                (node.asked("scout", route, &filled, &query, &body).await, parameters)
             };
             let ((status, said), mut asked) = ask(target, true).await;
             let ((none_status, none_said), _) = ask(nothing, false).await;
