@@ -151,13 +151,13 @@ async fn whoever_is_removed_hears_that_and_nothing_more() {
     let client = node.acting("scout");
     let mut events = client.events(&ListEvents { after: None, follow: true }).await.unwrap();
     let mut watched = client.follow_claims(&left, &WatchClaims::default()).await.unwrap();
+    let first = node.publish(&left, "while it was there").await;
+    assert_eq!(within(watched.next()).await.unwrap().unwrap().claim.claim_hash, first);
     let long = WatchClaims { wait_ms: Some(60_000), since_ms: Some(u64::MAX >> 12), ..WatchClaims::default() };
     let waiting = tokio::spawn({
         let (client, left) = (client.clone(), left.clone());
         async move { client.watch_claims(&left, &long).await }
     });
-    let first = node.publish(&left, "while it was there").await;
-    assert_eq!(within(watched.next()).await.unwrap().unwrap().claim.claim_hash, first);
 
     node.client.remove_member(&left, scout).await.unwrap();
     node.publish(&left, "behind its back").await;
