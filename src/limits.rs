@@ -454,9 +454,9 @@ pub const API_AGENT_WAITS: usize = 32;
 /// The same of all agents together: as many connections are left for what is quick.
 pub const API_AGENTS_WAITS: usize = 112;
 /// New connections that are being told that the daemon is full. Further ones are closed.
-pub const API_REFUSING: usize = 32;
+pub const API_REFUSING: usize = 128;
 /// How long that may take, milliseconds.
-pub const API_REFUSING_MS: u64 = 2_000;
+pub const API_REFUSING_MS: u64 = 1_000;
 /// How long a client asks a full daemon again, milliseconds.
 pub const API_FULL_MS: u64 = 3_000;
 /// Pause between two such tries, milliseconds.

@@ -195,7 +195,8 @@ fn a_revoked_agent_is_refused_at_once_and_never_signs_again() {
     publish(&alice, "scout", &group, "anew");
     // An agent leaves by itself, and the node stays.
     acting(&alice, "scout", &["group", "leave", &group]).ok();
-    acting(&alice, "scout", &["claim", "publish", "--group", &group, "--text", "out"]).refused(1, &["not a member"]);
+    acting(&alice, "scout", &["claim", "publish", "--group", &group, "--text", "out"])
+        .refused(1, &["there is no group"]);
     alice.publish(&group, "still here");
 }
 
@@ -395,7 +396,7 @@ fn a_node_that_is_no_member_replicates_for_its_agent_until_that_ends() {
     assert_eq!(authors(&alice, &first)["from the agent"], scout);
     bob.ctl(&["claim", "publish", "--group", &first, "--text", "from the node"]).refused(1, &["not a member"]);
     acting(&bob, "guest", &["claim", "publish", "--group", &first, "--text", "elsewhere"])
-        .refused(1, &["not a member"]);
+        .refused(1, &["there is no group"]);
     acting(&bob, "scout", &["presence", "set", "--group", &first, "busy"]).ok();
     wait_until(PATIENCE, "the presence is seen", || {
         alice.ctl(&["presence", "list", "--group", &first]).done().to_string().contains(&scout)
