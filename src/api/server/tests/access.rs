@@ -226,3 +226,36 @@ async fn whatever_leaves_an_agents_account_counts_against_its_limit_together() {
     client.transfer(&group, &Payment { to: friend, amount: 500 }).await.unwrap();
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_peers_an_agent_sees_those_of_its_groups_and_what_they_share_there() {
+    let (alice, bob) = (start(1), start(2));
+    let (shared, secret) = (alice.create("shared").await, alice.create("vault").await);
+    agent(&alice, "scout", Some(&shared)).await;
+    agent(&alice, "keeper", Some(&secret)).await;
+    let scout = alice.acting("scout");
+    let add = AddMember { member: bob.me, role: Role::Member };
+    alice.client.add_member(&secret, &add).await.unwrap();
+    let addr = alice.address().await;
+    bob.client.add_peer(&typed(json!({"addr": addr}))).await.unwrap();
+    let joined = join(&bob, &secret, PATIENCE).await;
+    assert!(matches!(joined, JoinEvent::Joined { .. }), "{joined:?}");
+    let keeper = alice.acting("keeper");
+    let of_keeper = keeper.peers().await.unwrap().peers;
+    assert_eq!((of_keeper.len(), of_keeper[0].groups.as_slice()), (1, std::slice::from_ref(&secret)));
+    assert_eq!(scout.peers().await.unwrap().peers, [], "a member of nothing of its");
+    assert_eq!((scout.status().await.unwrap().peers, keeper.status().await.unwrap().peers), (0, 1));
+
+    alice.client.add_member(&shared, &add).await.unwrap();
+    let joined = join(&bob, &shared, PATIENCE).await;
+    assert!(matches!(joined, JoinEvent::Joined { .. }), "{joined:?}");
+    let of_scout = scout.peers().await.unwrap().peers;
+    assert_eq!((of_scout.len(), of_scout[0].groups.as_slice()), (1, std::slice::from_ref(&shared)));
+    let mut of_node = alice.client.peers().await.unwrap().peers.remove(0).groups;
+    of_node.sort();
+    let mut both = vec![shared, secret];
+    both.sort();
+    assert_eq!(of_node, both);
+    bob.stop().await;
+    alice.stop().await;
+}
