@@ -148,7 +148,7 @@ pub const OFFER_DEFAULT_DISPUTE_MS: u64 = 24 * 3_600_000;
 pub const GRANT_MARGIN_MS: u64 = *OFFER_GRANT_MS.start() / 4;
 /// How long an order holds that is handed to somebody else to be written, milliseconds.
 pub const ORDER_LIFE_MS: u64 = 10 * 60_000;
-/// The span over which purchases count against a spending limit, milliseconds: any 24 hours, so that midnight doubles nothing.
+/// The span over which what an identity gives away counts against its spending limit, milliseconds: any 24 hours, so that midnight doubles nothing.
 pub const SPENDING_SPAN_MS: u64 = 24 * 3_600_000;
 /// Purchases above their limit that wait for a person. Past it a purchase is refused at once.
 pub const WISHES: usize = 256;
@@ -483,8 +483,25 @@ pub const DOCTOR_RECENT_MS: u64 = 24 * 60 * 60 * 1_000;
 pub const DISK_FREE_BYTES: u64 = 64 * 1024 * 1024;
 /// Path of a Unix socket, bytes: the 108 of Linux with a NUL at the end.
 pub const SOCKET_PATH_BYTES: usize = 107;
-/// Connections to the API at the same time, each with one request: bounds file descriptors and memory. Further ones wait.
+/// Connections to the API at the same time, each with one request: bounds file descriptors and memory. Past it the idlest is closed, and
+/// where none is idle a new one is told that the daemon is full.
 pub const API_CONNECTIONS: usize = 256;
+/// Of them, those on which nothing is done in an agent's name: whatever agents do, a person gets in.
+pub const API_RESERVED: usize = 32;
+/// Streams and waiting calls of one agent, over all its clients.
+pub const API_AGENT_WAITS: usize = 32;
+/// The same of all agents together: as many connections are left for what is quick.
+pub const API_AGENTS_WAITS: usize = 112;
+/// New connections that are being told that the daemon is full. Further ones are closed.
+pub const API_REFUSING: usize = 128;
+/// How long that may take, milliseconds.
+pub const API_REFUSING_MS: u64 = 1_000;
+/// How long a client asks a full daemon again, milliseconds.
+pub const API_FULL_MS: u64 = 3_000;
+/// Pause between two such tries, milliseconds.
+pub const API_FULL_RETRY_MS: u64 = 100;
+/// A connection is idle that has had no request for so long, milliseconds: the next may be on its way.
+pub const IDLE_LEAST_MS: u64 = 1_000;
 /// How long a connection to the API may stay without a whole head of a request, milliseconds.
 pub const API_IDLE_MS: u64 = 600_000;
 /// Pause after a connection could not be taken, milliseconds.
@@ -552,6 +569,7 @@ const _: () = assert!(BULK_LINE_BYTES + SUPERSEDES * 2 * 80 <= API_EVENT_BYTES);
 const _: () = assert!(BULK_LINE_BYTES <= API_BODY_BYTES && 6 * EXPERIENCE_BYTES <= API_BODY_BYTES);
 const _: () =
     assert!(2 * 6 * CONTEXT_BYTES + CONTEXT_TOP_K * (6 * EVIDENCE * EVIDENCE_BYTES + 4 * 1024) <= API_ANSWER_BYTES);
+const _: () = assert!(API_AGENTS_WAITS + API_RESERVED < API_CONNECTIONS && API_AGENT_WAITS < API_AGENTS_WAITS);
 const _: () = assert!(PAGE_DEFAULT_ROWS <= PAGE_ROWS && CONTEXT_DEFAULT_TOP_K <= CONTEXT_TOP_K);
 const _: () = assert!(LATENT_TOKENS as i64 * 127 * 4_095 <= i32::MAX as i64);
 // A query of 12 bits times a vector of 8, summed over all dimensions, fits in 31.

@@ -272,7 +272,8 @@ fn a_revoked_agent_is_refused_at_once_and_never_signs_again() {
     publish(&alice, "scout", &group, "anew");
     // An agent leaves by itself, and the node stays.
     acting(&alice, "scout", &["group", "leave", &group]).ok();
-    acting(&alice, "scout", &["claim", "publish", "--group", &group, "--text", "out"]).refused(1, &["not a member"]);
+    acting(&alice, "scout", &["claim", "publish", "--group", &group, "--text", "out"])
+        .refused(1, &["there is no group"]);
     alice.publish(&group, "still here");
 }
 

@@ -5,6 +5,7 @@
 //! this module does not name**, and no face has a second way in.
 
 pub mod client;
+pub mod room;
 pub mod routes;
 pub mod server;
 pub mod types;
@@ -16,6 +17,10 @@ pub const VERSION_HEADER: &str = "lbm-version";
 
 /// Header of a request: the agent in whose name it is made. Without it, it is made in the node's own name.
 pub const AGENT_HEADER: &str = "lbm-agent";
+
+/// Header of a request in an agent's name: the peer id of the agent that is meant. Another that has the name now is not. Header of the answer:
+/// whose it was.
+pub const AGENT_ID_HEADER: &str = "lbm-agent-id";
 
 /// Header of a write: a name that its sender chose for it. Sent again under the same name, it is done once and answered as before.
 pub const ONCE_HEADER: &str = "idempotency-key";

@@ -22,6 +22,7 @@ use crate::datadir::{DataDir, Keyring};
 use crate::identity::SecretKey;
 use crate::limits;
 use crate::mcp::http;
+use crate::runtime::agents::Bearer;
 use crate::runtime::{Daemon, StartError};
 use crate::store::Store;
 use crate::telemetry::{self, LogSettings};
@@ -73,7 +74,8 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
             let node = daemon.node.clone();
             let tokens = move |token: &str| {
                 let found = node.agents.of_token(&node, token);
-                found.inspect_err(|error| tracing::error!(%error, "cannot read whose token it is")).ok().flatten()
+                let found = found.inspect_err(|error| tracing::error!(%error, "cannot read whose token it is"));
+                found.ok().flatten().map(|Bearer { name, identity, locked }| http::Entrant { name, identity, locked })
             };
             tokio::spawn(http::serve(listener, Client::new(data), Arc::new(tokens), stopping))
         });

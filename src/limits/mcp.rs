@@ -34,9 +34,18 @@ pub const UPDATE_PAUSE_MS: u64 = 50;
 pub const FOLLOW_RETRY_MS: u64 = 500;
 /// How often is looked whether the parent is still there, milliseconds.
 pub const PARENT_MS: u64 = 1_000;
-/// Connections to `/mcp` at a time; others wait. A session has up to three.
+/// Streams of changes of one agent's clients at a time, sessions that follow resources among them.
+pub const LISTENERS: usize = 64;
+/// Connections to `/mcp` with a token, at a time. Past it the idlest is closed, and where none is idle a request is refused. A session has up
+/// to three.
 pub const HTTP_CONNECTIONS: usize = 128;
-/// Sessions of `/mcp` that are open at a time.
-pub const HTTP_SESSIONS: usize = 512;
+/// The same of one token.
+pub const HTTP_AGENT_CONNECTIONS: usize = 48;
+/// Connections to `/mcp` that have shown no token yet. Past it the oldest is closed.
+pub const HTTP_STRANGERS: usize = 64;
+/// How long a connection to `/mcp` may take to show a token, milliseconds.
+pub const HTTP_HEAD_MS: u64 = 5_000;
+/// Sessions of `/mcp` of one token. Past it the one that was used least recently is closed.
+pub const HTTP_AGENT_SESSIONS: usize = 32;
 /// After how long without a request a session of `/mcp` is closed, milliseconds.
 pub const HTTP_SESSION_MS: u64 = 12 * 3_600_000;

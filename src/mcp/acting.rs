@@ -6,7 +6,7 @@ use super::answer::Failure;
 use super::arguments::Arguments;
 use crate::api::client::Client;
 use crate::api::types::AskBalance;
-use crate::identity::AgentName;
+use crate::identity::{AgentName, Identity};
 
 /// Who acts, and where. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -35,6 +35,12 @@ impl Acting {
         Self { client, agent, group }
     }
 
+    /// Acts as an agent that the daemon knows.
+    pub(super) fn of(client: &Client, name: &AgentName, identity: &Identity) -> Self {
+        let client = client.clone().as_this_agent(name.clone(), identity);
+        Self { client, agent: Some(name.clone()), group: None }
+    }
+
     /// The group of a call: the one that it names, the one that this server was started for, or the only one that there is.
     ///
     /// # Errors
@@ -58,6 +64,11 @@ impl Acting {
         let mut groups = self.client.groups().await?.groups;
         match (groups.pop(), groups.len()) {
             (Some(only), 0) => Ok(only.group_id),
+            (None, _) if self.agent.is_some() => Err(Failure::Said {
+                code: "no_group",
+                detail: "this agent is a member of no group".to_owned(),
+                remedy: "a person adds it: `lbm ctl group add-member --group GROUP --member IDENTITY`, with the identity that `prime` shows",
+            }),
             (None, _) => Err(Failure::Said {
                 code: "no_group",
                 detail: "this node has no group yet".to_owned(),

@@ -20,6 +20,8 @@ pub mod stdio;
 pub mod tools;
 mod updates;
 
+use std::sync::Arc;
+
 use hyper::http::request::Parts;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
@@ -34,7 +36,7 @@ use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
 pub use self::acting::Acting;
 use self::arguments::Arguments;
 use self::held::Held;
-use self::updates::Updates;
+use self::updates::{Feed, Updates};
 use crate::api::VERSION;
 
 /// What every model reads first.
@@ -53,6 +55,7 @@ const TAKEN_AT_FIRST: [&str; 3] = ["initialize", "resources/subscribe", "resourc
 pub struct Server {
     /// Who acts, where each request does not say so itself.
     acting: Option<Acting>,
+    feed: Arc<Feed>,
     updates: Updates,
     held: Held,
 }
@@ -61,13 +64,12 @@ impl Server {
     /// A server for who acts so.
     #[must_use]
     pub fn new(acting: Acting) -> Self {
-        Self { acting: Some(acting), updates: Updates::default(), held: Held::default() }
+        Self { acting: Some(acting), feed: Arc::default(), updates: Updates::default(), held: Held::default() }
     }
 
-    /// A server whose requests come over HTTP, each with who acts in it.
-    #[must_use]
-    pub fn of_requests() -> Self {
-        Self { acting: None, updates: Updates::default(), held: Held::default() }
+    /// A server whose requests come over HTTP, each with who acts in it. All of an agent's share its events.
+    fn of_requests(feed: Arc<Feed>) -> Self {
+        Self { acting: None, feed, updates: Updates::default(), held: Held::default() }
     }
 
     /// Who acts in a request.
@@ -188,7 +190,7 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
         let acting = self.acting(&context.extensions)?;
-        self.updates.subscribe(&acting, request.uri, context.peer).await
+        self.updates.subscribe(&acting, &self.feed, request.uri, context.peer).await
     }
 
     async fn unsubscribe(
@@ -206,6 +208,6 @@ impl ServerHandler for Server {
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         let acting = self.acting(&context.request_context().extensions)?;
-        updates::listen(&acting, &context).await
+        updates::listen(&acting, &self.feed, &context).await
     }
 }

@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use rmcp::model::{ErrorData, ResourceUpdatedNotificationParam, SubscriptionFilter};
 use rmcp::service::{Peer, RoleServer, SubscriptionContext, SubscriptionSink};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::{Mutex as Held, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::acting::Acting;
 use super::resources::{self, Part};
-use crate::api::client::{Client, EventStream};
-use crate::api::types::{Event, EventKind, ListEvents};
+use crate::api::client::{Client, ClientError, EventStream};
+use crate::api::types::{Event, EventKind, ListEvents, ProblemCode};
 use crate::limits;
 
 /// Who is told, in the way of its era.
@@ -33,16 +35,108 @@ impl Ear {
             Self::Second(sink) => sink.notify_resource_updated(uri).await.is_ok(),
         }
     }
+}
 
-    async fn tell_all(&self, uris: impl IntoIterator<Item = String> + Send) -> bool {
-        let uris: Vec<String> = uris.into_iter().collect();
-        for uri in uris {
-            if !self.tell(uri).await {
-                return false;
+/// What is told to whoever listens.
+#[derive(Debug, Clone)]
+enum News {
+    /// Something happened.
+    Event(Arc<EventKind>),
+    /// The daemon was away, or events were missed: anything may have.
+    Everything,
+    /// The agent is no more.
+    Over,
+}
+
+/// The daemon's events, read once for all who listen in an agent's name, however many they are.
+#[derive(Debug)]
+pub(super) struct Feed {
+    news: broadcast::Sender<News>,
+    /// The task that reads, as long as anybody listens.
+    reading: Held<Option<JoinHandle<()>>>,
+    places: Arc<Semaphore>,
+}
+
+/// A listener's place, and what it hears.
+struct Listening {
+    news: broadcast::Receiver<News>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        let news = broadcast::Sender::new(limits::EVENT_BACKLOG);
+        Self { news, reading: Held::default(), places: Arc::new(Semaphore::new(limits::mcp::LISTENERS)) }
+    }
+}
+
+impl Feed {
+    /// One more listener: hears of all that happens from now on.
+    async fn join(self: &Arc<Self>, client: &Client) -> Result<Listening, ErrorData> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            let most = limits::mcp::LISTENERS;
+            ErrorData::invalid_params(format!("this agent follows changes {most} times over: end some of that"), None)
+        })?;
+        let mut reading = self.reading.lock().await;
+        let news = self.news.subscribe();
+        if reading.as_ref().is_none_or(JoinHandle::is_finished) {
+            // Before the answer, so that no change behind it is missed.
+            let events = open(client).await;
+            let (feed, client) = (Arc::clone(self), client.clone());
+            *reading = Some(tokio::spawn(async move { feed.read(&client, events).await }));
+        }
+        Ok(Listening { news, _place: place })
+    }
+
+    /// Reads until nobody listens, or the agent is no more.
+    async fn read(&self, client: &Client, events: Result<EventStream<Event>, ClientError>) {
+        let mut events = Some(events);
+        loop {
+            let next = async {
+                match &mut events {
+                    Some(Ok(stream)) => match stream.next().await {
+                        Ok(Some(event)) => return Some(News::Event(Arc::new(event.kind))),
+                        Ok(None) | Err(_) => events = None,
+                    },
+                    Some(Err(error)) if is_over(error) => return Some(News::Over),
+                    Some(Err(_)) | None => {
+                        sleep(Duration::from_millis(limits::mcp::FOLLOW_RETRY_MS)).await;
+                        let opened = open(client).await;
+                        let is_back = opened.is_ok();
+                        events = Some(opened);
+                        return is_back.then_some(News::Everything);
+                    }
+                }
+                None
+            };
+            let news = tokio::select! {
+                () = self.news.closed() => {
+                    // Whoever joins meanwhile waits for the lock, and starts anew.
+                    let mut reading = self.reading.lock().await;
+                    if self.news.receiver_count() > 0 {
+                        continue;
+                    }
+                    *reading = None;
+                    return;
+                }
+                news = next => news,
+            };
+            let is_over = matches!(news, Some(News::Over));
+            if let Some(news) = news {
+                // Nobody listening shows above.
+                let _nobody = self.news.send(news);
+            }
+            if is_over {
+                return;
             }
         }
-        true
     }
+}
+
+/// Whether the daemon refuses for good.
+fn is_over(error: &ClientError) -> bool {
+    let code = error.problem().map(|problem| problem.code);
+    matches!(code, Some(ProblemCode::NoSuchAgent | ProblemCode::Forbidden))
 }
 
 /// Resources by the names that clients follow them by, with the id of the group of each.
@@ -71,24 +165,32 @@ impl Updates {
     pub(super) async fn subscribe(
         &self,
         acting: &Acting,
+        feed: &Arc<Feed>,
         uri: String,
         peer: Peer<RoleServer>,
     ) -> Result<(), ErrorData> {
         let group = group_of(&acting.client, &uri).await?;
-        // Before the answer, so that no change behind it is missed.
-        let events = open(&acting.client).await;
         {
             let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
             if followed.len() >= limits::mcp::SUBSCRIPTIONS && !followed.contains_key(&uri) {
                 let most = limits::mcp::SUBSCRIPTIONS;
                 return Err(ErrorData::invalid_params(format!("at most {most} resources can be followed"), None));
             }
-            followed.insert(uri, group);
+            followed.insert(uri.clone(), group);
         }
+        let is_followed = || {
+            let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
+            follower.as_ref().is_some_and(|follower| !follower.is_finished())
+        };
+        if is_followed() {
+            return Ok(());
+        }
+        let listening = feed.join(&acting.client).await.inspect_err(|_| self.unsubscribe(&uri))?;
         let mut follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another subscription may have been quicker.
         if follower.as_ref().is_none_or(JoinHandle::is_finished) {
-            let (followed, client) = (Arc::clone(&self.followed), acting.client.clone());
-            *follower = Some(tokio::spawn(async move { follow(&client, events, &followed, &Ear::First(peer)).await }));
+            let followed = Arc::clone(&self.followed);
+            *follower = Some(tokio::spawn(async move { follow(listening, &followed, &Ear::First(peer)).await }));
         }
         Ok(())
     }
@@ -117,9 +219,9 @@ pub(super) fn accepted(requested: &SubscriptionFilter) -> SubscriptionFilter {
 /// Follows what a client of the second era listens to, until it stops.
 ///
 /// # Errors
-/// None: what cannot be followed was not accepted.
-pub(super) async fn listen(acting: &Acting, context: &SubscriptionContext) -> Result<(), ErrorData> {
-    let events = open(&acting.client).await;
+/// Where too many listen: what cannot be followed was not accepted.
+pub(super) async fn listen(acting: &Acting, feed: &Arc<Feed>, context: &SubscriptionContext) -> Result<(), ErrorData> {
+    let listening = feed.join(&acting.client).await?;
     let mut followed = Followed::new();
     for uri in context.accepted().resource_subscriptions.iter().flatten() {
         if let Ok(group) = group_of(&acting.client, uri).await {
@@ -128,7 +230,7 @@ pub(super) async fn listen(acting: &Acting, context: &SubscriptionContext) -> Re
     }
     let (followed, ear) = (Mutex::new(followed), Ear::Second(context.sink().clone()));
     tokio::select! {
-        () = follow(&acting.client, events, &followed, &ear) => {}
+        () = follow(listening, &followed, &ear) => {}
         () = context.cancelled() => {}
     }
     Ok(())
@@ -145,48 +247,37 @@ async fn group_of(client: &Client, uri: &str) -> Result<String, ErrorData> {
     }
 }
 
-async fn open(client: &Client) -> Option<EventStream<Event>> {
-    client.events(&ListEvents { after: None, follow: true }).await.ok()
+async fn open(client: &Client) -> Result<EventStream<Event>, ClientError> {
+    client.events(&ListEvents { after: None, follow: true }).await
 }
 
 /// Tells each change, until nobody listens.
-async fn follow(client: &Client, mut events: Option<EventStream<Event>>, followed: &Mutex<Followed>, ear: &Ear) {
+async fn follow(mut listening: Listening, followed: &Mutex<Followed>, ear: &Ear) {
     let followed = || followed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    loop {
-        let Some(stream) = &mut events else {
-            sleep(Duration::from_millis(limits::mcp::FOLLOW_RETRY_MS)).await;
-            events = open(client).await;
-            if events.is_some() && !ear.tell_all(followed().into_keys()).await {
-                return;
-            }
-            continue;
-        };
+    let mut is_over = false;
+    while !is_over {
         let mut changed = BTreeSet::new();
-        let mut is_over = match stream.next().await {
-            Ok(Some(event)) => {
-                touch(&event.kind, &followed(), &mut changed);
-                false
-            }
-            Ok(None) | Err(_) => true,
-        };
+        is_over = !take(listening.news.recv().await, &followed(), &mut changed);
         if !changed.is_empty() {
-            let gather = async {
-                loop {
-                    match stream.next().await {
-                        Ok(Some(event)) => touch(&event.kind, &followed(), &mut changed),
-                        Ok(None) | Err(_) => return,
-                    }
-                }
-            };
+            let gather = async { while take(listening.news.recv().await, &followed(), &mut changed) {} };
             is_over |= timeout(Duration::from_millis(limits::mcp::UPDATE_PAUSE_MS), gather).await.is_ok();
         }
-        if !ear.tell_all(changed).await {
-            return;
-        }
-        if is_over {
-            events = None;
+        for uri in changed {
+            if !ear.tell(uri).await {
+                return;
+            }
         }
     }
+}
+
+/// Adds what news change; tells whether there will be more.
+fn take(news: Result<News, RecvError>, followed: &Followed, changed: &mut BTreeSet<String>) -> bool {
+    match news {
+        Ok(News::Event(event)) => touch(&event, followed, changed),
+        Ok(News::Everything) | Err(RecvError::Lagged(_)) => changed.extend(followed.keys().cloned()),
+        Ok(News::Over) | Err(RecvError::Closed) => return false,
+    }
+    true
 }
 
 /// Adds what an event changes.

@@ -22,6 +22,7 @@ pub use self::once::Name as OnceName;
 use super::arrival;
 use super::doubt;
 use super::intake::{Intake, named};
+use super::trade::spending;
 use crate::chain::link::{self, Block};
 use crate::chain::rows::Wanted;
 use crate::chain::transaction::{Genesis, Seal, Secret};
@@ -94,7 +95,7 @@ impl Engine {
         let mut replies = Vec::new();
         self.ingest_all(&mut groups, ingests, &mut replies)?;
         for (token, task) in writes {
-            let result = self.write_one(&mut groups, &nothing, now_ms, task);
+            let result = self.write_one(view, &mut groups, &nothing, now_ms, task);
             if let Err(Failure::Store(error)) = result {
                 return Err(error);
             }
@@ -141,6 +142,7 @@ impl Engine {
 
     fn write_one<'a>(
         &self,
+        own: &dyn Groups,
         groups: &mut BTreeMap<GroupId, GroupBatch<'a>>,
         nothing: &'a Memory,
         now_ms: u64,
@@ -181,7 +183,7 @@ impl Engine {
                 if rows::in_doubt(&batch.overlay)? {
                     return Err(Failure::InDoubt(group));
                 }
-                self.write_all(batch, author, now_ms, transactions, objects).map(Reply::Written)
+                self.write_all(own, batch, author, now_ms, transactions, objects).map(Reply::Written)
             }
             Task::Once { name, group, author, transactions, objects } => {
                 self.require_key(&author)?;
@@ -193,7 +195,7 @@ impl Engine {
                 if rows::in_doubt(&batch.overlay)? {
                     return Err(Failure::InDoubt(group));
                 }
-                let written = self.write_all(batch, author, now_ms, transactions, objects)?;
+                let written = self.write_all(own, batch, author, now_ms, transactions, objects)?;
                 once::keep(&mut batch.overlay, name, request, &written, now_ms)?;
                 Ok(Reply::Written(written))
             }
@@ -244,6 +246,7 @@ impl Engine {
     /// Writes all transactions or none: they are tried on a batch of their own, which becomes part of the outer one at the end.
     fn write_all(
         &self,
+        own: &dyn Groups,
         outer: &mut GroupBatch<'_>,
         author: Identity,
         now_ms: u64,
@@ -251,6 +254,7 @@ impl Engine {
         objects: Vec<Vec<u8>>,
     ) -> Result<Written, Failure> {
         let group = outer.news.group;
+        let per_day = spending::to_keep(own, &group, &author, &transactions)?;
         knowledge::drop_vain_asks(&outer.overlay, &mut transactions)?;
         let objects: BTreeMap<ObjectHash, Vec<u8>> =
             objects.into_iter().map(|object| (ObjectHash::of(&object), object)).collect();
@@ -279,6 +283,9 @@ impl Engine {
                     .map(|(index, _)| ClaimId::derive(id, index)),
             );
             inner.write(linked, sent.into_values().collect())?;
+        }
+        if let Some(per_day) = per_day {
+            spending::keep(per_day, &outer.overlay, &inner.overlay, &author, now_ms)?;
         }
         let GroupBatch { overlay, drafts, news, .. } = inner;
         let changes = overlay.into_changes();

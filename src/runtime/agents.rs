@@ -49,6 +49,16 @@ pub enum AgentError {
     Crashed(String),
 }
 
+/// The agent that a bearer token is for.
+pub struct Bearer {
+    /// What it is called.
+    pub name: AgentName,
+    /// Who it is.
+    pub identity: Identity,
+    /// Is set when the token is dead: another was made, or the agent is no more.
+    pub locked: watch::Receiver<bool>,
+}
+
 /// One agent.
 struct Hosted {
     identity: Identity,
@@ -57,6 +67,8 @@ struct Hosted {
     stop: watch::Sender<bool>,
     /// Ends the streams that it reads.
     gone: watch::Sender<bool>,
+    /// Ends what was opened with its token.
+    locked: watch::Sender<bool>,
     trading: Option<JoinHandle<()>>,
 }
 
@@ -216,6 +228,12 @@ impl Agents {
         getrandom::fill(&mut *bytes).map_err(|reason| DataDirError::Random { reason })?;
         let token = Zeroizing::new(format!("{TOKEN_PREFIX}{}", hex::encode(*bytes)));
         self.keep_token(identity, Some(hash_of(&token))).await?;
+        self.change(|hosted| {
+            if let Some(agent) = hosted.get_mut(name) {
+                agent.locked.send_replace(true);
+                agent.locked = watch::Sender::new(false);
+            }
+        });
         Ok(token)
     }
 
@@ -233,19 +251,26 @@ impl Agents {
         Ok(node.view()?.local(&shelf::key::<TokenHash>(&[identity.as_bytes()]))?.is_some())
     }
 
-    /// The agent whose bearer token this is; none where it is nobody's, or no more.
+    /// Whose bearer token this is; none where it is nobody's, or no more.
     ///
     /// # Errors
     /// [`KvError`] where the store fails.
-    pub fn of_token(&self, node: &Node, token: &str) -> Result<Option<AgentName>, KvError> {
+    pub fn of_token(&self, node: &Node, token: &str) -> Result<Option<Bearer>, KvError> {
         let hash = hash_of(token);
+        let of = |(name, agent): (&AgentName, &Hosted)| Bearer {
+            name: name.clone(),
+            identity: agent.identity,
+            locked: agent.locked.subscribe(),
+        };
+        // Before the rows are read, so that no change of a token slips in between.
+        let all: Vec<Bearer> = self.read(|hosted| hosted.iter().map(of).collect());
         let view = node.view()?;
-        for (name, identity) in self.all() {
-            let row = view.local(&shelf::key::<TokenHash>(&[identity.as_bytes()]))?;
+        for bearer in all {
+            let row = view.local(&shelf::key::<TokenHash>(&[bearer.identity.as_bytes()]))?;
             let kept = row.and_then(|row| TokenHash::from_row(&row));
             // Compared in constant time, though a hash tells nothing of the token.
             if kept.is_some_and(|kept| blake3::Hash::from(*kept.hash) == blake3::Hash::from(*hash.hash)) {
-                return Ok(Some(name));
+                return Ok(Some(bearer));
             }
         }
         Ok(None)
@@ -283,8 +308,8 @@ async fn aside(work: impl FnOnce() -> Result<(), DataDirError> + Send + 'static)
 
 impl Hosted {
     fn new(own: &Trade, key: SecretKey) -> Self {
-        let (stop, gone) = (watch::Sender::new(false), watch::Sender::new(false));
-        Self { identity: key.identity(), trade: own.of(key), stop, gone, trading: None }
+        let [stop, gone, locked] = [(); 3].map(|()| watch::Sender::new(false));
+        Self { identity: key.identity(), trade: own.of(key), stop, gone, locked, trading: None }
     }
 
     fn start(&mut self, node: &Node) {
@@ -294,6 +319,7 @@ impl Hosted {
 
     async fn end(self) {
         self.gone.send_replace(true);
+        self.locked.send_replace(true);
         self.stop.send_replace(true);
         if let Some(trading) = self.trading
             && let Err(error) = trading.await

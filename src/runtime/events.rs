@@ -18,6 +18,7 @@ pub struct Events {
     kept: Arc<Mutex<Kept>>,
     new: broadcast::Sender<Event>,
     arrivals: watch::Sender<()>,
+    members: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -50,8 +51,8 @@ impl Mark {
 
 impl Default for Events {
     fn default() -> Self {
-        let (new, arrivals) = (broadcast::Sender::new(limits::EVENT_BACKLOG), watch::Sender::default());
-        Self { kept: Arc::default(), new, arrivals }
+        let new = broadcast::Sender::new(limits::EVENT_BACKLOG);
+        Self { kept: Arc::default(), new, arrivals: watch::Sender::default(), members: watch::Sender::default() }
     }
 }
 
@@ -87,6 +88,19 @@ impl Events {
     /// Wakes who waits for claims: the arrival order of some group has new entries.
     pub fn arrived(&self) {
         self.arrivals.send_replace(());
+    }
+
+    /// Members of some group have come or gone: said before anything else is told of the batch. Wakes who waits for claims as well, since it
+    /// may be no member any more.
+    pub fn members_changed(&self) {
+        self.members.send_replace(());
+        self.arrived();
+    }
+
+    /// Changes with every batch in which members come or go, from now on.
+    #[must_use]
+    pub fn members(&self) -> watch::Receiver<()> {
+        self.members.subscribe()
     }
 
     /// Changes with every batch that has new entries of an arrival order, from now on.

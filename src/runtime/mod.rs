@@ -167,12 +167,19 @@ impl Node {
         self.agents.name(identity).map(|name| name.to_string())
     }
 
-    /// A view of what is durable now.
+    /// Whether it acts for an agent, and not for itself.
+    #[must_use]
+    pub fn is_agent(&self) -> bool {
+        self.identity != self.node_id
+    }
+
+    /// A view of what is durable now: **an agent sees the groups that it is a member of, and no other**.
     ///
     /// # Errors
     /// [`KvError`] where the store fails.
     pub fn view(&self) -> Result<View, KvError> {
-        self.store.view()
+        let view = self.store.view()?;
+        Ok(if self.is_agent() { view.seen_by(self.identity) } else { view })
     }
 
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Stopping> {

@@ -27,6 +27,9 @@ pub struct Moved {
 /// Tells the last of what is new: no more than is kept of it anyway. Tells the caller what of buying and selling may have moved.
 pub fn tell(events: &Events, store: &Store, news: &News) -> Moved {
     let group_id = news.group.to_string();
+    if news.members.is_some() {
+        events.members_changed();
+    }
     for author in &news.equivocators {
         events.tell(EventKind::ForkDetected { group_id: group_id.clone(), author: author.to_string() });
     }

@@ -235,4 +235,8 @@ impl Groups for Ahead<'_> {
             (None, Some(changes)) => Some(Box::new(Layer::new(Box::new(Memory::default()), changes))),
         })
     }
+
+    fn local(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        self.view.local(key)
+    }
 }

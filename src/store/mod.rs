@@ -21,6 +21,7 @@ use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, StorageBack
 use crate::chain::{GroupId, rows as rows_of};
 use crate::identity::Identity;
 use crate::kv::{Changes, KvError, Read, Table, prefix_end};
+use crate::ledger::state;
 use crate::limits;
 use crate::node::engine::Groups;
 pub use dump::{PutRows, Row, TakeRow};
@@ -326,6 +327,7 @@ impl Store {
         let transaction = self.db.begin_read().map_err(KvError::new)?;
         let open = |table| transaction.open_table(definition(table)).map_err(KvError::new);
         Ok(View {
+            reader: None,
             copy: self.copy,
             groups: transaction.open_table(GROUPS).map_err(KvError::new)?,
             left: transaction.open_table(LEFT).map_err(KvError::new)?,
@@ -373,6 +375,8 @@ fn failed(path: &Path, error: impl Into<redb::Error>) -> StoreError {
 
 /// A consistent view of everything that was durable when it was taken.
 pub struct View {
+    /// Whose groups show; none for all.
+    reader: Option<Identity>,
     copy: u64,
     groups: ReadOnlyTable<Bytes, u32>,
     left: ReadOnlyTable<Bytes, Bytes>,
@@ -382,6 +386,38 @@ pub struct View {
 }
 
 impl View {
+    /// The same as a member of some groups may see it: the others are not there. The node's own rows are not touched by this.
+    #[must_use]
+    pub fn seen_by(self, reader: Identity) -> Self {
+        Self { reader: Some(reader), ..self }
+    }
+
+    /// Whether a group shows in this view.
+    fn shows(&self, number: u32) -> Result<bool, KvError> {
+        match &self.reader {
+            None => Ok(true),
+            Some(reader) => Ok(state::member(&GroupRows::new(&self.tables, number), reader)?.is_some()),
+        }
+    }
+
+    /// Whether a group is here and does not show.
+    ///
+    /// # Errors
+    /// [`KvError`] where redb fails.
+    pub fn hides(&self, id: &GroupId) -> Result<bool, KvError> {
+        let number = self.groups.get(id.as_bytes().as_slice()).map_err(KvError::new)?.map(|number| number.value());
+        number.map_or(Ok(false), |number| Ok(!self.shows(number)?))
+    }
+
+    /// The number of a group that shows.
+    fn number(&self, id: &GroupId) -> Result<Option<u32>, KvError> {
+        let number = self.groups.get(id.as_bytes().as_slice()).map_err(KvError::new)?.map(|number| number.value());
+        match number {
+            Some(number) if self.shows(number)? => Ok(Some(number)),
+            _ => Ok(None),
+        }
+    }
+
     /// The groups that the node keeps, ascending by id.
     ///
     /// # Errors
@@ -391,7 +427,9 @@ impl View {
         for row in self.groups.iter().map_err(KvError::new)? {
             let (id, number) = row.map_err(KvError::new)?;
             let id = id.value().try_into().map_err(|_| KvError::damaged(Table::Meta, id.value()))?;
-            groups.push(Kept { id: GroupId::from_bytes(id), number: number.value() });
+            if self.shows(number.value())? {
+                groups.push(Kept { id: GroupId::from_bytes(id), number: number.value() });
+            }
         }
         Ok(groups)
     }
@@ -407,8 +445,7 @@ impl View {
     /// # Errors
     /// [`KvError`] where redb fails.
     pub fn arrival_order(&self, id: &GroupId) -> Result<Option<ArrivalOrder>, KvError> {
-        let number = self.groups.get(id.as_bytes().as_slice()).map_err(KvError::new)?;
-        Ok(number.map(|number| ArrivalOrder { copy: self.copy, group: number.value() }))
+        Ok(self.number(id)?.map(|group| ArrivalOrder { copy: self.copy, group }))
     }
 
     /// The entries of the address book.
@@ -443,8 +480,11 @@ impl View {
 
 impl Groups for View {
     fn group(&self, id: &GroupId) -> Result<Option<Box<dyn Read + '_>>, KvError> {
-        let number = self.groups.get(id.as_bytes().as_slice()).map_err(KvError::new)?.map(|number| number.value());
-        Ok(number.map(|number| Box::new(GroupRows::new(&self.tables, number)) as Box<dyn Read>))
+        Ok(self.number(id)?.map(|number| Box::new(GroupRows::new(&self.tables, number)) as Box<dyn Read>))
+    }
+
+    fn local(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        Self::local(self, key)
     }
 }
 

@@ -124,7 +124,7 @@ fn a_node_that_is_no_member_replicates_for_its_agent_until_that_ends() {
     assert_eq!(authors(&alice, &first)["from the agent"], scout);
     bob.ctl(&["claim", "publish", "--group", &first, "--text", "from the node"]).refused(1, &["not a member"]);
     acting(&bob, "guest", &["claim", "publish", "--group", &first, "--text", "elsewhere"])
-        .refused(1, &["not a member"]);
+        .refused(1, &["there is no group"]);
     acting(&bob, "scout", &["presence", "set", "--group", &first, "busy"]).ok();
     wait_until(PATIENCE, "the presence is seen", || {
         alice.ctl(&["presence", "list", "--group", &first]).done().to_string().contains(&scout)

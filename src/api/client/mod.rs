@@ -13,7 +13,7 @@ mod reserve;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
@@ -29,8 +29,8 @@ pub use events::EventStream;
 use self::connection::{Connection, Pool};
 use super::routes::{Pace, Route};
 use super::types::Problem;
-use super::{AGENT_HEADER, BACKUP_MEDIA_TYPE, EVENT_MEDIA_TYPE, ONCE_HEADER, VERSION, VERSION_HEADER};
-use crate::identity::AgentName;
+use super::{AGENT_HEADER, AGENT_ID_HEADER, BACKUP_MEDIA_TYPE, EVENT_MEDIA_TYPE, ONCE_HEADER, VERSION, VERSION_HEADER};
+use crate::identity::{AgentName, Identity};
 use crate::limits;
 
 /// A client of one daemon. Cheap to clone; clones share connections.
@@ -39,6 +39,8 @@ pub struct Client {
     shared: Arc<Shared>,
     /// The agent in whose name it asks.
     agent: Option<AgentName>,
+    /// Who that is, from the daemon's first answer on: no other that comes to have the name.
+    agent_id: Arc<OnceLock<HeaderValue>>,
     /// The name that was chosen for its writes, where one was.
     once: Option<Arc<str>>,
 }
@@ -63,13 +65,24 @@ impl Client {
     /// A client of the daemon that serves the data folder `data`. Connects with the first request.
     #[must_use]
     pub fn new(data: &Path) -> Self {
-        Self { shared: Arc::new(Shared { pool: Pool::new(data), version: OnceLock::new() }), agent: None, once: None }
+        let shared = Arc::new(Shared { pool: Pool::new(data), version: OnceLock::new() });
+        Self { shared, agent: None, agent_id: Arc::default(), once: None }
     }
 
-    /// The same client, in the name of an agent of the daemon's node.
+    /// The same client, in the name of an agent of the daemon's node: of the one that has the name when the daemon is first asked.
     #[must_use]
     pub fn as_agent(self, name: AgentName) -> Self {
-        Self { agent: Some(name), ..self }
+        Self { agent: Some(name), agent_id: Arc::default(), ..self }
+    }
+
+    /// The same, of an agent that is known.
+    #[must_use]
+    pub fn as_this_agent(self, name: AgentName, identity: &Identity) -> Self {
+        let client = self.as_agent(name);
+        if let Ok(id) = HeaderValue::from_str(&identity.to_string()) {
+            client.agent_id.get_or_init(|| id);
+        }
+        client
     }
 
     /// The same client, whose write is done once however often it is sent with this key: visible ASCII characters.
@@ -174,11 +187,26 @@ impl Client {
     ) -> Result<(Response<Incoming>, Connection), ClientError> {
         if let Some(Ok(name)) = self.agent.as_ref().map(|name| HeaderValue::from_str(name.as_str())) {
             request.headers_mut().insert(AGENT_HEADER, name);
+            if let Some(id) = self.agent_id.get() {
+                request.headers_mut().insert(AGENT_ID_HEADER, id.clone());
+            }
         }
         if let Some(Ok(key)) = self.once.as_ref().map(|key| HeaderValue::from_str(key)) {
             request.headers_mut().insert(ONCE_HEADER, key);
         }
-        let (response, connection) = self.shared.pool.send(&target.name(), request).await?;
+        let until = Instant::now() + Duration::from_millis(limits::API_FULL_MS);
+        let (response, connection) = loop {
+            let (response, connection) = self.shared.pool.send(&target.name(), copy_of(&request)).await?;
+            let is_full = response.headers().contains_key(header::RETRY_AFTER);
+            if !is_full || Instant::now() >= until {
+                break (response, connection);
+            }
+            // Nothing was done.
+            tokio::time::sleep(Duration::from_millis(limits::API_FULL_RETRY_MS)).await;
+        };
+        if let (Some(_), Some(id)) = (&self.agent, response.headers().get(AGENT_ID_HEADER)) {
+            self.agent_id.get_or_init(|| id.clone());
+        }
         if let Some(version) = response.headers().get(VERSION_HEADER).and_then(|value| value.to_str().ok()) {
             self.shared.version.get_or_init(|| version.to_owned());
         }
@@ -208,6 +236,15 @@ impl Client {
         self.shared.pool.give_back(connection).await;
         Ok((head, body.to_bytes()))
     }
+}
+
+/// The same request once more.
+fn copy_of(request: &Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+    let mut copy = Request::new(request.body().clone());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
 }
 
 /// What one request is for.

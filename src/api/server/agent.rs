@@ -44,7 +44,9 @@ fn named(api: &Api, text: &str) -> Result<(AgentName, Identity), Problem> {
         let detail = format!("`{}` is no agent's name: {error}", shown(text));
         Problem::new(ProblemCode::BadField, detail, "`lbm ctl agent list` shows which there are")
     })?;
-    let identity = api.node().agents.identity(&name).ok_or_else(|| no_such_agent(&name))?;
+    // Of an agent, the others are not there.
+    let shows = |identity: &Identity| !api.node().is_agent() || api.node().identity == *identity;
+    let identity = api.node().agents.identity(&name).filter(shows).ok_or_else(|| no_such_agent(&name))?;
     Ok((name, identity))
 }
 
@@ -91,7 +93,8 @@ pub(super) async fn create(As(api): As, Body(new): Body<NewAgent>) -> Answer<Age
 
 pub(super) async fn list(As(api): As) -> Answer<AgentList> {
     let read = move |api: &Api, view: &View| {
-        let all = api.node().agents.all().into_iter();
+        let mine = |identity: &Identity| !api.node().is_agent() || api.node().identity == *identity;
+        let all = api.node().agents.all().into_iter().filter(|(_, identity)| mine(identity));
         Ok(AgentList { agents: all.map(|(name, identity)| one(api, view, &name, identity)).collect::<Result<_, _>>()? })
     };
     api.read(read).await.map(Json)

@@ -1,21 +1,26 @@
 //! What happens, as a stream of server-sent events.
 //!
 //! A reader that falls behind by more than is kept is told how many events it missed, and goes on with the oldest that is left.
+//! **An agent hears of the groups that it is a member of**, and of its own purchases; of peers it hears nothing.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use futures::stream::{self, Stream};
 use serde::Serialize;
 use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::watch;
 
+use super::Api;
 use super::extract::{As, Params};
 use super::stop::Stop;
 use crate::api::types::{Event, EventKind, ListEvents, Problem};
 use crate::limits;
 use crate::runtime::clock::unix_ms;
+use crate::store::View;
 
 type Streamed<S> = Sse<axum::response::sse::KeepAliveStream<S>>;
 
@@ -32,7 +37,11 @@ pub(super) async fn events(
         held.push_front(missed(after, first.seq - after - 1));
     }
     let last = after.unwrap_or(0);
-    let following = Following { held, new: follow.then_some(new), last, stop: api.stop.clone() };
+    let stop = api.stop.clone();
+    let members = api.node().events.members();
+    let new = follow.then_some(new);
+    let mut following = Following { api, members, groups: BTreeSet::new(), held, new, last, stop };
+    following.look().await?;
     Ok(sse(stream::unfold(following, |mut following| async move {
         let event = following.next().await?;
         let sent = to_sse(&event).id(event.seq.to_string());
@@ -56,6 +65,11 @@ fn missed(after: u64, count: u64) -> Event {
 }
 
 struct Following {
+    api: Arc<Api>,
+    /// Changes before anything is told of a batch in which somebody became a member or ceased to be one.
+    members: watch::Receiver<()>,
+    /// The groups of the agent that listens; none where the node does.
+    groups: BTreeSet<String>,
     held: VecDeque<Event>,
     new: Option<broadcast::Receiver<Event>>,
     last: u64,
@@ -63,7 +77,53 @@ struct Following {
 }
 
 impl Following {
+    /// The next that concerns whoever listens.
     async fn next(&mut self) -> Option<Event> {
+        loop {
+            let event = self.any().await?;
+            if !self.api.node().is_agent() {
+                return Some(event);
+            }
+            if self.members.has_changed().ok()? {
+                self.look().await.ok()?;
+            }
+            if self.shows(&event.kind) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// Reads which groups an agent is a member of.
+    async fn look(&mut self) -> Result<(), Problem> {
+        if self.api.node().is_agent() {
+            self.members.mark_unchanged();
+            let read = |_: &Api, view: &View| Ok(view.groups()?.into_iter().map(|kept| kept.id.to_string()).collect());
+            self.groups = self.api.read(read).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether an event is an agent's business.
+    fn shows(&self, kind: &EventKind) -> bool {
+        let me = || self.api.node().identity.to_string();
+        match kind {
+            EventKind::PurchaseChanged { buyer, seller, .. } => return *buyer == me() || *seller == me(),
+            EventKind::MemberChanged { member_id, .. }
+            | EventKind::Admitted { member_id, .. }
+            | EventKind::TurnedAway { member_id, .. }
+                if *member_id == me() =>
+            {
+                return true;
+            }
+            _ => {}
+        }
+        match kind.group_id() {
+            Some(group) => self.groups.contains(group),
+            None => matches!(kind, EventKind::Missed { .. } | EventKind::Unrecognised),
+        }
+    }
+
+    async fn any(&mut self) -> Option<Event> {
         let event = match self.held.pop_front() {
             Some(event) => event,
             None => {

@@ -11,7 +11,6 @@ use serde::de::DeserializeOwned;
 use super::Api;
 use super::agent::no_such_agent;
 use super::router::Caller;
-use crate::api::ONCE_HEADER;
 use crate::api::types::{
     AddMember, AddPeer, ApproveRequest, AskBalance, AssignTask, BuyOffer, CompleteTask, ContextQuery, CreateGroup,
     DiscoverGroups, FailTask, FieldError, JoinGroup, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence,
@@ -20,6 +19,7 @@ use crate::api::types::{
     SetNotary, SetPeer, SetPresence, SetRole, SetSpendingLimit, SetSubscription, ShowBlock, ShowThread, StartTask,
     SubmitExperience, SyncNow, WatchClaims,
 };
+use crate::api::{AGENT_ID_HEADER, ONCE_HEADER};
 use crate::limits;
 use crate::node::engine::OnceName;
 
@@ -121,6 +121,11 @@ impl FromRequestParts<Arc<Api>> for As {
         let (node, stop) = match parts.extensions.get::<Caller>() {
             Some(Caller::Agent(name)) => {
                 let node = api.node().as_agent(name).ok_or_else(|| no_such_agent(name))?;
+                let meant = parts.headers.get(AGENT_ID_HEADER).map(HeaderValue::as_bytes);
+                if meant.is_some_and(|meant| meant != node.identity.to_string().as_bytes()) {
+                    let detail = format!("the agent `{name}` that this began as was revoked; another has its name now");
+                    return Err(Problem::new(ProblemCode::NoSuchAgent, detail, "start anew to act as that one"));
+                }
                 // What it follows ends with it.
                 let stop = api.stop.of_agent(name, node.agents.gone(&node.identity));
                 (node, stop)

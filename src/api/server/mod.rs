@@ -33,6 +33,7 @@ mod task;
 mod thread;
 mod token;
 mod told;
+mod waits;
 mod watching;
 
 use std::io;
@@ -42,7 +43,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::HeaderValue;
+use axum::body::Body;
+use axum::http::{HeaderValue, header};
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -54,11 +57,16 @@ use tokio::task::JoinSet;
 
 use self::router::Caller;
 use self::stop::{Stop, stopped};
-use super::{VERSION, VERSION_HEADER, socket_path};
+use self::waits::Waits;
+use super::room::{Held, Place, Room};
+use super::types::{Problem, ProblemCode};
+use super::{AGENT_HEADER, AGENT_ID_HEADER, VERSION, VERSION_HEADER, socket_path};
 use crate::chain::{GroupId, Transaction};
+use crate::identity::AgentName;
 use crate::limits;
 use crate::node::engine::{OnceName, Task};
 use crate::runtime::Node;
+use crate::runtime::agents::Agents;
 
 /// Why the socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +162,7 @@ pub fn bind(data: &Path) -> Result<UnixListener, BindError> {
 /// Where the socket cannot be asked for its owner.
 pub async fn serve(listener: UnixListener, node: Node, stop: watch::Receiver<bool>) -> io::Result<()> {
     let user = own_user()?;
+    let agents = node.agents.clone();
     let api = Api {
         node,
         once: None,
@@ -162,27 +171,29 @@ pub async fn serve(listener: UnixListener, node: Node, stop: watch::Receiver<boo
         backing_up: Arc::new(Semaphore::new(1)),
     };
     let router = router::router(Arc::new(api));
-    let room = Arc::new(Semaphore::new(limits::API_CONNECTIONS));
+    let (room, refusing) = (Room::default(), Arc::new(Semaphore::new(limits::API_REFUSING)));
+    let desk = Desk { router, agents: agents.clone(), waits: Waits::default() };
     let mut connections = JoinSet::new();
     let mut stopping = stop.clone();
     loop {
-        let accepted = async {
-            let place = Arc::clone(&room).acquire_owned().await;
-            (listener.accept().await, place)
-        };
-        let (accepted, place) = tokio::select! {
+        let accepted = tokio::select! {
             biased;
             () = stopped(&mut stopping) => break,
             _ = connections.join_next(), if !connections.is_empty() => continue,
-            accepted = accepted => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, _)) if is_welcome(&stream, user) => {
-                let connection = connection(stream, router.clone(), stop.clone());
-                connections.spawn(async move {
-                    let _held = place;
-                    connection.await;
-                });
+                let is_tight = room.count(|_| true) >= limits::API_CONNECTIONS - limits::API_RESERVED;
+                let is_reserved = is_tight && !room.let_idle_go(|_| true);
+                if room.count(|_| true) < limits::API_CONNECTIONS {
+                    connections.spawn(connection(stream, desk.clone(), room.enter(), is_reserved, stop.clone()));
+                } else if let Ok(turn) = Arc::clone(&refusing).try_acquire_owned() {
+                    connections.spawn(async move {
+                        let _held = turn;
+                        refuse(stream).await;
+                    });
+                }
             }
             Ok(_) => tracing::warn!("sent another user away from the socket"),
             Err(error) => {
@@ -218,15 +229,64 @@ fn is_welcome(stream: &UnixStream, user: u32) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == user || peer.uid() == 0)
 }
 
-async fn connection(stream: UnixStream, router: Router, mut stop: watch::Receiver<bool>) {
-    let router = TowerToHyperService::new(router);
+/// What all connections share.
+#[derive(Clone)]
+struct Desk {
+    router: Router,
+    agents: Agents,
+    waits: Waits,
+}
+
+/// There is no place for one more.
+fn full() -> hyper::Response<Body> {
+    let detail = format!("the daemon is full: {} connections are open", limits::API_CONNECTIONS);
+    let remedy = "try again in a moment; end what holds many of them, or start the daemon anew";
+    let mut response = Problem::new(ProblemCode::Busy, detail, remedy).into_response();
+    // Nothing was done: whoever asked may ask again.
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response.headers_mut().insert(VERSION_HEADER, HeaderValue::from_static(VERSION));
+    response
+}
+
+/// Tells a new connection so.
+async fn refuse(stream: UnixStream) {
+    let service = service_fn(|_: hyper::Request<Incoming>| async { Ok::<_, std::convert::Infallible>(full()) });
+    let told = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    if tokio::time::timeout(Duration::from_millis(limits::API_REFUSING_MS), told).await.is_err() {
+        tracing::debug!("a connection that there was no place for said nothing");
+    }
+}
+
+/// Serves one connection. A reserved one is for what is done in the node's own name.
+async fn connection(
+    stream: UnixStream,
+    desk: Desk,
+    place: Arc<Place>,
+    is_reserved: bool,
+    mut stop: watch::Receiver<bool>,
+) {
+    let router = TowerToHyperService::new(desk.router);
+    let at = Arc::clone(&place);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        let named = request.headers().get(AGENT_HEADER);
+        let is_refused = is_reserved && named.is_some();
+        let agent: Option<AgentName> = named.and_then(|name| name.to_str().ok()?.parse().ok());
+        let identity = agent.and_then(|name| desk.agents.identity(&name));
+        let identity = identity.and_then(|identity| HeaderValue::from_str(&identity.to_string()).ok());
         request.extensions_mut().insert(Caller::Local);
-        let answer = router.call(request);
+        request.extensions_mut().insert(desk.waits.clone());
+        let (busy, answer) = (at.busy(), router.call(request));
         async move {
+            if is_refused {
+                return Ok(full());
+            }
             let mut response = answer.await?;
             response.headers_mut().insert(VERSION_HEADER, HeaderValue::from_static(VERSION));
-            Ok::<_, std::convert::Infallible>(response)
+            if let Some(identity) = identity {
+                response.headers_mut().insert(AGENT_ID_HEADER, identity);
+            }
+            Ok::<_, std::convert::Infallible>(response.map(|body| Body::new(Held(body, busy))))
         }
     });
     let connection = http1::Builder::new()
@@ -236,6 +296,7 @@ async fn connection(stream: UnixStream, router: Router, mut stop: watch::Receive
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
+        () = place.told_to_leave() => return,
         () = stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await

@@ -19,15 +19,17 @@ type Answer<T> = Result<Json<T>, Problem>;
 
 pub(super) async fn status(As(api): As) -> Answer<Status> {
     let node = api.node();
-    let listen = node.listening().await?;
-    let peers = node.peers().await?;
+    // What is not of its groups is not an agent's business.
+    let is_agent = node.is_agent();
+    let listen = if is_agent { Vec::new() } else { node.listening().await? };
+    let peers = super::peer::seen(&api).await?;
     let (groups, unsure_groups) = api.read(|_, view| Ok((view.groups()?.len(), unsure(view)?.len()))).await?;
-    let open_purchases = api.read(super::purchase::open).await?;
+    let open_purchases = api.read_own(super::purchase::open).await?;
     let indexes = api.read(|api, view| Ok(api.node().indexes.conditions(view)?)).await?;
     Ok(Json(Status {
         node_id: node.node_id.to_string(),
         member_id: node.identity.to_string(),
-        agents: node.agents.all().len(),
+        agents: if is_agent { 1 } else { node.agents.all().len() },
         name: node.name.as_str().to_owned(),
         version: VERSION.to_owned(),
         uptime_s: node.uptime.ms() / 1_000,
@@ -36,7 +38,7 @@ pub(super) async fn status(As(api): As) -> Answer<Status> {
         groups,
         unsure_groups,
         open_purchases,
-        embedder: node.embedding.standing().map(embedder),
+        embedder: node.embedding.standing().filter(|_| !is_agent).map(embedder),
         indexing_groups: indexes.iter().filter(|index| index.indexed_percent.is_some()).count(),
         troubled_indexes: indexes.iter().filter(|index| index.trouble.is_some()).count(),
     }))
@@ -56,8 +58,12 @@ pub(super) async fn health(As(api): As) -> Answer<Health> {
     ];
     checks.push(index(&api.read(|api, view| Ok(api.node().indexes.conditions(view)?)).await?));
     checks.push(own_lines(&api.read(|_, view| unsure(view)).await?));
-    checks.push(purchases(&api.read(super::purchase::open).await?));
+    checks.push(purchases(&api.read_own(super::purchase::open).await?));
     checks.push(forks(&api.read(|_, view| forked(view)).await?));
+    if node.is_agent() {
+        // The rest is about the machine and its neighbours.
+        return Ok(Json(Health { ok: checks.iter().all(|check| check.ok), checks }));
+    }
     let listen = node.listening().await?;
     checks.push(match listen.first() {
         Some(first) => well("listening", format!("on {} addresses, first {first}", listen.len())),

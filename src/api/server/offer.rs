@@ -245,7 +245,8 @@ pub(super) async fn list(As(api): As, Params(request): Params<ListOffers>) -> An
             let mut announced = Vec::new();
             for record in records {
                 // Of a group that is here, the ledger says what there is.
-                if view.group(&record.announcement().group)?.is_none() {
+                let group = record.announcement().group;
+                if view.group(&group)?.is_none() && !view.hides(&group)? {
                     announced.extend(of_announcement(record.announcement(), me));
                 }
             }

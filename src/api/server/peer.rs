@@ -1,5 +1,8 @@
 //! The address book.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use axum::Json;
 use libp2p::Multiaddr;
 
@@ -12,15 +15,39 @@ use crate::api::types::{
 };
 use crate::chain::GroupId;
 use crate::identity::Identity;
+use crate::ledger::query;
 use crate::net::{Keep, LinkInfo, PeerInfo, Source, Transport};
 use crate::runtime::clock::unix_ms;
+use crate::store::View;
 
 type Answer<T> = Result<Json<T>, Problem>;
 
-pub(super) async fn list(As(api): As) -> Answer<PeerList> {
+/// Who is known and connected; for an agent, the members of its groups.
+pub(super) async fn seen(api: &Arc<Api>) -> Result<Vec<PeerInfo>, Problem> {
     let mut infos = api.node().peers().await?;
+    if api.node().is_agent() {
+        let read = |_: &Api, view: &View| {
+            let mut members = BTreeSet::new();
+            for kept in view.groups()? {
+                members.extend(query::members(&view.rows(kept))?.into_iter().map(|(identity, _)| identity));
+            }
+            Ok(members)
+        };
+        let members = api.read(read).await?;
+        infos.retain(|info| members.contains(&info.peer));
+    }
+    Ok(infos)
+}
+
+pub(super) async fn list(As(api): As) -> Answer<PeerList> {
+    let mut infos = seen(&api).await?;
     infos.sort_by_key(|info| (info.link.is_none(), info.peer));
-    let shared = api.node().admitted().await?;
+    let mut shared = api.node().admitted().await?;
+    if api.node().is_agent() {
+        let read = |_: &Api, view: &View| Ok(view.groups()?.into_iter().map(|kept| kept.id).collect());
+        let seen: BTreeSet<GroupId> = api.read(read).await?;
+        shared.values_mut().for_each(|groups| groups.retain(|group| seen.contains(group)));
+    }
     let peers = infos.iter().map(|info| peer(info, shared.get(&info.peer).map_or(&[], Vec::as_slice))).collect();
     Ok(Json(PeerList { peers }))
 }

@@ -120,6 +120,7 @@ fn of_failure(failure: &Failure) -> Problem {
             let detail = format!("the agent {author} was revoked: nothing was written");
             Problem::new(ProblemCode::NoSuchAgent, detail, "`lbm ctl agent list` shows which agents there are")
         }
+        Failure::AboveLimit { .. } => split(ProblemCode::SpendingLimit, &failure.to_string(), ""),
         Failure::OtherRequest => split(ProblemCode::KeyReused, &failure.to_string(), ""),
         Failure::Store(_) => internal(failure),
     }

@@ -99,7 +99,11 @@ pub(super) async fn approve(As(api): As, Segments(offer): Segments<String>) -> A
 
 pub(super) async fn list(As(api): As, Params(request): Params<ListPurchases>) -> Answer<PurchaseList> {
     let only = match request.group {
-        Some(name) => Some(api.group_id(name).await?),
+        // One that it was removed from has its purchases still.
+        Some(name) => Some(match name.parse() {
+            Ok(id) => id,
+            Err(_) => api.group_id(name).await?,
+        }),
         None => None,
     };
     let limit = request.limit.unwrap_or(limits::PAGE_DEFAULT_ROWS);
@@ -131,7 +135,7 @@ pub(super) async fn list(As(api): As, Params(request): Params<ListPurchases>) ->
         purchases.sort_by_key(|purchase: &Purchase| std::cmp::Reverse(purchase.paid_ms));
         Ok(PurchaseList { purchases })
     };
-    api.read(read).await.map(Json)
+    api.read_own(read).await.map(Json)
 }
 
 /// What this node buys and sells that has not ended, counted by how it stands.
@@ -168,7 +172,7 @@ pub(super) async fn library(As(api): As) -> Answer<LibraryList> {
         let items = trade::library(&api.node().trade, view)?;
         Ok(LibraryList { packages: items.into_iter().map(item).collect() })
     };
-    api.read(read).await.map(Json)
+    api.read_own(read).await.map(Json)
 }
 
 pub(super) async fn content(As(api): As, Segments(text): Segments<String>) -> Answer<LibraryContent> {
@@ -177,7 +181,7 @@ pub(super) async fn content(As(api): As, Segments(text): Segments<String>) -> An
         let items = trade::library(&api.node().trade, view)?.into_iter().map(|item| item.offer);
         Ok(items.filter(|offer| offer.to_string().starts_with(&prefix)).collect::<Vec<_>>())
     };
-    let fits = api.read(read).await?;
+    let fits = api.read_own(read).await?;
     let offer = match fits.as_slice() {
         [only] if text.len() >= 4 => *only,
         [first, _, ..] if text.len() >= 4 => {

@@ -32,13 +32,24 @@ impl Found<'_> {
 }
 
 impl Api {
-    /// Reads one view of the store.
+    /// Reads one view of the store: in it are the groups that whoever calls may see, and no other.
     pub async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl FnOnce(&Self, &View) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let api = Arc::clone(self);
         let read = move || read(&api, &api.node.view()?);
+        tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(crashed(&error)))
+    }
+
+    /// Reads a view in which all groups are, those that whoever calls was removed from as well: **for the rows that are its own**, as what it
+    /// has bought.
+    pub async fn read_own<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Self, &View) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let api = Arc::clone(self);
+        let read = move || read(&api, &api.node.store.view()?);
         tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(crashed(&error)))
     }
 
@@ -56,11 +67,12 @@ impl Api {
         .await
     }
 
-    /// The id of the group that `name` means. A full id is taken as it is: whether it is here, the writer says.
+    /// The id of the group that `name` means. The node's own full id is taken as it is: whether it is here, the writer says. Of an agent's
+    /// the writer would say more than that it is not here.
     pub async fn group_id(self: &Arc<Self>, name: String) -> Result<GroupId, Problem> {
         match name.parse() {
-            Ok(id) => Ok(id),
-            Err(_) => self.read(move |_, view| Ok(find(view, &name)?.id)).await,
+            Ok(id) if !self.node.is_agent() => Ok(id),
+            _ => self.read(move |_, view| Ok(find(view, &name)?.id)).await,
         }
     }
 

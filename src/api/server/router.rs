@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::handler::Handler;
 use axum::http::{Method, Uri};
@@ -13,12 +14,14 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, on};
 
 use super::resolve::shown;
+use super::waits::Waits;
 use super::{
     Api, agent, backup, block, claim, context, doctor, events, group, invite, join, listing, member, node, offer, peer,
     presence, purchase, subscription, sync, task, thread, token, watching,
 };
 use crate::api::AGENT_HEADER;
-use crate::api::routes::{self, Permission, Route};
+use crate::api::room::Held;
+use crate::api::routes::{self, Pace, Permission, Route};
 use crate::api::types::{Problem, ProblemCode};
 use crate::identity::{AgentName, AgentNameError};
 use crate::limits;
@@ -73,8 +76,16 @@ impl Table {
         if let Ok(filter) = filter {
             let check = async move |mut request: Request, next: Next| match Caller::of(&request) {
                 Ok(Some(caller)) if caller.may(route.permission) => {
+                    let wait = match (&caller, request.extensions().get::<Waits>()) {
+                        (Caller::Agent(agent), Some(waits)) if route.pace != Pace::Quick => match waits.one_more(agent)
+                        {
+                            Ok(wait) => Some(wait),
+                            Err(problem) => return problem.into_response(),
+                        },
+                        _ => None,
+                    };
                     request.extensions_mut().insert(caller);
-                    next.run(request).await
+                    next.run(request).await.map(|body| Body::new(Held(body, wait)))
                 }
                 Ok(caller) => forbidden(route, caller.as_ref()).into_response(),
                 Err(problem) => problem.into_response(),

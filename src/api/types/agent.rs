@@ -18,7 +18,7 @@ pub struct NewAgent {
     /// What it may do there; a member where it is not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
-    /// Tokens that it may spend on purchases in any 24 hours in each group; no limit where it is not given.
+    /// Tokens that may leave its account by its own acts in any 24 hours in each group; no limit where it is not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spend_limit: Option<u64>,
 }
@@ -86,7 +86,7 @@ pub struct Agent {
     pub member_id: String,
     /// Its groups, as far as they are here.
     pub groups: Vec<AgentGroup>,
-    /// What it may spend in any 24 hours in a group that has no limit of its own; `null` for no limit.
+    /// Tokens that may leave its account by its own acts in any 24 hours in a group that has no limit of its own; `null` for no limit.
     pub spend_limit: Option<u64>,
     /// When it wrote last, in whatever group.
     pub last_write_ms: Option<u64>,

@@ -315,6 +315,48 @@ pub enum EventKind {
     Unrecognised,
 }
 
+impl EventKind {
+    /// The group that it is about.
+    #[must_use]
+    pub const fn group_id(&self) -> Option<&String> {
+        match self {
+            Self::ClaimPublished { group_id, .. }
+            | Self::ClaimRetracted { group_id, .. }
+            | Self::ExperienceSubmitted { group_id, .. }
+            | Self::GroupJoined { group_id, .. }
+            | Self::GroupLeft { group_id }
+            | Self::MemberChanged { group_id, .. }
+            | Self::MemberJoined { group_id, .. }
+            | Self::JoinRequest { group_id, .. }
+            | Self::Admitted { group_id, .. }
+            | Self::TurnedAway { group_id, .. }
+            | Self::ClockAhead { group_id, .. }
+            | Self::TaskChanged { group_id, .. }
+            | Self::TokensMoved { group_id, .. }
+            | Self::PolicyChanged { group_id, .. }
+            | Self::OfferListed { group_id, .. }
+            | Self::OfferWithdrawn { group_id, .. }
+            | Self::PurchaseChanged { group_id, .. }
+            | Self::Presence { group_id, .. }
+            | Self::BlockRejected { group_id, .. }
+            | Self::BlockReinstated { group_id, .. }
+            | Self::ForkDetected { group_id, .. }
+            | Self::Sealed { group_id, .. }
+            | Self::NotaryChanged { group_id, .. }
+            | Self::Unfrozen { group_id, .. }
+            | Self::OwnLineInDoubt { group_id }
+            | Self::OwnLineSettled { group_id }
+            | Self::SyncFinished { group_id, .. }
+            | Self::NotShared { group_id, .. } => Some(group_id),
+            Self::PeerConnected { .. }
+            | Self::PeerDisconnected { .. }
+            | Self::OwnKeySeen { .. }
+            | Self::Missed { .. }
+            | Self::Unrecognised => None,
+        }
+    }
+}
+
 /// How a joining goes. The stream ends after `joined`, `waiting` or `refused`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]

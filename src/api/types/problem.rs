@@ -145,6 +145,8 @@ problem_codes! {
     Full = "full", 422, "A limit of the node or the group is reached";
     /// An account has fewer tokens than are to be given.
     InsufficientBalance = "insufficient_balance", 422, "Not enough tokens";
+    /// More would leave an account within a day than its node's operator lets it.
+    SpendingLimit = "spending_limit", 422, "Above the spending limit";
     /// The treasury has fewer tokens than are to be paid.
     InsufficientTreasury = "insufficient_treasury", 422, "Not enough tokens in the treasury";
     /// There would be more tokens than the group may have.

@@ -271,7 +271,7 @@ pub struct SetSpendingLimit {
     pub per_day: Option<u64>,
 }
 
-/// What this node may spend on purchases in a group without a person's word.
+/// What may leave an account of this node by its own acts in a group: purchases, transfers with their fees, rewards of tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpendingLimit {
     /// The group.
@@ -280,6 +280,6 @@ pub struct SpendingLimit {
     pub account: String,
     /// Tokens in any 24 hours; `null` for no limit.
     pub per_day: Option<u64>,
-    /// What purchases of the last 24 hours cost; what was given back does not count.
+    /// What has left it in the last 24 hours; what came back does not count.
     pub spent: u64,
 }

@@ -28,7 +28,7 @@ pub enum AgentCommand {
     Revoke(RevokeArgs),
     /// Print a new bearer token of an agent, for what talks to the daemon by HTTP; the one before is dead
     Token(OneArgs),
-    /// Bound what an agent spends on purchases in a day, in each group
+    /// Bound what an agent gives away in a day in each group: purchases, transfers, rewards of tasks
     Limit(LimitArgs),
 }
 
@@ -44,7 +44,8 @@ pub struct CreateArgs {
     /// What it may do in the group
     #[arg(long, value_enum, default_value_t = RoleArg::Member, requires = "group")]
     role: RoleArg,
-    /// Tokens that it may spend on purchases in any 24 hours in each group; more waits for `lbm ctl offer approve`
+    /// Tokens that it may give away in any 24 hours in each group, by purchases, transfers and rewards of tasks; a purchase above it waits
+    /// for `lbm ctl offer approve`
     #[arg(long, value_name = "TOKENS")]
     spend_limit: Option<u64>,
 }

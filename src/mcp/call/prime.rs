@@ -33,12 +33,15 @@ pub(super) async fn prime(acting: &Acting, group: String, mut arguments: Argumen
     let group = match if group.is_empty() { acting.default_group().await } else { Ok(group) } {
         Ok(group) => group,
         Err(error @ Failure::Said { .. }) => {
-            let identity = client.status().await?.node_id;
+            let identity = client.status().await?.member_id;
             let structured = json!({
-                "identity": identity, "groups": listed, "my_tasks": [], "ready_tasks": [], "new_claims": [],
+                "identity": identity, "agent": acting.agent, "groups": listed, "my_tasks": [], "ready_tasks": [], "new_claims": [],
                 "help": error.to_string(),
             });
-            return Ok(Answer::new(&structured));
+            let structured = lean(&structured);
+            let agent = acting.agent.as_ref().map(|name| format!(", agent {name}")).unwrap_or_default();
+            let text = format!("You are {identity}{agent}.\ngroups: {}\n{error}", json!(listed));
+            return Ok(Answer::with_text(text, structured));
         }
         Err(error) => return Err(error),
     };

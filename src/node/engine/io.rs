@@ -21,6 +21,14 @@ pub trait Groups {
     /// # Errors
     /// [`KvError`] where the store fails.
     fn group(&self, id: &GroupId) -> Result<Option<Box<dyn Read + '_>>, KvError>;
+
+    /// A row that the node keeps for itself; none where it keeps none at all.
+    ///
+    /// # Errors
+    /// [`KvError`] where the store fails.
+    fn local(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        Ok(None)
+    }
 }
 
 /// One thing to do.
@@ -156,6 +164,21 @@ pub enum Failure {
     /// The identity is not one of this node's.
     #[error("this node does not hold the key of {0}")]
     NoKey(Identity),
+    /// More would leave an account within a day than its node's operator lets it.
+    #[error(
+        "{spender} may spend {per_day} tokens of this group in any 24 hours, has spent {spent}, and this takes {amount}: a person raises the \
+         limit with `lbm ctl agent limit NAME --per-day TOKENS`, or of the node itself with `lbm ctl offer limit`; or wait"
+    )]
+    AboveLimit {
+        /// Whose account.
+        spender: Identity,
+        /// What may leave it.
+        per_day: u64,
+        /// What has left it.
+        spent: u64,
+        /// What would.
+        amount: u64,
+    },
     /// Something else was written under the name.
     #[error("something else was written under this idempotency key: choose another key for another write")]
     OtherRequest,

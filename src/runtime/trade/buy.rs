@@ -157,7 +157,14 @@ async fn here_as_member(node: &Node, found: Offered, how: HowToBuy, deadline: In
                 if let Some(waiting) = hold_back(trade, &wanting, &looked).await? {
                     return Ok(waiting);
                 }
-                place(trade, &wanting, looked.nonce).await?
+                match place(trade, &wanting, looked.nonce).await {
+                    // Something else was given away since it was looked at.
+                    Err(error) if error.is_above_limit() => {
+                        let looked = look(trade, &wanting).await?;
+                        return hold_back(trade, &wanting, &looked).await?.ok_or(error);
+                    }
+                    placed => placed?,
+                }
             }
         }
     };
@@ -252,11 +259,7 @@ pub(super) fn can_pay(account: Identity, balance: u64, amount: u64) -> Result<()
 /// # Errors
 /// [`KvError`](crate::kv::KvError) where the store fails.
 pub fn limit(view: &View, group: &GroupId, spender: &Identity) -> Result<Option<Limit>, crate::kv::KvError> {
-    let of_group = super::Shared::shelved::<Limit>(view, &shelf::of_spender(group, spender))?;
-    match of_group {
-        Some(limit) => Ok(Some(limit)),
-        None => super::Shared::shelved::<Limit>(view, &shelf::of_spender_everywhere(spender)),
-    }
+    spending::limit(view, group, spender)
 }
 
 /// Sets what an identity may spend in a group, or in all that have no limit of their own; none takes the limit away.

@@ -188,6 +188,12 @@ impl TradeError {
         matches!(self.market(), Some(AlreadyAsked(_) | AlreadyGranted(_) | AlreadyPlaced(_) | Ended(..)))
     }
 
+    /// Whether it would come to more than the spending limit.
+    #[must_use]
+    pub fn is_above_limit(&self) -> bool {
+        matches!(self, Self::Write(WriteError::Failure(failure)) if matches!(**failure, Failure::AboveLimit { .. }))
+    }
+
     /// Whether trying again cannot help.
     #[must_use]
     pub fn is_for_good(&self) -> bool {

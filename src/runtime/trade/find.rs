@@ -83,9 +83,9 @@ pub async fn find(node: &Node, text: &str) -> Result<Found, TradeError> {
     let whole: Option<OfferId> = text.parse().ok();
     let is_prefix = text.len() >= PREFIX_DIGITS && text.len() <= 64;
     let Some((bytes, half)) = halves(text).filter(|_| is_prefix) else { return Err(unknown()) };
-    let trade = node.trade.clone();
+    let (trade, seen) = (node.trade.clone(), node.clone());
     let mut fits = aside(move || {
-        let view = trade.view()?;
+        let view = seen.view()?;
         let mut fits = Vec::new();
         for kept in view.groups()? {
             let kv = view.rows(kept);
@@ -106,18 +106,39 @@ pub async fn find(node: &Node, text: &str) -> Result<Found, TradeError> {
             more => Err(TradeError::Ambiguous { text: text.to_owned(), count: more + 1, first: only.offer.id }),
         };
     }
-    let announced = match whole {
+    let named = match whole {
         Some(id) => vec![id],
         None => announced_by_prefix(node, text).await?,
     };
-    match announced.as_slice() {
-        [] => Err(unknown()),
-        [only] => {
-            let records = node.offer(*only).await?;
-            if records.is_empty() { Err(unknown()) } else { Ok(Found::Announced(records)) }
+    let mut announced = Vec::new();
+    for id in named {
+        let records = shown(node, node.offer(id).await?).await?;
+        if !records.is_empty() {
+            announced.push((id, records));
         }
-        [first, ..] => Err(TradeError::Ambiguous { text: text.to_owned(), count: announced.len(), first: *first }),
     }
+    let count = announced.len();
+    match announced.pop() {
+        None => Err(unknown()),
+        Some((_, records)) if count == 1 => Ok(Found::Announced(records)),
+        Some((first, _)) => Err(TradeError::Ambiguous { text: text.to_owned(), count, first }),
+    }
+}
+
+/// Announcements without those of groups that are here and not for whoever asks to see.
+async fn shown(node: &Node, mut records: Vec<Verified>) -> Result<Vec<Verified>, TradeError> {
+    let node = node.clone();
+    aside(move || {
+        let view = node.view()?;
+        let mut hidden = Vec::with_capacity(records.len());
+        for record in &records {
+            hidden.push(view.hides(&record.announcement().group)?);
+        }
+        let mut hidden = hidden.into_iter();
+        records.retain(|_| !hidden.next().unwrap_or(true));
+        Ok(records)
+    })
+    .await
 }
 
 /// An offer of a group that is here.

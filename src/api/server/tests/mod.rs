@@ -1,5 +1,6 @@
 //! The server in this process, with a real daemon behind it, driven by the real client.
 
+mod access;
 mod knowledge;
 mod market;
 mod outsider;
@@ -56,6 +57,9 @@ fn start_in(data: TempDir, seed: u8) -> Running {
     let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     std::fs::set_permissions(data.path(), closed).unwrap();
     let home = DataDir::open(data.path()).unwrap();
+    if !home.key_path().exists() {
+        home.import(&crate::identity::keystore::plain(&key), data.path(), None).unwrap();
+    }
     let daemon = Daemon::start(&home, Keyring::of(key), NodeName::of(me), store, &settings).unwrap();
     let listener = bind(data.path()).unwrap();
     let (stop, stopped) = watch::channel(false);
