@@ -111,7 +111,11 @@ impl ServerHandler for Server {
             return Err(ErrorData::invalid_params(format!("there is no tool `{name}`: see tools/list"), None));
         };
         let acting = self.acting(&context.extensions)?;
-        let called = call::call(tool, &acting, request.arguments.unwrap_or_default()).await;
+        // What is cancelled is asked no further: the request to the daemon ends with it.
+        let called = tokio::select! {
+            called = call::call(tool, &acting, request.arguments.unwrap_or_default()) => called,
+            () = context.ct.cancelled() => return Err(ErrorData::internal_error("the request was cancelled", None)),
+        };
         let result = called.map_or_else(CallToolResult::from, CallToolResult::from);
         Ok(CallToolResponse::Complete(result))
     }
