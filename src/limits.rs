@@ -4,10 +4,12 @@
 //! `_MS`, `_CHARS`); a bound without a unit counts things. Asserts at the end tie those together that could contradict one another.
 
 mod agents;
+mod discovery;
 pub mod mcp;
 mod once;
 mod retrieval;
 pub use agents::*;
+pub use discovery::*;
 pub use once::*;
 pub use retrieval::*;
 

@@ -186,6 +186,7 @@ fn damaged_requests_are_refused_or_within_their_bounds() {
             Request::Have(have) => assert!(have.tips.len() <= limits::GROUP_MEMBERS),
             Request::Presences(presences) => assert!(presences.records.len() <= limits::PRESENCE_RECORDS),
             Request::Acting(acting) => assert!(acting.delegations.len() <= limits::DELEGATIONS),
+            Request::Peers(_) => {}
         }
         true
     });
@@ -197,9 +198,17 @@ fn damaged_responses_are_refused_or_within_their_bounds() {
     storm("responses", &good, 60_000, |bytes| {
         let Ok(response) = Response::decode(bytes) else { return false };
         read_back(&response, Response::encode, |bytes| Response::decode(bytes).ok());
-        if let Response::Batch(batch) = response {
-            assert!(batch.blocks.len() <= limits::BATCH_BLOCKS && batch.reached.len() <= limits::BATCH_BLOCKS);
-            assert!(batch.objects.len() <= limits::BATCH_OBJECTS);
+        match response {
+            Response::Batch(batch) => {
+                assert!(batch.blocks.len() <= limits::BATCH_BLOCKS && batch.reached.len() <= limits::BATCH_BLOCKS);
+                assert!(batch.objects.len() <= limits::BATCH_OBJECTS);
+            }
+            Response::Peers(told) => {
+                let fits =
+                    |met: &wire::Met| met.addresses.iter().all(|text| text.len() <= limits::ANNOUNCED_ADDRESS_BYTES);
+                assert!(told.len() <= limits::EXCHANGE_PEERS && told.iter().all(fits));
+            }
+            _ => {}
         }
         true
     });

@@ -151,7 +151,7 @@ type Job = Box<dyn FnOnce(&mut Network) + Send>;
 /// What a member without a store answers: it takes all, and has nothing to give.
 fn polite(question: &[u8]) -> Vec<u8> {
     match Request::decode(question) {
-        Ok(Request::Push(_) | Request::Have(_) | Request::Presences(_) | Request::Acting(_)) => {
+        Ok(Request::Push(_) | Request::Have(_) | Request::Presences(_) | Request::Acting(_) | Request::Peers(_)) => {
             Response::Taken.encode()
         }
         _ => Response::Refused(Refused::NotShared).encode(),

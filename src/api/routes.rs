@@ -119,6 +119,7 @@ routes! {
     AGENT_LIMIT = PUT "/api/v1/agents/{agent}/spending-limit" Operate, "bound what an agent spends in a day";
     PEER_LIST = GET "/api/v1/peers" Read, "the address book";
     PEER_ADD = POST "/api/v1/peers" Operate, "add a peer's address and dial it";
+    PEER_SET = PATCH "/api/v1/peers/{peer}" Operate, "call a peer by another name here";
     PEER_REMOVE = DELETE "/api/v1/peers/{peer}" Operate, "forget a peer, by peer id or alias";
     GROUP_CREATE = POST "/api/v1/groups" Operate, "create a group";
     GROUP_LIST = GET "/api/v1/groups" Read, "this node's groups";

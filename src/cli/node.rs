@@ -6,7 +6,7 @@ use clap::{Args, Parser};
 use libp2p::Multiaddr;
 
 use super::password::PasswordArgs;
-use crate::config::{EmbedderFlags, Flags, LogLevel, McpAddress, listen_address, peer_address};
+use crate::config::{EmbedderFlags, Flags, KademliaRole, LogLevel, McpAddress, listen_address, peer_address};
 
 /// The daemon: keeps this machine's groups, and syncs them with other machines
 ///
@@ -34,6 +34,9 @@ pub struct NodeArgs {
     /// Neither look for peers by multicast DNS nor be found by it
     #[arg(long)]
     pub no_mdns: bool,
+    /// Find members beyond this network through nodes that serve as meeting points: off, client, or server to be one [default: client]
+    #[arg(long, value_name = "ROLE")]
+    pub kademlia: Option<KademliaRole>,
     /// Serve agents over HTTP too, at /mcp of this loopback address, like 127.0.0.1:8765 [default: off]
     #[arg(long, value_name = "ADDR|off")]
     pub mcp: Option<McpAddress>,
@@ -69,6 +72,7 @@ impl NodeArgs {
             listen: self.listen.clone(),
             peers: self.peers.clone(),
             no_mdns: self.no_mdns,
+            kademlia: self.kademlia,
             mcp: self.mcp,
             log_level: self.log_level,
             embedder: EmbedderFlags {

@@ -27,6 +27,9 @@ pub enum BadValue {
     /// No address of this machine's loopback.
     #[error("expected an address of this machine like 127.0.0.1:8765, or off: nothing else is served")]
     Loopback,
+    /// Not a part in Kademlia.
+    #[error("expected off, client or server")]
+    Kademlia,
     /// No level of logging.
     #[error("expected one of error, warn, info, debug, trace")]
     Level,

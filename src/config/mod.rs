@@ -18,7 +18,7 @@ use serde::Serialize;
 
 pub use embedder::{EmbedderChoice, EmbedderFlags, EmbedderSettings, Prefixes, Url};
 pub use error::{BadValue, ConfigError};
-pub use value::{LogLevel, McpAddress, listen_address, peer_address};
+pub use value::{KademliaRole, LogLevel, McpAddress, listen_address, peer_address};
 
 use self::file::File;
 use self::value::Raw;
@@ -77,6 +77,8 @@ pub struct Flags {
     pub peers: Vec<Multiaddr>,
     /// `--no-mdns`.
     pub no_mdns: bool,
+    /// `--kademlia`.
+    pub kademlia: Option<KademliaRole>,
     /// `--mcp`.
     pub mcp: Option<McpAddress>,
     /// `--log-level`.
@@ -94,6 +96,8 @@ pub struct Settings {
     pub peers: Setting<Vec<Multiaddr>>,
     /// Whether to find peers by multicast DNS.
     pub mdns: Setting<bool>,
+    /// What to do for finding peers beyond that.
+    pub kademlia: Setting<KademliaRole>,
     /// Where agents are served over HTTP.
     pub mcp: Setting<McpAddress>,
     /// What to log.
@@ -126,6 +130,7 @@ struct Key {
 const LISTEN: Key = Key { name: "listen", environment: "LB_LISTEN" };
 const PEERS: Key = Key { name: "peers", environment: "LB_PEERS" };
 const MDNS: Key = Key { name: "mdns", environment: "LB_MDNS" };
+const KADEMLIA: Key = Key { name: "kademlia", environment: "LB_KADEMLIA" };
 const MCP: Key = Key { name: "mcp", environment: "LB_MCP" };
 const LOG_LEVEL: Key = Key { name: "log_level", environment: "LB_LOG_LEVEL" };
 const LOG_DIR: Key = Key { name: "log_dir", environment: "LB_LOG_DIR" };
@@ -136,10 +141,11 @@ const P2P_MAX_REQ_PER_MIN: Key = Key { name: "p2p_max_req_per_min", environment:
 const SYNC_INTERVAL_S: Key = Key { name: "sync_interval_s", environment: "LB_SYNC_INTERVAL_S" };
 const SYNC_AUTO_START: Key = Key { name: "sync_auto_start", environment: "LB_SYNC_AUTO_START" };
 
-const OWN_KEYS: [Key; 12] = [
+const OWN_KEYS: [Key; 13] = [
     LISTEN,
     PEERS,
     MDNS,
+    KADEMLIA,
     MCP,
     LOG_LEVEL,
     LOG_DIR,
@@ -193,6 +199,12 @@ impl Settings {
                 Vec::new(),
             )?,
             mdns: from.pick(MDNS, ("--no-mdns", flags.no_mdns.then_some(false)), |raw| raw.boolean(), true)?,
+            kademlia: from.pick(
+                KADEMLIA,
+                ("--kademlia", flags.kademlia),
+                |raw| raw.kademlia(),
+                KademliaRole::Client,
+            )?,
             mcp: from.pick(MCP, ("--mcp", flags.mcp), |raw| raw.mcp_address(), McpAddress(None))?,
             log_level: from.pick(LOG_LEVEL, ("--log-level", flags.log_level), |raw| raw.level(), LogLevel::Info)?,
             log_dir: from.unflagged(LOG_DIR, |raw| raw.path(data).map(Some), None)?,
@@ -228,6 +240,7 @@ impl Settings {
             row(LISTEN, &self.listen),
             row(PEERS, &self.peers),
             row(MDNS, &self.mdns),
+            row(KADEMLIA, &self.kademlia),
             row(MCP, &self.mcp),
             row(LOG_LEVEL, &self.log_level),
             row(LOG_DIR, &self.log_dir),

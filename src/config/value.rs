@@ -90,6 +90,31 @@ impl Serialize for McpAddress {
     }
 }
 
+/// What the node does for finding peers beyond its network segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KademliaRole {
+    /// Nothing.
+    Off,
+    /// It asks the nodes that answer.
+    Client,
+    /// It answers, and keeps where others are.
+    Server,
+}
+
+impl FromStr for KademliaRole {
+    type Err = BadValue;
+
+    fn from_str(text: &str) -> Result<Self, BadValue> {
+        match text {
+            "off" => Ok(Self::Off),
+            "client" => Ok(Self::Client),
+            "server" => Ok(Self::Server),
+            _ => Err(BadValue::Kademlia),
+        }
+    }
+}
+
 /// An address that the node can listen on: IP and TCP, or IP, UDP and QUIC.
 ///
 /// # Errors
@@ -161,6 +186,10 @@ impl Raw<'_> {
     }
 
     pub(super) fn mcp_address(self) -> Result<McpAddress, BadValue> {
+        self.string().and_then(str::parse)
+    }
+
+    pub(super) fn kademlia(self) -> Result<KademliaRole, BadValue> {
         self.string().and_then(str::parse)
     }
 

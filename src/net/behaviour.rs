@@ -14,6 +14,7 @@ use crate::limits::{MDNS_QUERY_MS, REQUEST_TIMEOUT_MS, STREAMS_PER_CONNECTION};
 use super::codec::{FrameCodec, Protocol};
 use super::gate::Gate;
 use super::gossip;
+use super::rendezvous;
 use super::transport::transport;
 use super::{NetConfig, NetError};
 
@@ -30,6 +31,7 @@ pub(super) struct Behaviour {
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+    pub(super) kademlia: Toggle<rendezvous::Behaviour>,
 }
 
 impl Behaviour {
@@ -60,6 +62,7 @@ pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
         identify: identify::Behaviour::new(identify),
         ping: ping::Behaviour::new(ping),
         mdns: discovery(config.mdns, me).into(),
+        kademlia: config.kademlia.map(|mode| rendezvous::behaviour(mode, me)).into(),
     };
     // With the lazy version a request leaves in the first packet of its stream, behind the protocol's name: one round
     // trip instead of two.

@@ -14,12 +14,13 @@ mod gate;
 mod gossip;
 mod network;
 mod nudge;
+mod rendezvous;
 mod transport;
 
 use std::io;
 use std::time::Duration;
 
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, kad};
 
 pub use address::Transport;
 pub use book::{AddressBook, BookAddress, BookEntry, BookFull, Dial, DialTrouble, Keep, Known, Source};
@@ -39,6 +40,8 @@ pub struct NetConfig {
     pub listen: Vec<Multiaddr>,
     /// Whether to find peers on the local network.
     pub mdns: bool,
+    /// Whether to find peers beyond it, by Kademlia, and whether to be one of those who answer there.
+    pub kademlia: Option<kad::Mode>,
     /// Peers to stay connected with, each ending in `/p2p/`.
     pub static_peers: Vec<Multiaddr>,
     /// Inbound connections that one host may have.
@@ -61,6 +64,7 @@ impl NetConfig {
             secret,
             listen: Vec::new(),
             mdns: true,
+            kademlia: Some(kad::Mode::Client),
             static_peers: Vec::new(),
             max_connections_per_address: CONNECTIONS_PER_ADDRESS,
             agent_version: concat!("lbm/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -252,6 +256,8 @@ pub enum NetEvent {
         /// Where.
         address: Multiaddr,
     },
+    /// Somebody was met who answers where others are: [`Network::provide`] and [`Network::seek`] have a point.
+    Servers,
     /// [`Network::book_entries`] is worth storing.
     BookChanged,
 }

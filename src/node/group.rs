@@ -92,6 +92,8 @@ struct PeerSync {
     has: Frontier,
     /// When to tell it what it may lack, where something was not pushed to it.
     tell_at_ms: Option<u64>,
+    /// When it was last asked where others are.
+    exchanged_ms: Option<u64>,
 }
 
 /// One group's sync.
@@ -275,6 +277,11 @@ impl GroupSync {
         self.presences.drop_peer(peer);
         self.delegations.drop_peer(peer);
         self.abort_session(peer);
+    }
+
+    /// When a connected peer was last asked where others are.
+    pub(super) fn exchanged_ms(&mut self, peer: &Identity) -> Option<&mut Option<u64>> {
+        self.peers.get_mut(peer).map(|sync| &mut sync.exchanged_ms)
     }
 
     /// Has the group pulled from a peer, unless it is to be pulled only when somebody asks for it and can wait for that.

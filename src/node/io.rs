@@ -161,6 +161,17 @@ pub enum Output {
         /// What it asks.
         request: Request,
     },
+    /// Answer a request: where these are, as far as whoever asks can have a use for it.
+    TellPeers {
+        /// Which.
+        id: InboundId,
+        /// Who asks.
+        asker: Identity,
+        /// Members that are connected.
+        peers: Vec<Identity>,
+    },
+    /// A member says where another is: as multiaddrs without `/p2p/`.
+    HeardOf(Identity, Vec<String>),
     /// Sign a new delegation of each agent to this node, and show them: the answer comes back under the ticket.
     Show {
         /// To be named by the answer.

@@ -46,6 +46,8 @@ pub(super) enum Errand {
     Presences,
     /// An acknowledgement of delegations.
     Show,
+    /// An answer to where others are.
+    Exchange,
     /// A batch of the session on its way into the store.
     Store(u64),
     /// Single blocks or objects on their way into the store.
@@ -197,6 +199,21 @@ impl Machine {
         self.groups.get(group).is_some_and(|group| group.may_have(peer))
     }
 
+    /// The groups that each connected peer is admitted to.
+    #[must_use]
+    pub fn admitted(&self) -> BTreeMap<Identity, Vec<GroupId>> {
+        let groups_of =
+            |peer: &Identity| self.groups.iter().filter(|(_, group)| group.admits(peer)).map(|(id, _)| *id).collect();
+        self.peers.keys().map(|peer| (*peer, groups_of(peer))).collect()
+    }
+
+    /// Whether somebody of a group, besides the identities of this node, is connected.
+    #[must_use]
+    pub fn has_met(&self, group: &GroupId) -> bool {
+        let group = self.groups.get(group);
+        group.is_some_and(|group| group.is_founded() && self.peers.keys().any(|peer| group.admits(peer)))
+    }
+
     /// What is for sale, as far as it is known here, when the world's clock shows so many milliseconds since 1970 UTC.
     pub fn offers(&mut self, clock_ms: u64) -> &market::Book {
         self.market.book(clock_ms)
@@ -282,6 +299,7 @@ impl Machine {
                 }
                 out.push(Output::Answer { id, response: Response::Taken });
             }
+            Request::Peers(_) => self.exchange_asked(id, peer, &request.group(), out),
             request => {
                 if let Some(state) = self.peers.get_mut(&peer) {
                     state.serving += 1;
@@ -304,13 +322,14 @@ impl Machine {
         match errand {
             Errand::Push => return self.push_answered(now_ms, peer, group, &result, out),
             Errand::Show => return self.shown(now_ms, peer, group, &result, out),
+            Errand::Exchange => return self.exchanged(now_ms, peer, result, out),
             Errand::Presences => return self.presences_answered(now_ms, (ticket, peer, group), &result, out),
             _ => {}
         }
         let (Errand::Pull(number) | Errand::Want(number)) = errand else { return };
         let answers_another = matches!(
             (&errand, &result),
-            (_, Err(NoAnswer::Malformed) | Ok(Response::Taken))
+            (_, Err(NoAnswer::Malformed) | Ok(Response::Taken | Response::Peers(_)))
                 | (Errand::Want(_), Ok(Response::Same | Response::Differs))
         );
         if answers_another {
@@ -477,6 +496,7 @@ impl Machine {
         if let Some(Session { peer, blocks, .. }) = sync.session.take() {
             sync.succeeded(&peer, now_ms, rng, self.settings.sync_interval_ms);
             out.push(Output::Notice(Notice::CaughtUp { group, peer, blocks }));
+            self.exchange(now_ms, group, peer, out);
         }
     }
 

@@ -41,7 +41,7 @@ pub fn serve(kv: &dyn Read, asks_as: &[Identity], request: Request) -> Result<Re
         Request::Pull(pull) => missing_blocks(kv, &wire::frontier(pull.frontier)).map(Response::Batch),
         Request::WantBlocks(WantBlocks { ids, .. }) => wanted_blocks(kv, &ids).map(Response::Batch),
         Request::WantObjects(WantObjects { objects, .. }) => wanted_objects(kv, &objects).map(Response::Batch),
-        Request::Push(_) | Request::Have(_) | Request::Presences(_) | Request::Acting(_) => {
+        Request::Push(_) | Request::Have(_) | Request::Presences(_) | Request::Acting(_) | Request::Peers(_) => {
             Ok(Response::Refused(Refused::Malformed))
         }
     }

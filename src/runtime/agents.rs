@@ -12,7 +12,7 @@ use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use super::driver::Ask;
+use super::ask::Ask;
 use super::market::Desk;
 use super::trade::{self, Trade};
 use super::writer::{WriteError, Writer};

@@ -9,18 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use libp2p::Multiaddr;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::agents::Agents;
+use super::ask::Ask;
 use super::clock::{Uptime, unix_ms};
 use super::commit::Told;
 use super::embedding::Embedding;
 use super::events::Events;
 use super::index::Indexes;
-use super::market::{AskFailed, Desk, Fetching, MarketAsk};
+use super::market::{AskFailed, Desk, Fetching};
 use super::news;
 use super::verify::{Unchecked, Verifier};
 use super::writer::Writer;
@@ -30,40 +30,17 @@ use crate::chain::{GroupId, Tip};
 use crate::delegation::{self, Delegation};
 use crate::identity::{Identity, SecretKey};
 use crate::limits;
-use crate::net::{self, AddPeerError, Malformed, NetEvent, Network, PeerInfo, Protocol, RequestError};
+use crate::net::{self, Malformed, NetEvent, Network, Protocol, RequestError};
 use crate::node::Machine;
 use crate::node::engine::{Groups, Task};
 use crate::node::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Output, Severity, Ticket};
 use crate::node::market::io::{Input as MarketInput, NotStored, Wanted};
+use crate::node::rendezvous::Rendezvous;
 use crate::node::serve::serve;
 use crate::package::PackageHash;
-use crate::presence::{Invalid, Presence, Status, Verified};
+use crate::presence::{Presence, Status, Verified};
 use crate::store::{Packages, Registry, Store};
-use crate::wire::{Acting, Refused, Request, Response, market};
-
-/// What the API asks of the driver.
-pub enum Ask {
-    /// Add a peer, for good.
-    AddPeer(Multiaddr, Option<String>, oneshot::Sender<Result<Identity, AddPeerError>>),
-    /// Forget a peer; tells whether it was known.
-    RemovePeer(Identity, oneshot::Sender<bool>),
-    /// Who is known and connected.
-    Peers(oneshot::Sender<Vec<PeerInfo>>),
-    /// Where this node can be reached.
-    Listening(oneshot::Sender<Vec<Multiaddr>>),
-    /// Which connected peers would be asked for a group.
-    Sharing(GroupId, oneshot::Sender<Vec<Identity>>),
-    /// Pull a group from all members now; tells how many connected peers will be asked.
-    SyncNow(GroupId, oneshot::Sender<usize>),
-    /// Sign for an identity from now on, or no more.
-    Host(Identity, Option<SecretKey>, oneshot::Sender<()>),
-    /// Sign what an identity of this node is up to and tell the group's members; none where it is no member.
-    SetPresence(Identity, GroupId, Status, Option<String>, oneshot::Sender<Option<Result<Verified, Invalid>>>),
-    /// What the members of a group say of themselves.
-    Presences(GroupId, oneshot::Sender<Vec<Verified>>),
-    /// Something about the market.
-    Market(MarketAsk),
-}
+use crate::wire::{Acting, Met, Refused, Request, Response, market};
 
 /// Requests of each peer, held to so many a minute.
 pub type Requests = DefaultKeyedRateLimiter<Identity>;
@@ -144,7 +121,9 @@ pub(super) enum Asked {
 pub(super) struct Work {
     pub(super) parts: Driver,
     rng: StdRng,
-    uptime: Uptime,
+    pub(super) uptime: Uptime,
+    pub(super) rendezvous: Rendezvous,
+    pub(super) secrets: BTreeMap<GroupId, [u8; 32]>,
     pub(super) asked: BTreeMap<net::RequestId, Asked>,
     pub(super) serving: Arc<Semaphore>,
     pub(super) done: mpsc::Sender<Done>,
@@ -159,6 +138,8 @@ impl Driver {
             rng: StdRng::seed_from_u64(self.seed),
             parts: self,
             uptime: Uptime::start(),
+            rendezvous: Rendezvous::default(),
+            secrets: BTreeMap::new(),
             asked: BTreeMap::new(),
             serving: Arc::new(Semaphore::new(limits::SERVING)),
             done: sender,
@@ -166,8 +147,8 @@ impl Driver {
         };
         loop {
             let now_ms = work.uptime.ms();
-            let wake =
-                work.parts.machine.next_wake_ms().map(|at_ms| Duration::from_millis(at_ms.saturating_sub(now_ms)));
+            let wake_ms = work.parts.machine.next_wake_ms().into_iter().chain(work.rendezvous_ms()).min();
+            let wake = wake_ms.map(|at_ms| Duration::from_millis(at_ms.saturating_sub(now_ms)));
             tokio::select! {
                 biased;
                 _ = inbox.stop.wait_for(|stop| *stop) => break,
@@ -175,7 +156,7 @@ impl Driver {
                 Some(told) = inbox.told.recv() => work.told(told),
                 Some(done) = done.recv() => work.done(done),
                 Some(ask) = inbox.asks.recv() => work.ask(ask),
-                () = tokio::time::sleep(wake.unwrap_or(Duration::MAX)), if wake.is_some() => work.step(Input::Tick),
+                () = tokio::time::sleep(wake.unwrap_or(Duration::MAX)), if wake.is_some() => work.tick(),
             }
         }
         work.say_good_bye().await;
@@ -186,6 +167,11 @@ impl Driver {
 }
 
 impl Work {
+    fn tick(&mut self) {
+        self.step(Input::Tick);
+        self.find_each_other();
+    }
+
     pub(super) fn step(&mut self, input: Input) {
         let outputs = self.parts.machine.step(self.uptime.ms(), &mut self.rng, input);
         for output in outputs {
@@ -204,6 +190,7 @@ impl Work {
                 self.parts.requests.retain_recent();
                 self.parts.events.tell(EventKind::PeerDisconnected { peer_id: peer.to_string() });
                 self.step(Input::Disconnected(peer));
+                self.find_each_other();
             }
             NetEvent::Request { peer, id, protocol, .. } if self.parts.requests.check_key(&peer).is_err() => {
                 let id = InboundId(id.0);
@@ -255,12 +242,15 @@ impl Work {
                 tracing::error!(%address, "another machine uses this node's key: stop one of them, or both lose writes");
             }
             NetEvent::BookChanged => self.keep_book(|| {}),
+            NetEvent::Servers => self.rendezvous.begin(self.uptime.ms()),
             NetEvent::Listening(address) => {
                 tracing::info!(%address, "listening");
+                self.rendezvous.begin(self.uptime.ms());
                 self.step_market(MarketInput::Moved);
             }
             NetEvent::NotListening(address) => {
                 tracing::info!(%address, "no longer listening");
+                self.rendezvous.begin(self.uptime.ms());
                 self.step_market(MarketInput::Moved);
             }
             NetEvent::ListenerFailed { addresses, error } => {
@@ -276,11 +266,13 @@ impl Work {
             Told::Opened(opened) => {
                 self.parts.agents.moved(opened.group, true);
                 self.step(Input::Opened(opened));
+                self.rendezvous.begin(self.uptime.ms());
             }
             Told::Closed(group) => {
                 self.parts.agents.moved(group, true);
                 self.parts.events.tell(EventKind::GroupLeft { group_id: group.to_string() });
                 self.step(Input::Closed(group));
+                self.rendezvous.begin(self.uptime.ms());
             }
             Told::News(news) => {
                 let offers = news::tell(&self.parts.events, &self.parts.store, &news);
@@ -292,89 +284,12 @@ impl Work {
         }
     }
 
-    fn ask(&mut self, ask: Ask) {
-        // Whoever asked may have given up by now.
-        match ask {
-            Ask::AddPeer(address, alias, answer) => {
-                let added = self.parts.network.add_peer(&address, alias, true);
-                self.keep_book(move || drop(answer.send(added)));
-            }
-            Ask::RemovePeer(peer, answer) => {
-                let was_known = self.parts.network.remove_peer(peer);
-                self.keep_book(move || {
-                    let _gone = answer.send(was_known);
-                });
-            }
-            Ask::Peers(answer) => drop(answer.send(self.parts.network.peers())),
-            Ask::Listening(answer) => drop(answer.send(self.parts.network.listen_addrs())),
-            Ask::Sharing(group, answer) => {
-                let _gone = answer.send(self.sharing(&group));
-            }
-            Ask::SyncNow(group, answer) => {
-                let _gone = answer.send(self.sharing(&group).len());
-                self.step(Input::SyncNow(group));
-            }
-            Ask::SetPresence(member, group, status, metadata, answer) => {
-                let _gone = answer.send(self.set_presence(member, group, status, metadata));
-            }
-            Ask::Host(identity, key, answer) => {
-                self.host(identity, key);
-                let _gone = answer.send(());
-            }
-            Ask::Presences(group, answer) => {
-                let _gone = answer.send(self.parts.machine.presences(&group).cloned().collect());
-            }
-            Ask::Market(ask) => self.market_ask(ask),
-        }
-    }
-
-    fn sharing(&self, group: &GroupId) -> Vec<Identity> {
-        let peers = self.parts.network.peers().into_iter();
-        let asked = peers.filter(|info| info.link.is_some() && self.parts.machine.may_have(group, &info.peer));
-        asked.map(|info| info.peer).collect()
-    }
-
-    fn host(&mut self, identity: Identity, key: Option<SecretKey>) {
-        match key {
-            Some(key) => drop(self.parts.keys.insert(identity, key)),
-            None => {
-                // Whoever sees it as being here is told.
-                let here: Vec<Presence> = self.said_to_be_here(|member| *member == identity);
-                for Presence { group, member, metadata, .. } in here {
-                    self.set_presence(member, group, Status::Offline, metadata);
-                }
-                self.parts.keys.remove(&identity);
-            }
-        }
-        let agents = self.parts.keys.keys().copied().filter(|key| *key != self.parts.me).collect();
-        self.step(Input::Hosts(agents));
-    }
-
     /// What identities of this node say, of those who are here by it.
-    fn said_to_be_here(&self, is_meant: impl Fn(&Identity) -> bool) -> Vec<Presence> {
+    pub(super) fn said_to_be_here(&self, is_meant: impl Fn(&Identity) -> bool) -> Vec<Presence> {
         let machine = &self.parts.machine;
         let groups = machine.groups().flat_map(|group| machine.presences(group)).map(Verified::presence);
         let is_here = |record: &&Presence| is_meant(&record.member) && record.status != Status::Offline;
         groups.filter(is_here).cloned().collect()
-    }
-
-    fn set_presence(
-        &mut self,
-        member: Identity,
-        group: GroupId,
-        status: Status,
-        metadata: Option<String>,
-    ) -> Option<Result<Verified, Invalid>> {
-        let key = self.parts.keys.get(&member)?;
-        if !self.parts.machine.has_member(&group, &member) {
-            return None;
-        }
-        let time_ms = self.parts.machine.presence_time_ms(&group, &member, unix_ms());
-        let signed = Presence { group, member, status, metadata, time_ms }.sign(key);
-        if let Ok(record) = &signed {
-            self.step(Input::Presence(record.clone()));
-        }
-        Some(signed)
     }
 
     /// Where this node or an agent of it has said that it is here, it says that it goes, and gives its peers a moment to take that.
@@ -409,6 +324,14 @@ impl Work {
             }
             Output::Answer { id, response } => self.respond(id, &response),
             Output::Serve { id, peer, asks_as, request } => self.serve(id, peer, asks_as, request),
+            Output::TellPeers { id, asker, peers } => {
+                let told = self.parts.network.where_are(&peers, &asker);
+                let told = told.into_iter().map(|(peer, addresses)| Met { peer, addresses }).collect();
+                self.respond(id, &Response::Peers(told));
+            }
+            Output::HeardOf(peer, addresses) => {
+                self.parts.network.heard_of(&peer, &addresses);
+            }
             Output::Show { ticket, peer, group, agents } => {
                 let delegations = self.delegations(group, &agents);
                 let request = Request::Acting(Acting { group, delegations });
@@ -543,7 +466,7 @@ impl Work {
     }
 
     /// Has the address book stored, and then answers whoever changed it.
-    fn keep_book(&self, then: impl FnOnce() + Send + 'static) {
+    pub(super) fn keep_book(&self, then: impl FnOnce() + Send + 'static) {
         let entries = self.parts.network.book_entries();
         let book = entries.into_iter().map(|entry| (entry.peer, cbor::encode(&entry))).collect();
         let writer = self.parts.writer.clone();

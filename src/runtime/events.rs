@@ -57,6 +57,12 @@ impl Events {
         self.arrivals.subscribe()
     }
 
+    /// How many wait for claims.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.arrivals.receiver_count()
+    }
+
     /// What is kept after a number, and what comes from then on: nothing between is missed.
     #[must_use]
     pub fn follow(&self, after: u64) -> (Vec<Event>, broadcast::Receiver<Event>) {

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
+use super::ask::Ask;
 use super::clock::unix_ms;
-use super::driver::{Ask, Asked, Done, Work};
+use super::driver::{Asked, Done, Work};
 use super::{Node, Stopping};
 use crate::announcement::{Announcement, Says, Verified};
 use crate::api::types::EventKind;

@@ -12,6 +12,7 @@
 //! ```
 
 pub mod agents;
+mod ask;
 pub mod clock;
 pub mod commit;
 pub mod driver;
@@ -20,6 +21,7 @@ pub mod events;
 pub mod index;
 pub mod market;
 mod news;
+mod rendezvous;
 pub mod trade;
 pub mod verify;
 pub mod writer;
@@ -28,13 +30,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, kad};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cbor;
 use crate::chain::GroupId;
 use crate::config::Origin;
-use crate::config::Settings;
+use crate::config::{KademliaRole, Settings};
 use crate::datadir::{DataDir, Keyring, NodeName};
 use crate::embedder::{self, OpenError};
 use crate::identity::{AgentName, Identity, SecretKey};
@@ -47,8 +49,9 @@ use crate::node::{Engine, Machine};
 use crate::presence;
 use crate::store::{PackageStoreError, Packages, Store, StoreError, View};
 use agents::Agents;
+use ask::Ask;
 use clock::Uptime;
-use driver::{Ask, Driver, Inbox};
+use driver::{Driver, Inbox};
 use embedding::Embedding;
 use events::Events;
 use index::Indexes;
@@ -197,6 +200,22 @@ impl Node {
     /// [`Stopping`].
     pub async fn remove_peer(&self, peer: Identity) -> Result<bool, Stopping> {
         self.ask(|answer| Ask::RemovePeer(peer, answer)).await
+    }
+
+    /// Calls a peer by another name; tells whether it is known.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn set_alias(&self, peer: Identity, alias: Option<String>) -> Result<bool, Stopping> {
+        self.ask(|answer| Ask::SetAlias(peer, alias, answer)).await
+    }
+
+    /// The groups that each connected peer is admitted to.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn admitted(&self) -> Result<BTreeMap<Identity, Vec<GroupId>>, Stopping> {
+        self.ask(Ask::Admitted).await
     }
 
     /// Signs what the identity is up to, holds it, and has the group's members told; none where it is no member.
@@ -378,6 +397,11 @@ fn network(key: SecretKey, store: &Store, settings: &Settings, seed: u64) -> Res
     config.listen.clone_from(&settings.listen.value);
     config.static_peers.clone_from(&settings.peers.value);
     config.mdns = settings.mdns.value;
+    config.kademlia = match settings.kademlia.value {
+        KademliaRole::Off => None,
+        KademliaRole::Client => Some(kad::Mode::Client),
+        KademliaRole::Server => Some(kad::Mode::Server),
+    };
     config.max_connections_per_address = settings.p2p_max_conn_per_ip.value;
     let book = || AddressBook::from_entries(me, seed, entries.clone(), clock::unix_ms());
     match Network::new(&config, book()) {

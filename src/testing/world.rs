@@ -20,7 +20,7 @@ use crate::node::engine::{Reply, Task};
 use crate::node::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Output, Severity, Ticket};
 use crate::node::machine::Settings;
 use crate::node::serve;
-use crate::wire::{Acting, Refused, Request, Response};
+use crate::wire::{Acting, Met, Refused, Request, Response};
 
 /// Pause between two repair pulls, milliseconds.
 pub(super) const INTERVAL_MS: u64 = 10_000;
@@ -111,6 +111,7 @@ fn kind(request: &Request) -> &'static str {
         Request::Have(_) => "have",
         Request::Presences(_) => "presences",
         Request::Acting(_) => "acting",
+        Request::Peers(_) => "peers",
     }
 }
 
@@ -374,6 +375,12 @@ impl World {
         match output {
             Output::Ask { ticket, peer, request } => self.send(name, ticket, &peer, &request),
             Output::Answer { id, response } => self.answer(name, id, &response),
+            Output::TellPeers { id, peers, .. } => {
+                let met = |peer| Met { peer, addresses: vec!["/ip4/10.0.0.1/tcp/1".into()] };
+                self.answer(name, id, &Response::Peers(peers.into_iter().map(met).collect()));
+            }
+            // Everybody here can call everybody.
+            Output::HeardOf(..) => {}
             Output::Show { ticket, peer, group, agents } => {
                 let node = &self.nodes[name];
                 let from_ms = self.clock(name);

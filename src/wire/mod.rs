@@ -99,6 +99,20 @@ cbor_array! {
         pub delegations: Vec<delegation::Unverified>,
     }
 
+    /// Asks where the members are that the other is connected to.
+    pub struct Peers {
+        /// The group.
+        pub group: GroupId,
+    }
+
+    /// Where a member is, as far as the sender knows.
+    pub struct Met {
+        /// Who.
+        pub peer: Identity,
+        /// Where, as multiaddrs without `/p2p/`.
+        pub addresses: Vec<String>,
+    }
+
     /// Blocks and objects.
     pub struct Batch {
         /// The blocks, causes first.
@@ -125,6 +139,7 @@ pub enum Request {
     Have(Have),
     Presences(Presences),
     Acting(Acting),
+    Peers(Peers),
 }
 
 /// A response.
@@ -137,6 +152,8 @@ pub enum Response {
     Same,
     /// To `probe`: they are not.
     Differs,
+    /// To `peers`.
+    Peers(Vec<Met>),
     /// To `push`, `have`, `presences` and `acting`: taken. What was pushed is durable.
     Taken,
     /// To any: no.
@@ -169,7 +186,8 @@ impl Request {
             | Self::Push(Push { group, .. })
             | Self::Have(Have { group, .. })
             | Self::Presences(Presences { group, .. })
-            | Self::Acting(Acting { group, .. }) => *group,
+            | Self::Acting(Acting { group, .. })
+            | Self::Peers(Peers { group }) => *group,
         }
     }
 
@@ -201,6 +219,7 @@ impl Request {
             Self::Have(have) => (have.tips.len(), limits::GROUP_MEMBERS),
             Self::Presences(presences) => (presences.records.len(), limits::PRESENCE_RECORDS),
             Self::Acting(acting) => (acting.delegations.len(), limits::DELEGATIONS),
+            Self::Peers(_) => (0, 0),
         };
         bounded(got, max).map(|()| request)
     }
@@ -219,9 +238,19 @@ impl Response {
     /// [`DecodeError`] where the bytes are none, or a list in it is too long.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let response = read(bytes, limits::MESSAGE_BYTES)?;
-        if let Self::Batch(batch) = &response {
-            bounded(batch.blocks.len().max(batch.reached.len()), limits::BATCH_BLOCKS)?;
-            bounded(batch.objects.len(), limits::BATCH_OBJECTS)?;
+        match &response {
+            Self::Batch(batch) => {
+                bounded(batch.blocks.len().max(batch.reached.len()), limits::BATCH_BLOCKS)?;
+                bounded(batch.objects.len(), limits::BATCH_OBJECTS)?;
+            }
+            Self::Peers(told) => {
+                bounded(told.len(), limits::EXCHANGE_PEERS)?;
+                for met in told {
+                    bounded(met.addresses.len(), limits::ANNOUNCED_ADDRESSES)?;
+                    met.addresses.iter().try_for_each(|text| bounded(text.len(), limits::ANNOUNCED_ADDRESS_BYTES))?;
+                }
+            }
+            Self::Same | Self::Differs | Self::Taken | Self::Refused(_) => {}
         }
         Ok(response)
     }

@@ -89,6 +89,14 @@ impl Lan {
         command
     }
 
+    /// Keeps multicast from a machine, as a router or a guest network does.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub fn no_multicast(&self, machine: usize) -> Result<(), String> {
+        ip(&["-n", &self.switch(), "link", "set", &Self::port(machine), "type", "bridge_slave", "mcast_flood", "off"])
+    }
+
     /// Starts a command on a machine with its output piped.
     ///
     /// # Errors
@@ -130,6 +138,14 @@ impl Drop for Lan {
 /// A daemon on each machine of a network, with nothing in its address book.
 #[must_use]
 pub fn machines<const N: usize>(test: &str, names: [&str; N], listen: &str) -> Option<(Lan, [Daemon; N])> {
+    let (lan, mut daemons) = machines_off(test, names, listen)?;
+    daemons.iter_mut().for_each(Daemon::restart);
+    Some((lan, daemons))
+}
+
+/// The same, with the daemons yet to be started.
+#[must_use]
+pub fn machines_off<const N: usize>(test: &str, names: [&str; N], listen: &str) -> Option<(Lan, [Daemon; N])> {
     let lan = match Lan::new(N) {
         Ok(lan) => lan,
         Err(why) => {
@@ -142,7 +158,6 @@ pub fn machines<const N: usize>(test: &str, names: [&str; N], listen: &str) -> O
         let mut daemon = Daemon::prepared(name);
         daemon.wrapper(&["ip", "netns", "exec", &lan.name(machine)]);
         daemon.args(&["--listen", listen]);
-        daemon.restart();
         machine += 1;
         daemon
     });

@@ -403,6 +403,15 @@ fn messages_of_another_form_are_told_apart() {
             ("an end without an id", &[0, 2, 0, 1], Value::Array(vec![number(1)])),
         ],
     );
+    refuses(
+        "response",
+        &response("peers"),
+        &[
+            ("65 peers", &[0], list(&Value::Array(vec![bytes(32), Value::Array(vec![])]), 65)),
+            ("five addresses", &[0, 0, 1], list(&chars(3), 5)),
+            ("a long address", &[0, 0, 1, 0], chars(97)),
+        ],
+    );
     refuses("response", &response("same"), &[("another word", &[], word("equal"))]);
     refuses("response", &response("refused, busy"), &[("a pause in words", &[0, 0], chars(1))]);
     refuses("response", &response("refused, failed"), &[("another word", &[0], word("other"))]);

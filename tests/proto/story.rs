@@ -18,8 +18,8 @@ use lbm::limits;
 use lbm::package::{self, ChunkProof, Commitment, PackageKey};
 use lbm::presence::{self, Presence, Status};
 use lbm::wire::{
-    Acting, AuthorTips, Batch, Have, Presences, Probe, Pull, Push, Reached, Refused, Request, Response, WantBlocks,
-    WantObjects,
+    Acting, AuthorTips, Batch, Have, Met, Peers, Presences, Probe, Pull, Push, Reached, Refused, Request, Response,
+    WantBlocks, WantObjects,
 };
 use serde_bytes::ByteBuf;
 
@@ -507,6 +507,7 @@ impl Story {
                     delegations: self.delegations().into_iter().map(|(_, signed)| signed).collect(),
                 }),
             ),
+            ("peers", Request::Peers(Peers { group })),
         ]
     }
 
@@ -531,6 +532,13 @@ impl Story {
                     reached: vec![self.reached("founding")],
                     more: true,
                 }),
+            ),
+            (
+                "peers",
+                Response::Peers(vec![Met {
+                    peer: self.bob.identity(),
+                    addresses: vec!["/ip4/192.0.2.7/tcp/7337".into(), "/ip4/192.0.2.7/udp/7337/quic-v1".into()],
+                }]),
             ),
             ("same", Response::Same),
             ("differs", Response::Differs),

@@ -9,11 +9,11 @@ use crate::api::types::{
     GroupPolicy, GroupStats, Health, JoinEvent, JoinGroup, LibraryContent, LibraryList, ListClaims, ListEvents,
     ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected, ListTasks, MarketPulled, MemberChanged,
     MemberList, MoveList, NewAgent, NewClaim, NewOffer, NewTask, NotaryChanged, Offer, OfferCreated, OfferList,
-    OfferRevoked, Paid, Payment, PeerAdded, PeerList, PeerRemoved, PolicyChanged, PolicyUpdate, PresenceList,
+    OfferRevoked, Paid, Payment, PeerAdded, PeerList, PeerRemoved, PeerSet, PolicyChanged, PolicyUpdate, PresenceList,
     PresenceSet, PublishBulk, PublishedClaim, PullMarket, PurchaseList, ReadyTasks, RecentClaims, RejectedList,
-    ReleaseTask, RetractedClaim, RevokeAgent, SetNotary, SetPresence, SetRole, SetSpendingLimit, ShowBlock, ShowThread,
-    SpendingLimit, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged, TaskDetail, TaskList, Thread,
-    Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
+    ReleaseTask, RetractedClaim, RevokeAgent, SetNotary, SetPeer, SetPresence, SetRole, SetSpendingLimit, ShowBlock,
+    ShowThread, SpendingLimit, StartTask, Status, SubmitExperience, SyncNow, SyncReport, TaskChanged, TaskDetail,
+    TaskList, Thread, Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
 };
 use crate::identity::Identity;
 
@@ -90,6 +90,11 @@ impl Client {
     /// [`routes::PEER_ADD`].
     pub async fn add_peer(&self, request: &AddPeer) -> Result<PeerAdded, ClientError> {
         self.tell(&routes::PEER_ADD, &[], request).await
+    }
+
+    /// [`routes::PEER_SET`]: `peer` is a peer id or an alias.
+    pub async fn set_peer(&self, peer: &str, to: &SetPeer) -> Result<PeerSet, ClientError> {
+        self.tell(&routes::PEER_SET, &[peer], to).await
     }
 
     /// [`routes::PEER_REMOVE`]: `peer` is a peer id or an alias.

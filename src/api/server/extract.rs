@@ -16,8 +16,8 @@ use crate::api::types::{
     AddMember, AddPeer, AskBalance, AssignTask, BuyOffer, CompleteTask, ContextQuery, CreateGroup, FailTask,
     FieldError, JoinGroup, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected,
     ListTasks, NewAgent, NewClaim, NewOffer, NewTask, Payment, PolicyUpdate, Problem, ProblemCode, PublishBulk,
-    PullMarket, ReadyTasks, RecentClaims, ReleaseTask, RevokeAgent, SetNotary, SetPresence, SetRole, SetSpendingLimit,
-    ShowBlock, ShowThread, StartTask, SubmitExperience, SyncNow, WatchClaims,
+    PullMarket, ReadyTasks, RecentClaims, ReleaseTask, RevokeAgent, SetNotary, SetPeer, SetPresence, SetRole,
+    SetSpendingLimit, ShowBlock, ShowThread, StartTask, SubmitExperience, SyncNow, WatchClaims,
 };
 use crate::limits;
 use crate::node::engine::OnceName;
@@ -73,6 +73,7 @@ checked!(
     Payment,
     PolicyUpdate,
     RecentClaims,
+    SetPeer,
     SetPresence,
     ShowBlock,
     SubmitExperience,

@@ -3,11 +3,16 @@
 use axum::Json;
 use libp2p::Multiaddr;
 
+use super::Api;
 use super::extract::{As, Body, Segments};
 use super::resolve::shown;
-use crate::api::types::{AddPeer, Peer, PeerAdded, PeerList, PeerRemoved, Problem, ProblemCode};
+use crate::api::types::{
+    AddPeer, Peer, PeerAdded, PeerConnection, PeerDirection, PeerList, PeerRemoved, PeerSet, Problem, ProblemCode,
+    SetPeer,
+};
+use crate::chain::GroupId;
 use crate::identity::Identity;
-use crate::net::{Keep, PeerInfo, Source};
+use crate::net::{Keep, LinkInfo, PeerInfo, Source, Transport};
 use crate::runtime::clock::unix_ms;
 
 type Answer<T> = Result<Json<T>, Problem>;
@@ -15,17 +20,19 @@ type Answer<T> = Result<Json<T>, Problem>;
 pub(super) async fn list(As(api): As) -> Answer<PeerList> {
     let mut infos = api.node().peers().await?;
     infos.sort_by_key(|info| (info.link.is_none(), info.peer));
-    Ok(Json(PeerList { peers: infos.iter().map(peer).collect() }))
+    let shared = api.node().admitted().await?;
+    let peers = infos.iter().map(|info| peer(info, shared.get(&info.peer).map_or(&[], Vec::as_slice))).collect();
+    Ok(Json(PeerList { peers }))
 }
 
-fn peer(info: &PeerInfo) -> Peer {
-    let connected = info.link.is_some();
+fn peer(info: &PeerInfo, groups: &[GroupId]) -> Peer {
     let known = info.known.as_ref();
-    let is_heard = known.is_some_and(|known| known.addresses.iter().any(|(_, source)| *source == Source::Mdns));
+    let has = |source| known.is_some_and(|known| known.addresses.iter().any(|(_, of)| *of == source));
     let source = match known.map(|known| known.keep) {
         Some(Keep::Session) => "static",
         Some(Keep::Always) => "added",
-        _ if is_heard => "mdns",
+        _ if has(Source::Mdns) => "mdns",
+        _ if has(Source::Told) => "peers",
         _ => "inbound",
     };
     let mut addresses: Vec<String> = known
@@ -34,13 +41,37 @@ fn peer(info: &PeerInfo) -> Peer {
     if addresses.is_empty() {
         addresses.extend(info.link.as_ref().map(|link| link.remote.to_string()));
     }
+    let is_connected = info.link.is_some();
+    let trouble = match (info.banned, known.and_then(|known| known.trouble)) {
+        _ if is_connected => None,
+        (Some(left), _) => Some(format!("banned by this node for {} s more", left.as_secs())),
+        (None, trouble) => trouble.map(|trouble| trouble.to_string()),
+    };
     Peer {
         peer_id: info.peer.to_string(),
         alias: known.and_then(|known| known.alias.clone()),
-        connected,
+        connected: is_connected,
         addresses,
         source: source.to_owned(),
-        last_seen_ms: if connected { Some(unix_ms()) } else { known.and_then(|known| known.last_seen_ms) },
+        last_seen_ms: if is_connected { Some(unix_ms()) } else { known.and_then(|known| known.last_seen_ms) },
+        connection: info.link.as_ref().map(connection),
+        groups: groups.iter().map(ToString::to_string).collect(),
+        trouble,
+        next_call_ms: known.and_then(|known| known.next_dial_ms),
+    }
+}
+
+fn connection(link: &LinkInfo) -> PeerConnection {
+    PeerConnection {
+        direction: if link.outbound { PeerDirection::Outbound } else { PeerDirection::Inbound },
+        transport: match link.transport {
+            Transport::Tcp => "tcp".to_owned(),
+            Transport::Quic => "quic".to_owned(),
+        },
+        remote: link.remote.to_string(),
+        rtt_us: link.rtt.and_then(|rtt| u64::try_from(rtt.as_micros()).ok()),
+        since_ms: link.since_ms,
+        agent: link.agent.clone(),
     }
 }
 
@@ -56,31 +87,46 @@ pub(super) async fn add(As(api): As, Body(request): Body<AddPeer>) -> Answer<Pee
     Ok(Json(PeerAdded { peer_id: peer.to_string(), addr: request.addr, alias: request.alias, connected }))
 }
 
+pub(super) async fn set(
+    As(api): As,
+    Segments(name): Segments<String>,
+    Body(request): Body<SetPeer>,
+) -> Answer<PeerSet> {
+    let peer = named(&api, &name).await?;
+    if !api.node().set_alias(peer, request.alias.clone()).await? {
+        return Err(nobody(&name));
+    }
+    Ok(Json(PeerSet { peer_id: peer.to_string(), alias: request.alias }))
+}
+
 pub(super) async fn remove(As(api): As, Segments(name): Segments<String>) -> Answer<PeerRemoved> {
-    let nobody = || {
-        let detail = format!("there is no peer `{}` in the address book", shown(&name));
-        Problem::new(ProblemCode::NoSuchPeer, detail, "`lbm ctl peer list` shows who is")
-    };
-    let peer = match name.parse::<Identity>() {
-        Ok(peer) => peer,
-        Err(_) => {
-            let is_meant =
-                |info: &&PeerInfo| info.known.as_ref().is_some_and(|known| known.alias.as_deref() == Some(&name));
-            let peers = api.node().peers().await?;
-            let meant: Vec<_> = peers.iter().filter(is_meant).map(|info| info.peer).collect();
-            match meant.as_slice() {
-                [] => return Err(nobody()),
-                [only] => *only,
-                several => {
-                    let listed: Vec<_> = several.iter().map(ToString::to_string).collect();
-                    let detail = format!("several peers have the alias `{}`: {}", shown(&name), listed.join(", "));
-                    return Err(Problem::new(ProblemCode::AmbiguousName, detail, "name it by its peer id"));
-                }
-            }
-        }
-    };
+    let peer = named(&api, &name).await?;
     if !api.node().remove_peer(peer).await? {
-        return Err(nobody());
+        return Err(nobody(&name));
     }
     Ok(Json(PeerRemoved { peer_id: peer.to_string() }))
+}
+
+fn nobody(name: &str) -> Problem {
+    let detail = format!("there is no peer `{}` in the address book", shown(name));
+    Problem::new(ProblemCode::NoSuchPeer, detail, "`lbm ctl peer list` shows who is")
+}
+
+/// The peer with that id or alias.
+async fn named(api: &Api, name: &str) -> Result<Identity, Problem> {
+    if let Ok(peer) = name.parse::<Identity>() {
+        return Ok(peer);
+    }
+    let is_meant = |info: &&PeerInfo| info.known.as_ref().is_some_and(|known| known.alias.as_deref() == Some(name));
+    let peers = api.node().peers().await?;
+    let meant: Vec<_> = peers.iter().filter(is_meant).map(|info| info.peer).collect();
+    match meant.as_slice() {
+        [] => Err(nobody(name)),
+        [only] => Ok(*only),
+        several => {
+            let listed: Vec<_> = several.iter().map(ToString::to_string).collect();
+            let detail = format!("several peers have the alias `{}`: {}", shown(name), listed.join(", "));
+            Err(Problem::new(ProblemCode::AmbiguousName, detail, "name it by its peer id"))
+        }
+    }
 }

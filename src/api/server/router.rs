@@ -103,6 +103,7 @@ fn table() -> Table {
         .route(&routes::AGENT_LIMIT, agent::limit)
         .route(&routes::PEER_LIST, peer::list)
         .route(&routes::PEER_ADD, peer::add)
+        .route(&routes::PEER_SET, peer::set)
         .route(&routes::PEER_REMOVE, peer::remove)
         .route(&routes::GROUP_CREATE, group::create)
         .route(&routes::GROUP_LIST, group::list)

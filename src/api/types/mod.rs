@@ -15,6 +15,7 @@ mod event;
 mod group;
 mod node;
 mod offer;
+mod peer;
 mod presence;
 mod problem;
 mod purchase;
@@ -36,13 +37,14 @@ pub use group::{
     Member, MemberChanged, MemberList, NotaryChanged, Role, SetNotary, SetRole, Unfrozen, Verified,
 };
 pub use node::{
-    AddPeer, EmbedderState, EmbedderStatus, Health, HealthCheck, ListRejected, Peer, PeerAdded, PeerList, PeerRemoved,
-    Rejected, RejectedList, Status, SyncNow, SyncReport, SyncedGroup,
+    EmbedderState, EmbedderStatus, Health, HealthCheck, ListRejected, Rejected, RejectedList, Status, SyncNow,
+    SyncReport, SyncedGroup,
 };
 pub use offer::{
     ListOffers, MarketPulled, NewOffer, Offer, OfferCreated, OfferList, OfferRevoked, OfferRoyalty, OfferSource,
     OfferSplit, OfferStatus, PullMarket, Settlement,
 };
+pub use peer::{AddPeer, Peer, PeerAdded, PeerConnection, PeerDirection, PeerList, PeerRemoved, PeerSet, SetPeer};
 pub use presence::{ListPresence, MemberPresence, PresenceList, PresenceSet, PresenceStatus, SetPresence};
 pub use problem::{Problem, ProblemCode};
 pub use purchase::{

@@ -1,4 +1,4 @@
-//! The node itself: status, health, peers, sync, refused blocks.
+//! The node itself: status, health, sync, refused blocks.
 
 use std::collections::BTreeMap;
 
@@ -94,72 +94,6 @@ pub struct Health {
     pub ok: bool,
     /// The checks.
     pub checks: Vec<HealthCheck>,
-}
-
-/// A peer in the address book.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Peer {
-    /// Its peer id.
-    pub peer_id: String,
-    /// The name that was given to it here.
-    pub alias: Option<String>,
-    /// Whether there is a connection now.
-    pub connected: bool,
-    /// Known addresses.
-    pub addresses: Vec<String>,
-    /// How it became known: `static`, `mdns`, `added`, `inbound`.
-    pub source: String,
-    /// When a connection to it last stood; `null` where none ever did.
-    pub last_seen_ms: Option<u64>,
-}
-
-/// Answer of `GET /peers`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerList {
-    /// The peers, connected ones first.
-    pub peers: Vec<Peer>,
-}
-
-/// Body of `POST /peers`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AddPeer {
-    /// A full multiaddr with `/p2p/` and the peer id.
-    pub addr: String,
-    /// A name for it here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alias: Option<String>,
-}
-
-impl AddPeer {
-    /// Checks the address's length and the alias. Whether the address is one, the daemon says.
-    ///
-    /// # Errors
-    /// The first that breaks its bounds.
-    pub fn check(&self) -> Result<(), FieldError> {
-        check::line("addr", &self.addr, limits::ADDRESS_BYTES)?;
-        self.alias.as_deref().map_or(Ok(()), |alias| check::node_name("alias", alias))
-    }
-}
-
-/// Answer to an added peer: it is in the address book, and the node dials it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerAdded {
-    /// Its peer id.
-    pub peer_id: String,
-    /// The address.
-    pub addr: String,
-    /// Its name here.
-    pub alias: Option<String>,
-    /// Whether a connection stood when the answer was written.
-    pub connected: bool,
-}
-
-/// Answer to a removed peer: it is out of the address book and its connections are closed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerRemoved {
-    /// Its peer id.
-    pub peer_id: String,
 }
 
 /// Body of `POST /sync`.

@@ -1,10 +1,10 @@
-//! `lbm ctl peer list|add|remove`.
+//! `lbm ctl peer list|add|set|remove`.
 
 use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
 
-use crate::api::types::{AddPeer, PeerAdded, PeerList, PeerRemoved};
+use crate::api::types::{AddPeer, Peer, PeerAdded, PeerDirection, PeerList, PeerRemoved, PeerSet, SetPeer};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
 use crate::cli::session::Session;
@@ -18,6 +18,8 @@ pub enum PeerCommand {
     List,
     /// Add a peer's address and dial it, now and whenever it is away
     Add(AddArgs),
+    /// Call a peer by another name here
+    Set(SetArgs),
     /// Forget a peer and close its connections
     Remove {
         /// Peer: its id or its alias
@@ -37,6 +39,17 @@ pub struct AddArgs {
     alias: Option<String>,
 }
 
+/// Arguments of `lbm ctl peer set`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct SetArgs {
+    /// Peer: its id or its alias
+    #[arg(value_name = "PEER")]
+    peer: String,
+    /// Its name from now on; empty for none
+    #[arg(long, value_name = "NAME")]
+    alias: String,
+}
+
 pub(super) async fn run(command: &PeerCommand, session: &mut Session<'_>) -> Result<Outcome, CliError> {
     match command {
         PeerCommand::List => {
@@ -49,6 +62,12 @@ pub(super) async fn run(command: &PeerCommand, session: &mut Session<'_>) -> Res
             let answer = session.client.add_peer(&request).await?;
             session.answer(answer)?;
         }
+        PeerCommand::Set(args) => {
+            let request = SetPeer { alias: Some(args.alias.clone()).filter(|alias| !alias.is_empty()) };
+            request.check()?;
+            let answer = session.client.set_peer(&args.peer, &request).await?;
+            session.answer(answer)?;
+        }
         PeerCommand::Remove { peer } => {
             let answer = session.client.remove_peer(peer).await?;
             session.answer(answer)?;
@@ -59,26 +78,59 @@ pub(super) async fn run(command: &PeerCommand, session: &mut Session<'_>) -> Res
 
 impl Render for At<PeerList> {
     fn render(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut table = Table::new(&["PEER", "ALIAS", "STATE", "SEEN", "FROM", "ADDRESS"]);
+        let mut table = Table::new(&["PEER", "ALIAS", "STATE", "RTT", "GROUPS", "SEEN", "FROM", "ADDRESS"]);
         for peer in &self.answer.peers {
-            let state = if peer.connected { "connected" } else { "away" };
             let seen = match peer.last_seen_ms {
                 _ if peer.connected => "now".to_owned(),
                 Some(at_ms) => ago(at_ms, self.now_ms),
                 None => "never".to_owned(),
             };
             let alias = peer.alias.as_deref().unwrap_or("-");
-            let address = match peer.addresses.as_slice() {
-                [] => "-".to_owned(),
-                [only] => only.clone(),
-                [first, rest @ ..] => format!("{first} +{}", rest.len()),
+            let address = match (&peer.connection, peer.addresses.as_slice()) {
+                (Some(connection), _) => connection.remote.clone(),
+                (None, []) => "-".to_owned(),
+                (None, [only]) => only.clone(),
+                (None, [first, rest @ ..]) => format!("{first} +{}", rest.len()),
             };
-            table.row([&peer.peer_id, alias, state, &seen, &peer.source, &address]);
+            let groups = if peer.connected { peer.groups.len().to_string() } else { "-".to_owned() };
+            table.row([&peer.peer_id, alias, state(peer), &rtt(peer), &groups, &seen, &peer.source, &address]);
         }
         if table.is_empty() {
             return writeln!(out, "No peer is known: `lbm ctl peer add --addr MULTIADDR` adds one.");
         }
-        table.write(out)
+        table.write(out)?;
+        for peer in &self.answer.peers {
+            if let Some(trouble) = &peer.trouble {
+                let name = peer.alias.as_ref().unwrap_or(&peer.peer_id);
+                writeln!(out, "{}: {}", one_line(name, 100), one_line(trouble, 300))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const fn state(peer: &Peer) -> &'static str {
+    match &peer.connection {
+        None if peer.connected => "connected",
+        None => "away",
+        Some(connection) => match connection.direction {
+            PeerDirection::Inbound => "connected (in)",
+            PeerDirection::Outbound => "connected (out)",
+        },
+    }
+}
+
+fn rtt(peer: &Peer) -> String {
+    let rtt_us = peer.connection.as_ref().and_then(|connection| connection.rtt_us);
+    rtt_us.map_or_else(|| "-".to_owned(), |us| format!("{}.{} ms", us / 1_000, us % 1_000 / 100))
+}
+
+impl Render for At<PeerSet> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        match &self.answer.alias {
+            Some(alias) => writeln!(out, "{} is {} here.", one_line(&self.answer.peer_id, 100), one_line(alias, 100)),
+            None => writeln!(out, "{} has no alias any more.", one_line(&self.answer.peer_id, 100)),
+        }
     }
 }
 

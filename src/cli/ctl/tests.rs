@@ -159,6 +159,12 @@ async fn each_command_asks_its_route() {
             "POST /api/v1/peers",
             json!({"addr": "/ip4/1.2.3.4/tcp/1/p2p/x", "alias": "bob"}),
         ),
+        (
+            vec!["peer", "set", "bob", "--alias", "robert"],
+            json!({"peer_id": ID, "alias": "robert"}),
+            "PATCH /api/v1/peers/bob",
+            json!({"alias": "robert"}),
+        ),
         (vec!["peer", "remove", "bob"], json!({"peer_id": ID}), "DELETE /api/v1/peers/bob", Value::Null),
         (vec!["sync", "--group", "g"], json!({"groups": []}), "POST /api/v1/sync", json!({"group": "g"})),
         (

@@ -115,6 +115,12 @@ impl AddressBook {
         self.peers.iter().map(|(peer, contact)| (*peer, contact.known()))
     }
 
+    /// What is known of a peer.
+    #[must_use]
+    pub fn get(&self, peer: &Identity) -> Option<Known> {
+        self.peers.get(peer).map(Contact::known)
+    }
+
     /// Adds an address that a person gave, and calls there at once.
     ///
     /// # Errors
@@ -134,6 +140,13 @@ impl AddressBook {
         contact.retry_at(now_ms);
         self.changed = true;
         Ok(())
+    }
+
+    /// Gives a known peer another name, or none. Says whether it is known.
+    pub fn set_alias(&mut self, peer: &Identity, alias: Option<String>) -> bool {
+        let contact = self.peers.get_mut(peer);
+        self.changed |= contact.is_some();
+        contact.map(|contact| contact.alias = alias).is_some()
     }
 
     /// Takes note of an address that mDNS heard. Says whether it is new.

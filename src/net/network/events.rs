@@ -25,6 +25,7 @@ impl Network {
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => return self.on_ping(&event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(event)) => self.on_mdns(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Kademlia(event)) => self.on_kademlia(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_open(peer_id, connection_id, &endpoint);
             }
@@ -44,9 +45,11 @@ impl Network {
                 self.nudges_ms.extend(NUDGES_MS.iter().map(|pause| now_ms + pause));
                 self.nudges_ms.sort_unstable();
                 self.nudges_ms.dedup_by(|later, earlier| later.abs_diff(*earlier) < TICK_MS);
+                self.tell_addresses();
                 self.events.push_back(NetEvent::Listening(self.full(&address)));
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.tell_addresses();
                 self.events.push_back(NetEvent::NotListening(self.full(&address)));
             }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
@@ -83,6 +86,7 @@ impl Network {
         if link.lines.is_empty() {
             let identity = link.identity;
             self.links.remove(&peer);
+            self.on_server_away(&peer);
             self.book.disconnected(&identity, self.clock.now_ms());
             self.events.push_back(NetEvent::Disconnected { peer: identity });
         }
@@ -158,6 +162,7 @@ impl Network {
             .collect();
         let identity = link.identity;
         self.book.identified(identity, &claimed, self.clock.now_ms());
+        self.on_protocols(peer, &info.protocols, &claimed);
     }
 
     fn on_mdns(&mut self, event: mdns::Event) {

@@ -1,6 +1,7 @@
 //! The struct that the daemon polls: libp2p's events in, [`NetEvent`]s out.
 
 mod events;
+mod rendezvous;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -19,7 +20,7 @@ use tokio::time::Sleep;
 use crate::identity::Identity;
 use crate::limits::{BOOK_STORE_MS, DIALS, NODE_NAME_BYTES, SWEEP_MS};
 
-use super::address::{self, Transport, endpoint, host, identity_of, is_dialable, is_loopback, peer_id_of, split};
+use super::address::{self, Transport, endpoint, host, identity_of, is_dialable, peer_id_of, split};
 use super::behaviour::{self, Behaviour};
 use super::book::{AddressBook, BookEntry, DialTrouble, Keep};
 use super::codec::{Frame, Protocol};
@@ -86,6 +87,7 @@ pub struct Network {
     inbound_ids: HashMap<(Protocol, rr::InboundRequestId), InboundId>,
     inbound_last: u64,
     gossip: Gossip,
+    kademlia: rendezvous::Kademlia,
     events: VecDeque<NetEvent>,
     clock: Clock,
     timer: Pin<Box<Sleep>>,
@@ -115,6 +117,7 @@ impl Network {
             inbound_ids: HashMap::new(),
             inbound_last: 0,
             gossip: Gossip::default(),
+            kademlia: rendezvous::Kademlia::default(),
             events: VecDeque::new(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             sweep_ms: clock.now_ms(),
@@ -220,10 +223,8 @@ impl Network {
     /// Takes note of where a peer says that it can be called, in words that it has signed. What is said of our own loopback counts only where
     /// nothing but that is listened on: on any other machine it means somebody else.
     pub fn heard_of(&mut self, peer: &Identity, addresses: &[String]) {
-        let is_local = self.swarm.listeners().all(is_loopback);
         let usable = addresses.iter().filter_map(|address| address.parse::<Multiaddr>().ok());
-        let usable: Vec<_> =
-            usable.filter(|address| is_dialable(address) && (is_local || !is_loopback(address))).collect();
+        let usable: Vec<_> = usable.filter(|address| self.may_be_called(address)).collect();
         if !usable.is_empty() && !self.is_connected(peer) && identity_of(self.swarm.local_peer_id()) != Some(*peer) {
             self.book.heard_of(*peer, &usable, self.clock.now_ms());
         }
@@ -290,6 +291,16 @@ impl Network {
         }
         self.disconnect(peer);
         known
+    }
+
+    /// Calls a known peer by another name, or by none. Says whether it is known.
+    pub fn set_alias(&mut self, peer: &Identity, alias: Option<String>) -> bool {
+        let is_known = self.book.set_alias(peer, alias);
+        if is_known {
+            self.store_ms = Some(self.clock.now_ms());
+            self.rearm();
+        }
+        is_known
     }
 
     /// Every peer that is known or connected.

@@ -1,6 +1,7 @@
 //! Networks over real sockets on loopback.
 
 mod gossip;
+mod rendezvous;
 mod support;
 
 use std::time::{Duration, Instant};

@@ -172,7 +172,14 @@ async fn the_newest_and_what_came_are_read_page_by_page() {
     // One that waits is answered when the daemon stops.
     let waiting = WatchClaims { wait_ms: Some(limits::WATCH_WAIT_MS), ..query.clone() };
     let (asking, client) = (node.client.clone(), node.client.clone());
+    let before = node.daemon.node.events.waiting();
     let waits = tokio::spawn(async move { asking.watch_claims("g", &waiting).await });
+    within(async {
+        while node.daemon.node.events.waiting() == before {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     let mut stream = client.follow_claims("g", &WatchClaims::default()).await.unwrap();
     node.stop().await;
     let refused = within(waits).await.unwrap().unwrap_err();

@@ -11,7 +11,7 @@ use crate::api::routes;
 use crate::api::server::{Api, router};
 use crate::api::types::{
     AddMember, AddPeer, ContextQuery, EventKind, ListClaims, ListEvents, ListRejected, PublishBulk, RecentClaims, Role,
-    SetNotary, SetRole, ShowBlock, ShowThread, SubmitExperience, SyncNow,
+    SetNotary, SetPeer, SetRole, ShowBlock, ShowThread, SubmitExperience, SyncNow,
 };
 use crate::api::{VERSION, VERSION_HEADER};
 
@@ -209,16 +209,35 @@ async fn claims_are_published_found_and_taken_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peers_are_added_listed_and_removed() {
     let (node, other) = (start(1), start(2));
-    let addr = other.address().await;
+    let (addr, other_id) = (other.address().await, other.me);
     let added = node.client.add_peer(&AddPeer { addr, alias: Some("bob".into()) }).await.unwrap();
     assert_eq!((added.peer_id, added.alias.as_deref()), (other.me.to_string(), Some("bob")));
     let peers = node.client.peers().await.unwrap().peers;
     assert_eq!((peers.len(), peers[0].source.as_str(), peers[0].alias.as_deref()), (1, "added", Some("bob")));
-    assert_eq!(node.client.remove_peer("bob").await.unwrap().peer_id, other.me.to_string());
+    let set = node.client.set_peer("bob", &SetPeer { alias: Some("robert".into()) }).await.unwrap();
+    assert_eq!((set.peer_id, set.alias.as_deref()), (other.me.to_string(), Some("robert")));
+    assert_eq!(code(node.client.set_peer("bob", &SetPeer { alias: None }).await), ProblemCode::NoSuchPeer);
+    node.client.set_peer("robert", &SetPeer { alias: None }).await.unwrap();
+    assert_eq!(node.client.peers().await.unwrap().peers[0].alias, None);
+    let by_id = node.client.set_peer(&other.me.to_string(), &SetPeer { alias: Some("bob".into()) }).await.unwrap();
+    assert_eq!(by_id.alias.as_deref(), Some("bob"));
+    // Where it does not answer, the list says why.
+    other.stop().await;
+    let away = async {
+        loop {
+            let peer = node.client.peers().await.unwrap().peers.remove(0);
+            if let Some(trouble) = peer.trouble {
+                return (peer.connected, trouble);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (is_connected, trouble) = within(away).await;
+    assert!(!is_connected && trouble.contains(": "), "{trouble}");
+    assert_eq!(node.client.remove_peer("bob").await.unwrap().peer_id, other_id.to_string());
     let peers = node.client.peers().await.unwrap().peers;
     assert!(peers.iter().all(|peer| peer.alias.is_none()), "{peers:?}");
     node.stop().await;
-    other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

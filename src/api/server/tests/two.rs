@@ -1,7 +1,7 @@
 //! Two daemons: the story that it is all for.
 
 use super::*;
-use crate::api::types::{AddMember, AddPeer, ContextQuery, PublishBulk, Role, SyncNow};
+use crate::api::types::{AddMember, AddPeer, ContextQuery, PeerDirection, PublishBulk, Role, SyncNow};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_second_node_joins_and_both_hold_the_same() {
@@ -39,6 +39,14 @@ async fn a_second_node_joins_and_both_hold_the_same() {
     alice.client.add_member(&group, &AddMember { member: bob.me, role: Role::Member }).await.unwrap();
     let joined = last(following).await;
     assert!(matches!(&joined, JoinEvent::Joined { blocks: 3, claims: 1, role: Some(Role::Member), .. }), "{joined:?}");
+
+    let peer = bob.client.peers().await.unwrap().peers.remove(0);
+    let connection = peer.connection.unwrap();
+    assert_eq!((connection.direction, connection.transport.as_str()), (PeerDirection::Outbound, "tcp"));
+    assert_eq!((peer.groups, peer.trouble, peer.next_call_ms), (vec![group.clone()], None, None));
+    let peer = alice.client.peers().await.unwrap().peers.remove(0);
+    assert_eq!(peer.connection.unwrap().direction, PeerDirection::Inbound);
+    assert_eq!(peer.groups, [group.as_str()]);
 
     assert_eq!(bob.client.claim(&group, &first).await.unwrap().author, alice.me.to_string());
     let query = ContextQuery {

@@ -1,0 +1,129 @@
+//! What the API asks of the driver, and what the driver answers.
+
+use std::collections::BTreeMap;
+
+use libp2p::Multiaddr;
+use tokio::sync::oneshot;
+
+use super::clock::unix_ms;
+use super::driver::Work;
+use super::market::MarketAsk;
+use crate::chain::GroupId;
+use crate::identity::{Identity, SecretKey};
+use crate::net::{AddPeerError, PeerInfo};
+use crate::node::io::Input;
+use crate::presence::{Invalid, Presence, Status, Verified};
+
+/// What the API asks of the driver.
+pub enum Ask {
+    /// Add a peer, for good.
+    AddPeer(Multiaddr, Option<String>, oneshot::Sender<Result<Identity, AddPeerError>>),
+    /// Forget a peer; tells whether it was known.
+    RemovePeer(Identity, oneshot::Sender<bool>),
+    /// Who is known and connected.
+    Peers(oneshot::Sender<Vec<PeerInfo>>),
+    /// Call a peer by another name; tells whether it is known.
+    SetAlias(Identity, Option<String>, oneshot::Sender<bool>),
+    /// The groups that each connected peer is admitted to.
+    Admitted(oneshot::Sender<BTreeMap<Identity, Vec<GroupId>>>),
+    /// Where this node can be reached.
+    Listening(oneshot::Sender<Vec<Multiaddr>>),
+    /// Which connected peers would be asked for a group.
+    Sharing(GroupId, oneshot::Sender<Vec<Identity>>),
+    /// Pull a group from all members now; tells how many connected peers will be asked.
+    SyncNow(GroupId, oneshot::Sender<usize>),
+    /// Sign for an identity from now on, or no more.
+    Host(Identity, Option<SecretKey>, oneshot::Sender<()>),
+    /// Sign what an identity of this node is up to and tell the group's members; none where it is no member.
+    SetPresence(Identity, GroupId, Status, Option<String>, oneshot::Sender<Option<Result<Verified, Invalid>>>),
+    /// What the members of a group say of themselves.
+    Presences(GroupId, oneshot::Sender<Vec<Verified>>),
+    /// Something about the market.
+    Market(MarketAsk),
+}
+
+impl Work {
+    pub(super) fn ask(&mut self, ask: Ask) {
+        // Whoever asked may have given up by now.
+        match ask {
+            Ask::AddPeer(address, alias, answer) => {
+                let added = self.parts.network.add_peer(&address, alias, true);
+                self.keep_book(move || drop(answer.send(added)));
+            }
+            Ask::RemovePeer(peer, answer) => {
+                let was_known = self.parts.network.remove_peer(peer);
+                self.keep_book(move || {
+                    let _gone = answer.send(was_known);
+                });
+            }
+            Ask::SetAlias(peer, alias, answer) => {
+                let is_known = self.parts.network.set_alias(&peer, alias);
+                self.keep_book(move || {
+                    let _gone = answer.send(is_known);
+                });
+            }
+            Ask::Admitted(answer) => drop(answer.send(self.parts.machine.admitted())),
+            Ask::Peers(answer) => drop(answer.send(self.parts.network.peers())),
+            Ask::Listening(answer) => drop(answer.send(self.parts.network.listen_addrs())),
+            Ask::Sharing(group, answer) => {
+                let _gone = answer.send(self.sharing(&group));
+            }
+            Ask::SyncNow(group, answer) => {
+                let _gone = answer.send(self.sharing(&group).len());
+                self.step(Input::SyncNow(group));
+            }
+            Ask::SetPresence(member, group, status, metadata, answer) => {
+                let _gone = answer.send(self.set_presence(member, group, status, metadata));
+            }
+            Ask::Host(identity, key, answer) => {
+                self.host(identity, key);
+                let _gone = answer.send(());
+            }
+            Ask::Presences(group, answer) => {
+                let _gone = answer.send(self.parts.machine.presences(&group).cloned().collect());
+            }
+            Ask::Market(ask) => self.market_ask(ask),
+        }
+    }
+
+    fn sharing(&self, group: &GroupId) -> Vec<Identity> {
+        let peers = self.parts.network.peers().into_iter();
+        let asked = peers.filter(|info| info.link.is_some() && self.parts.machine.may_have(group, &info.peer));
+        asked.map(|info| info.peer).collect()
+    }
+
+    fn host(&mut self, identity: Identity, key: Option<SecretKey>) {
+        match key {
+            Some(key) => drop(self.parts.keys.insert(identity, key)),
+            None => {
+                // Whoever sees it as being here is told.
+                let here: Vec<Presence> = self.said_to_be_here(|member| *member == identity);
+                for Presence { group, member, metadata, .. } in here {
+                    self.set_presence(member, group, Status::Offline, metadata);
+                }
+                self.parts.keys.remove(&identity);
+            }
+        }
+        let agents = self.parts.keys.keys().copied().filter(|key| *key != self.parts.me).collect();
+        self.step(Input::Hosts(agents));
+    }
+
+    pub(super) fn set_presence(
+        &mut self,
+        member: Identity,
+        group: GroupId,
+        status: Status,
+        metadata: Option<String>,
+    ) -> Option<Result<Verified, Invalid>> {
+        let key = self.parts.keys.get(&member)?;
+        if !self.parts.machine.has_member(&group, &member) {
+            return None;
+        }
+        let time_ms = self.parts.machine.presence_time_ms(&group, &member, unix_ms());
+        let signed = Presence { group, member, status, metadata, time_ms }.sign(key);
+        if let Ok(record) = &signed {
+            self.step(Input::Presence(record.clone()));
+        }
+        Some(signed)
+    }
+}
