@@ -264,8 +264,13 @@ fn answers_name_the_field_and_stay_short() {
         let offer = json!({"title": format!("{n} {}", "t".repeat(150)), "text": "x", "description": "d".repeat(2_000), "price": 5});
         scout.done("create_offer", &offer);
     }
-    let offers = scout.request("resources/read", &json!({"uri": "lbm://group/g/offers"}));
-    assert!(offers.to_string().len() < 16_000, "{} bytes", offers.to_string().len());
+    for n in 0..40 {
+        scout.done("create_task", &json!({"task_id": format!("n{n}"), "title": "b".repeat(200)}));
+    }
+    for part in ["offers", "tasks"] {
+        let read = scout.request("resources/read", &json!({"uri": format!("lbm://group/g/{part}")}));
+        assert!(read.to_string().len() < 16_000, "{part}: {} bytes", read.to_string().len());
+    }
 }
 
 fn watch(n: usize, wait_ms: u64) -> Value {

@@ -121,13 +121,20 @@ async fn content(acting: &Acting, group: &str, part: Part<'_>) -> Result<(String
         }
         Part::Claim(hash) => (fenced(std::iter::once(&client.claim(group, hash).await?)), TEXT),
         Part::Tasks => {
-            let rows = Some(limits::mcp::TASK_ROWS);
-            let ready = client.ready_tasks(group, &ReadyTasks { limit: rows }).await?;
-            let with = |status| ListTasks { status: Some(status), limit: rows, ..ListTasks::default() };
-            let begun = client.tasks(group, &with(TaskStatus::InProgress)).await?;
-            let assigned = client.tasks(group, &with(TaskStatus::Assigned)).await?;
-            let all = json!({"ready": ready.tasks, "in_progress": begun.tasks, "assigned": assigned.tasks});
-            (json_of(&all), JSON)
+            let (_, all) = fitting(None, limits::mcp::TASK_ROWS, async |limit| {
+                let with = |status| ListTasks {
+                    status: Some(status),
+                    reserved: Some(false),
+                    limit: Some(limit),
+                    ..ListTasks::default()
+                };
+                let ready = client.ready_tasks(group, &ReadyTasks { limit: Some(limit) }).await?;
+                let begun = client.tasks(group, &with(TaskStatus::InProgress)).await?;
+                let assigned = client.tasks(group, &with(TaskStatus::Assigned)).await?;
+                Ok(json!({"ready": ready.tasks, "in_progress": begun.tasks, "assigned": assigned.tasks}))
+            })
+            .await?;
+            (clean(all).to_string(), JSON)
         }
         Part::Task(id) => (json_of(&client.task(group, id).await?), JSON),
         Part::Presence => (json_of(&client.presence(group, &ListPresence::default()).await?), JSON),
