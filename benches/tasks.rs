@@ -96,7 +96,7 @@ fn ready(bencher: Bencher<'_, '_>, over: bool) {
 fn page(bencher: Bencher<'_, '_>, mine: bool) {
     let kept = kept(TASKS);
     let assignee = mine.then(|| key().identity());
-    let filter = Filter { assignee, status: mine.then_some(TaskStatus::Assigned), creator: None };
+    let filter = Filter { assignee, status: mine.then_some(TaskStatus::Assigned), ..Filter::default() };
     bencher.bench(|| {
         let view = kept.store.view().unwrap();
         let kv = view.group(&kept.group).unwrap().unwrap();

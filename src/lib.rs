@@ -11,6 +11,7 @@
 //! | [`cbor`] | the one encoding |
 //! | [`kv`] | rows: reading them, and changes that are yet to be committed |
 //! | [`hash`] | names that are hashes |
+//! | [`unseen`] | characters that nobody sees |
 //! | [`identity`] | keys, signatures, sealing to a key, the form in which a secret key rests |
 //! | [`package`] | what is sold: its encryption, what an offer commits to, proofs of its parts |
 //! | [`chain`] | blocks and transactions, what makes one trusted, the DAG, the order, frontiers |
@@ -81,4 +82,5 @@ pub mod telemetry;
 #[cfg(test)]
 mod testing;
 pub mod ticket;
+pub mod unseen;
 pub mod wire;

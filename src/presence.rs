@@ -5,11 +5,13 @@
 //! one counts: the later `time_ms`, and of equal ones that whose bytes are greater, so that all nodes choose alike.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 use crate::cbor::{self, DecodeError};
 use crate::chain::GroupId;
 use crate::identity::{BadSignature, Identity, SecretKey, Signed};
 use crate::limits;
+use crate::unseen::is_unseen;
 
 /// The version of the format, the first element of each record.
 pub const VERSION: u8 = 1;
@@ -85,14 +87,32 @@ impl<'de> Deserialize<'de> for Presence {
     }
 }
 
+fn can_be_seen(text: &str) -> bool {
+    !text.chars().any(is_unseen)
+}
+
+/// Whether the texts in it hold nothing that nobody sees. As deep as the parser goes, which is bounded.
+fn all_can_be_seen(value: &Value) -> bool {
+    match value {
+        Value::String(text) => can_be_seen(text),
+        Value::Array(items) => items.iter().all(all_can_be_seen),
+        Value::Object(fields) => fields.iter().all(|(name, value)| can_be_seen(name) && all_can_be_seen(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    }
+}
+
 impl Presence {
     fn check(&self) -> Result<(), Invalid> {
         let Some(text) = &self.metadata else { return Ok(()) };
         if text.len() > limits::PRESENCE_METADATA_BYTES {
             return Err(Invalid::MetadataBytes(text.len()));
         }
-        let object: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_str(text);
-        object.map(drop).map_err(|_| Invalid::Metadata)
+        let object: serde_json::Map<String, Value> = serde_json::from_str(text).map_err(|_| Invalid::Metadata)?;
+        if object.iter().all(|(name, value)| can_be_seen(name) && all_can_be_seen(value)) {
+            Ok(())
+        } else {
+            Err(Invalid::Unseen)
+        }
     }
 
     /// Signs it. `key` is the member's: with another, no node would accept the record.
@@ -139,6 +159,11 @@ pub enum Invalid {
     /// Metadata that is no JSON object.
     #[error("the presence's metadata is no JSON object")]
     Metadata,
+    /// Metadata with characters that nobody sees.
+    #[error(
+        "the presence's metadata has characters that cannot be seen (controls, marks of direction): leave them out"
+    )]
+    Unseen,
     /// The signature does not hold.
     #[error("the presence record's signature does not match")]
     Signature(#[from] BadSignature),
@@ -252,6 +277,17 @@ mod tests {
         let body = cbor::encode(presence);
         let signature = key().sign(SIGNATURE_DOMAIN, &body);
         Unverified::new(body, signature)
+    }
+
+    #[test]
+    fn metadata_that_cannot_be_seen_is_refused() {
+        for text in
+            ["{\"a\":\"x\\u202ey\"}", "{\"a\":[{\"b\\u001b\":1}]}", "{\"a\":\"two\\nlines\"}", "{\"\u{e0041}\":1}"]
+        {
+            let record = presence(Some(text.to_owned()));
+            assert!(matches!(open(sent(&record)), Err(Invalid::Unseen)), "{text}");
+        }
+        assert!(open(sent(&presence(Some("{\"at\":\"👩\u{200d}💻\"}".to_owned())))).is_ok());
     }
 
     #[test]

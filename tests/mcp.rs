@@ -364,7 +364,7 @@ fn each_agent_acts_in_its_own_name_until_it_is_revoked() {
     node.done("create_task", &json!({"task_id": "t", "title": "x", "reward": 4}));
     scout.done("start_task", &json!({}));
     assert_eq!(scout.done("prime", &json!({}))["my_tasks"][0]["task_id"], "t");
-    node.refused("complete_task", &json!({"task_id": "t"}), &["task_taken_over"]);
+    node.refused("complete_task", &json!({"task_id": "t"}), &["task_taken", "not yours"]);
     let claim = scout.done("publish_claim", &json!({"text": "by the scout"}));
     scout.done("complete_task", &json!({"task_id": "t", "claim_hash": claim["claim_hash"]}));
     assert_eq!(scout.done("get_group_state", &json!({}))["balance"], 4);

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::error::{CliError, Outcome};
 use super::{GlobalArgs, finish};
-use crate::api::client::Client;
+use crate::api::client::{Client, ClientError};
 use crate::identity::AgentName;
 use crate::mcp::{Acting, stdio};
 
@@ -114,7 +114,26 @@ fn print_config(client: McpClient, args: &McpArgs, data: &Path) -> Result<Outcom
     let mut out = io::stdout().lock();
     writeln!(out, "{}", config(client, &name, &program.display().to_string(), &words))?;
     out.flush()?;
+    drop(out);
+    if let Some(words) = unknown(args, &Client::new(&data))? {
+        writeln!(io::stderr().lock(), "warning: {words}")?;
+    }
     Ok(Outcome::Done)
+}
+
+/// What the daemon does not know of the agent and the group that are to be named; nothing while it is away.
+fn unknown(args: &McpArgs, client: &Client) -> Result<Option<String>, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
+    let refused = runtime.block_on(async {
+        if let Some(agent) = &args.agent {
+            client.agent(agent.as_str()).await?;
+        }
+        if let Some(group) = &args.group {
+            client.group(group).await?;
+        }
+        Ok::<(), ClientError>(())
+    });
+    Ok(refused.err().and_then(|error| error.problem().map(ToString::to_string)))
 }
 
 /// What a client takes to start `program` with `words` as the server `name`.

@@ -8,12 +8,14 @@ use std::io::{self, Write};
 use clap::builder::styling::Style;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use crate::unseen::is_unseen;
+
 /// Columns that one cell of free text may take in a table.
 const CELL_COLUMNS: usize = 60;
 
-/// Whether a character acts on a terminal or on the text around it: controls, and the marks that turn its direction.
+/// Whether a character acts on a terminal or on the text around it: controls, the marks that turn its direction, and what nobody sees.
 fn acts(found: char) -> bool {
-    found.is_control() || matches!(found, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    is_unseen(found)
 }
 
 /// Several lines of text; anything that acts, but line ends and tabs, becomes `U+FFFD`.

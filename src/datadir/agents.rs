@@ -44,7 +44,7 @@ impl DataDir {
     /// All keys; `password` is called only where they are encrypted.
     ///
     /// # Errors
-    /// As [`DataDir::load_key`]; [`DataDirError::KeysBusy`], [`NotAnAgent`](DataDirError::NotAnAgent).
+    /// As [`DataDir::load_key`]; [`DataDirError::KeysBusy`], [`NotAnAgent`](DataDirError::NotAnAgent), [`SameKey`](DataDirError::SameKey).
     pub fn load_keys<E: From<DataDirError>>(
         &self,
         password: impl FnOnce() -> Result<Password, E>,
@@ -69,6 +69,13 @@ impl DataDir {
                 stored.open(password.as_ref())
             };
             let key = key.map_err(bad(path()))?;
+            let identity = key.identity();
+            let same =
+                keys.agents.iter().find(|(_, other)| other.identity() == identity).map(|(name, _)| name.to_string());
+            let same = same.or_else(|| (keys.node.identity() == identity).then(|| "the node".to_owned()));
+            if let Some(same) = same {
+                return Err(DataDirError::SameKey { path: path(), same }.into());
+            }
             keys.agents.insert(name, key);
         }
         Ok(keys)
@@ -225,7 +232,8 @@ impl DataDir {
         for entry in entries {
             let path = entry.map_err(files::io_error("look into", &folder))?.path();
             let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if file.ends_with(".new") {
+            // What file managers leave is no key either.
+            if file.ends_with(".new") || file.starts_with('.') {
                 continue;
             }
             let name = file.strip_suffix(ENDING).and_then(|name| name.parse().ok());

@@ -168,6 +168,14 @@ pub enum DataDirError {
         /// What stands there.
         path: PathBuf,
     },
+    /// One key under two names: each would write as the other, and revoking one would not end it.
+    #[error("'{}' is the key of {same} as well, and two names for one key are one identity: move one of them away", path.display())]
+    SameKey {
+        /// The second of them.
+        path: PathBuf,
+        /// Whose it is besides.
+        same: String,
+    },
     /// An export would overwrite something.
     #[error("'{}' already exists, and an export overwrites nothing: name a new file", path.display())]
     FileExists {

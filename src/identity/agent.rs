@@ -8,13 +8,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::limits::AGENT_NAME_BYTES;
 
 /// An agent's name on its node: one to [`AGENT_NAME_BYTES`] characters of `[a-z0-9_-]`, the first one a letter or a digit. A key file
-/// is called by it, and some file systems do not tell capital letters from small ones.
+/// is called by it, and some file systems do not tell capital letters from small ones. `node` is none: so the node itself is called.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgentName(String);
 
 /// Why a text is no agent's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an agent's name has 1 to {AGENT_NAME_BYTES} characters of a-z 0-9 _ - and begins with a letter or a digit")]
+#[error(
+    "an agent's name has 1 to {AGENT_NAME_BYTES} characters of a-z 0-9 _ - and begins with a letter or a digit; `node` is the node itself"
+)]
 pub struct AgentNameError;
 
 impl AgentName {
@@ -33,6 +35,7 @@ impl FromStr for AgentName {
         let begins_well = text.bytes().next().is_some_and(is_plain);
         if text.len() <= AGENT_NAME_BYTES
             && begins_well
+            && text != "node"
             && text.bytes().all(|byte| is_plain(byte) || b"_-".contains(&byte))
         {
             Ok(Self(text.to_owned()))
@@ -72,7 +75,7 @@ mod tests {
             assert_eq!(good.parse::<AgentName>().unwrap().as_str(), good);
         }
         let too_long = "a".repeat(AGENT_NAME_BYTES + 1);
-        for bad in ["", "-a", "_a", "Scout", "a.b", "a/b", "..", "a b", "ä", "a\n", too_long.as_str()] {
+        for bad in ["", "-a", "_a", "Scout", "a.b", "a/b", "..", "a b", "ä", "a\n", "node", too_long.as_str()] {
             assert_eq!(bad.parse::<AgentName>(), Err(AgentNameError), "{bad}");
         }
     }

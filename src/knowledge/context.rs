@@ -166,7 +166,7 @@ impl Draft {
             self.duplicates += 1;
             return;
         }
-        let mut fenced = Fenced::new(&candidate.hit.key, &candidate.document, &candidate.metadata);
+        let mut fenced = Fenced::new(&candidate.hit.key, &candidate.document, &candidate.metadata, "");
         // Only the best claim is worth a part of it: of the others, one that fits as a whole is.
         let fits = if self.budget < CONTEXT_BUDGET_TOKENS {
             false

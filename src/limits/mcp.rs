@@ -2,8 +2,14 @@
 
 /// A line on standard input, bytes: a request of the API as large as it may be. A longer one is thrown away, and refused.
 pub const LINE_BYTES: usize = super::API_BODY_BYTES;
-/// Requests of one client that are worked on side by side; the next is read when one of them is answered.
+/// What is kept of the beginning and of the end of a line that is too long, bytes each: enough to find the request's id.
+pub const LINE_END_BYTES: usize = 1024;
+/// Requests of one client that are worked on side by side, each until its answer is written; and as many listeners, and short answers.
 pub const REQUESTS: usize = 64;
+/// Requests of one client that wait for one of those places. Of one more its sender is told that the server is busy.
+pub const WAITING: usize = 1024;
+/// Bytes that their lines have together; one may have more.
+pub const WAITING_BYTES: usize = 4 * 1024 * 1024;
 /// Resources that one client follows.
 pub const SUBSCRIPTIONS: usize = 256;
 /// Tasks and resources that are looked after for one client, so that it is told which it loses.

@@ -1,6 +1,10 @@
 //! What a tool answers: a structured part, a text, and for what was refused how to go on.
+//!
+//! **What others wrote is data in both**: the text has it between lines with a mark that no author can know, and of the structured part, whose
+//! fields say whose each is, all that nobody sees is taken out. Both are done here, for every answer.
 
 use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde::Serialize;
@@ -9,7 +13,9 @@ use serde_json::Value;
 use crate::api::client::ClientError;
 use crate::api::types::{Claim, Evidence, FieldError, Problem, ProblemCode};
 use crate::identity::Identity;
-use crate::knowledge::{Document, Metadata, fence};
+use crate::knowledge::fence::{self, Listed};
+use crate::knowledge::{Document, Metadata};
+use crate::unseen::{is_unseen, shown};
 
 /// Follows a text that was cut.
 const CUT: &str = " […]";
@@ -24,15 +30,21 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// An answer whose text is its JSON.
+    /// An answer whose text is its JSON, and in which nobody else wrote a word.
     pub(super) fn new(value: &impl Serialize) -> Self {
-        let structured = lean(value);
+        let structured = clean(lean(value));
         Self { text: structured.to_string(), structured }
     }
 
-    /// An answer with a text of its own.
-    pub(super) const fn with_text(text: String, structured: Value) -> Self {
-        Self { text, structured }
+    /// An answer whose text is its JSON, fenced: others wrote some of it. `what` it is, in our words.
+    pub(super) fn of_others(what: &str, value: &impl Serialize) -> Self {
+        let structured = clean(lean(value));
+        Self { text: fence::around(what, &structured.to_string()), structured }
+    }
+
+    /// An answer with a text of its own, in which what others wrote is fenced.
+    pub(super) fn with_text(text: String, structured: Value) -> Self {
+        Self { text, structured: clean(structured) }
     }
 }
 
@@ -83,7 +95,7 @@ impl Failure {
 
 impl From<Failure> for CallToolResult {
     fn from(failure: Failure) -> Self {
-        Self::error(vec![ContentBlock::text(failure.to_string())])
+        Self::error(vec![ContentBlock::text(visible(&failure.to_string()))])
     }
 }
 
@@ -102,11 +114,13 @@ fn hint(error: &ClientError) -> &'static str {
                 ". `get_recent_claims` and `compile_context` give claim hashes"
             }
             Some(ProblemCode::NoSuchTask) => ". `list_tasks` names them",
-            Some(ProblemCode::TaskTaken) => ". `start_task` without `task_id` takes another",
+            Some(ProblemCode::TaskTaken) => {
+                ". If you work on it, stop: it is not yours. `start_task` without `task_id` takes another"
+            }
             Some(ProblemCode::TaskTakenOver) => {
                 ". You lost it: stop working on it, and call `start_task` without `task_id` for another"
             }
-            Some(ProblemCode::TaskNotStarted) => ". Call `start_task` first",
+            Some(ProblemCode::TaskNotStarted) => ". `start_task` takes and begins it, if that is what you want",
             Some(ProblemCode::TaskBlocked) => ". `list_tasks` with its `task_id` says for which",
             Some(ProblemCode::NoSuchOffer | ProblemCode::AmbiguousOffer) => {
                 ". `list_offers` gives offer ids; `market_pull` asks peers for more"
@@ -116,6 +130,25 @@ fn hint(error: &ClientError) -> &'static str {
             _ => "",
         },
     }
+}
+
+/// A value whose names and texts have nothing in them that nobody sees.
+pub(super) fn clean(value: Value) -> Value {
+    let is_clean = |text: &str| !text.chars().any(|c| is_unseen(c) && !matches!(c, '\n' | '\t'));
+    match value {
+        Value::String(text) if is_clean(&text) => Value::String(text),
+        Value::String(text) => Value::String(shown(&text).collect()),
+        Value::Array(items) => Value::Array(items.into_iter().map(clean).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.into_iter().map(|(name, value)| (shown(&name).collect(), clean(value))).collect())
+        }
+        other => other,
+    }
+}
+
+/// A text without what nobody sees, as it may repeat what was given.
+pub(super) fn visible(text: &str) -> String {
+    shown(text).collect()
 }
 
 /// A value without what is null, and in its lists without what is empty: a model pays for each word of it.
@@ -146,19 +179,52 @@ pub(super) fn cut(text: &mut String, bytes: usize) {
 
 /// Claims as data for a model, each under its signer; a sentence where there are none.
 pub(super) fn fenced<'a>(claims: impl Iterator<Item = &'a Claim>) -> String {
-    let claims: Vec<_> = claims.filter_map(of_claim).collect();
+    let now_ms = now_ms();
+    let claims: Vec<_> = claims.filter_map(|claim| of_claim(claim, now_ms)).collect();
     if claims.is_empty() { "No claims.".to_owned() } else { fence::listed(&claims) }
 }
 
 /// The parts of a claim that the fence shows. What the daemon names has ids that can be read.
-fn of_claim(claim: &Claim) -> Option<([u8; 32], Document, Metadata)> {
+fn of_claim(claim: &Claim, now_ms: u64) -> Option<Listed> {
     let mut key = [0; 32];
     hex::decode_to_slice(&claim.claim_hash, &mut key).ok()?;
     let author: Identity = claim.author.parse().ok()?;
     let document = Document { title: claim.title.clone(), text: claim.text.clone(), tags: claim.tags.clone() };
     let evidence = claim.evidence.iter().map(proof).collect();
     let metadata = Metadata { author, created_ms: claim.created_ms, evidence, valid_until_ms: claim.valid_until_ms };
-    Some((key, document, metadata))
+    Some(Listed { key, document, metadata, standing: standing(claim, now_ms) })
+}
+
+/// Why a claim counts no more, in a few words; nothing where it does.
+fn standing(claim: &Claim, now_ms: u64) -> String {
+    if claim.retracted {
+        return "RETRACTED: it was taken back, do not rely on it".to_owned();
+    }
+    if let Some(newer) = claim.superseded_by.first() {
+        return format!("SUPERSEDED by claim {}: read that instead", newer.get(..12).unwrap_or(newer));
+    }
+    if claim.valid_until_ms.is_some_and(|until| until <= now_ms) {
+        return "EXPIRED: its author says that it is true no longer".to_owned();
+    }
+    String::new()
+}
+
+/// Says of each of these claims, where it counts no more, why.
+pub(super) fn with_standing<'a>(structured: &mut Value, claims: impl Iterator<Item = &'a Claim>) {
+    let now_ms = now_ms();
+    let rows = structured.get_mut("claims").and_then(Value::as_array_mut).into_iter().flatten();
+    for (row, claim) in rows.zip(claims) {
+        let standing = standing(claim, now_ms);
+        if let (Some(object), false) = (row.as_object_mut(), standing.is_empty()) {
+            object.insert("standing".to_owned(), standing.into());
+        }
+    }
+}
+
+/// Milliseconds since 1970 UTC; 0 on a machine that is set before.
+pub(super) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn proof(evidence: &Evidence) -> String {

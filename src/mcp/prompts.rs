@@ -2,7 +2,7 @@
 
 use rmcp::model::{ErrorData, GetPromptResult, JsonObject, Prompt, PromptArgument, PromptMessage, Role};
 
-use super::answer::cut;
+use super::answer::{cut, visible};
 
 /// A prompt: its name, what it is for, its arguments (the first of them must be given where `needs`), and its text.
 struct Template {
@@ -56,7 +56,7 @@ pub(super) fn list() -> Vec<Prompt> {
 /// Where there is none of that name, or an argument is missing or no text.
 pub(super) fn get(name: &str, arguments: &JsonObject) -> Result<GetPromptResult, ErrorData> {
     let Some(template) = ALL.iter().find(|template| template.name == name) else {
-        let mut name = name.to_owned();
+        let mut name = visible(name);
         cut(&mut name, 80);
         return Err(ErrorData::invalid_params(format!("there is no prompt `{name}`: see prompts/list"), None));
     };

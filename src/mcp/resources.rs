@@ -10,7 +10,8 @@ use rmcp::model::{ErrorData, ReadResourceResult, Resource, ResourceContents, Res
 use serde_json::json;
 
 use super::acting::Acting;
-use super::answer::{Failure, cut, fenced, lean};
+use super::answer::{Failure, clean, cut, fenced, lean, visible};
+use super::call::fitting;
 use crate::api::types::{ListOffers, ListPresence, ListTasks, ReadyTasks, RecentClaims, TaskStatus};
 use crate::limits;
 
@@ -88,7 +89,7 @@ pub(super) fn templates() -> Vec<ResourceTemplate> {
 pub(super) async fn read(acting: &Acting, uri: &str) -> Result<ReadResourceResult, ErrorData> {
     let Some((group, part)) = parse(uri) else { return Err(unknown(uri)) };
     let (text, mime_type) = content(acting, group, part).await.map_err(|failure| {
-        let words = failure.to_string();
+        let words = visible(&failure.to_string());
         match failure.code().map(crate::api::types::ProblemCode::status) {
             Some(404) => ErrorData::resource_not_found(words, Some(json!({"uri": uri}))),
             _ => ErrorData::internal_error(words, Some(json!({"uri": uri}))),
@@ -98,10 +99,15 @@ pub(super) async fn read(acting: &Acting, uri: &str) -> Result<ReadResourceResul
 }
 
 pub(super) fn unknown(uri: &str) -> ErrorData {
-    let mut shown = uri.to_owned();
+    let mut shown = visible(uri);
     cut(&mut shown, 200);
     let words = format!("there is no resource {shown}: see resources/templates/list");
     ErrorData::resource_not_found(words, Some(json!({"uri": shown})))
+}
+
+/// A resource whose fields say whose words are whose.
+fn json_of(value: &impl serde::Serialize) -> String {
+    clean(lean(value)).to_string()
 }
 
 async fn content(acting: &Acting, group: &str, part: Part<'_>) -> Result<(String, &'static str), Failure> {
@@ -115,20 +121,30 @@ async fn content(acting: &Acting, group: &str, part: Part<'_>) -> Result<(String
         }
         Part::Claim(hash) => (fenced(std::iter::once(&client.claim(group, hash).await?)), TEXT),
         Part::Tasks => {
-            let rows = Some(limits::mcp::TASK_ROWS);
-            let ready = client.ready_tasks(group, &ReadyTasks { limit: rows }).await?;
-            let with = |status| ListTasks { status: Some(status), limit: rows, ..ListTasks::default() };
-            let begun = client.tasks(group, &with(TaskStatus::InProgress)).await?;
-            let assigned = client.tasks(group, &with(TaskStatus::Assigned)).await?;
-            let all = json!({"ready": ready.tasks, "in_progress": begun.tasks, "assigned": assigned.tasks});
-            (lean(&all).to_string(), JSON)
+            let (_, all) = fitting(None, limits::mcp::TASK_ROWS, async |limit| {
+                let with = |status| ListTasks {
+                    status: Some(status),
+                    reserved: Some(false),
+                    limit: Some(limit),
+                    ..ListTasks::default()
+                };
+                let ready = client.ready_tasks(group, &ReadyTasks { limit: Some(limit) }).await?;
+                let begun = client.tasks(group, &with(TaskStatus::InProgress)).await?;
+                let assigned = client.tasks(group, &with(TaskStatus::Assigned)).await?;
+                Ok(json!({"ready": ready.tasks, "in_progress": begun.tasks, "assigned": assigned.tasks}))
+            })
+            .await?;
+            (clean(all).to_string(), JSON)
         }
-        Part::Task(id) => (lean(&client.task(group, id).await?).to_string(), JSON),
-        Part::Presence => (lean(&client.presence(group, &ListPresence::default()).await?).to_string(), JSON),
+        Part::Task(id) => (json_of(&client.task(group, id).await?), JSON),
+        Part::Presence => (json_of(&client.presence(group, &ListPresence::default()).await?), JSON),
         Part::Offers => {
-            let limit = Some(limits::mcp::ROWS);
-            let query = ListOffers { group: Some(group.to_owned()), limit, ..ListOffers::default() };
-            (lean(&client.offers(&query).await?).to_string(), JSON)
+            let query = ListOffers { group: Some(group.to_owned()), ..ListOffers::default() };
+            let (_, offers) = fitting(None, limits::mcp::ROWS, async |limit| {
+                client.offers(&ListOffers { limit: Some(limit), ..query.clone() }).await
+            })
+            .await?;
+            (clean(offers).to_string(), JSON)
         }
     })
 }

@@ -16,6 +16,8 @@ pub enum Kind {
     Texts,
     /// A whole number.
     Whole,
+    /// A whole number from the first to the second.
+    Within(u64, u64),
     /// Yes or no.
     Truth,
     /// A JSON object.
@@ -32,11 +34,39 @@ impl Kind {
             Self::Text => json!({"type": "string"}),
             Self::Texts => json!({"type": "array", "items": {"type": "string"}}),
             Self::Whole => json!({"type": "integer"}),
+            Self::Within(0, most) => json!({"type": "integer", "maximum": most}),
+            Self::Within(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
             Self::Truth => json!({"type": "boolean"}),
             Self::Object => json!({"type": "object"}),
             Self::Objects => json!({"type": "array", "items": {"type": "object"}}),
             Self::OneOf(words) => json!({"type": "string", "enum": words}),
         }
+    }
+}
+
+impl Kind {
+    /// What is wrong with a value, as what it should be; nothing where it is right. `null` is as good as none.
+    pub(super) fn wants(self, value: &Value) -> Option<String> {
+        let is_texts = |value: &Value| value.as_array().is_some_and(|items| items.iter().all(Value::is_string));
+        let is_objects = |value: &Value| value.as_array().is_some_and(|items| items.iter().all(Value::is_object));
+        let (is_right, wanted) = match self {
+            _ if value.is_null() => (true, ""),
+            Self::Text => (value.is_string(), "a text"),
+            Self::Texts => (is_texts(value), "a list of texts"),
+            Self::Whole => (value.is_u64(), "a whole number, 0 or more, without quotes"),
+            Self::Within(least, most) => {
+                let fits = value.as_u64().is_some_and(|number| (least..=most).contains(&number));
+                return (!fits).then(|| format!("a whole number from {least} to {most}, without quotes"));
+            }
+            Self::Truth => (value.is_boolean(), "true or false"),
+            Self::Object => (value.is_object(), "a JSON object"),
+            Self::Objects => (is_objects(value), "a list of JSON objects"),
+            Self::OneOf(words) => {
+                let is_one = value.as_str().is_some_and(|word| words.contains(&word));
+                return (!is_one).then(|| format!("one of {}", words.join(", ")));
+            }
+        };
+        (!is_right).then(|| wanted.to_owned())
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::LazyLock;
 
 use rmcp::model::{Tool as Listed, ToolAnnotations};
 
-use super::schema::Kind::{Object, Objects, OneOf, Text, Texts, Truth, Whole};
+use super::schema::Kind::{Object, Objects, OneOf, Text, Texts, Truth, Whole, Within};
 use super::schema::{Field, may, must, object};
+use crate::limits;
 
 /// What a tool does to the world: it decides the four hints that clients show people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +44,11 @@ const GROUP: Field = may("group", Text, "");
 const STATUSES: &[&str] = &["pending", "assigned", "in_progress", "completed", "failed", "cancelled"];
 const PRESENCES: &[&str] = &["active", "idle", "busy", "offline"];
 
-const LIMIT: Field = may("limit", Whole, "");
+const LIMIT: Field = may("limit", Within(1, limits::PAGE_ROWS as u64), "");
 const CURSOR: Field = may("cursor", Text, "");
 const SINCE: Field = may("since_ms", Whole, "");
 const TAGS: Field = may("tags", Texts, "");
-const LEASE: Field = may("lease_ms", Whole, "");
+const LEASE: Field = may("lease_ms", Within(*limits::TASK_LEASE_MS.start(), *limits::TASK_LEASE_MS.end()), "");
 const ATTEMPT: Field = may("attempt", Whole, "");
 const TASK: Field = must("task_id", Text, "");
 const ONCE: Field = may("idempotency_key", Text, "");
@@ -61,9 +62,7 @@ const TASK_CHANGED: &[Field] = &[
     must("status", Text, ""),
     may("assignee", Text, ""),
     must("attempt", Whole, ""),
-    may("lease_until_ms", Whole, ""),
-    // None where it stood so already.
-    may("block_id", Text, ""),
+    // And `lease_until_ms`, `block_id`: what names say is left to them.
 ];
 
 const fn tool(
@@ -117,6 +116,7 @@ pub const ALL: &[Tool] = &[
             must("groups", Objects, ""),
             must("my_tasks", Objects, ""),
             must("ready_tasks", Objects, ""),
+            may("lost", Objects, ""),
             must("new_claims", Objects, ""),
             may("cursor", Text, "for the next prime"),
         ],
@@ -143,7 +143,7 @@ pub const ALL: &[Tool] = &[
         "What the group knows about a question. Ask before you decide.",
         &[
             must("query", Text, ""),
-            may("top_k", Whole, ""),
+            may("top_k", Within(1, limits::CONTEXT_TOP_K as u64), ""),
             may("budget_tokens", Whole, ""),
             SINCE,
             may("until_ms", Whole, ""),
@@ -191,7 +191,7 @@ pub const ALL: &[Tool] = &[
             must("title", Text, ""),
             may("description", Text, ""),
             may("due_ms", Whole, ""),
-            may("priority", Whole, "0-9"),
+            may("priority", Within(0, limits::TASK_PRIORITY as u64), ""),
             may("depends_on", Texts, ""),
             may("assignee", Text, ""),
             may("reward", Whole, ""),
@@ -207,9 +207,10 @@ pub const ALL: &[Tool] = &[
     ),
     tool(
         "start_task",
-        Effect::Sets,
-        "Begin a task; without `task_id` the best that is ready. Call again before `lease_until_ms` to keep it: \
-         a lapsed lease lets others take over, and you are told `task_taken_over`.",
+        Effect::Adds,
+        "Begin a task, taking it where it is free; without `task_id` the best that is ready, one more with each call. \
+         Call again with `task_id` before `lease_until_ms` to keep it: a lapsed lease lets others take over, and you \
+         are told `task_taken_over`.",
         &[may("task_id", Text, ""), ATTEMPT, LEASE],
         TASK_CHANGED,
     ),
@@ -223,15 +224,22 @@ pub const ALL: &[Tool] = &[
     tool(
         "fail_task",
         Effect::Ends,
-        "End your task as not done.",
-        &[TASK, ATTEMPT, may("error_message", Text, "")],
+        "End your task as not done; with `cancel`, one that you created by mistake.",
+        &[TASK, ATTEMPT, may("error_message", Text, ""), may("cancel", Truth, "")],
         TASK_CHANGED,
     ),
-    tool("release_task", Effect::Sets, "Give a task, or a reserved resource, back.", &[TASK, ATTEMPT], TASK_CHANGED),
+    tool(
+        "release_task",
+        Effect::Sets,
+        "Give a task, or a reserved resource, back.",
+        &[may("task_id", Text, ""), may("resource", Text, ""), ATTEMPT],
+        TASK_CHANGED,
+    ),
     tool(
         "list_tasks",
         Effect::Reads,
-        "Tasks by filter; `ready`: those that anyone may take now, the best first; `task_id`: one in full.",
+        "Tasks that have not ended, or of a `status`; `ready`: those that anyone may take now, the best first; \
+         `reserved`: reservations; `task_id`: one in full.",
         &[
             may("task_id", Text, ""),
             may("ready", Truth, ""),
@@ -239,6 +247,7 @@ pub const ALL: &[Tool] = &[
             may("status", OneOf(STATUSES), ""),
             may("assignee", Text, ""),
             may("creator", Text, ""),
+            may("reserved", Truth, ""),
             LIMIT,
             CURSOR,
         ],
@@ -249,7 +258,7 @@ pub const ALL: &[Tool] = &[
         Effect::Sets,
         "Reserve a file, port or other named thing for a time, so that two agents do not change it at once. Call \
          again to keep it, `release_task` to free it.",
-        &[must("resource", Text, "like src/main.rs"), LEASE],
+        &[must("resource", Text, "path from the root, or name"), LEASE],
         &[
             must("reserved", Truth, ""),
             TASK,

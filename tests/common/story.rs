@@ -121,7 +121,7 @@ fn tasks_go_round(here: &mut Side<'_>, there: &mut Side<'_>, group: &str, result
     wait_until(PATIENCE, "it is under way here", || {
         here.agent.done("list_tasks", &json!({"task_id": "api"}))["tasks"][0]["status"] == "in_progress"
     });
-    here.agent.refused("start_task", &json!({"task_id": "api"}), &["task_taken_over", "You lost it"]);
+    here.agent.refused("start_task", &json!({"task_id": "api"}), &["task_taken", "it is not yours"]);
     here.agent.refused("start_task", &json!({}), &["no_ready_task"]);
     let end = json!({"task_id": "api", "attempt": attempt, "claim_hash": result});
     there.agent.done("complete_task", &end);

@@ -294,6 +294,8 @@ fn tasks(forge: &mut Forge<'_>) {
         ("a task with a name of 65 letters", 0, text(&"t".repeat(65))),
         ("a task without a title", 1, text(" ")),
         ("a task with a title of two lines", 1, text("two\nlines")),
+        ("a task with a title that turns its direction", 1, text("evil\u{202e}txt")),
+        ("a task with a title with a tag that nobody sees", 1, text("a\u{e0041}")),
         ("a task with a title of 257 bytes", 1, text(&"t".repeat(257))),
         ("a task with an empty description", 2, text("")),
         ("a task with a description of 4,097 bytes", 2, text(&"d".repeat(4_097))),

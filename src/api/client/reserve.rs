@@ -4,9 +4,7 @@
 //! blocks meet; then the earlier in order has it.
 
 use super::{Client, ClientError};
-use crate::api::types::{
-    AssignTask, NewTask, ProblemCode, ReserveResource, Reserved, StartTask, TaskChanged, TaskDetail,
-};
+use crate::api::types::{NewTask, ProblemCode, ReserveResource, Reserved, StartTask, TaskChanged, TaskDetail};
 
 /// How often is begun anew where others change the resource at the same time.
 const TRIES: usize = 4;
@@ -18,27 +16,23 @@ impl Client {
     /// [`ClientError`], as its variants say.
     pub async fn reserve_resource(&self, group: &str, request: &ReserveResource) -> Result<Reserved, ClientError> {
         let id = request.task_id();
-        let take = AssignTask { assignee: None, lease_ms: request.lease_ms };
+        let how = StartTask { attempt: None, lease_ms: request.lease_ms };
         let mut tries = 0;
         loop {
             tries += 1;
-            let refused = match self.assign_task(group, &id, &take).await {
+            let refused = match self.start_task(group, &id, &how).await {
                 Ok(changed) => return Ok(mine(request, changed)),
                 Err(error) => error,
             };
             match code(&refused) {
                 Some(ProblemCode::NoSuchTask) if tries < TRIES => self.found(group, request, &id).await?,
-                Some(ProblemCode::TaskTaken) => {
-                    let keep = StartTask { attempt: None, lease_ms: request.lease_ms };
-                    match self.start_task(group, &id, &keep).await {
-                        Ok(changed) => return Ok(mine(request, changed)),
-                        Err(error) if code(&error) == Some(ProblemCode::TaskTakenOver) => {
-                            return Ok(others(request, self.task(group, &id).await?));
-                        }
-                        // It was given back in between.
-                        Err(error) if code(&error) == Some(ProblemCode::TaskNotStarted) && tries < TRIES => {}
-                        Err(error) => return Err(error),
+                Some(ProblemCode::TaskTaken | ProblemCode::TaskTakenOver) => {
+                    let found = self.task(group, &id).await?;
+                    // Given back in between, or taken by another process of the same agent.
+                    if found.task.ready && tries < TRIES {
+                        continue;
                     }
+                    return Ok(others(request, found));
                 }
                 _ => return Err(refused),
             }

@@ -280,6 +280,7 @@ impl From<&FormError> for Problem {
             FormError::Range { .. }
             | FormError::Characters { .. }
             | FormError::Key(_)
+            | FormError::Resource(_)
             | FormError::TagTwice(_)
             | FormError::Unsorted(_)
             | FormError::OneTimeKey

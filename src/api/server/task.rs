@@ -44,7 +44,7 @@ pub(super) async fn create(
         assignee: new.assignee,
         reward: new.reward,
     };
-    change(&api, group, task, Transaction::TaskCreate(create)).await
+    change(&api, group, task, vec![Transaction::TaskCreate(create)]).await
 }
 
 pub(super) async fn assign(
@@ -56,7 +56,7 @@ pub(super) async fn assign(
     let assignee = assignee.unwrap_or(api.node().identity);
     let lease_ms = lease_ms.unwrap_or(limits::TASK_DEFAULT_LEASE_MS);
     let assign = TaskAssign { task: task.clone(), assignee, lease_ms };
-    change(&api, group, task, Transaction::TaskAssign(assign)).await
+    change(&api, group, task, vec![Transaction::TaskAssign(assign)]).await
 }
 
 pub(super) async fn start(
@@ -65,10 +65,33 @@ pub(super) async fn start(
     Body(StartTask { attempt, lease_ms }): Body<StartTask>,
 ) -> Answer<TaskChanged> {
     let (group, task) = (api.group_id(group).await?, named(task)?);
-    let attempt = attempt_or(&api, group, &task, attempt).await?;
     let lease_ms = lease_ms.unwrap_or(limits::TASK_DEFAULT_LEASE_MS);
+    let (attempt, take) = match attempt {
+        Some(attempt) => (attempt, false),
+        None => to_start(&api, group, &task).await?,
+    };
+    let assign = TaskAssign { task: task.clone(), assignee: api.node().identity, lease_ms };
     let start = TaskStart { task: task.clone(), attempt, lease_ms };
-    change(&api, group, task, Transaction::TaskStart(start)).await
+    // In one block: whoever starts what is free has it and has begun, or neither.
+    let taken = take.then_some(Transaction::TaskAssign(assign));
+    change(&api, group, task, taken.into_iter().chain([Transaction::TaskStart(start)]).collect()).await
+}
+
+/// The attempt that the caller starts, and whether it takes the task with it: where it is free, and where it is another's, so that the
+/// ledger says whose.
+async fn to_start(api: &Arc<Api>, group: GroupId, task: &TaskId) -> Result<(u32, bool), Problem> {
+    let id = task.clone();
+    let read = move |api: &Api, view: &crate::store::View| {
+        let found = resolve::by_id(view, group)?;
+        let row = query::row(found.kv.as_ref(), &id)?.ok_or_else(|| no_such_task(&id))?;
+        let me = api.node().identity;
+        let is_free = row.is_free(unix_ms());
+        // One's own whose lease is over is taken anew as well: another worker of the same identity may have had it.
+        let is_others = row.assignee != Some(me) && !row.status.is_ended() && row.lost_by != Some(me);
+        let take = is_free || is_others;
+        Ok((row.attempt.saturating_add(u32::from(take)), take))
+    };
+    api.read(read).await
 }
 
 pub(super) async fn complete(
@@ -85,7 +108,7 @@ pub(super) async fn complete(
     // Its form was checked with the request's.
     let result_hash = result_hash.and_then(|hash| hash.parse().ok());
     let complete = TaskComplete { task: task.clone(), attempt, result, result_hash };
-    change(&api, group, task, Transaction::TaskComplete(complete)).await
+    change(&api, group, task, vec![Transaction::TaskComplete(complete)]).await
 }
 
 pub(super) async fn fail(
@@ -96,7 +119,7 @@ pub(super) async fn fail(
     let (group, task) = (api.group_id(group).await?, named(task)?);
     let attempt = attempt_or(&api, group, &task, attempt).await?;
     let fail = TaskFail { task: task.clone(), attempt, error_message };
-    change(&api, group, task, Transaction::TaskFail(fail)).await
+    change(&api, group, task, vec![Transaction::TaskFail(fail)]).await
 }
 
 pub(super) async fn release(
@@ -107,13 +130,13 @@ pub(super) async fn release(
     let (group, task) = (api.group_id(group).await?, named(task)?);
     let attempt = attempt_or(&api, group, &task, attempt).await?;
     let release = TaskRelease { task: task.clone(), attempt };
-    change(&api, group, task, Transaction::TaskRelease(release)).await
+    change(&api, group, task, vec![Transaction::TaskRelease(release)]).await
 }
 
 pub(super) async fn cancel(As(api): As, Segments((group, task)): Segments<(String, String)>) -> Answer<TaskChanged> {
     let (group, task) = (api.group_id(group).await?, named(task)?);
     let cancel = TaskCancel { task: task.clone() };
-    change(&api, group, task, Transaction::TaskCancel(cancel)).await
+    change(&api, group, task, vec![Transaction::TaskCancel(cancel)]).await
 }
 
 /// The attempt that is named, or the one that counts. Whose it is, the ledger says.
@@ -142,8 +165,8 @@ fn no_such_task(id: &TaskId) -> Problem {
 }
 
 /// Writes what changes a task, and says how it stands then.
-async fn change(api: &Arc<Api>, group: GroupId, id: TaskId, transaction: Transaction) -> Answer<TaskChanged> {
-    let written = api.node().writer.write(api.to_write(group, vec![transaction], vec![])).await?;
+async fn change(api: &Arc<Api>, group: GroupId, id: TaskId, transactions: Vec<Transaction>) -> Answer<TaskChanged> {
+    let written = api.node().writer.write(api.to_write(group, transactions, vec![])).await?;
     let read = move |_: &Api, view: &crate::store::View| {
         let found = resolve::by_id(view, group)?;
         let kv = found.kv.as_ref();
@@ -167,9 +190,9 @@ pub(super) async fn list(
 ) -> Answer<TaskList> {
     let read = move |api: &Api, found: &Found<'_>, _| {
         let kv = found.kv.as_ref();
-        let ListTasks { status, assignee, mine, creator, limit, cursor } = &request;
+        let ListTasks { status, assignee, mine, creator, open, reserved, limit, cursor } = &request;
         let assignee = if *mine { Some(api.node().identity) } else { *assignee };
-        let filter = Filter { status: *status, assignee, creator: *creator };
+        let filter = Filter { status: *status, assignee, creator: *creator, open: *open, reserved: *reserved };
         let after = cursor.as_deref().map(|cursor| cursor::read(found.id, cursor)).transpose()?;
         let page = query::page(kv, &filter, after.as_ref(), limit.unwrap_or(limits::PAGE_DEFAULT_ROWS))?;
         let next_cursor = page.next.map(|last| cursor::write(found.id, &last));

@@ -1,10 +1,17 @@
 //! Bounds of single fields, and the sentence that refuses each.
 
 use crate::limits;
+use crate::unseen::is_unseen;
 
 /// Why a field of a request is refused. The sentences name the field as the API and the command line do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
+    /// A path that leaves where it begins.
+    #[error("`{field}` climbs with `..` above where it begins: name it from the project's root, or from `/`")]
+    Climbs {
+        /// Name of the field.
+        field: &'static str,
+    },
     /// Nothing but white space.
     #[error("`{field}` is empty: give it some text")]
     Empty {
@@ -107,10 +114,10 @@ pub(super) fn text(field: &'static str, value: &str, limit_bytes: usize) -> Resu
     if value.trim().is_empty() { Err(FieldError::Empty { field }) } else { Ok(()) }
 }
 
-/// The same on one line: no control characters, which would break a table or a terminal.
+/// The same on one line, with nothing in it that nobody sees: it would break a table or a terminal, or carry words past its reader.
 pub(super) fn line(field: &'static str, value: &str, limit_bytes: usize) -> Result<(), FieldError> {
     text(field, value, limit_bytes)?;
-    charset(field, value, |found| !found.is_control(), "printable characters")
+    charset(field, value, |found| !is_unseen(found), "characters that can be seen, on one line")
 }
 
 /// At most `limits::TAGS` tags, each a line.

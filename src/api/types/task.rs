@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::block::Wrote;
 use super::check::{self, FieldError};
+use crate::chain::transaction::TaskId;
 use crate::identity::Identity;
 pub use crate::ledger::task::TaskStatus;
-use crate::ledger::task::query::RESOURCE;
 use crate::limits;
 
 /// Body of `POST …/tasks`.
@@ -80,11 +80,11 @@ impl AssignTask {
     }
 }
 
-/// Body of `POST …/tasks/{task}/start`: begins it, and once begun keeps it for another lease.
+/// Body of `POST …/tasks/{task}/start`: begins it, taking it where it is free, and once begun keeps it for another lease.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StartTask {
-    /// The attempt that the caller has; the one that counts where it is not given.
+    /// The attempt that the caller has. Where it is not given: the one that counts, or a new one where anyone may take the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
     /// How long from now on until anyone may take it over; `limits::TASK_DEFAULT_LEASE_MS` where it is not given.
@@ -180,6 +180,12 @@ pub struct ListTasks {
     /// Who created them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creator: Option<Identity>,
+    /// Only those that have not ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
+    /// Only those that stand for reserved resources, or none of them; both where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<bool>,
     /// Rows of the page, at most `limits::PAGE_ROWS`; `limits::PAGE_DEFAULT_ROWS` where it is not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -311,13 +317,33 @@ pub struct TaskChanged {
 /// A named resource that members reserve in turn: a task that is never done, and whose lease is the reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReserveResource {
-    /// What it is called: one line of at most `limits::TITLE_BYTES`, like a path.
+    /// What it is called: one line of at most `limits::TITLE_BYTES`, like a path, as [`ReserveResource::named`] writes it.
     pub resource: String,
     /// How long until anyone may take it over; `limits::TASK_DEFAULT_LEASE_MS` where it is not given.
     pub lease_ms: Option<u64>,
 }
 
 impl ReserveResource {
+    /// The resource of a name, however its path is written: without white space around it, empty and `.` segments, and with `..` resolved.
+    /// `./src/main.rs` and `src//main.rs` are `src/main.rs`.
+    ///
+    /// # Errors
+    /// Where it climbs above where it begins, or there is nothing left.
+    pub fn named(name: &str, lease_ms: Option<u64>) -> Result<Self, FieldError> {
+        let mut segments: Vec<&str> = Vec::new();
+        for segment in name.trim().split('/') {
+            match segment {
+                "" | "." => {}
+                ".." if segments.pop().is_none() => return Err(FieldError::Climbs { field: "resource" }),
+                ".." => {}
+                other => segments.push(other),
+            }
+        }
+        let root = if name.trim_start().starts_with('/') { "/" } else { "" };
+        let request = Self { resource: format!("{root}{}", segments.join("/")), lease_ms };
+        request.check().map(|()| request)
+    }
+
     /// Checks the name and the lease's length.
     ///
     /// # Errors
@@ -330,8 +356,7 @@ impl ReserveResource {
     /// The id of its task: the same for the same name, whatever characters that has.
     #[must_use]
     pub fn task_id(&self) -> String {
-        let hash = blake3::hash(self.resource.as_bytes()).to_hex();
-        format!("{RESOURCE}{}", &hash[..24])
+        TaskId::of_resource(&self.resource).0
     }
 }
 

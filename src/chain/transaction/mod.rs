@@ -25,6 +25,7 @@ pub use self::token::{Mint, PolicyUpdate, Transfer, TreasuryPay};
 use super::ids::ObjectHash;
 use crate::identity::Identity;
 use crate::limits;
+use crate::unseen::is_unseen;
 
 /// One act. In CBOR a map with one entry: the act's word and its array of fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +96,12 @@ pub enum FormError {
         /// How many there may be.
         max: usize,
     },
+    /// A task that stands for a resource, and is not as all such are.
+    #[error(
+        "{0} stands for a reserved resource, whose task is made by reserving it (`reserve_resource`, `lbm ctl task reserve`) and never ends: \
+         release it instead, or choose an id that does not begin with `resource:`"
+    )]
+    Resource(String),
     /// 32 bytes that are no public key.
     #[error("{0} is not a usable public key")]
     Key(Identity),
@@ -245,9 +252,10 @@ impl Transaction {
             }
             Self::TaskStart(TaskStart { task, lease_ms, .. }) => task.check().and_then(|()| task::lease(*lease_ms)),
             Self::TaskFail(fail) => fail.check(),
-            Self::TaskComplete(TaskComplete { task, .. })
-            | Self::TaskRelease(TaskRelease { task, .. })
-            | Self::TaskCancel(TaskCancel { task }) => task.check(),
+            Self::TaskComplete(TaskComplete { task, .. }) | Self::TaskCancel(TaskCancel { task }) => {
+                task.check().and_then(|()| task.ends())
+            }
+            Self::TaskRelease(TaskRelease { task, .. }) => task.check(),
             Self::OfferCreate(create) => create.check(),
             Self::Purchase(purchase) => purchase.order.check(),
             Self::Grant(grant) => grant.check(),
@@ -308,10 +316,11 @@ pub(crate) fn text(field: &'static str, text: &str, max: usize) -> Result<(), Fo
     Ok(())
 }
 
-/// Checks text for people that is one line.
+/// Checks text for people that is one line, with nothing in it that nobody sees.
 pub(crate) fn line(field: &'static str, words: &str, max: usize) -> Result<(), FormError> {
     text(field, words, max)?;
-    if words.contains('\n') { Err(FormError::Characters { field, allowed: "of one line" }) } else { Ok(()) }
+    let allowed = "of one line that can be seen: no controls, no marks of direction, no fillers";
+    if words.chars().any(is_unseen) { Err(FormError::Characters { field, allowed }) } else { Ok(()) }
 }
 
 /// Checks words to find something by: their number, form and order.
@@ -320,8 +329,8 @@ pub(crate) fn tags(tags: &[String]) -> Result<(), FormError> {
         return Err(FormError::Count { field: "tags", got: tags.len(), max: limits::TAGS });
     }
     for tag in tags {
-        text("a tag", tag, limits::TAG_BYTES)?;
-        if tag.contains([',', '\n']) || tag.trim() != tag {
+        line("a tag", tag, limits::TAG_BYTES)?;
+        if tag.contains(',') || tag.trim() != tag {
             let allowed = "of one line, without a comma or a space around it";
             return Err(FormError::Characters { field: "a tag", allowed });
         }

@@ -10,12 +10,37 @@ use crate::chain::ids::{ClaimId, ObjectHash};
 use crate::identity::Identity;
 use crate::limits;
 
+/// How the ids of tasks begin that stand for a named resource.
+const RESOURCE: &str = "resource:";
+
 /// A task's name in its group, chosen by who creates it, of `[A-Za-z0-9._:-]`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TaskId(pub String);
 
 impl TaskId {
+    /// The id of the task that stands for a resource of this name: the same on every node, whatever characters the name has.
+    #[must_use]
+    pub fn of_resource(name: &str) -> Self {
+        let hash = blake3::hash(name.as_bytes()).to_hex();
+        Self(format!("{RESOURCE}{}", &hash[..24]))
+    }
+
+    /// Whether it stands for a resource, which whoever has the task has reserved.
+    #[must_use]
+    pub fn is_resource(&self) -> bool {
+        self.0.starts_with(RESOURCE)
+    }
+
+    /// Checks that a task of this id may end. One that stands for a resource is released and taken again, for ever: were it ended, nobody
+    /// could reserve the resource any more.
+    ///
+    /// # Errors
+    /// [`FormError::Resource`] where it may not.
+    pub fn ends(&self) -> Result<(), FormError> {
+        if self.is_resource() { Err(FormError::Resource(self.0.clone())) } else { Ok(()) }
+    }
+
     /// Checks its length and its alphabet.
     ///
     /// # Errors
@@ -132,7 +157,12 @@ impl TaskCreate {
             let (field, got, max) = ("tasks to depend on", self.depends_on.len(), limits::TASK_DEPENDENCIES);
             return Err(FormError::Count { field, got, max });
         }
-        self.depends_on.iter().try_for_each(TaskId::check)?;
+        for id in &self.depends_on {
+            id.check().and_then(|()| id.ends())?;
+        }
+        if self.task.is_resource() && !self.is_of_resource() {
+            return Err(FormError::Resource(self.task.0.clone()));
+        }
         if self.depends_on.windows(2).any(|pair| pair[0] >= pair[1]) {
             return Err(FormError::Unsorted("the tasks to depend on"));
         }
@@ -140,6 +170,16 @@ impl TaskCreate {
             Some(assignee) if !assignee.is_usable() => Err(FormError::Key(assignee)),
             _ => Ok(()),
         }
+    }
+}
+
+impl TaskCreate {
+    /// Whether a task that stands for a resource is as all such are: named by its title, and free for all. Anybody else's would keep others
+    /// from the resource.
+    fn is_of_resource(&self) -> bool {
+        let Self { task, title, description, due_ms, priority, depends_on, assignee, reward } = self;
+        let says_more = description.is_some() || due_ms.is_some() || assignee.is_some() || !depends_on.is_empty();
+        *task == TaskId::of_resource(title) && !says_more && *priority == 0 && *reward == 0
     }
 }
 
@@ -154,7 +194,7 @@ impl TaskFail {
     /// # Errors
     /// [`FormError`] names the field and the rule.
     pub fn check(&self) -> Result<(), FormError> {
-        self.task.check()?;
+        self.task.check().and_then(|()| self.task.ends())?;
         self.error_message.iter().try_for_each(|said| text("the error message", said, limits::ERROR_MESSAGE_BYTES))
     }
 }

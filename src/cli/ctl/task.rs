@@ -220,6 +220,12 @@ pub struct ListArgs {
     /// Only those that this member created
     #[arg(long, value_name = "ID")]
     creator: Option<Identity>,
+    /// Only those that have not ended
+    #[arg(long)]
+    open: bool,
+    /// Only reserved resources
+    #[arg(long)]
+    reserved: bool,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = limits::PAGE_DEFAULT_ROWS)]
     limit: usize,
@@ -273,8 +279,7 @@ pub(super) async fn run(command: &TaskCommand, session: &mut Session<'_>) -> Res
             session.wrote(&one.group.group, answer).await?;
         }
         TaskCommand::Reserve(ReserveArgs { group, resource, lease }) => {
-            let request = ReserveResource { resource: resource.clone(), lease_ms: lease.ms() };
-            request.check()?;
+            let request = ReserveResource::named(resource, lease.ms())?;
             let answer = session.client.reserve_resource(&group.group, &request).await?;
             let outcome = Outcome::of(answer.reserved);
             session.answer(answer)?;
@@ -340,6 +345,8 @@ async fn list(args: &ListArgs, session: &Session<'_>) -> Result<TaskList, CliErr
             assignee: args.assignee,
             mine: args.mine,
             creator: args.creator,
+            open: args.open,
+            reserved: args.reserved.then_some(true),
             limit: Some(limit),
             cursor: list.next_cursor.take(),
         };

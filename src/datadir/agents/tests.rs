@@ -57,6 +57,13 @@ fn agents_come_go_and_are_never_overwritten() {
     // What a crash left of a key that was being written is passed over, and anything else is named.
     fs::write(data.agents_path().join("three.key.new"), b"half a k").unwrap();
     data.add_agent(&named("three"), &key(4), None).unwrap();
+    fs::write(data.agents_path().join(".DS_Store"), b"of a file manager").unwrap();
+    assert_eq!(data.load_keys(never).unwrap().agents.len(), 2);
+    // Two names for one key are refused, whether it is an agent's or the node's.
+    fs::copy(data.agents_path().join("three.key"), data.agents_path().join("twin.key")).unwrap();
+    let refused = data.load_keys(never).unwrap_err();
+    assert!(matches!(&refused, DataDirError::SameKey { same, .. } if same == "three"), "{refused}");
+    fs::remove_file(data.agents_path().join("twin.key")).unwrap();
     fs::write(data.agents_path().join("notes.txt"), b"mine").unwrap();
     assert!(matches!(data.load_keys(never), Err(DataDirError::NotAnAgent { .. })));
 }

@@ -49,6 +49,7 @@ pub(super) fn create(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, it:
         dependents: 0,
         assignee: None,
         attempt: 0,
+        lost_by: None,
         lease_ms: 0,
         lease_until_ms: None,
         block: site.block,
@@ -92,7 +93,7 @@ fn wait_for(scratch: &mut Scratch<'_, '_>, site: &Site, it: &TaskCreate) -> Resu
 pub(super) fn assign(scratch: &mut Scratch<'_, '_>, site: &Site, it: &TaskAssign) -> Result<(), Refused> {
     let role = require(scratch, site, Role::Member)?;
     let before = open(scratch, &it.task)?;
-    let may_give = role == Role::Admin || before.creator == site.author;
+    let may_give = role == Role::Admin || owns(&before, site, &it.task);
     if it.assignee != site.author && !may_give {
         return no(TaskRefusal::NotYourTask(it.task.clone(), before.creator));
     }
@@ -175,7 +176,7 @@ pub(super) fn fail(scratch: &mut Scratch<'_, '_>, site: &Site, index: u32, it: &
 pub(super) fn release(scratch: &mut Scratch<'_, '_>, site: &Site, it: &TaskRelease) -> Result<(), Refused> {
     let role = require(scratch, site, Role::Member)?;
     let before = open(scratch, &it.task)?;
-    let may_take_back = role == Role::Admin || before.creator == site.author;
+    let may_take_back = role == Role::Admin || owns(&before, site, &it.task);
     let Some(holder) = before.assignee else { return no(TaskRefusal::NotAssigned(it.task.clone())) };
     if it.attempt != before.attempt {
         return no(other_attempt(site, &it.task, it.attempt, holder, &before));
@@ -183,7 +184,15 @@ pub(super) fn release(scratch: &mut Scratch<'_, '_>, site: &Site, it: &TaskRelea
     if holder != site.author && !may_take_back && !before.is_free(site.time_ms) {
         return no(TaskRefusal::Taken(it.task.clone(), holder, before.attempt));
     }
-    let after = TaskRow { status: TaskStatus::Pending, assignee: None, lease_until_ms: None, ..touched(&before, site) };
+    // Whoever gives it back loses nothing; from whom it is taken back does.
+    let lost_by = (holder != site.author).then_some(holder);
+    let after = TaskRow {
+        status: TaskStatus::Pending,
+        assignee: None,
+        lost_by,
+        lease_until_ms: None,
+        ..touched(&before, site)
+    };
     save(scratch, &it.task, Some(&before), &after);
     Ok(())
 }
@@ -232,6 +241,11 @@ fn stop_waiting(scratch: &mut Scratch<'_, '_>, site: &Site, dependency: &TaskId,
     Ok(())
 }
 
+/// Whether the author may dispose of a task as its creator. A resource is nobody's: who reserved it first is one of many.
+fn owns(row: &TaskRow, site: &Site, id: &TaskId) -> bool {
+    row.creator == site.author && !id.is_resource()
+}
+
 fn existing(scratch: &Scratch<'_, '_>, id: &TaskId) -> Result<TaskRow, Refused> {
     match scratch.get(&task_key(id))? {
         Some(row) => Ok(row),
@@ -261,8 +275,10 @@ fn held(scratch: &Scratch<'_, '_>, site: &Site, id: &TaskId, attempt: u32) -> Re
 fn other_attempt(site: &Site, id: &TaskId, named: u32, holder: Identity, row: &TaskRow) -> TaskRefusal {
     if holder == site.author {
         TaskRefusal::OtherAttempt(id.clone(), named, row.attempt)
-    } else {
+    } else if named < row.attempt || row.lost_by == Some(site.author) {
         TaskRefusal::TakenOver(id.clone(), holder, row.attempt)
+    } else {
+        TaskRefusal::Taken(id.clone(), holder, row.attempt)
     }
 }
 
@@ -274,6 +290,12 @@ fn touched(before: &TaskRow, site: &Site) -> TaskRow {
 /// Makes a task somebody's: a new attempt.
 fn give(row: &mut TaskRow, site: &Site, assignee: Identity, lease_ms: u64) {
     row.status = TaskStatus::Assigned;
+    if row.assignee.is_some_and(|before| before != assignee) {
+        row.lost_by = row.assignee;
+    }
+    if row.lost_by == Some(assignee) {
+        row.lost_by = None;
+    }
     row.assignee = Some(assignee);
     // A chain with as many assignments would have hundreds of gigabytes.
     row.attempt = row.attempt.saturating_add(1);

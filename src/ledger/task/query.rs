@@ -14,13 +14,6 @@ use crate::identity::Identity;
 use crate::kv::{Direction, KvError, Read, Table};
 use crate::limits;
 
-/// How the ids of tasks begin that stand for a named resource, which whoever has the task has reserved.
-pub const RESOURCE: &str = "resource:";
-
-fn is_resource(id: &TaskId) -> bool {
-    id.0.starts_with(RESOURCE)
-}
-
 /// A task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
@@ -41,11 +34,17 @@ pub struct Filter {
     pub assignee: Option<Identity>,
     /// Who created them.
     pub creator: Option<Identity>,
+    /// Only those that have not ended.
+    pub open: bool,
+    /// Only those that stand for reserved resources, or none of them; both where it is none.
+    pub reserved: Option<bool>,
 }
 
 impl Filter {
-    fn fits(&self, row: &TaskRow) -> bool {
-        self.status.is_none_or(|status| status == row.status)
+    fn fits(&self, id: &TaskId, row: &TaskRow) -> bool {
+        !(self.open && row.status.is_ended())
+            && self.reserved.is_none_or(|reserved| reserved == id.is_resource())
+            && self.status.is_none_or(|status| status == row.status)
             && self.assignee.is_none_or(|assignee| Some(assignee) == row.assignee)
             && self.creator.is_none_or(|creator| creator == row.creator)
     }
@@ -140,7 +139,7 @@ pub fn page(kv: &dyn Read, filter: &Filter, after: Option<&TaskId>, limit: usize
         match row {
             Ok((id, row)) => {
                 last = Some(id.clone());
-                if filter.fits(&row) {
+                if filter.fits(&id, &row) {
                     found.push((id, row));
                 }
                 ControlFlow::Continue(())
@@ -175,7 +174,7 @@ pub fn ready(kv: &dyn Read, now_ms: u64, limit: usize) -> Result<Vec<Task>, KvEr
     let mut failed = Ok(());
     kv.scan_prefix(Table::State, b"q", &mut |key, _| {
         match (key.get(1..=Rank::BYTES), id_of(key, 1 + Rank::BYTES)) {
-            (Some(_), Some(id)) if is_resource(&id) => {}
+            (Some(_), Some(id)) if id.is_resource() => {}
             (Some(rank), Some(id)) => best.push((rank.to_vec(), id)),
             _ => failed = Err(damaged(key)),
         }
@@ -191,7 +190,7 @@ pub fn ready(kv: &dyn Read, now_ms: u64, limit: usize) -> Result<Vec<Task>, KvEr
         }
         looked_at += 1;
         match (parse_row::<ByteBuf>(Table::State, key, value), id_of(key, 9)) {
-            (Ok(_), Some(id)) if is_resource(&id) => {}
+            (Ok(_), Some(id)) if id.is_resource() => {}
             (Ok(rank), Some(id)) => best.push((rank.into_vec(), id)),
             (Err(error), _) => failed = Err(error),
             (_, None) => failed = Err(damaged(key)),

@@ -42,7 +42,7 @@ pub enum TaskRefusal {
         "the task {0} is already yours (attempt {1}): `lbm ctl task start` begins it, and later keeps it for another lease"
     )]
     TakenByYou(TaskId, u32),
-    /// Somebody else has it by now.
+    /// The author had it, and somebody else has it by now.
     #[error(
         "the task {0} is {1}'s by now (attempt {2}): what you have done for it is not lost, publish it as a claim for who goes on \
          with it (`lbm ctl claim publish`)"

@@ -99,6 +99,8 @@ cbor_array! {
         pub assignee: Option<Identity>,
         /// How often it was assigned.
         pub attempt: u32,
+        /// Who had it before, and lost it to whoever has it; none where it was given back.
+        pub lost_by: Option<Identity>,
         /// How long the lease is, milliseconds.
         pub lease_ms: u64,
         /// When it ends, milliseconds since 1970 UTC; none where nobody has the task, or it still waits for others.

@@ -8,7 +8,7 @@ use crate::api::types::{
     Claim, ContextQuery, NewClaim, ProblemCode, RecentClaims, ShowThread, SubmitExperience, WatchClaims, WatchKind,
 };
 use crate::limits;
-use crate::mcp::answer::{Answer, Failure, cut, fenced, lean};
+use crate::mcp::answer::{Answer, Failure, cut, fenced, lean, with_standing};
 use crate::mcp::arguments::Arguments;
 
 pub(super) async fn publish(client: &Client, group: &str, mut arguments: Arguments) -> Result<Answer, Failure> {
@@ -40,12 +40,13 @@ pub(super) async fn recent(client: &Client, group: &str, mut arguments: Argument
     let asked = arguments.take("limit")?;
     let query: RecentClaims = arguments.rest()?;
     RecentClaims { limit: asked, ..query.clone() }.check()?;
-    let (page, structured) = fitting(asked, limits::mcp::ROWS, async |limit| {
+    let (page, mut structured) = fitting(asked, limits::mcp::ROWS, async |limit| {
         let mut page = client.recent_claims(group, &RecentClaims { limit: Some(limit), ..query.clone() }).await?;
         shorten(asked, page.claims.iter_mut());
         Ok(page)
     })
     .await?;
+    with_standing(&mut structured, page.claims.iter());
     Ok(Answer::with_text(fenced(page.claims.iter()), structured))
 }
 
@@ -53,13 +54,14 @@ async fn conversation(client: &Client, group: &str, claim: &str, mut arguments: 
     let (asked, cursor) = (arguments.take::<usize>("limit")?, arguments.take::<String>("cursor")?);
     arguments.end()?;
     ShowThread { limit: asked, cursor: cursor.clone() }.check()?;
-    let (thread, structured) = fitting(asked, limits::mcp::ROWS, async |limit| {
+    let (thread, mut structured) = fitting(asked, limits::mcp::ROWS, async |limit| {
         let page = ShowThread { limit: Some(limit), cursor: cursor.clone() };
         let mut thread = client.thread(group, claim, &page).await?;
         shorten(asked, thread.claims.iter_mut().map(|row| &mut row.claim));
         Ok(thread)
     })
     .await?;
+    with_standing(&mut structured, thread.claims.iter().map(|row| &row.claim));
     Ok(Answer::with_text(fenced(thread.claims.iter().map(|row| &row.claim)), structured))
 }
 
@@ -69,13 +71,14 @@ pub(super) async fn watch(client: &Client, group: &str, mut arguments: Arguments
     let query: WatchClaims = WatchClaims { tags, ..arguments.rest()? };
     WatchClaims { limit: asked, ..query.clone() }.check()?;
     let wait_ms = query.wait_ms.map(|wait_ms| wait_ms.min(limits::mcp::WATCH_WAIT_MS));
-    let (page, structured) = fitting(asked, limits::mcp::ROWS, async |limit| {
+    let (page, mut structured) = fitting(asked, limits::mcp::ROWS, async |limit| {
         let query = WatchClaims { limit: Some(limit), wait_ms, ..query.clone() };
         let mut page = client.watch_claims(group, &query).await?;
         shorten(asked, page.claims.iter_mut().map(|row| &mut row.claim));
         Ok(page)
     })
     .await?;
+    with_standing(&mut structured, page.claims.iter().map(|row| &row.claim));
     let mut text = fenced(page.claims.iter().filter(|row| row.kind != WatchKind::Retracted).map(|row| &row.claim));
     for gone in page.claims.iter().filter(|row| row.kind == WatchKind::Retracted) {
         text.push_str(&format!("\nretracted: {}", gone.claim.claim_hash));

@@ -1,10 +1,8 @@
 //! Offers and purchases.
 
-use serde_json::json;
-
 use super::{fitting, once};
 use crate::api::client::Client;
-use crate::api::types::{BuyOffer, ListOffers, NewOffer, PullMarket};
+use crate::api::types::{BuyOffer, ListOffers, NewOffer, NextStep, PullMarket};
 use crate::limits;
 use crate::mcp::answer::{Answer, Failure, lean};
 use crate::mcp::arguments::Arguments;
@@ -22,7 +20,7 @@ pub(super) async fn list(client: &Client, group: String, mut arguments: Argument
     ListOffers { limit: asked, ..query.clone() }.check()?;
     let ask = async |limit| client.offers(&ListOffers { limit: Some(limit), ..query.clone() }).await;
     let (_, structured) = fitting(asked, limits::mcp::ROWS, ask).await?;
-    Ok(Answer::new(&structured))
+    Ok(Answer::of_others("offers", &structured))
 }
 
 pub(super) async fn purchase(client: &Client, mut arguments: Arguments) -> Result<Answer, Failure> {
@@ -56,10 +54,15 @@ pub(super) async fn purchase(client: &Client, mut arguments: Arguments) -> Resul
             }
         }
     } else if let (Some(next), Some(object)) = (bought.purchase.next, structured.as_object_mut()) {
-        let word = next.word();
-        object.insert("hint".to_owned(), json!(format!("waits for `{word}`; call again, nothing is paid twice")));
+        let hint = if next == NextStep::Approve {
+            "over your spending limit: a person has to approve it with `lbm ctl offer approve`; until then calling again changes nothing"
+                .to_owned()
+        } else {
+            format!("waits for `{}`; call again, nothing is paid twice", next.word())
+        };
+        object.insert("hint".to_owned(), hint.into());
     }
-    Ok(Answer::new(&structured))
+    Ok(Answer::of_others("what you bought, its seller's words", &structured))
 }
 
 pub(super) async fn pull(client: &Client, arguments: Arguments) -> Result<Answer, Failure> {

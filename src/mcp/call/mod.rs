@@ -14,8 +14,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::acting::Acting;
-use super::answer::{Answer, Failure, lean};
+use super::answer::{Answer, Failure, cut, lean};
 use super::arguments::Arguments;
+use super::schema::Field;
 use super::tools::Tool;
 use crate::api::client::{Client, ClientError};
 use crate::limits;
@@ -25,6 +26,7 @@ use crate::limits;
 /// # Errors
 /// [`Failure`]: what was wrong, and how to go on.
 pub(super) async fn call(tool: &Tool, acting: &Acting, arguments: JsonObject) -> Result<Answer, Failure> {
+    check(tool, &arguments)?;
     let mut arguments = Arguments(arguments);
     let client = &acting.client;
     // Those without a group of their own take one in their filter, or none.
@@ -41,7 +43,7 @@ pub(super) async fn call(tool: &Tool, acting: &Acting, arguments: JsonObject) ->
         "watch_claims" => knowledge::watch(client, &group, arguments).await,
         "retract_claim" => knowledge::retract(client, &group, arguments).await,
         "submit_experience" => knowledge::experience(client, &group, arguments).await,
-        "create_task" => tasks::create(client, &group, arguments).await,
+        "create_task" => tasks::create(acting, &group, arguments).await,
         "assign_task" => tasks::assign(client, &group, arguments).await,
         "start_task" => tasks::start(client, &group, arguments).await,
         "complete_task" => tasks::complete(acting, &group, arguments).await,
@@ -63,6 +65,28 @@ pub(super) async fn call(tool: &Tool, acting: &Acting, arguments: JsonObject) ->
     }
 }
 
+/// Checks that each argument is one of the tool's, and of its kind, and that none is missing.
+fn check(tool: &Tool, arguments: &JsonObject) -> Result<(), Failure> {
+    for (name, value) in arguments {
+        let Some(field) = tool.fields().find(|field| field.name == name) else {
+            let known: Vec<String> = tool.fields().map(|field| format!("`{}`", field.name)).collect();
+            let (mut name, known) = (name.clone(), known.join(", "));
+            cut(&mut name, 80);
+            return Err(Failure::Arguments(format!("there is no argument `{name}`; `{}` takes {known}", tool.name)));
+        };
+        if let Some(wanted) = field.kind.wants(value) {
+            let mut given = value.to_string();
+            cut(&mut given, 80);
+            return Err(Failure::Arguments(format!("`{name}` must be {wanted}, and is {given}")));
+        }
+    }
+    let is_missing = |field: &Field| field.required && arguments.get(field.name).is_none_or(Value::is_null);
+    match tool.fields().find(is_missing) {
+        Some(field) => Err(Failure::Arguments(format!("`{}` is missing", field.name))),
+        None => Ok(()),
+    }
+}
+
 /// The client of a write, with the name that its sender chose for it.
 fn once(client: &Client, arguments: &mut Arguments) -> Result<Client, Failure> {
     let Some(key) = arguments.take::<String>("idempotency_key")? else { return Ok(client.clone()) };
@@ -76,7 +100,7 @@ fn once(client: &Client, arguments: &mut Arguments) -> Result<Client, Failure> {
 }
 
 /// Asks for a list with as many rows as fit into an answer: with fewer where they do not.
-async fn fitting<A: Serialize, F>(
+pub(super) async fn fitting<A: Serialize, F>(
     asked: Option<usize>,
     rows: usize,
     mut ask: impl FnMut(usize) -> F,

@@ -28,7 +28,7 @@ pub(super) async fn presence(client: &Client, group: &str, arguments: Arguments)
     if let (1.., Some(object)) = (left_out, structured.as_object_mut()) {
         object.insert("left_out".to_owned(), left_out.into());
     }
-    Ok(Answer::new(&structured))
+    Ok(Answer::of_others("presence of members", &structured))
 }
 
 pub(super) async fn groups(client: &Client, arguments: Arguments) -> Result<Answer, Failure> {
@@ -48,7 +48,7 @@ pub(super) async fn state(client: &Client, group: &str, arguments: Arguments) ->
     members.truncate(limits::mcp::MEMBERS);
     let members: Vec<_> = members
         .iter()
-        .map(|member| json!({"member_id": member.member_id, "role": member.role, "connected": member.connected}))
+        .map(|member| json!({"member_id": member.member_id, "name": member.name, "role": member.role, "connected": member.connected}))
         .collect();
     let mut structured = lean(&group);
     if let Some(object) = structured.as_object_mut() {

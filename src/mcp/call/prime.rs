@@ -4,15 +4,20 @@ use serde_json::{Value, json};
 
 use crate::api::client::Client;
 use crate::api::types::{
-    AskBalance, Claim, ListTasks, ProblemCode, ReadyTasks, RecentClaims, Task, TaskStatus, WatchClaims,
+    AskBalance, Claim, ListRejected, ListTasks, ProblemCode, ReadyTasks, RecentClaims, Task, TaskStatus, WatchClaims,
 };
+use crate::knowledge::fence;
 use crate::limits::mcp::PRIME_BYTES;
 use crate::mcp::acting::Acting;
-use crate::mcp::answer::{Answer, Failure, cut, fenced, lean};
+use crate::mcp::answer::{Answer, Failure, clean, cut, fenced, lean, now_ms};
 use crate::mcp::arguments::Arguments;
 
 /// Rows of each part.
 const ROWS: usize = 4;
+/// How long ago something was written that is told as lost at most, milliseconds.
+const LOST_MS: u64 = 24 * 3_600_000;
+/// Refused blocks, everybody's, that are looked through for the agent's own.
+const LOST_LOOK: usize = 100;
 /// Bytes of a title or of a claim's text.
 const LINE_BYTES: usize = 160;
 
@@ -46,15 +51,28 @@ pub(super) async fn prime(acting: &Acting, group: String, mut arguments: Argumen
         Err(error) => return Err(error),
     };
     let balance = client.balance(&group, &AskBalance { account: None }).await?;
-    let mut mine = Vec::new();
+    let (mut mine, mut reserved, mut left_out) = (Vec::new(), Vec::new(), false);
     for status in [TaskStatus::InProgress, TaskStatus::Assigned] {
-        let query = ListTasks { mine: true, status: Some(status), limit: Some(ROWS), ..ListTasks::default() };
-        mine.extend(client.tasks(&group, &query).await?.tasks);
+        let query = ListTasks {
+            mine: true,
+            status: Some(status),
+            reserved: Some(false),
+            limit: Some(ROWS),
+            ..ListTasks::default()
+        };
+        let page = client.tasks(&group, &query).await?;
+        left_out |= page.next_cursor.is_some();
+        mine.extend(page.tasks);
+        let page = client.tasks(&group, &ListTasks { reserved: Some(true), ..query }).await?;
+        left_out |= page.next_cursor.is_some();
+        reserved.extend(page.tasks);
     }
+    let lost = lost(client, &group, &balance.account).await?;
     let ready = client.ready_tasks(&group, &ReadyTasks { limit: Some(ROWS) }).await?.tasks;
     let (mut claims, cursor, more) = news(client, &group, cursor).await?;
     claims.iter_mut().for_each(|claim| cut(&mut claim.text, LINE_BYTES));
-    let held: Vec<_> = mine.iter().take(2 * ROWS).map(task).collect();
+    let held: Vec<_> = mine.iter().map(task).collect();
+    let reserved: Vec<_> = reserved.iter().take(ROWS).map(reservation).collect();
     let ready: Vec<_> = ready.iter().map(task).collect();
     loop {
         let new: Vec<_> =
@@ -66,18 +84,30 @@ pub(super) async fn prime(acting: &Acting, group: String, mut arguments: Argumen
             "balance": balance.balance,
             "groups": listed,
             "my_tasks": held,
+            "my_reservations": reserved,
+            "lost": (!lost.is_empty()).then_some(&lost),
+            "more_of_mine": left_out.then_some("list_tasks with `mine`, and with `reserved`, has all"),
             "ready_tasks": ready,
             "new_claims": new,
             "more_claims": more,
             "cursor": cursor,
         });
-        let structured = lean(&structured);
+        let structured = clean(lean(&structured));
         let text = told(&structured, &claims);
         if (structured.to_string().len() <= PRIME_BYTES && text.len() <= PRIME_BYTES) || claims.is_empty() {
             return Ok(Answer::with_text(text, structured));
         }
         claims.pop();
     }
+}
+
+/// What the agent wrote within [`LOST_MS`] and the ledger refuses, as something else came before it: it was answered, and does not count.
+async fn lost(client: &Client, group: &str, me: &str) -> Result<Vec<Value>, Failure> {
+    let query = ListRejected { group: Some(group.to_owned()), limit: Some(LOST_LOOK), cursor: None };
+    let since = now_ms().saturating_sub(LOST_MS);
+    let refused = client.rejected(&query).await?.rejected;
+    let mine = refused.iter().filter(|block| block.author == me && block.created_ms >= since).take(ROWS);
+    Ok(mine.map(|block| json!({"what": block.what, "code": block.code, "final": block.is_final})).collect())
 }
 
 /// What is new behind a cursor, or the newest where there is none; where to go on; whether there is more of it.
@@ -110,17 +140,32 @@ fn task(task: &Task) -> Value {
     })
 }
 
+/// A reservation of the agent's own: its words are its own.
+fn reservation(task: &Task) -> Value {
+    let mut resource = task.title.clone();
+    cut(&mut resource, LINE_BYTES);
+    json!({"resource": resource, "lease_until_ms": task.lease_until_ms})
+}
+
 fn told(structured: &Value, claims: &[Claim]) -> String {
     let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let of = |name: &str| structured.get(name).map(shown).unwrap_or_default();
     let agent = structured.get("agent").map(|name| format!(", agent {}", shown(name))).unwrap_or_default();
+    let more = structured.get("more_of_mine").map(|more| format!("\nmore: {}", shown(more))).unwrap_or_default();
+    let lost =
+        structured.get("lost").map(|lost| format!("\nlost (refused, does not count): {lost}")).unwrap_or_default();
+    let tasks = format!(
+        "my_tasks: {}\nmy_reservations: {}\nready_tasks: {}{lost}",
+        of("my_tasks"),
+        of("my_reservations"),
+        of("ready_tasks")
+    );
     format!(
-        "You are {}{agent}, balance {}.\ngroups: {}\nmy_tasks: {}\nready_tasks: {}\ncursor: {}\n{HELP}\nnew_claims:\n{}",
+        "You are {}{agent}, balance {}.\ngroups: {}\n{}{more}\ncursor: {}\n{HELP}\nnew_claims:\n{}",
         of("identity"),
         of("balance"),
         of("groups"),
-        of("my_tasks"),
-        of("ready_tasks"),
+        fence::around("tasks", &tasks),
         of("cursor"),
         fenced(claims.iter()),
     )

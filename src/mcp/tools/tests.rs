@@ -40,9 +40,9 @@ fn tools_take_what_the_api_takes() {
     is_request::<api::AssignTask>("assign_task", &["task_id"], &[]);
     is_request::<api::StartTask>("start_task", &["task_id"], &[]);
     is_request::<api::CompleteTask>("complete_task", &["task_id"], &[]);
-    is_request::<api::FailTask>("fail_task", &["task_id"], &[]);
-    is_request::<api::ReleaseTask>("release_task", &["task_id"], &[]);
-    is_request::<api::ListTasks>("list_tasks", &["task_id", "ready"], &[]);
+    is_request::<api::FailTask>("fail_task", &["task_id", "cancel"], &[]);
+    is_request::<api::ReleaseTask>("release_task", &["task_id", "resource"], &[]);
+    is_request::<api::ListTasks>("list_tasks", &["task_id", "ready"], &["open"]);
     is_request::<api::SetPresence>("update_presence", &[], &[]);
     is_request::<api::ListPresence>("get_presence", &[], &[]);
     let rare = ["splits", "royalties", "settle", "grant_within_ms", "dispute_within_ms", "content_base64"];

@@ -122,7 +122,8 @@ async fn what_tasks_refuse_has_its_code_and_says_what_to_do() {
     assert_eq!(code(client.start_task(group, "u", &none).await), ProblemCode::NoSuchTask);
     assert_eq!(code(client.task(group, "t\0").await), ProblemCode::BadField);
     assert_eq!(code(client.task(group, &"t".repeat(limits::TASK_ID_BYTES + 1)).await), ProblemCode::TooLarge);
-    assert_eq!(code(client.start_task(group, "t", &none).await), ProblemCode::TaskNotStarted);
+    let first = StartTask { attempt: Some(0), lease_ms: None };
+    assert_eq!(code(client.start_task(group, "t", &first).await), ProblemCode::TaskNotStarted);
     let given = AssignTask { assignee: Some(stranger), lease_ms: None };
     assert_eq!(code(client.assign_task(group, "t", &given).await), ProblemCode::NoSuchMember);
     for lease_ms in [limits::TASK_LEASE_MS.start() - 1, limits::TASK_LEASE_MS.end() + 1] {

@@ -55,7 +55,7 @@ fn of_two_who_claim_at_once_one_has_it_everywhere_and_the_other_is_told() {
     assert!(refused[0].1.refusal.to_string().contains(&winner.to_string()));
     // Whoever lost hears that it cannot go on.
     let (loser, at) = if winner == who(1) { (2, 1) } else { (1, 0) };
-    assert_eq!(act(&mut desks[at], loser, start("t", 1)).unwrap_err().code(), "task_taken_over");
+    assert_eq!(act(&mut desks[at], loser, start("t", 1)).unwrap_err().code(), "task_taken");
 }
 
 #[test]

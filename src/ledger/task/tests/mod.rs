@@ -216,8 +216,8 @@ fn each_rule_refuses_what_it_should_and_no_more() {
         (vec![By(0, new("u")), By(0, after("t", &["u"])), By(0, assign("t", 0))], Ok((Assigned, Some(0), 1))),
         // Starting, and keeping.
         (vec![By(0, given("t", 1)), By(1, start("t", 1))], Ok((InProgress, Some(1), 1))),
-        (vec![By(0, given("t", 1)), By(2, start("t", 1))], Err("task_taken_over")),
-        (vec![By(0, given("t", 1)), By(0, start("t", 1))], Err("task_taken_over")),
+        (vec![By(0, given("t", 1)), By(2, start("t", 1))], Err("task_taken")),
+        (vec![By(0, given("t", 1)), By(0, start("t", 1))], Err("task_taken")),
         (vec![By(0, given("t", 1)), By(1, start("t", 2))], Err("other_attempt")),
         (vec![By(0, new("t")), By(1, start("t", 0))], Err("task_not_assigned")),
         (vec![By(0, given("t", 1)), By(0, set(1, Viewer)), By(1, start("t", 1))], Err("viewer_cannot_write")),
@@ -237,7 +237,7 @@ fn each_rule_refuses_what_it_should_and_no_more() {
         // Completing.
         (vec![By(0, given("t", 1)), By(1, start("t", 1)), By(1, complete("t", 1))], Ok((Completed, Some(1), 1))),
         (vec![By(0, given("t", 1)), By(1, complete("t", 1))], Err("task_not_started")),
-        (vec![By(0, given("t", 1)), By(1, start("t", 1)), By(2, complete("t", 1))], Err("task_taken_over")),
+        (vec![By(0, given("t", 1)), By(1, start("t", 1)), By(2, complete("t", 1))], Err("task_taken")),
         (vec![By(0, given("t", 1)), By(1, start("t", 1)), By(1, complete("t", 2))], Err("other_attempt")),
         (vec![By(0, given("t", 1)), By(1, start("t", 1)), By(1, named("t", claim()))], Err("no_such_result")),
         (
@@ -278,7 +278,7 @@ fn each_rule_refuses_what_it_should_and_no_more() {
         // Failing.
         (vec![By(0, given("t", 1)), By(1, fail("t", 1))], Ok((Failed, Some(1), 1))),
         (vec![By(0, given("t", 1)), By(1, start("t", 1)), By(1, fail("t", 1))], Ok((Failed, Some(1), 1))),
-        (vec![By(0, given("t", 1)), By(2, fail("t", 1))], Err("task_taken_over")),
+        (vec![By(0, given("t", 1)), By(2, fail("t", 1))], Err("task_taken")),
         (vec![By(0, new("t")), By(1, fail("t", 0))], Err("task_not_assigned")),
         (vec![By(0, given("t", 1)), By(1, fail("t", 1)), By(0, assign("t", 2))], Err("task_ended")),
         // Releasing.
@@ -431,7 +431,10 @@ fn pages_have_each_task_that_fits_once() {
     assert_eq!(pages(Filter { creator: Some(who(2)), ..all }), ["b", "b:c", "b_c"]);
     assert_eq!(pages(Filter { assignee: Some(who(1)), ..all }), ["a-", "aa", "b"]);
     assert_eq!(pages(Filter { assignee: Some(who(1)), status: Some(Assigned), ..all }), ["a-", "aa", "b"]);
-    assert_eq!(pages(Filter { assignee: Some(who(1)), status: Some(Assigned), creator: Some(who(1)) }), ["a-", "aa"]);
+    assert_eq!(
+        pages(Filter { assignee: Some(who(1)), status: Some(Assigned), creator: Some(who(1)), ..all }),
+        ["a-", "aa"]
+    );
     assert_eq!(pages(Filter { assignee: Some(who(2)), status: Some(Assigned), ..all }), Vec::<String>::new());
     assert_eq!(pages(Filter { status: Some(Pending), ..all }).len(), 6);
 }
@@ -521,4 +524,52 @@ fn a_reward_that_does_not_fit_under_a_cap_is_not_paid_and_the_task_stays() {
     act(&mut desk, 0, cap(250)).unwrap();
     act(&mut desk, 1, complete("t", 1)).unwrap();
     assert_eq!(balance(&desk, 1), 150);
+}
+
+#[test]
+fn a_resource_can_be_had_again_whatever_its_holders_did() {
+    let name = "src/main.rs";
+    let id = TaskId::of_resource(name);
+    let create = TaskCreate { task: id.clone(), title: name.to_owned(), ..plain("unused") };
+    // Nobody makes one that is blocked, given away, or of another resource than it says.
+    for bad in [
+        TaskCreate { title: "boo".to_owned(), ..create.clone() },
+        TaskCreate { assignee: Some(who(2)), ..create.clone() },
+        TaskCreate { reward: 1, ..create.clone() },
+        TaskCreate { depends_on: vec![TaskId("a".to_owned())], ..create.clone() },
+        TaskCreate { task: TaskId("resource:x".to_owned()), ..create.clone() },
+        TaskCreate { depends_on: vec![id.clone()], ..plain("waits-for-ever") },
+    ] {
+        assert!(bad.check().is_err(), "{bad:?}");
+    }
+    let fails = Transaction::TaskFail(TaskFail { task: id.clone(), attempt: 1, error_message: None });
+    for end in [complete(&id.0, 1), fails, cancel(&id.0)] {
+        assert!(end.check().unwrap_err().to_string().contains("release it"));
+    }
+    let mut desk = team();
+    act(&mut desk, 1, Transaction::TaskCreate(create)).unwrap();
+    act(&mut desk, 1, assign(&id.0, 1)).unwrap();
+    act(&mut desk, 1, release(&id.0, 1)).unwrap();
+    act(&mut desk, 2, assign(&id.0, 2)).unwrap();
+    // Who reserved it first has no right over it; an admin has.
+    assert_eq!(act(&mut desk, 1, assign(&id.0, 1)).unwrap_err().code(), "task_taken");
+    assert_eq!(act(&mut desk, 1, release(&id.0, 2)).unwrap_err().code(), "task_taken");
+    act(&mut desk, 0, release(&id.0, 2)).unwrap();
+    act(&mut desk, 1, assign(&id.0, 1)).unwrap();
+    assert_eq!(row(&desk, &id.0).attempt, 3);
+}
+
+#[test]
+fn only_who_had_a_task_is_told_that_it_was_taken_over() {
+    let mut desk = team();
+    act(&mut desk, 0, new("t")).unwrap();
+    act(&mut desk, 1, assign("t", 1)).unwrap();
+    act(&mut desk, 1, start("t", 1)).unwrap();
+    desk.now_ms += LEASE_MS;
+    act(&mut desk, 2, assign("t", 2)).unwrap();
+    assert_eq!(act(&mut desk, 1, complete("t", 2)).unwrap_err().code(), "task_taken_over");
+    assert_eq!(act(&mut desk, 4, complete("t", 2)).unwrap_err().code(), "task_taken");
+    act(&mut desk, 2, release("t", 2)).unwrap();
+    act(&mut desk, 4, assign("t", 4)).unwrap();
+    assert_eq!(act(&mut desk, 2, complete("t", 3)).unwrap_err().code(), "task_taken", "it gave it back");
 }
