@@ -14,8 +14,9 @@ use tokio::time::sleep;
 
 use super::acting::Acting;
 use super::arguments::Arguments;
+use super::updates::is_over;
 use crate::api::client::Client;
-use crate::api::types::{Event, EventKind, ListEvents, TaskStatus};
+use crate::api::types::{Event, EventKind, ListEvents, ReserveResource, TaskStatus};
 use crate::limits;
 
 /// A group's id, and a task's.
@@ -51,10 +52,13 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Held {
     /// Takes in that a tool is called: what is given back is not lost.
     pub(super) fn before(&self, tool: &str, arguments: &Arguments) {
-        if matches!(tool, "complete_task" | "fail_task" | "release_task")
-            && let Some(task) = arguments.0.get("task_id").and_then(Value::as_str)
-        {
-            lock(&self.tasks).held.retain(|(_, held), _| held != task);
+        if !matches!(tool, "complete_task" | "fail_task" | "release_task") {
+            return;
+        }
+        let given = |name: &str| arguments.0.get(name).and_then(Value::as_str);
+        let reserved = || Some(ReserveResource::named(given("resource")?, None).ok()?.task_id());
+        if let Some(task) = given("task_id").map(str::to_owned).or_else(reserved) {
+            lock(&self.tasks).held.retain(|(_, held), _| *held != task);
         }
     }
 
@@ -112,7 +116,11 @@ impl Held {
 /// Follows what becomes of tasks that are held, until none is.
 async fn follow(client: &Client, tasks: &Mutex<Tasks>) {
     loop {
-        if let Ok(mut events) = client.events(&ListEvents { after: None, follow: true }).await {
+        let followed = client.events(&ListEvents { after: None, follow: true }).await;
+        if followed.as_ref().is_err_and(is_over) {
+            return;
+        }
+        if let Ok(mut events) = followed {
             // What changed before the stream began, or while there was none.
             look(client, tasks).await;
             while let Ok(Some(Event { kind, .. })) = events.next().await {

@@ -134,7 +134,7 @@ impl Feed {
 }
 
 /// Whether the daemon refuses for good.
-fn is_over(error: &ClientError) -> bool {
+pub(super) fn is_over(error: &ClientError) -> bool {
     let code = error.problem().map(|problem| problem.code);
     matches!(code, Some(ProblemCode::NoSuchAgent | ProblemCode::Forbidden))
 }
