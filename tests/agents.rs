@@ -129,7 +129,7 @@ async fn take_and_publish(client: &Client, group: &str, name: &str, id: &str, cl
     let began = Instant::now();
     client.create_task(group, &task).await.unwrap();
     timed(began);
-    let lease = StartTask { attempt: None, lease_ms: Some(*limits::TASK_LEASE_MS.start()) };
+    let lease = StartTask { attempt: None, lease_ms: Some(limits::TASK_DEFAULT_LEASE_MS) };
     let began = Instant::now();
     let held = client.start_task(group, &task.task_id, &lease).await.unwrap();
     timed(began);

@@ -210,9 +210,16 @@ fn a_stranger_who_knows_the_id_learns_nothing() {
         let answer = eve.ctl(&args);
         answer.refused(1, &[]);
         for word in ["domain:research", "nobody's business", alice.id.as_str(), bob.id.as_str()] {
-            assert!(!format!("{answer:?}{sync:?}").contains(word), "{word}: {answer:#?}");
+            assert!(!format!("{answer:?}").contains(word), "{word}: {answer:#?}");
         }
     }
+    // Whom she asks she knows; what they say of the two groups is the same.
+    let said_of =
+        |id: &str| sync.json()["groups"].as_array().unwrap().iter().find(|row| row["group_id"] == id).cloned();
+    let (here, nowhere) = (said_of(&group).unwrap(), said_of(&unknown).unwrap());
+    let text = here.to_string().replace(group.as_str(), "ID");
+    assert_eq!(text, nowhere.to_string().replace(unknown.as_str(), "ID"));
+    assert!(!text.contains("domain:research") && !text.contains("nobody's business"), "{text}");
     let bytes = std::fs::read(eve.data.join("lbm.redb")).unwrap();
     for word in ["domain:research", "nobody's business", "nor is this"] {
         let found = bytes.windows(word.len()).any(|window| window == word.as_bytes());

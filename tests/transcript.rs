@@ -228,7 +228,21 @@ fn the_other_commands_answer_with_their_keys() {
     assert_eq!(keys(&experience.done()), ["block_id", "experience_hash"]);
     let peers = b.ctl(&["peer", "list"]).done();
     let peer = &peers["peers"][0];
-    assert_eq!(keys(peer), ["addresses", "alias", "connected", "last_seen_ms", "peer_id", "source"]);
+    assert_eq!(
+        keys(peer),
+        [
+            "addresses",
+            "alias",
+            "connected",
+            "connection",
+            "groups",
+            "last_seen_ms",
+            "next_call_ms",
+            "peer_id",
+            "source",
+            "trouble"
+        ]
+    );
     assert_eq!((&peer["peer_id"], &peer["connected"]), (&json!(a.id), &json!(true)));
     let told = events(&a, "claim_published");
     assert_eq!((told.len(), &told[0]["claim_hash"]), (1, &json!(claim)), "{told:?}");

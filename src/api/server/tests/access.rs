@@ -94,6 +94,7 @@ async fn an_agent_finds_nothing_of_a_group_that_it_is_no_member_of_by_any_route(
                     "{claim}" => claim.clone(),
                     "{block}" => block.clone(),
                     "{task}" => "arm".to_owned(),
+                    "{ticket}" => other.clone(),
                     "{offer}" => word(&offer, &"cd".repeat(32)),
                     "{agent}" => word("keeper", "nobody"),
                     "{member}" | "{peer}" => other.clone(),
