@@ -3,7 +3,7 @@
 //! Owns the string's form: `lbm1…`, bech32m ([BIP 350](https://github.com/bitcoin/bips/blob/master/bip-0350.mediawiki)), so that a fault in
 //! copying is noticed, and capitals are as good as small letters. Pure. **Who has the string has the secret**: it is shown once, is kept
 //! by nobody but who joins, and never goes over the wire. What the secret proves, and to whom, is
-//! [`MemberJoin`](crate::chain::transaction::MemberJoin)'s.
+//! [`MemberJoin`]'s.
 
 use bech32::primitives::decode::{CheckedHrpstring, CheckedHrpstringError};
 use bech32::{Bech32m, Hrp};

@@ -2,7 +2,7 @@
 //!
 //! Owns the socket file, the connections, the router with its one check of permissions, and a handler for each route.
 //! Refuses other users, what is larger or more than its limits, and what no route names, always with a
-//! [`Problem`](super::types::Problem). **What a handler acknowledges is durable**, reading the store never happens on a thread that
+//! [`Problem`]. **What a handler acknowledges is durable**, reading the store never happens on a thread that
 //! serves connections, and every answer names the daemon's version.
 
 mod agent;
