@@ -85,7 +85,7 @@ impl JoinRequest {
         let words = "A-Z a-z 0-9 . _ -";
         crate::chain::transaction::word("the name", &self.name, limits::NODE_NAME_BYTES, words, of_name)?;
         match &self.note {
-            Some(note) => crate::chain::transaction::text("the note", note, limits::JOIN_NOTE_BYTES),
+            Some(note) => crate::chain::transaction::lines("the note", note, limits::JOIN_NOTE_BYTES),
             None => Ok(()),
         }
     }

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use common::{Answer, Daemon, PATIENCE, agree, keys, wait_until};
 use lbm::chain::GroupId;
+use lbm::chain::transaction::Secret;
 use lbm::identity::{Identity, SecretKey};
 use lbm::join_request::JoinRequest;
+use lbm::limits::AGENT_JOININGS;
 use lbm::net::{AddressBook, NetConfig, NetEvent, Network, Protocol};
-use lbm::ticket::Ticket;
+use lbm::ticket::{Checkpoint, Ticket};
 use lbm::wire::node::{Admit, GetGroups, Over, Refused, Request, Response};
 use serde_json::Value;
 
@@ -176,6 +178,58 @@ fn a_ticket_made_on_one_branch_of_a_lying_notary_takes_no_other() {
     wait_until(PATIENCE, "nothing of it is kept", || {
         bob.ctl(&["group", "list"]).done()["groups"] == serde_json::json!([])
     });
+}
+
+/// A ticket into a group of which its maker knows nothing but the id: nobody would let its bearer in.
+fn forged(group: &str, like: &Ticket, checkpoint: Option<Checkpoint>) -> String {
+    let (seed, discovery_secret) = (Secret([66; 32]), Secret([67; 32]));
+    let ticket = Ticket { group: group.parse().unwrap(), seed, discovery_secret, checkpoint, ..like.clone() };
+    ticket.to_text().unwrap()
+}
+
+#[test]
+fn a_forged_ticket_takes_nothing_away_and_an_agent_has_no_more_than_its_share_of_joinings() {
+    let alice = Daemon::start("alice");
+    let group = alice.found("vault");
+    let claim = alice.publish(&group, "what nobody may take away");
+    wait_until(PATIENCE, "something is sealed", || {
+        alice.publish(&group, "something to seal");
+        alice.ctl(&["group", "show", &group]).done()["epoch"].as_u64() > Some(0)
+    });
+    let good = Ticket::from_text(&text(&invite(&alice, &group, &[]), "ticket")).unwrap();
+    let mut checkpoint = good.checkpoint.unwrap();
+    checkpoint.block[0] ^= 1;
+    // An agent without a right in any group, on the founder's own node.
+    alice.ctl(&["agent", "create", "--name", "evil"]).ok();
+    let ticket = forged(&group, &good, Some(checkpoint));
+    let answer = alice.ctl(&["--agent", "evil", "group", "join", &ticket, "--timeout", "3s"]);
+    assert_eq!(answer.code, Some(1), "{answer:?}");
+    assert!(alice.claims(&group).contains(&claim));
+    assert_eq!(alice.ctl(&["group", "verify", &group]).done()["ok"], true);
+    // It may begin some joinings that come to nothing, and leaves room for others.
+    let mut begun = 0;
+    for number in 0..=AGENT_JOININGS {
+        let nowhere = blake3::hash(&number.to_be_bytes()).to_hex().to_string();
+        let ticket = forged(&nowhere, &good, None);
+        let answer = alice.ctl(&["--agent", "evil", "group", "join", &ticket, "--no-wait"]);
+        if answer.code == Some(0) {
+            begun += 1;
+        } else {
+            answer.refused(1, &["groups are being joined"]);
+        }
+    }
+    assert!(begun <= AGENT_JOININGS, "{begun}");
+    let other = Daemon::start("other");
+    let theirs = other.found("elsewhere");
+    other.publish(&theirs, "for alice");
+    let ticket = text(&invite(&other, &theirs, &[]), "ticket");
+    // As a person pastes it who wants it in no list of processes.
+    let joined = alice.ctl_with(&["group", "join", "-", "--timeout", "25s"], format!("{ticket}\n").as_bytes());
+    assert_eq!(joined.done()["joined"], true);
+    // With the agent end its joinings.
+    alice.ctl(&["agent", "revoke", "evil"]).ok();
+    alice.ctl(&["agent", "create", "--name", "good"]).ok();
+    agree(&[&alice, &other], &theirs);
 }
 
 #[test]

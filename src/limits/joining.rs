@@ -32,6 +32,8 @@ pub const JOIN_REQUESTS: usize = 256;
 pub const JOIN_REQUESTS_CARRIED: usize = 1_024;
 /// Joinings that wait for a member.
 pub const JOININGS: usize = 256;
+/// The same of one agent; all agents together have half of them.
+pub const AGENT_JOININGS: usize = 16;
 /// A request on `/lbm/node/1`, bytes.
 pub const NODE_REQUEST_BYTES: usize = 2_048;
 /// A response on it, bytes.

@@ -24,6 +24,8 @@ cbor_array! {
         pub began_ms: u64,
         /// Why a peer says that the ticket lets nobody in: the code of a problem.
         pub refused: Option<String>,
+        /// Whether the group was not here before this joining brought it: only then does it go where it turns out to be another.
+        pub has_brought: bool,
     }
 
     /// A join request that an admin may see.

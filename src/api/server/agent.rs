@@ -164,6 +164,7 @@ pub(super) async fn revoke(
             }
         }
         revoking.node().agents.revoke(&name).await?;
+        revoking.node().door.look_again();
         let still_member = revoking.read(read).await?.into_iter().map(|(_, group)| group).collect();
         Ok::<_, Problem>(AgentRevoked { agent: name.to_string(), member_id: identity.to_string(), left, still_member })
     });

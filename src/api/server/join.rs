@@ -25,6 +25,7 @@ use super::resolve::shown;
 use super::stop::Stop;
 use crate::api::types::{Event, EventKind, JoinEvent, JoinGroup, Problem, ProblemCode, Role};
 use crate::chain::{GroupId, Transaction, rows};
+use crate::identity::Identity;
 use crate::join_request::JoinRequest;
 use crate::kv::{Direction, KvError, Read};
 use crate::ledger::state;
@@ -125,13 +126,21 @@ fn named(api: &Api, request: &JoinGroup) -> Result<(GroupId, Option<Ticket>), Pr
 /// Notes durably what is to be presented to members: the ticket, or a request that this node signs.
 async fn begin(api: &Arc<Api>, group: GroupId, ticket: Option<&Ticket>, note: Option<String>) -> Result<(), Problem> {
     let me = api.node().identity;
+    let (of_node, own) = (api.node().node_id, api.node().identity);
+    // An agent has its share, and all of them leave room for the node's own.
+    let most = if own == of_node { limits::JOININGS } else { limits::AGENT_JOININGS };
     let full = move |_: &Api, view: &View| {
         let all = pending(view)?;
         let is_known = all.iter().any(|pending| (pending.identity, pending.group) == (me, group));
-        Ok(!is_known && all.len() >= limits::JOININGS)
+        let count =
+            |is_meant: &dyn Fn(&Identity) -> bool| all.iter().filter(|pending| is_meant(&pending.identity)).count();
+        let has_room = count(&|who| *who == own) < most
+            && (own == of_node || count(&|who| *who != of_node) < limits::JOININGS / 2)
+            && all.len() < limits::JOININGS;
+        Ok(!is_known && !has_room)
     };
-    if api.read(full).await? {
-        let detail = format!("{} groups are being joined, and that is the most", limits::JOININGS);
+    if api.read_own(full).await? {
+        let detail = format!("{most} groups are being joined, and that is the most");
         return Err(Problem::new(ProblemCode::Full, detail, "leave some with `lbm ctl group leave`"));
     }
     let began_ms = unix_ms();
@@ -146,7 +155,11 @@ async fn begin(api: &Arc<Api>, group: GroupId, ticket: Option<&Ticket>, note: Op
     };
     let ticket = ticket.map(Ticket::to_text).transpose();
     let ticket = ticket.map_err(|error| split(ProblemCode::BadTicket, &error.to_string(), ""))?;
-    Ok(api.node().door.begin(me, group, &Joining { ticket, request, began_ms, refused: None }).await?)
+    Ok(api
+        .node()
+        .door
+        .begin(me, group, &Joining { ticket, request, began_ms, refused: None, has_brought: false })
+        .await?)
 }
 
 /// Claims that have come, counted along the sequence of storing: each look reads only what is new.

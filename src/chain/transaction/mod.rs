@@ -316,6 +316,14 @@ pub(crate) fn text(field: &'static str, text: &str, max: usize) -> Result<(), Fo
     Ok(())
 }
 
+/// Checks text for people of any number of lines, with nothing in it that nobody sees.
+pub(crate) fn lines(field: &'static str, words: &str, max: usize) -> Result<(), FormError> {
+    text(field, words, max)?;
+    let allowed = "of what can be seen: no marks of direction, no fillers";
+    let is_hidden = |c: char| is_unseen(c) && !matches!(c, '\n' | '\t' | '\r');
+    if words.chars().any(is_hidden) { Err(FormError::Characters { field, allowed }) } else { Ok(()) }
+}
+
 /// Checks text for people that is one line, with nothing in it that nobody sees.
 pub(crate) fn line(field: &'static str, words: &str, max: usize) -> Result<(), FormError> {
     text(field, words, max)?;

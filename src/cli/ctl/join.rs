@@ -1,6 +1,7 @@
 //! `lbm ctl group join`: starts replicating and shows how it goes.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -11,7 +12,7 @@ use crate::api::client::ClientError;
 use crate::api::types::{JoinEvent, JoinGroup, Role};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
-use crate::cli::session::Session;
+use crate::cli::session::{STANDARD_INPUT, Session};
 use crate::cli::text::{count, one_line};
 use crate::cli::when::{parse_span, span};
 use crate::limits;
@@ -19,7 +20,7 @@ use crate::limits;
 /// Arguments of `lbm ctl group join`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct JoinArgs {
-    /// A ticket, as `group invite` prints it; or the full id of the group, as `group list` prints it there
+    /// A ticket, as `group invite` prints it, or `-` to read it from standard input; or the full id of the group, as `group list` prints it there
     #[arg(value_name = "TICKET|GROUP_ID")]
     group: String,
     /// What to say to the group's admins, where there is no ticket
@@ -62,7 +63,13 @@ impl Render for At<JoinOutput> {
 pub(super) async fn run(args: &JoinArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
     let span = if args.no_wait { Duration::ZERO } else { args.timeout };
     let wait_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-    let request = JoinGroup { group: args.group.clone(), note: args.note.clone(), wait_ms: Some(wait_ms) };
+    let group = match args.group.as_str() {
+        STANDARD_INPUT => {
+            session.read_text(Path::new(STANDARD_INPUT), limits::API_BODY_BYTES / 1024)?.trim().to_owned()
+        }
+        named => named.to_owned(),
+    };
+    let request = JoinGroup { group, note: args.note.clone(), wait_ms: Some(wait_ms) };
     request.check()?;
     // The daemon ends the stream in time; this is for one that does not.
     let patience = tokio::time::sleep(span + Duration::from_millis(limits::API_TIMEOUT_MS));

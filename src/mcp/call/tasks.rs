@@ -85,7 +85,16 @@ pub(super) async fn assign(client: &Client, group: &str, mut arguments: Argument
     by_name(client, group, &mut arguments, "assignee").await?;
     let to: AssignTask = arguments.rest()?;
     to.check()?;
-    Ok(Answer::new(&client.assign_task(group, &task, &to).await?))
+    match client.assign_task(group, &task, &to).await.map_err(Failure::from) {
+        Ok(assigned) => Ok(Answer::new(&assigned)),
+        Err(error) if error.code() == Some(ProblemCode::TaskTaken) => {
+            // Sent again, or of a task that whoever is meant has begun.
+            let found = client.task(group, &task).await?;
+            let is_theirs = to.assignee.is_some_and(|meant| found.task.assignee == Some(meant.to_string()));
+            if is_theirs { Ok(unchanged(&found)) } else { Err(error) }
+        }
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) async fn start(client: &Client, group: &str, mut arguments: Arguments) -> Result<Answer, Failure> {

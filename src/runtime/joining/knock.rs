@@ -159,8 +159,11 @@ async fn round(
     };
     turns.retain(|key, _| is_left(key));
     let mut next_ms = None;
+    let agents: BTreeSet<Identity> = node.agents.all().into_iter().map(|(_, agent)| agent).collect();
     for (pending, here) in joinings {
-        match here {
+        // Of an agent that is gone nothing goes on.
+        let is_own = pending.identity == node.node_id || agents.contains(&pending.identity);
+        match if is_own { here } else { Here::Done } {
             Here::Done => {
                 if let Err(error) = node.door.end(&pending.identity, &pending.group).await {
                     tracing::warn!(%error, "a joining that is done is still noted");
@@ -260,7 +263,15 @@ async fn knock(node: &Node, uptime: &Uptime, turns: &mut Turns, pending: &Pendin
 /// A member has written it into the chain: from now on the group is replicated here.
 async fn admitted(node: &Node, Pending { identity, group, row, .. }: &Pending) -> Result<(), Stopping> {
     tracing::info!(%group, %identity, "let in by a ticket");
-    let kept = Joining { refused: None, ..row.clone() };
+    let reader = node.door.clone();
+    let of = *group;
+    let is_here = move || -> Result<bool, KvError> {
+        let view = reader.0.store.view()?;
+        // Where it has no first block, there is nothing to lose.
+        view.group(&of)?.map_or(Ok(false), |kv| Ok(state::group(kv.as_ref())?.is_some()))
+    };
+    let Ok(Ok(is_here)) = tokio::task::spawn_blocking(is_here).await else { return Ok(()) };
+    let kept = Joining { refused: None, has_brought: row.has_brought || !is_here, ..row.clone() };
     let local = vec![(crate::node::joining::of_joining(identity, group), Some(kept.to_row()))];
     let registry = Registry { join: vec![*group], local, ..Registry::default() };
     if let Err(error) = node.writer.register(registry).await {
@@ -271,16 +282,35 @@ async fn admitted(node: &Node, Pending { identity, group, row, .. }: &Pending) -
     node.sync_now(*group, None).await.map(drop)
 }
 
-/// A notary has signed two histories, and this node was sent the one that the ticket does not know: it is not kept.
-async fn other_branch(node: &Node, Pending { identity, group, .. }: &Pending) {
-    tracing::error!(%group, "what was sent of the group is not what the ticket was made in: its notary has signed two histories");
+/// What is here of the group is not what the ticket was made in: its notary has signed two histories, or the ticket is forged. Only what this
+/// joining itself has brought, and nobody else here has a part in, is not kept: **a ticket takes away nothing that was here before it.**
+async fn other_branch(node: &Node, Pending { identity, group, row, .. }: &Pending) {
+    let own: Vec<Identity> = std::iter::once(node.node_id)
+        .chain(node.agents.all().into_iter().map(|(_, agent)| agent))
+        .filter(|own| own != identity)
+        .collect();
+    let (reader, of) = (node.door.clone(), *group);
+    let is_others = move || -> Result<bool, KvError> {
+        let view = reader.0.store.view()?;
+        let Some(kv) = view.group(&of)? else { return Ok(false) };
+        for other in own {
+            if state::member(kv.as_ref(), &other)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    let is_others = !matches!(tokio::task::spawn_blocking(is_others).await, Ok(Ok(false)));
+    let goes = row.has_brought && !is_others;
+    tracing::error!(%group, goes, "what is here of the group is not what a ticket was made in: the ticket is forged, or the notary has signed two histories");
     let local = vec![(crate::node::joining::of_joining(identity, group), None)];
-    let registry = Registry { leave: vec![*group], local, ..Registry::default() };
+    let registry = Registry { leave: goes.then_some(*group).into_iter().collect(), local, ..Registry::default() };
     if let Err(error) = node.writer.register(registry).await {
-        tracing::warn!(%error, "could not drop it");
+        tracing::warn!(%error, "a joining by a ticket of another history is still noted");
+    } else if goes {
+        node.indexes.forget(group);
+        node.embedding.forget(group);
     }
-    node.indexes.forget(group);
-    node.embedding.forget(group);
     node.events.tell(EventKind::TurnedAway {
         group_id: group.to_string(),
         member_id: identity.to_string(),

@@ -172,6 +172,11 @@ impl Door {
         self.put(of_joining(identity, group), None).await
     }
 
+    /// Has all joinings looked at again: whose they are may have changed.
+    pub fn look_again(&self) {
+        self.0.changed.send_modify(|changed| *changed += 1);
+    }
+
     /// Ends a request: it is answered.
     ///
     /// # Errors

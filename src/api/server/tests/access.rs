@@ -83,7 +83,8 @@ async fn an_agent_finds_nothing_of_a_group_that_it_is_no_member_of_by_any_route(
     // What is asked for, and the same of what there is not.
     let targets =
         [(secret.as_str(), "ab".repeat(32)), (short, "abababababab".to_owned()), (NAME, "vault:sigma".to_owned())];
-    let secrets = [NAME, secret.as_str(), "4711", claim.as_str(), "arm the rocket", "the blueprint", other.as_str()];
+    let secrets =
+        [NAME, secret.as_str(), "code is 4711", claim.as_str(), "arm the rocket", "the blueprint", other.as_str()];
     for route in routes::ALL {
         for (target, nothing) in &targets {
             let of = |group: &str, is_real: bool| -> Vec<String> {
