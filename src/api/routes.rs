@@ -147,7 +147,7 @@ routes! {
     REQUEST_LIST = GET "/api/v1/join-requests" Read, "who asks to be let into a group";
     REQUEST_APPROVE = POST "/api/v1/groups/{group}/join-requests/{member}/approve" Admin, "let somebody in who asks";
     REQUEST_DENY = POST "/api/v1/groups/{group}/join-requests/{member}/deny" Admin, "let somebody not in who asks";
-    SHOWN_GROUPS = GET "/api/v1/shown-groups" Operate slow, "the groups that connected peers show";
+    SHOWN_GROUPS = GET "/api/v1/shown-groups" Read slow, "the groups that connected peers show";
     PRESENCE_SET = PUT "/api/v1/groups/{group}/presence" Write, "say what this node is up to";
     PRESENCE_LIST = GET "/api/v1/groups/{group}/presence" Read, "what the members say of themselves";
     CLAIM_PUBLISH = POST "/api/v1/groups/{group}/claims" Write, "publish a claim";

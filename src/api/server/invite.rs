@@ -226,6 +226,11 @@ pub(super) async fn deny(As(api): As, Segments((group, who)): Segments<(String, 
 }
 
 pub(super) async fn discover(As(api): As, Params(query): Params<DiscoverGroups>) -> Answer<ShownGroupList> {
+    // Peers show their groups to this node, which may be in more of them than its agent.
+    if api.node().is_agent() {
+        let detail = "what peers show is shown to the node, not to its agents";
+        return Err(Problem::new(ProblemCode::Forbidden, detail, "`lbm ctl group list` shows the agent's own groups"));
+    }
     let only = match &query.peer {
         Some(name) => Some(named(&api, name).await?),
         None => None,
