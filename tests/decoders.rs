@@ -285,8 +285,9 @@ fn lists_of_the_market_hold_at_their_bound_and_not_one_past_it() {
     let of = |word: &str, body: &[u8]| {
         [&[0xa1, 0x60 | u8::try_from(word.len()).unwrap()][..], word.as_bytes(), body].concat()
     };
-    let account =
-        |purchases, offers| of("account", &[&[0x83][..], &id, &list(purchases, &id), &list(offers, &id)].concat());
+    let account = |purchases, offers| {
+        of("account", &[&[0x84][..], &id, &list(purchases, &id), &list(offers, &id), &[0xf6]].concat())
+    };
     let page = |count| of("page", &[&[0x82][..], &list(count, &record), &[0xf4]].concat());
     let chunk = |path| [&[0x83, 0, 0x41, 1][..], &list(path, &id)].concat();
     let chunks = |count, path| of("chunks", &list(count, &chunk(path)));
