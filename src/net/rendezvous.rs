@@ -86,6 +86,8 @@ pub(super) struct Shelf {
     /// When what a host's peer stored under a key is over, milliseconds.
     hosts: BTreeMap<IpAddr, BTreeMap<(Vec<u8>, PeerId), u64>>,
     kept: usize,
+    /// Before then nothing is over: whoever stores much does not make all be looked through each time.
+    over_ms: u64,
 }
 
 impl Shelf {
@@ -101,7 +103,9 @@ impl Shelf {
         if key.len() != size_of::<Key>() {
             return false;
         }
-        self.expire(store, now_ms);
+        if self.over_ms <= now_ms {
+            self.expire(store, now_ms);
+        }
         let place = (key, record.provider);
         let is_known = self.hosts.get(&from).is_some_and(|kept| kept.contains_key(&place));
         if !is_known {
@@ -148,6 +152,9 @@ impl Shelf {
             });
         }
         self.hosts.retain(|_, kept| !kept.is_empty());
+        // What comes from now on is over later than that.
+        let first_ms = self.hosts.values().flat_map(BTreeMap::values).min();
+        self.over_ms = first_ms.copied().unwrap_or(now_ms.saturating_add(RENDEZVOUS_LIFE_MS));
     }
 }
 

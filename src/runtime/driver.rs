@@ -180,7 +180,9 @@ impl Driver {
 impl Work {
     fn tick(&mut self) {
         self.step(Input::Tick);
-        self.find_each_other();
+        if self.rendezvous_ms().is_some_and(|at_ms| at_ms <= self.uptime.ms()) {
+            self.find_each_other();
+        }
     }
 
     pub(super) fn step(&mut self, input: Input) {
@@ -277,7 +279,12 @@ impl Work {
                     self.parts.agents.moved(news.group, moved.offers);
                 }
                 self.parts.indexes.nudge(news.group);
+                let is_of_members = news.members.is_some();
                 self.step(Input::News(news));
+                if is_of_members {
+                    // A group may be here now, or the last of it that was met may be in it no more.
+                    self.find_each_other();
+                }
             }
             Told::Ingested(ticket, result) => self.step(Input::Ingested { ticket, result }),
         }

@@ -14,6 +14,7 @@ use super::driver::{Asked, Done, Work};
 use super::{Node, Stopping};
 use crate::announcement::{Announcement, Says, Verified};
 use crate::api::types::EventKind;
+use crate::cbor;
 use crate::chain::transaction::SignedOrder;
 use crate::chain::{GroupId, OfferId};
 use crate::delegation::Shown;
@@ -258,12 +259,23 @@ impl Work {
         result: Result<Vec<u8>, RequestError>,
         answer: oneshot::Sender<Result<Response, AskFailed>>,
     ) {
+        self.tell_caller(peer, result, Response::decode, answer);
+    }
+
+    /// Hands an answer to who waits for it, in whatever protocol. One that is none is the peer's fault.
+    pub(super) fn tell_caller<T>(
+        &mut self,
+        peer: Identity,
+        result: Result<Vec<u8>, RequestError>,
+        decode: impl FnOnce(&[u8]) -> Result<T, cbor::DecodeError>,
+        answer: oneshot::Sender<Result<T, AskFailed>>,
+    ) {
         let answered = match result {
-            Ok(bytes) => Response::decode(&bytes).map_err(|_| AskFailed::Malformed),
+            Ok(bytes) => decode(&bytes).map_err(|_| AskFailed::Malformed),
             Err(RequestError::Malformed(what)) if what != net::Malformed::Truncated => Err(AskFailed::Malformed),
             Err(error) => Err(AskFailed::Request(error)),
         };
-        if answered == Err(AskFailed::Malformed) {
+        if matches!(answered, Err(AskFailed::Malformed)) {
             self.step(Input::Malformed(peer, Severity::High));
         }
         let _gone = answer.send(answered);

@@ -1,6 +1,6 @@
 //! Has the network store where this node is, and look for others, for the groups that it is in ([`crate::node::rendezvous`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::clock::unix_ms;
 use super::driver::Work;
@@ -35,7 +35,7 @@ impl Work {
     }
 
     fn sought(&mut self) -> Result<BTreeMap<GroupId, Sought>, StoreError> {
-        let groups: Vec<GroupId> = self.parts.machine.groups().copied().collect();
+        let groups: BTreeSet<GroupId> = self.parts.machine.groups().copied().collect();
         self.secrets.retain(|group, _| groups.contains(group));
         let mut sought = BTreeMap::new();
         for group in groups {

@@ -10,7 +10,7 @@ use serde_bytes::{ByteArray, ByteBuf};
 
 use super::extract::{As, Body, Params, Segments};
 use super::member::identity;
-use super::peer::named;
+use super::peer::meant;
 use super::problem::split;
 use super::resolve::{Found, find, shown};
 use super::{Api, Node};
@@ -232,7 +232,7 @@ pub(super) async fn discover(As(api): As, Params(query): Params<DiscoverGroups>)
         return Err(Problem::new(ProblemCode::Forbidden, detail, "`lbm ctl group list` shows the agent's own groups"));
     }
     let only = match &query.peer {
-        Some(name) => Some(named(&api, name).await?),
+        Some(name) => Some(meant(&api, name).await?),
         None => None,
     };
     let connected = api.node().peers().await?.into_iter().filter(|info| info.link.is_some()).map(|info| info.peer);

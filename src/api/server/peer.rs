@@ -139,25 +139,6 @@ fn nobody(name: &str) -> Problem {
     Problem::new(ProblemCode::NoSuchPeer, detail, "`lbm ctl peer list` shows who is")
 }
 
-/// The peer with that id or alias.
-pub(super) async fn named(api: &Api, name: &str) -> Result<Identity, Problem> {
-    if let Ok(peer) = name.parse::<Identity>() {
-        return Ok(peer);
-    }
-    let has_alias = |info: &&PeerInfo| info.known.as_ref().is_some_and(|known| known.alias.as_deref() == Some(name));
-    let peers = api.node().peers().await?;
-    let meant: Vec<_> = peers.iter().filter(has_alias).map(|info| info.peer).collect();
-    match meant.as_slice() {
-        [] => Err(nobody(name)),
-        [only] => Ok(*only),
-        several => {
-            let listed: Vec<_> = several.iter().map(ToString::to_string).collect();
-            let detail = format!("several peers have the alias `{}`: {}", shown(name), listed.join(", "));
-            Err(Problem::new(ProblemCode::AmbiguousName, detail, "name it by its peer id"))
-        }
-    }
-}
-
 /// The peer that a person means: by its id, or by the alias that it has here.
 pub(super) async fn meant(api: &Api, name: &str) -> Result<Identity, Problem> {
     if let Ok(peer) = name.parse::<Identity>() {

@@ -25,7 +25,7 @@ use crate::identity::{Identity, SecretKey};
 use crate::join_request::{self, JoinRequest};
 use crate::kv::{KvError, Read, Table};
 use crate::ledger::state::{self, SealRow};
-use crate::net::{self, Protocol, RequestError};
+use crate::net::{Protocol, RequestError};
 use crate::node::io::{InboundId, Input, Severity};
 use crate::node::joining::{Applied, Joining, of_joining, of_request, requests_of, who_joins};
 use crate::node::trade::shelf::Shelved;
@@ -320,15 +320,7 @@ impl Work {
         result: Result<Vec<u8>, RequestError>,
         answer: oneshot::Sender<Result<Response, AskFailed>>,
     ) {
-        let answered = match result {
-            Ok(bytes) => Response::decode(&bytes).map_err(|_| AskFailed::Malformed),
-            Err(RequestError::Malformed(what)) if what != net::Malformed::Truncated => Err(AskFailed::Malformed),
-            Err(error) => Err(AskFailed::Request(error)),
-        };
-        if answered == Err(AskFailed::Malformed) {
-            self.step(Input::Malformed(peer, Severity::High));
-        }
-        let _gone = answer.send(answered);
+        self.tell_caller(peer, result, Response::decode, answer);
     }
 }
 
