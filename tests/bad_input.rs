@@ -70,14 +70,17 @@ impl Scene {
         Self { alice, bob, viewer, gone, group, claim }
     }
 
-    /// What must stay as it is.
+    /// What must stay as it is: the groups, and whom somebody here has added. Whom peers told of comes when it comes.
     fn state(&self) -> Vec<Value> {
         [&self.alice, &self.bob, &self.viewer, &self.gone]
             .map(|daemon| {
-                json!([
-                    daemon.ctl(&["group", "list"]).done(),
-                    daemon.ctl(&["peer", "list"]).done()["peers"].as_array().unwrap().len()
-                ])
+                let known = daemon.ctl(&["peer", "list"]).done();
+                let known = known["peers"].as_array().unwrap();
+                let added = known
+                    .iter()
+                    .filter(|peer| peer["source"] == "added")
+                    .map(|peer| [&peer["peer_id"], &peer["alias"]]);
+                json!([daemon.ctl(&["group", "list"]).done(), added.collect::<Vec<_>>()])
             })
             .to_vec()
     }
