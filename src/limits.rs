@@ -8,11 +8,13 @@ mod discovery;
 mod joining;
 pub mod mcp;
 mod once;
+mod operations;
 mod retrieval;
 pub use agents::*;
 pub use discovery::*;
 pub use joining::*;
 pub use once::*;
+pub use operations::*;
 pub use retrieval::*;
 
 // ---- what a person or an agent writes -------------------------------------------------------------------------

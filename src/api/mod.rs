@@ -5,6 +5,7 @@
 //! this module does not name**, and no face has a second way in.
 
 pub mod client;
+pub mod openapi;
 pub mod room;
 pub mod routes;
 pub mod server;
@@ -24,6 +25,9 @@ pub const AGENT_ID_HEADER: &str = "lbm-agent-id";
 
 /// Header of a write: a name that its sender chose for it. Sent again under the same name, it is done once and answered as before.
 pub const ONCE_HEADER: &str = "idempotency-key";
+
+/// Header of a request and of its answer: the request's name, for the log.
+pub const REQUEST_ID_HEADER: &str = "x-request-id";
 
 /// Version of this build, as the daemon and its clients name it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

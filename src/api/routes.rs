@@ -33,6 +33,8 @@ pub enum Pace {
 /// One route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
+    /// Its name in the description of the API, in capitals.
+    pub name: &'static str,
     /// HTTP method.
     pub method: Method,
     /// Path, its parameters in braces (axum's form, and OpenAPI's).
@@ -50,8 +52,14 @@ pub struct Route {
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b':');
 
 impl Route {
-    const fn new(method: Method, path: &'static str, permission: Permission, summary: &'static str) -> Self {
-        Self { method, path, permission, pace: Pace::Quick, summary }
+    const fn new(
+        name: &'static str,
+        method: Method,
+        path: &'static str,
+        permission: Permission,
+        summary: &'static str,
+    ) -> Self {
+        Self { name, method, path, permission, pace: Pace::Quick, summary }
     }
 
     const fn slow(mut self) -> Self {
@@ -96,7 +104,7 @@ macro_rules! routes {
         $(
             #[doc = concat!("`", stringify!($method), " ", $path, "`: ", $summary)]
             pub static $name: Route =
-                Route::new(Method::$method, $path, Permission::$permission, $summary)$(.$pace())?;
+                Route::new(stringify!($name), Method::$method, $path, Permission::$permission, $summary)$(.$pace())?;
         )+
 
         /// Every route.
@@ -105,6 +113,7 @@ macro_rules! routes {
 }
 
 routes! {
+    OPENAPI = GET "/api/openapi.json" Read, "this description of the API";
     STATUS = GET "/api/v1/status" Read, "who the node is and what it does";
     HEALTH = GET "/api/v1/health" Read, "what is well and what is not";
     DOCTOR = GET "/api/v1/doctor" Read slow, "what may keep the node from working, and what to do about it";

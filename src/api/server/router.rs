@@ -2,27 +2,32 @@
 //!
 //! **No handler is reached but through [`Table::route`]**, which puts the check in front of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::handler::Handler;
-use axum::http::{Method, Uri};
+use axum::http::{Method, Uri, header};
 use axum::middleware::{self, Next};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
+use hyper::body::Bytes;
+use serde_json::Value;
 
+use super::describe::Described;
+use super::extract::As;
 use super::resolve::shown;
 use super::waits::Waits;
 use super::{
     Api, agent, backup, block, claim, context, doctor, events, group, invite, join, listing, member, node, offer, peer,
-    presence, purchase, subscription, sync, task, thread, token, watching,
+    presence, purchase, request_id, subscription, sync, task, thread, token, watching,
 };
-use crate::api::AGENT_HEADER;
+use crate::api::openapi::{self, Call, Content, TypeOf};
 use crate::api::room::Held;
 use crate::api::routes::{self, Pace, Permission, Route};
-use crate::api::types::{Problem, ProblemCode};
+use crate::api::types::{Event, JoinEvent, Problem, ProblemCode, WatchedClaim};
+use crate::api::{AGENT_HEADER, BACKUP_MEDIA_TYPE};
 use crate::identity::{AgentName, AgentNameError};
 use crate::limits;
 
@@ -66,11 +71,15 @@ impl Caller {
 /// The router in the making, and the routes that it serves.
 pub(super) struct Table {
     router: Router<Arc<Api>>,
-    served: Vec<&'static Route>,
+    served: Vec<(&'static Route, Call)>,
 }
 
 impl Table {
-    fn route<H: Handler<T, Arc<Api>>, T: 'static>(mut self, route: &'static Route, handler: H) -> Self {
+    fn route<H, T, A>(mut self, route: &'static Route, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Api>> + Described<A>,
+        T: 'static,
+    {
         let filter = MethodFilter::try_from(route.method.clone());
         // A method without a filter would be a fault of the table; the route is missing then, and a test says so.
         if let Ok(filter) = filter {
@@ -92,7 +101,15 @@ impl Table {
             };
             let method = on(filter, handler).route_layer(middleware::from_fn(check));
             self.router = self.router.route(route.path, method);
-            self.served.push(route);
+            self.served.push((route, H::described()));
+        }
+        self
+    }
+
+    /// What the last route answers with, where its handler's type does not say so.
+    fn gives(mut self, content: Content) -> Self {
+        if let Some((_, call)) = self.served.last_mut() {
+            call.answer = content;
         }
         self
     }
@@ -100,13 +117,17 @@ impl Table {
 
 fn table() -> Table {
     Table { router: Router::new(), served: Vec::new() }
+        .route(&routes::OPENAPI, description)
+        .gives(Content::Other("application/json"))
         .route(&routes::STATUS, node::status)
         .route(&routes::HEALTH, node::health)
         .route(&routes::DOCTOR, doctor::doctor)
         .route(&routes::EVENTS, events::events)
+        .gives(Content::Events(TypeOf::new::<Event>()))
         .route(&routes::REJECTED, listing::rejected)
         .route(&routes::SYNC, sync::sync)
         .route(&routes::BACKUP, backup::backup)
+        .gives(Content::Other(BACKUP_MEDIA_TYPE))
         .route(&routes::AGENT_LIST, agent::list)
         .route(&routes::AGENT_CREATE, agent::create)
         .route(&routes::AGENT_SHOW, agent::show)
@@ -124,6 +145,7 @@ fn table() -> Table {
         .route(&routes::GROUP_CREATE, group::create)
         .route(&routes::GROUP_LIST, group::list)
         .route(&routes::GROUP_JOIN, join::join)
+        .gives(Content::Events(TypeOf::new::<JoinEvent>()))
         .route(&routes::GROUP_SHOW, group::show)
         .route(&routes::GROUP_LEAVE, group::leave)
         .route(&routes::GROUP_ALONE, group::alone)
@@ -151,6 +173,7 @@ fn table() -> Table {
         .route(&routes::CLAIM_RECENT, listing::recent)
         .route(&routes::CLAIM_WATCH, watching::watch)
         .route(&routes::CLAIM_FOLLOW, watching::follow)
+        .gives(Content::Events(TypeOf::new::<WatchedClaim>()))
         .route(&routes::CLAIM_SHOW, listing::show)
         .route(&routes::CLAIM_THREAD, thread::thread)
         .route(&routes::CLAIM_RETRACT, claim::retract)
@@ -193,7 +216,19 @@ pub(super) fn router(api: Arc<Api>) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(limits::API_BODY_BYTES))
+        .layer(middleware::from_fn(request_id::name))
         .with_state(api)
+}
+
+/// The description of this API.
+pub(super) fn document() -> Value {
+    openapi::document(&table().served)
+}
+
+/// The description of this API, as one line of JSON. It is made once.
+async fn description(As(_): As) -> Result<Response, Problem> {
+    static TEXT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
+    Ok(([(header::CONTENT_TYPE, "application/json")], TEXT.clone()).into_response())
 }
 
 fn forbidden(route: &Route, caller: Option<&Caller>) -> Problem {
@@ -224,7 +259,7 @@ mod tests {
 
     #[test]
     fn exactly_the_routes_of_the_table_are_served() {
-        let served: Vec<_> = table().served.iter().map(|route| (route.method.as_str(), route.path)).collect();
+        let served: Vec<_> = table().served.iter().map(|(route, _)| (route.method.as_str(), route.path)).collect();
         let all: Vec<_> = routes::ALL.iter().map(|route| (route.method.as_str(), route.path)).collect();
         assert_eq!(served, all);
     }

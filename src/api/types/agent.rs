@@ -1,13 +1,14 @@
 //! Agents: identities of their own that a node hosts.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{FieldError, Role};
 use crate::identity::AgentName;
 use crate::limits;
 
 /// Body of `POST /api/v1/agents`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAgent {
     /// What it is called on this node.
@@ -48,7 +49,7 @@ impl NewAgent {
 }
 
 /// Answer of `POST /api/v1/agents`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentCreated {
     /// Its name.
     pub agent: String,
@@ -63,7 +64,7 @@ pub struct AgentCreated {
 }
 
 /// A group in which an agent is a member.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentGroup {
     /// The group.
     pub group_id: String,
@@ -78,7 +79,7 @@ pub struct AgentGroup {
 }
 
 /// An agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Agent {
     /// Its name.
     pub agent: String,
@@ -95,14 +96,14 @@ pub struct Agent {
 }
 
 /// Answer of `GET /api/v1/agents`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentList {
     /// All of them, by name.
     pub agents: Vec<Agent>,
 }
 
 /// Body of `POST /api/v1/agents/{agent}/revoke`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeAgent {
     /// Whether it leaves its groups before its key is gone. Otherwise it stays a member that can do nothing.
@@ -111,7 +112,7 @@ pub struct RevokeAgent {
 }
 
 /// Answer of `POST /api/v1/agents/{agent}/revoke`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentRevoked {
     /// Its name, which another may have now.
     pub agent: String,
@@ -124,7 +125,7 @@ pub struct AgentRevoked {
 }
 
 /// Answer of `POST /api/v1/agents/{agent}/token`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentToken {
     /// Whose.
     pub agent: String,

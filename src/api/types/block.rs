@@ -1,12 +1,13 @@
 //! What became of a block: applied or refused, final or pending.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::FieldError;
 use crate::limits;
 
 /// Query of `GET …/blocks/{block}`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShowBlock {
     /// How long to wait for the block to be final, at most `limits::FINAL_WAIT_MS`; not at all where it is not given.
@@ -29,7 +30,7 @@ impl ShowBlock {
 }
 
 /// A block at its place in the order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Block {
     /// Its group.
     pub group_id: String,

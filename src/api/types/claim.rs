@@ -1,6 +1,7 @@
 //! Claims: publishing one or many, listing, threads, retraction; and experiences.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Wrote;
 use super::check::{self, FieldError};
@@ -8,7 +9,7 @@ use crate::identity::Identity;
 use crate::limits;
 
 /// What proves a claim, as its author says: nobody has checked it. Each text at most `limits::EVIDENCE_BYTES`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Evidence {
     /// A command that was run.
@@ -52,7 +53,7 @@ impl Evidence {
 }
 
 /// A claim to publish: body of `POST …/claims`, and one line of a bulk file.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewClaim {
     /// What is claimed, at most `limits::CLAIM_TEXT_BYTES`.
@@ -98,7 +99,7 @@ impl NewClaim {
 }
 
 /// Answer to a publish: the claim is durable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PublishedClaim {
     /// Its hash.
     pub claim_hash: String,
@@ -113,7 +114,7 @@ impl Wrote for PublishedClaim {
 }
 
 /// Body of `POST …/claims/bulk`. All of them are published, or none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PublishBulk {
     /// From one to `limits::BULK_CLAIMS` claims. A parent must exist before the request.
@@ -138,7 +139,7 @@ impl PublishBulk {
 }
 
 /// Answer to a bulk publish: all claims are durable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BulkPublished {
     /// How many claims were published.
     pub published: usize,
@@ -157,7 +158,7 @@ impl Wrote for BulkPublished {
 }
 
 /// One claim as the group's ledger has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Claim {
     /// Its hash.
     pub claim_hash: String,
@@ -189,7 +190,7 @@ pub struct Claim {
 }
 
 /// Query of `GET …/claims`: the claims in the sequence in which this node stored them, the last one first.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListClaims {
     /// Rows of the page, at most `limits::PAGE_ROWS`; `limits::PAGE_DEFAULT_ROWS` where it is not given.
@@ -211,7 +212,7 @@ impl ListClaims {
 }
 
 /// A page of claims. A page also ends at `limits::PAGE_BYTES` of text, so that it can have fewer rows than asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ClaimList {
     /// The claims.
     pub claims: Vec<Claim>,
@@ -220,7 +221,7 @@ pub struct ClaimList {
 }
 
 /// Query of `GET …/claims/recent`: the claims by their authors' clocks, newest first, retracted ones left out.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecentClaims {
     /// At most so many, up to `limits::PAGE_ROWS`.
@@ -245,7 +246,7 @@ impl RecentClaims {
 }
 
 /// Query of `GET …/claims/watch` and `GET …/claims/follow`: what became of claims on this node, in the sequence in which it came here.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WatchClaims {
     /// Only what came after this: `next_cursor` of the answer before, or the `cursor` of a line.
@@ -293,7 +294,7 @@ impl WatchClaims {
 }
 
 /// What became of a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WatchKind {
     /// It has come, with its words: once for each claim.
@@ -305,7 +306,7 @@ pub enum WatchKind {
 }
 
 /// What became of a claim, and the claim as it is now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WatchedClaim {
     /// What happened.
     pub kind: WatchKind,
@@ -318,7 +319,7 @@ pub struct WatchedClaim {
 
 /// A page of what became of claims. It ends at `limits::PAGE_BYTES` of text as well, and where `limits::WATCH_SCAN` were looked at for
 /// those that were asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WatchedList {
     /// In the sequence in which it came here.
     pub claims: Vec<WatchedClaim>,
@@ -327,7 +328,7 @@ pub struct WatchedList {
 }
 
 /// A claim in its thread.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ThreadClaim {
     /// The claim.
     #[serde(flatten)]
@@ -337,7 +338,7 @@ pub struct ThreadClaim {
 }
 
 /// Query of `GET …/claims/{claim}/thread`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShowThread {
     /// Claims of the page, at most `limits::PAGE_ROWS`, and so many where it is not given.
@@ -363,7 +364,7 @@ impl ShowThread {
 ///
 /// Where it does not fit one page, the first has the claim itself, the root, and by turns the claims up to there and the answers to it;
 /// then comes what else stands below it, and then the rest of the thread. A page also ends at `limits::PAGE_BYTES` of text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Thread {
     /// Hash of the root.
     pub root_hash: String,
@@ -376,7 +377,7 @@ pub struct Thread {
 }
 
 /// Answer to a retraction.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RetractedClaim {
     /// The claim's full hash.
     pub claim_hash: String,
@@ -393,7 +394,7 @@ impl Wrote for RetractedClaim {
 }
 
 /// Body of `POST …/experiences`: the record of an agent's run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubmitExperience {
     /// The record as text of any form (JSON, a log), at most `limits::EXPERIENCE_BYTES`.
@@ -411,7 +412,7 @@ impl SubmitExperience {
 }
 
 /// Answer to a submitted experience: it is durable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExperienceSubmitted {
     /// Hash of the record.
     pub experience_hash: String,

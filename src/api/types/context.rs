@@ -1,6 +1,7 @@
 //! Context: the answer compiled from a group's claims for a query.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Evidence;
 use super::check::{self, FieldError};
@@ -8,7 +9,7 @@ use crate::identity::Identity;
 use crate::limits;
 
 /// Body of `POST …/context`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContextQuery {
     /// What to look for, at most `limits::QUERY_BYTES`.
@@ -60,7 +61,7 @@ impl ContextQuery {
 }
 
 /// One claim of a context, and why it was chosen. Retracted, superseded and expired claims are in none.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ContextItem {
     /// Its hash.
     pub claim_hash: String,
@@ -88,7 +89,7 @@ pub struct ContextItem {
 }
 
 /// What the embedder did for a context.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ContextEmbedder {
     /// Its model.
     pub model: String,
@@ -101,7 +102,7 @@ pub struct ContextEmbedder {
 }
 
 /// Answer to a context query.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Context {
     /// Text to hand to a model: the claims fenced as data, each with its signer. At most `limits::CONTEXT_BYTES`.
     pub context: String,

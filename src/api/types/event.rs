@@ -3,11 +3,12 @@
 //! Both come as server-sent events whose `data` is one of these types as JSON on one line.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{PolicyUpdate, PresenceStatus, Problem, PurchaseState, Role, TaskStatus};
 
 /// Query of `GET /events`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListEvents {
     /// First those after this number that the daemon still holds (at most `limits::EVENT_BACKLOG`); 0 for all of them.
@@ -19,7 +20,7 @@ pub struct ListEvents {
 }
 
 /// Something that happened. What is kept, is durable before anyone hears of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// Its number: each one higher than the one before, from 1 at the daemon's start.
     pub seq: u64,
@@ -31,7 +32,7 @@ pub struct Event {
 }
 
 /// What happened. On the wire `type` tells which.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum EventKind {
     /// A claim is in the group's state, written here or received.
@@ -358,7 +359,7 @@ impl EventKind {
 }
 
 /// How a joining goes. The stream ends after `joined`, `waiting` or `refused`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum JoinEvent {
     /// No member has answered yet.

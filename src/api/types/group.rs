@@ -1,6 +1,7 @@
 //! Groups and their members.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Wrote;
 use super::check::{self, FieldError};
@@ -10,7 +11,7 @@ use crate::identity::Identity;
 use crate::limits;
 
 /// Body of `POST /groups`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateGroup {
     /// Its name, of `[A-Za-z0-9:_-]`.
@@ -32,7 +33,7 @@ impl CreateGroup {
 }
 
 /// Answer to a created group: its first block is durable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupCreated {
     /// Its id, which no other group can have.
     pub group_id: String,
@@ -41,7 +42,7 @@ pub struct GroupCreated {
 }
 
 /// A group in a listing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Group {
     /// Its id.
     pub group_id: String,
@@ -60,14 +61,14 @@ pub struct Group {
 }
 
 /// Answer of `GET /groups`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupList {
     /// This node's groups, by name.
     pub groups: Vec<Group>,
 }
 
 /// Answer of `GET /groups/{group}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupDetail {
     /// What a listing shows.
     #[serde(flatten)]
@@ -98,7 +99,7 @@ pub struct GroupDetail {
 }
 
 /// A member of a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Member {
     /// Its peer id.
     pub member_id: String,
@@ -116,7 +117,7 @@ pub struct Member {
 }
 
 /// Answer of `GET …/members`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MemberList {
     /// Its group.
     pub group_id: String,
@@ -125,7 +126,7 @@ pub struct MemberList {
 }
 
 /// Body of `POST …/members`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddMember {
     /// Whom to add.
@@ -142,7 +143,7 @@ impl AddMember {
 }
 
 /// Body of `PUT …/members/{member}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetRole {
     /// The new role.
@@ -150,7 +151,7 @@ pub struct SetRole {
 }
 
 /// Answer to an added or removed member, or a changed role.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MemberChanged {
     /// The group.
     pub group_id: String,
@@ -169,7 +170,7 @@ impl Wrote for MemberChanged {
 }
 
 /// Body of `PUT …/notary`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetNotary {
     /// Who is to seal: an admin.
@@ -177,7 +178,7 @@ pub struct SetNotary {
 }
 
 /// Answer to a hand-over: it takes effect with the next seal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NotaryChanged {
     /// The group.
     pub group_id: String,
@@ -194,7 +195,7 @@ impl Wrote for NotaryChanged {
 }
 
 /// Answer of `POST …/members/{member}/unfreeze`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Unfrozen {
     /// The group.
     pub group_id: String,
@@ -211,7 +212,7 @@ impl Wrote for Unfrozen {
 }
 
 /// Answer of `GET …/stats`: sizes, the tokens that there are, and the rules for them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupStats {
     /// Its id.
     pub group_id: String,
@@ -245,7 +246,7 @@ pub struct GroupStats {
 }
 
 /// Answer of `POST …/verify`: every signature was checked again and the whole order folded again from nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Verified {
     /// Whether everything held.
     pub ok: bool,
@@ -260,7 +261,7 @@ pub struct Verified {
 }
 
 /// Body of `POST /join`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JoinGroup {
     /// The full id of the group, or a ticket.
@@ -290,7 +291,7 @@ impl JoinGroup {
 }
 
 /// Answer to being told that nobody else has blocks of this node in a group: it writes there again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupAlone {
     /// Its id.
     pub group_id: String,
@@ -299,7 +300,7 @@ pub struct GroupAlone {
 }
 
 /// Answer to leaving: the node replicates the group no longer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupLeft {
     /// Its id.
     pub group_id: String,

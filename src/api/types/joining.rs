@@ -1,6 +1,7 @@
 //! Tickets, join requests, and the groups that other nodes show.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::FieldError;
 use super::{Role, Wrote};
@@ -11,7 +12,7 @@ const fn member() -> Role {
 }
 
 /// Body of `POST …/invites`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewInvite {
     /// As what the ticket lets somebody in.
@@ -42,7 +43,7 @@ impl NewInvite {
 }
 
 /// Answer to a new ticket. **This is the only time that it is shown**: the node keeps nothing of it but what the ledger has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InviteMade {
     /// Its group.
     pub group_id: String,
@@ -67,7 +68,7 @@ impl Wrote for InviteMade {
 }
 
 /// How a ticket stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum InviteState {
     /// It lets somebody in.
@@ -101,7 +102,7 @@ impl InviteState {
 }
 
 /// A ticket in a listing: without its secret, which nobody keeps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Invite {
     /// What it is called.
     pub ticket_id: String,
@@ -122,7 +123,7 @@ pub struct Invite {
 }
 
 /// Answer of `GET …/invites`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InviteList {
     /// Their group.
     pub group_id: String,
@@ -131,7 +132,7 @@ pub struct InviteList {
 }
 
 /// Answer to a revoked ticket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InviteRevoked {
     /// Its group.
     pub group_id: String,
@@ -148,7 +149,7 @@ impl Wrote for InviteRevoked {
 }
 
 /// Query of `GET /join-requests`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListRequests {
     /// Of this group only.
@@ -157,7 +158,7 @@ pub struct ListRequests {
 }
 
 /// Somebody asks to be let in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JoinRequest {
     /// Into which group.
     pub group_id: String,
@@ -174,14 +175,14 @@ pub struct JoinRequest {
 }
 
 /// Answer of `GET /join-requests`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JoinRequestList {
     /// Those of the groups in which the caller is an admin, the first to come first.
     pub requests: Vec<JoinRequest>,
 }
 
 /// Body of `POST …/join-requests/{member}/approve`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApproveRequest {
     /// As what it is let in.
@@ -190,7 +191,7 @@ pub struct ApproveRequest {
 }
 
 /// Answer to a request that was denied.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RequestDenied {
     /// The group.
     pub group_id: String,
@@ -199,7 +200,7 @@ pub struct RequestDenied {
 }
 
 /// Query of `GET /shown-groups`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverGroups {
     /// Of this peer only: its id or its alias.
@@ -208,7 +209,7 @@ pub struct DiscoverGroups {
 }
 
 /// A group that a peer shows: it is listed, or this node is a member.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShownGroup {
     /// Its id.
     pub group_id: String,
@@ -225,7 +226,7 @@ pub struct ShownGroup {
 }
 
 /// Answer of `GET /shown-groups`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShownGroupList {
     /// By name.
     pub groups: Vec<ShownGroup>,

@@ -21,6 +21,7 @@ mod peer;
 mod presence;
 mod problem;
 mod purchase;
+mod schema;
 mod subscription;
 mod task;
 mod token;

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::PurchaseState;
 use super::check::{self, FieldError};
 use crate::limits;
 
 /// Answer of `GET /status`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// The node's peer id.
     pub node_id: String,
@@ -44,7 +45,7 @@ pub struct Status {
 }
 
 /// How an embedder is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EmbedderState {
     /// It has not answered yet.
@@ -58,7 +59,7 @@ pub enum EmbedderState {
 }
 
 /// The embedder and how far it is, over all groups.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EmbedderStatus {
     /// Its model.
     pub model: String,
@@ -75,7 +76,7 @@ pub struct EmbedderStatus {
 }
 
 /// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HealthCheck {
     /// What: `store`, `writer`, `network`, `clock`, …
     pub name: String,
@@ -88,7 +89,7 @@ pub struct HealthCheck {
 }
 
 /// Answer of `GET /health`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     /// Whether every check is well.
     pub ok: bool,
@@ -97,7 +98,7 @@ pub struct Health {
 }
 
 /// Body of `POST /sync`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyncNow {
     /// Only this group; all where it is not given.
@@ -109,7 +110,7 @@ pub struct SyncNow {
 }
 
 /// What came from one peer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SyncedPeer {
     /// Who.
     pub peer_id: String,
@@ -120,7 +121,7 @@ pub struct SyncedPeer {
 }
 
 /// What a sync did for one group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SyncedGroup {
     /// Its id.
     pub group_id: String,
@@ -137,14 +138,14 @@ pub struct SyncedGroup {
 }
 
 /// Answer of `POST /sync`: every connected member was asked, and what answered within `limits::SYNC_WAIT_MS` is stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SyncReport {
     /// The groups.
     pub groups: Vec<SyncedGroup>,
 }
 
 /// Query of `GET /rejected`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListRejected {
     /// Only this group; all where it is not given.
@@ -169,7 +170,7 @@ impl ListRejected {
 }
 
 /// A block that the ledger refuses at its place in the order. It is kept, and tried again when the order changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Rejected {
     /// The group.
     pub group_id: String,
@@ -193,7 +194,7 @@ pub struct Rejected {
 }
 
 /// Answer of `GET /rejected`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RejectedList {
     /// The blocks, group by group, in each the last of its order first.
     pub rejected: Vec<Rejected>,

@@ -1,6 +1,7 @@
 //! Offers: what members sell one another, and what other nodes announce.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::block::Wrote;
 use super::check::{self, FieldError};
@@ -9,7 +10,7 @@ use crate::identity::Identity;
 use crate::limits;
 
 /// A part of what an offer earns.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OfferSplit {
     /// Whose.
@@ -19,7 +20,7 @@ pub struct OfferSplit {
 }
 
 /// A part of what an offer earns, for the seller of another one that it builds on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OfferRoyalty {
     /// On which: an offer's id, or in a request a unique prefix of it.
@@ -29,7 +30,7 @@ pub struct OfferRoyalty {
 }
 
 /// Body of `POST …/offers`: what is sold stands in `text` or in `content_base64`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewOffer {
     /// One line, at most `limits::TITLE_BYTES`.
@@ -116,7 +117,7 @@ impl NewOffer {
 }
 
 /// Answer to a new offer: it is durable here, and announced.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OfferCreated {
     /// The offer.
     pub offer_id: String,
@@ -133,7 +134,7 @@ impl Wrote for OfferCreated {
 }
 
 /// Answer to a revocation: it is durable here. Purchases that are under way go on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OfferRevoked {
     /// The group.
     pub group_id: String,
@@ -150,7 +151,7 @@ impl Wrote for OfferRevoked {
 }
 
 /// Query of `GET /offers`: those that fit all that is given.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListOffers {
     /// Only of this group: its id, or a prefix or name of one that is here.
@@ -187,7 +188,7 @@ impl ListOffers {
 }
 
 /// Where this node knows an offer from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OfferSource {
     /// The ledger of a group that is here: it is so.
@@ -197,7 +198,7 @@ pub enum OfferSource {
 }
 
 /// Whether an offer can be bought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OfferStatus {
     /// It can.
@@ -221,7 +222,7 @@ impl OfferStatus {
 }
 
 /// An offer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Offer {
     /// Its id.
     pub offer_id: String,
@@ -272,7 +273,7 @@ pub struct Offer {
 }
 
 /// A page of offers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OfferList {
     /// The offers: those of the groups that are here, then those that are announced of others. A page can have fewer than asked for
     /// and still not be the last.
@@ -282,7 +283,7 @@ pub struct OfferList {
 }
 
 /// Body of `POST /market/pull`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PullMarket {
     /// Only of this peer: a peer id.
@@ -291,7 +292,7 @@ pub struct PullMarket {
 }
 
 /// Answer to a pull: what is on its way shows as `offer_listed`, and in lists.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MarketPulled {
     /// Connected peers that are asked for what is for sale.
     pub peers: usize,

@@ -1,12 +1,13 @@
 //! The address book.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::{self, FieldError};
 use crate::limits;
 
 /// A peer in the address book.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Peer {
     /// Its peer id.
     pub peer_id: String,
@@ -31,7 +32,7 @@ pub struct Peer {
 }
 
 /// The connection with a peer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PeerConnection {
     /// Who called.
     pub direction: PeerDirection,
@@ -48,7 +49,7 @@ pub struct PeerConnection {
 }
 
 /// Who called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PeerDirection {
     /// The peer did.
@@ -58,14 +59,14 @@ pub enum PeerDirection {
 }
 
 /// Answer of `GET /peers`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PeerList {
     /// The peers, connected ones first.
     pub peers: Vec<Peer>,
 }
 
 /// Body of `POST /peers`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddPeer {
     /// A full multiaddr with `/p2p/` and the peer id.
@@ -87,7 +88,7 @@ impl AddPeer {
 }
 
 /// Answer to an added peer: it is in the address book, and the node dials it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PeerAdded {
     /// Its peer id.
     pub peer_id: String,
@@ -100,14 +101,14 @@ pub struct PeerAdded {
 }
 
 /// Answer to a removed peer: it is out of the address book and its connections are closed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PeerRemoved {
     /// Its peer id.
     pub peer_id: String,
 }
 
 /// Body of `PATCH /peers/PEER`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetPeer {
     /// Its name here from now on; `null` for none.
@@ -125,7 +126,7 @@ impl SetPeer {
 }
 
 /// Answer to a peer with another name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PeerSet {
     /// Its peer id.
     pub peer_id: String,

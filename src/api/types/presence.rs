@@ -2,19 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::check::FieldError;
 use crate::limits;
 pub use crate::presence::Status as PresenceStatus;
 
 /// Body of `PUT …/presence`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetPresence {
     /// What this node is up to.
     pub status: PresenceStatus,
     /// Whatever else the members may know, as a JSON object of at most `limits::PRESENCE_METADATA_BYTES` without white space.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub metadata: Option<Map<String, Value>>,
 }
 
@@ -41,7 +43,7 @@ impl SetPresence {
 }
 
 /// Answer to a set presence: connected members are being told. Nothing of it is stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PresenceSet {
     /// The group.
     pub group_id: String,
@@ -50,13 +52,14 @@ pub struct PresenceSet {
     /// The status.
     pub status: PresenceStatus,
     /// The metadata.
+    #[schema(value_type = Option<Object>)]
     pub metadata: Option<Map<String, Value>>,
     /// How it is dated.
     pub updated_ms: u64,
 }
 
 /// Query of `GET …/presence`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListPresence {
     /// Age past which a record is called stale; `limits::PRESENCE_STALE_MS` where it is not given.
@@ -65,7 +68,7 @@ pub struct ListPresence {
 }
 
 /// What one member says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MemberPresence {
     /// Its peer id.
     pub member_id: String,
@@ -76,6 +79,7 @@ pub struct MemberPresence {
     /// What it is up to.
     pub status: PresenceStatus,
     /// What else it says.
+    #[schema(value_type = Option<Object>)]
     pub metadata: Option<Map<String, Value>>,
     /// When it said so, by its own clock.
     pub updated_ms: u64,
@@ -86,7 +90,7 @@ pub struct MemberPresence {
 }
 
 /// Answer of `GET …/presence`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PresenceList {
     /// The group.
     pub group_id: String,

@@ -1,6 +1,7 @@
 //! What a refusal looks like (RFC 9457).
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::FieldError;
 
@@ -8,7 +9,7 @@ use super::FieldError;
 macro_rules! problem_codes {
     ($($(#[$doc:meta])* $name:ident = $word:literal, $status:literal, $title:literal;)+) => {
         /// Why a request was refused, as a word that scripts may compare. A word never changes its meaning.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         #[serde(rename_all = "snake_case")]
         pub enum ProblemCode {
             $($(#[$doc])* $name,)+
@@ -196,7 +197,7 @@ problem_codes! {
 }
 
 /// A refusal, with what to do about it. Media type `application/problem+json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// A URI of the kind of problem: `urn:lbm:problem:` and the code.
     #[serde(rename = "type")]
@@ -211,6 +212,9 @@ pub struct Problem {
     pub code: ProblemCode,
     /// What to do next: one sentence.
     pub remedy: String,
+    /// The request that was refused: `urn:lbm:request:` and its name, as the daemon's log has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
 }
 
 impl Problem {
@@ -224,6 +228,7 @@ impl Problem {
             detail: detail.into(),
             code,
             remedy: remedy.into(),
+            instance: None,
         }
     }
 }

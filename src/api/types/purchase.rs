@@ -1,6 +1,7 @@
 //! Purchases, the library, and what may be spent.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::{self, FieldError};
 use crate::identity::Identity;
@@ -8,7 +9,7 @@ use crate::ledger::market::PurchaseStatus;
 use crate::limits;
 
 /// Body of `POST …/buy`. Sent again, it never pays twice: what is owned is opened, what is under way is waited for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BuyOffer {
     /// The most that it may cost.
@@ -33,7 +34,7 @@ impl BuyOffer {
 }
 
 /// How a purchase stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PurchaseState {
     /// It is above the spending limit: nothing is signed until a person approves.
@@ -80,7 +81,7 @@ impl From<PurchaseStatus> for PurchaseState {
 }
 
 /// What happens next with a purchase. This node does its part by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NextStep {
     /// A person approves it, or not.
@@ -113,7 +114,7 @@ impl NextStep {
 }
 
 /// On which side of a purchase this node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
     /// It buys.
@@ -123,7 +124,7 @@ pub enum Side {
 }
 
 /// A purchase.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Purchase {
     /// Its id; `null` where nothing is signed yet.
     pub purchase_id: Option<String>,
@@ -154,7 +155,7 @@ pub struct Purchase {
 }
 
 /// Answer to `POST …/buy`: the purchase as it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Bought {
     /// It.
     #[serde(flatten)]
@@ -166,7 +167,7 @@ pub struct Bought {
 }
 
 /// Query of `GET /purchases`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListPurchases {
     /// Only of this group.
@@ -188,14 +189,14 @@ impl ListPurchases {
 }
 
 /// This node's purchases and sales.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PurchaseList {
     /// They, the last first.
     pub purchases: Vec<Purchase>,
 }
 
 /// Answer to `POST …/approve`: the node buys it now, by itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Approved {
     /// The offer.
     pub offer_id: String,
@@ -215,7 +216,7 @@ pub struct Approved {
 }
 
 /// Something that this node can open.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LibraryItem {
     /// The offer.
     pub offer_id: String,
@@ -244,14 +245,14 @@ pub struct LibraryItem {
 }
 
 /// All that this node can open.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LibraryList {
     /// It.
     pub packages: Vec<LibraryItem>,
 }
 
 /// What a package has: `text`, or `content_base64` where it is no text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LibraryContent {
     /// What it is.
     #[serde(flatten)]
@@ -263,7 +264,7 @@ pub struct LibraryContent {
 }
 
 /// Body of `PUT …/spending-limit`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetSpendingLimit {
     /// Tokens in any 24 hours; no limit where it is not given.
@@ -272,7 +273,7 @@ pub struct SetSpendingLimit {
 }
 
 /// What may leave an account of this node by its own acts in a group: purchases, transfers with their fees, rewards of tasks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SpendingLimit {
     /// The group.
     pub group_id: String,

@@ -1,12 +1,13 @@
 //! How groups are synced, and who was sent away.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::check::{self, FieldError};
 use crate::limits;
 
 /// What a group's sync does by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SubscriptionMode {
     /// It pulls and takes what is pushed.
@@ -30,7 +31,7 @@ impl SubscriptionMode {
 }
 
 /// A connected peer whose last pulls have failed. It is tried again, ever more rarely, and never given up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FailingPeer {
     /// Who.
     pub peer_id: String,
@@ -39,7 +40,7 @@ pub struct FailingPeer {
 }
 
 /// How one group is synced.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Subscription {
     /// The group.
     pub group_id: String,
@@ -58,14 +59,14 @@ pub struct Subscription {
 }
 
 /// Answer of `GET /subscriptions`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SubscriptionList {
     /// Each group of the node.
     pub subscriptions: Vec<Subscription>,
 }
 
 /// Body of `PUT /groups/{group}/subscription`: what is named changes, the rest stays. A `reset` comes first.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetSubscription {
     /// Back to what the settings say, with every member.
@@ -103,7 +104,7 @@ impl SetSubscription {
 }
 
 /// A peer that was sent away for its faults.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ban {
     /// Who.
     pub peer_id: String,
@@ -118,14 +119,14 @@ pub struct Ban {
 }
 
 /// Answer of `GET /bans`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BanList {
     /// Those in force first.
     pub bans: Vec<Ban>,
 }
 
 /// Answer to a lifted ban.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Unbanned {
     /// Who.
     pub peer_id: String,

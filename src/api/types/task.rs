@@ -1,6 +1,7 @@
 //! Tasks: work that members hand one another.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::block::Wrote;
 use super::check::{self, FieldError};
@@ -10,7 +11,7 @@ pub use crate::ledger::task::TaskStatus;
 use crate::limits;
 
 /// Body of `POST …/tasks`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewTask {
     /// Its name, new in the group, of `[A-Za-z0-9._:-]`.
@@ -59,7 +60,7 @@ impl NewTask {
 }
 
 /// Body of `POST …/tasks/{task}/assign`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AssignTask {
     /// To whom; to oneself where it is not given.
@@ -81,7 +82,7 @@ impl AssignTask {
 }
 
 /// Body of `POST …/tasks/{task}/start`: begins it, taking it where it is free, and once begun keeps it for another lease.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StartTask {
     /// The attempt that the caller has. Where it is not given: the one that counts, or a new one where anyone may take the task.
@@ -107,7 +108,7 @@ fn lease(lease_ms: Option<u64>) -> Result<(), FieldError> {
 }
 
 /// Body of `POST …/tasks/{task}/complete`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CompleteTask {
     /// The attempt that the caller has; the one that counts where it is not given.
@@ -133,7 +134,7 @@ impl CompleteTask {
 }
 
 /// Body of `POST …/tasks/{task}/fail`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FailTask {
     /// The attempt that the caller has; the one that counts where it is not given.
@@ -156,7 +157,7 @@ impl FailTask {
 }
 
 /// Body of `POST …/tasks/{task}/release`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseTask {
     /// The attempt that ends; the one that counts where it is not given.
@@ -165,7 +166,7 @@ pub struct ReleaseTask {
 }
 
 /// Query of `GET …/tasks`: the tasks that fit all that is given, ascending by id.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListTasks {
     /// How they stand.
@@ -205,7 +206,7 @@ impl ListTasks {
 }
 
 /// Query of `GET …/ready-tasks`: those that anyone may take now, the best first.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReadyTasks {
     /// At most so many, up to `limits::PAGE_ROWS`; `limits::PAGE_DEFAULT_ROWS` where it is not given.
@@ -224,7 +225,7 @@ impl ReadyTasks {
 }
 
 /// A task in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Task {
     /// Its name in the group.
     pub task_id: String,
@@ -258,7 +259,7 @@ pub struct Task {
 }
 
 /// A page of tasks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskList {
     /// The tasks. A page can have fewer than asked for and still not be the last: it looks at `limits::TASK_SCAN`.
     pub tasks: Vec<Task>,
@@ -267,7 +268,7 @@ pub struct TaskList {
 }
 
 /// A task that another one waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BlockingTask {
     /// Its name in the group.
     pub task_id: String,
@@ -276,7 +277,7 @@ pub struct BlockingTask {
 }
 
 /// A task in full.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskDetail {
     /// What lists have of it.
     #[serde(flatten)]
@@ -298,7 +299,7 @@ pub struct TaskDetail {
 }
 
 /// Answer to a change of a task: it is durable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskChanged {
     /// The task's name in the group.
     pub task_id: String,
@@ -361,7 +362,7 @@ impl ReserveResource {
 }
 
 /// How a resource stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reserved {
     /// Whether the caller has it.
     pub reserved: bool,

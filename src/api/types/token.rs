@@ -1,6 +1,7 @@
 //! Tokens: balances, what moved them, and the group's rules.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Wrote;
 use super::check::{self, FieldError};
@@ -9,7 +10,7 @@ use crate::identity::Identity;
 use crate::limits;
 
 /// The rules of a group's tokens. All amounts are whole tokens, at most `limits::AMOUNT_MAX`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Policy {
     /// Tokens that an identity gets when it first becomes a member.
     pub faucet_amount: u64,
@@ -26,7 +27,7 @@ pub struct Policy {
 }
 
 /// Answer of `GET …/policy`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupPolicy {
     /// The group.
     pub group_id: String,
@@ -36,7 +37,7 @@ pub struct GroupPolicy {
 }
 
 /// Answer to changed rules: the change is durable here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PolicyChanged {
     /// The group.
     pub group_id: String,
@@ -54,7 +55,7 @@ impl Wrote for PolicyChanged {
 }
 
 /// Body of `POST …/mint`, `POST …/transfer` and `POST …/pay`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Payment {
     /// Who gets the tokens; it needs not be a member.
@@ -78,7 +79,7 @@ impl Payment {
 }
 
 /// Answer to a payment: it is durable here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Paid {
     /// The group.
     pub group_id: String,
@@ -99,7 +100,7 @@ impl Wrote for Paid {
 }
 
 /// Query of `GET …/balance`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AskBalance {
     /// Whose: this node's where it is not given.
@@ -108,7 +109,7 @@ pub struct AskBalance {
 }
 
 /// Answer of `GET …/balance`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Balance {
     /// Whose: a peer id.
     pub account: String,
@@ -117,7 +118,7 @@ pub struct Balance {
 }
 
 /// Query of `GET …/history`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListMoves {
     /// Whose: this node's where it is not given.
@@ -142,7 +143,7 @@ impl ListMoves {
 }
 
 /// Which way tokens went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// Into the account.
@@ -152,7 +153,7 @@ pub enum Direction {
 }
 
 /// One change of an account's balance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenMove {
     /// What for: `mint`, `faucet`, `claim_reward`, `transfer`, `treasury_pay`, `task_lock`, `task_reward` or `task_refund`.
     pub kind: String,
@@ -180,7 +181,7 @@ pub struct TokenMove {
 }
 
 /// Answer of `GET …/history`: the last move first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MoveList {
     /// Whose: a peer id.
     pub account: String,

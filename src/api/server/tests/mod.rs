@@ -1,6 +1,7 @@
 //! The server in this process, with a real daemon behind it, driven by the real client.
 
 mod access;
+mod description;
 mod knowledge;
 mod market;
 mod outsider;
@@ -118,9 +119,14 @@ impl Running {
     }
 
     async fn request(&self, method: &str, path: &str, body: &[u8]) -> (u16, String, String) {
+        self.request_with(method, path, "", body).await
+    }
+
+    /// The same with more lines in its head, each with its end.
+    async fn request_with(&self, method: &str, path: &str, lines: &str, body: &[u8]) -> (u16, String, String) {
         let length = body.len();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: lbm\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nhost: lbm\r\nconnection: close\r\ncontent-type: application/json\r\n{lines}content-length: {length}\r\n\r\n"
         );
         self.raw([head.as_bytes(), body].concat()).await
     }
