@@ -35,6 +35,7 @@
 //! | [`backup`] | a node in one file: made while it runs, put back marked |
 //! | [`knowledge`] | retrieval: from a question to a context |
 //! | [`embedder`] | texts as vectors, by a model that the operator chose |
+//! | [`metrics`] | what a daemon counts and measures |
 //! | [`doctor`] | what of this machine may keep a node from working |
 //! | [`net`] | libp2p: connections, discovery, frames |
 //! | [`runtime`] | the wiring: threads, queues, the running [`runtime::Node`] |
@@ -72,6 +73,7 @@ pub mod kv;
 pub mod ledger;
 pub mod limits;
 pub mod mcp;
+pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod package;

@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use time::{Date, OffsetDateTime};
@@ -16,6 +16,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::{Layer, Registry, filter::Targets};
 
 use crate::config::LogLevel;
@@ -53,15 +54,25 @@ pub enum TelemetryError {
 /// # Errors
 /// [`TelemetryError`].
 pub fn start(settings: &LogSettings) -> Result<(), TelemetryError> {
-    let subscriber = subscriber(settings, BoxMakeWriter::new(io::stderr))?;
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::Twice)
+    let (subscriber, level) = subscriber(settings, BoxMakeWriter::new(io::stderr))?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::Twice)?;
+    LEVEL.set(level).map_err(|_| TelemetryError::Twice)
 }
 
-fn subscriber(
-    settings: &LogSettings,
-    people: BoxMakeWriter,
-) -> Result<impl Subscriber + Send + Sync + use<>, TelemetryError> {
-    let level = match settings.level {
+/// Changes how much the process logs.
+static LEVEL: OnceLock<Handle<Targets, Registry>> = OnceLock::new();
+
+/// Logs this much from now on; nothing changes where this process has not started to log.
+pub fn set_level(level: LogLevel) {
+    if let Some(handle) = LEVEL.get()
+        && let Err(error) = handle.reload(targets(level))
+    {
+        tracing::error!(%error, "the level of logging stays as it is");
+    }
+}
+
+fn targets(level: LogLevel) -> Targets {
+    let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
@@ -75,12 +86,19 @@ fn subscriber(
     // What a stranger can make these say as often as it likes would fill the disk.
     let peers = ["libp2p_request_response", "libp2p_gossipsub", "libp2p_mdns"].map(|target| (target, agents));
     let targets = Targets::new().with_default(others).with_target("rmcp", agents).with_target("lbm", level);
-    let targets = targets.with_targets(peers);
+    targets.with_targets(peers)
+}
+
+fn subscriber(
+    settings: &LogSettings,
+    people: BoxMakeWriter,
+) -> Result<(impl Subscriber + Send + Sync + use<>, Handle<Targets, Registry>), TelemetryError> {
+    let (targets, handle) = reload::Layer::new(targets(settings.level));
     let mut layers = vec![form(settings.json, people)];
     if let Some(folder) = &settings.folder {
         layers.push(form(settings.json, BoxMakeWriter::new(DailyFile::open(folder)?)));
     }
-    Ok(tracing_subscriber::registry().with(layers.with_filter(targets)))
+    Ok((tracing_subscriber::registry().with(layers.with_filter(targets)), handle))
 }
 
 fn form(json: bool, writer: BoxMakeWriter) -> Box<dyn Layer<Registry> + Send + Sync> {
@@ -88,11 +106,21 @@ fn form(json: bool, writer: BoxMakeWriter) -> Box<dyn Layer<Registry> + Send + S
     if json { layer.json().flatten_event(true).boxed() } else { layer.boxed() }
 }
 
-/// A log file per day (UTC), `lbm-node.YYYY-MM-DD.log`; the newest `limits::LOG_FILES` are kept.
+/// Log files per day (UTC), `lbm-node.YYYY-MM-DD.00000.log` and on: another begins after `limits::LOG_FILE_BYTES`. The newest
+/// `limits::LOG_FILES` are kept, so that all together are bounded.
 struct DailyFile {
     folder: PathBuf,
-    today: Mutex<(Date, File)>,
+    today: Mutex<Part>,
     now: fn() -> SystemTime,
+    most_bytes: u64,
+}
+
+/// The file that is written.
+struct Part {
+    day: Date,
+    number: u32,
+    file: File,
+    bytes: u64,
 }
 
 const FILE_PREFIX: &str = "lbm-node.";
@@ -100,26 +128,39 @@ const FILE_SUFFIX: &str = ".log";
 
 impl DailyFile {
     fn open(folder: &Path) -> Result<Self, TelemetryError> {
-        Self::open_at(folder, SystemTime::now)
+        Self::open_at(folder, SystemTime::now, limits::LOG_FILE_BYTES)
     }
 
-    fn open_at(folder: &Path, now: fn() -> SystemTime) -> Result<Self, TelemetryError> {
+    fn open_at(folder: &Path, now: fn() -> SystemTime, most_bytes: u64) -> Result<Self, TelemetryError> {
         let failed = |path: &Path, source| TelemetryError::Folder { path: path.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
         let day = OffsetDateTime::from(now()).date();
-        let file = open_day(folder, day).map_err(|source| failed(&file_of(folder, day), source))?;
+        let number = last_number(folder, day);
+        let part = Part::open(folder, day, number).map_err(|source| failed(&file_of(folder, day, number), source))?;
         remove_old(folder);
-        Ok(Self { folder: folder.to_owned(), today: Mutex::new((day, file)), now })
+        Ok(Self { folder: folder.to_owned(), today: Mutex::new(part), now, most_bytes })
     }
 }
 
-fn file_of(folder: &Path, day: Date) -> PathBuf {
+fn file_of(folder: &Path, day: Date, number: u32) -> PathBuf {
     // `Date` displays as YYYY-MM-DD.
-    folder.join(format!("{FILE_PREFIX}{day}{FILE_SUFFIX}"))
+    folder.join(format!("{FILE_PREFIX}{day}.{number:05}{FILE_SUFFIX}"))
 }
 
-fn open_day(folder: &Path, day: Date) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(file_of(folder, day))
+/// The number of the last file of a day; 0 where there is none.
+fn last_number(folder: &Path, day: Date) -> u32 {
+    let start = format!("{FILE_PREFIX}{day}.");
+    let number = |name: String| name.strip_prefix(&start)?.strip_suffix(FILE_SUFFIX)?.parse().ok();
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    names.filter_map(|entry| number(entry.file_name().into_string().ok()?)).max().unwrap_or(0)
+}
+
+impl Part {
+    fn open(folder: &Path, day: Date, number: u32) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(file_of(folder, day, number))?;
+        let bytes = file.metadata()?.len();
+        Ok(Self { day, number, file, bytes })
+    }
 }
 
 /// Removes all but the newest files. What cannot be listed or removed stays: a log is no reason to fail.
@@ -141,15 +182,19 @@ impl Write for DailyWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut today = self.0.today.lock().unwrap_or_else(PoisonError::into_inner);
         let day = OffsetDateTime::from((self.0.now)()).date();
-        if day != today.0 {
-            *today = (day, open_day(&self.0.folder, day)?);
+        let is_full = today.bytes >= self.0.most_bytes;
+        if day != today.day || is_full {
+            let number = if day == today.day { today.number.saturating_add(1) } else { 0 };
+            *today = Part::open(&self.0.folder, day, number)?;
             remove_old(&self.0.folder);
         }
-        today.1.write(bytes)
+        let written = today.file.write(bytes)?;
+        today.bytes = today.bytes.saturating_add(written as u64);
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.today.lock().unwrap_or_else(PoisonError::into_inner).1.flush()
+        self.0.today.lock().unwrap_or_else(PoisonError::into_inner).file.flush()
     }
 }
 
@@ -186,7 +231,7 @@ mod tests {
         let page = Page::default();
         let writer = page.clone();
         let settings = LogSettings { level, json, folder };
-        let subscriber = subscriber(&settings, BoxMakeWriter::new(move || writer.clone())).unwrap();
+        let subscriber = subscriber(&settings, BoxMakeWriter::new(move || writer.clone())).unwrap().0;
         tracing::subscriber::with_default(subscriber, || {
             tracing::debug!(group = "ab12", "ours in detail");
             tracing::info!(target: "lbm_node", blocks = 3, "the daemon's");
@@ -248,7 +293,7 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("other.log"), "mine").unwrap();
-        let daily = DailyFile::open_at(folder.path(), now).unwrap();
+        let daily = DailyFile::open_at(folder.path(), now, 1_000).unwrap();
         for day in 0..20 {
             DAY.store(day, Ordering::SeqCst);
             daily.make_writer().write_all(format!("day {day}\n").as_bytes()).unwrap();
@@ -257,7 +302,45 @@ mod tests {
         let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
         names.sort_unstable();
         assert_eq!(names.len(), limits::LOG_FILES + 1);
-        assert_eq!((names[0].as_str(), names[13].as_str()), ("lbm-node.1970-01-07.log", "lbm-node.1970-01-20.log"));
+        assert_eq!(
+            (names[0].as_str(), names[13].as_str()),
+            ("lbm-node.1970-01-07.00000.log", "lbm-node.1970-01-20.00000.log")
+        );
         assert_eq!(std::fs::read_to_string(folder.path().join(&names[13])).unwrap(), "day 19\n");
+    }
+    #[test]
+    fn a_file_is_bounded_and_so_are_all_of_a_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = || SystemTime::UNIX_EPOCH;
+        let line = |number: u32| format!("{number:04} {}\n", "x".repeat(94));
+        for run in 0..2 {
+            // The second one goes on where the first ended.
+            let daily = DailyFile::open_at(folder.path(), now, 500).unwrap();
+            for number in 0..50 {
+                daily.make_writer().write_all(line(run * 50 + number).as_bytes()).unwrap();
+            }
+        }
+        let entries = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> = entries.collect();
+        files.sort_unstable();
+        assert_eq!(files.len(), limits::LOG_FILES);
+        let text: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+        assert!(files.iter().all(|file| file.metadata().unwrap().len() <= 500));
+        assert_eq!(text, (30..100).map(line).collect::<String>());
+    }
+
+    #[test]
+    fn the_level_changes_while_it_runs() {
+        let page = Page::default();
+        let writer = page.clone();
+        let settings = LogSettings { level: LogLevel::Warn, json: false, folder: None };
+        let (subscriber, level) = subscriber(&settings, BoxMakeWriter::new(move || writer.clone())).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("before");
+            level.reload(targets(LogLevel::Info)).unwrap();
+            tracing::info!("after");
+        });
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("before") && text.contains("after"), "{text}");
     }
 }

@@ -32,6 +32,9 @@ pub const REQUEST_ID_HEADER: &str = "x-request-id";
 /// Version of this build, as the daemon and its clients name it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The same with the commit that a release was built from, where that is known.
+pub const BUILD: &str = env!("LBM_BUILD");
+
 /// Media type of a [`types::Problem`] (RFC 9457 §3).
 pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
 

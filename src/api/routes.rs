@@ -114,6 +114,11 @@ macro_rules! routes {
 
 routes! {
     OPENAPI = GET "/api/openapi.json" Read, "this description of the API";
+    LIVE = GET "/health/live" Read, "whether the daemon answers";
+    READY = GET "/health/ready" Read, "whether it can read, write and has room: 503 where not";
+    METRICS = GET "/metrics" Operate, "what is counted and measured, for Prometheus";
+    SETTINGS = GET "/api/v1/settings" Operate, "the settings in force, and where each comes from";
+    RELOAD = POST "/api/v1/reload" Operate, "read the settings again";
     STATUS = GET "/api/v1/status" Read, "who the node is and what it does";
     HEALTH = GET "/api/v1/health" Read, "what is well and what is not";
     DOCTOR = GET "/api/v1/doctor" Read slow, "what may keep the node from working, and what to do about it";
@@ -217,7 +222,9 @@ mod tests {
     fn what_only_looks_needs_read_and_what_changes_needs_more() {
         for route in ALL {
             let asks = route.path.ends_with("/context") || route.path.ends_with("/verify");
-            let looks = route.method == Method::GET || asks;
+            // They are of all groups and of the machine.
+            let is_of_all = route.path.ends_with("/metrics") || route.path.ends_with("/settings");
+            let looks = (route.method == Method::GET && !is_of_all) || asks;
             assert_eq!(route.permission == Permission::Read, looks, "{}", route.path);
         }
     }

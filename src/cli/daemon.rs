@@ -16,8 +16,8 @@ use super::error::{CliError, Outcome};
 use super::node::NodeArgs;
 use super::password::Terminal;
 use crate::api::client::Client;
-use crate::api::{server, socket_path};
-use crate::config::{McpAddress, Settings, process_environment};
+use crate::api::{routes, server, socket_path};
+use crate::config::{LoopbackAddress, Settings, check_names, process_environment};
 use crate::datadir::{DataDir, Keyring};
 use crate::identity::SecretKey;
 use crate::limits;
@@ -37,6 +37,7 @@ pub fn run(args: &NodeArgs, data: Result<PathBuf, CliError>) -> ExitCode {
 fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
     // First, so that a folder that is none is named as such and not as settings that cannot be read.
     let folder = DataDir::open(data).map_err(StartFailure::from)?;
+    check_names(std::env::vars_os().map(|(name, _)| name))?;
     let settings = Settings::load(data, args.flags(), &process_environment)?;
     // Held until everything below is closed.
     let _lock = folder.lock().map_err(StartFailure::from)?;
@@ -54,10 +55,15 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Start)?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Start)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(CliError::Start)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Start)?;
         let agents = match settings.mcp.value {
-            McpAddress(Some(address)) => Some(http::bind(address).await.map_err(StartFailure::from)?),
-            McpAddress(None) => None,
+            LoopbackAddress(Some(address)) => Some(http::bind(address).await.map_err(StartFailure::from)?),
+            LoopbackAddress(None) => None,
+        };
+        let metrics = match settings.metrics.value {
+            LoopbackAddress(Some(address)) => Some(server::bind_metrics(address).await.map_err(StartFailure::from)?),
+            LoopbackAddress(None) => None,
         };
         let listener = server::bind(data).map_err(StartFailure::from)?;
         let daemon = Daemon::start(&folder, keys, name, store, &settings).map_err(|error| {
@@ -67,6 +73,12 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
         })?;
         let (stop, stopping) = watch::channel(false);
         let api = tokio::spawn(server::serve(listener, daemon.node.clone(), stopping.clone()));
+        let scraped = metrics.map(|listener| {
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!(url = %format!("http://{address}{}", routes::METRICS.path), "serving metrics");
+            }
+            tokio::spawn(server::serve_metrics(listener, daemon.node.clone(), stopping.clone()))
+        });
         let agents = agents.map(|listener| {
             if let Ok(address) = listener.local_addr() {
                 tracing::info!(url = %format!("http://{address}{}", http::PATH), "serving agents");
@@ -80,9 +92,12 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
             tokio::spawn(http::serve(listener, Client::new(data), Arc::new(tokens), stopping))
         });
         ready(&daemon, settings.listen.value.len()).await?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => reload(&daemon).await,
+            }
         }
         tracing::info!("stopping");
         tokio::spawn(async move {
@@ -105,11 +120,24 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
         } {
             tracing::error!(%error, "serving agents failed");
         }
+        if let Some(Err(error)) = match scraped {
+            Some(scraped) => Some(scraped.await),
+            None => None,
+        } {
+            tracing::error!(%error, "serving metrics failed");
+        }
         daemon.stop().await;
         // A file that is gone already is as good.
         let _gone = std::fs::remove_file(socket_path(data));
         Ok(Outcome::Done)
     })
+}
+
+/// Reads the settings again, as a supervisor asks by SIGHUP. Who asked is not there to be answered: the log says what came of it.
+async fn reload(daemon: &Daemon) {
+    if let Err(error) = daemon.node.reload().await {
+        tracing::error!(%error, "the settings cannot be used: the daemon goes on with what it had");
+    }
 }
 
 /// Says on standard output that the daemon serves, and where.
@@ -144,6 +172,9 @@ pub enum StartFailure {
     /// The listener for agents.
     #[error(transparent)]
     Mcp(#[from] http::BindError),
+    /// The listener for metrics.
+    #[error(transparent)]
+    Metrics(#[from] server::MetricsBindError),
     /// The local socket.
     #[error(transparent)]
     Socket(#[from] server::BindError),

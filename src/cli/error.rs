@@ -58,6 +58,14 @@ pub enum CliError {
         /// What the system said.
         source: io::Error,
     },
+    /// A file cannot be written.
+    #[error("cannot write into {}: {source}", path.display())]
+    Save {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// What was read is larger than it may be.
     #[error("{name} has more than {limit_bytes} bytes: shorten it or split it")]
     TooLarge {
@@ -289,7 +297,7 @@ impl CliError {
             Self::PurchasePending { .. } => "purchase_pending",
             Self::NeedsApproval { .. } => "waiting_for_approval",
             Self::PriceBack { .. } => "price_back",
-            Self::Write { .. } => "cannot_write",
+            Self::Write { .. } | Self::Save { .. } => "cannot_write",
             Self::NotYet(problem) => problem.code.as_str(),
             Self::JoinCut => "join_cut",
             Self::WatchCut { .. } => "watch_cut",

@@ -16,6 +16,7 @@ pub mod keys;
 pub mod mcp;
 pub mod node;
 pub mod output;
+pub mod pages;
 pub mod password;
 pub mod session;
 pub mod text;
@@ -31,14 +32,15 @@ use self::error::{CliError, Outcome};
 use self::output::Render;
 use self::password::Terminal;
 use self::session::{Session, Streams};
+use crate::api::BUILD;
 use crate::api::client::Client;
-use crate::config::{data_folder, process_environment};
+use crate::config::{check_names, data_folder, process_environment};
 
 /// Share what agents learn between the machines of one network
 ///
 /// Each machine runs one daemon, `lbm-node`; `lbm ctl` talks to it. `lbm demo` shows the whole story.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "lbm", version, max_term_width = 100)]
+#[command(name = "lbm", version = BUILD, max_term_width = 100)]
 pub struct Cli {
     /// What is accepted anywhere on the line.
     #[command(flatten)]
@@ -87,6 +89,10 @@ pub enum Command {
     Config(config::ConfigArgs),
     /// What may keep the node from working, and what to do about it; exit code 1 where there is a problem
     Doctor,
+    /// Print what a shell needs to complete this command: `source <(lbm completions bash)`
+    Completions(pages::CompletionsArgs),
+    /// Print the manual page, or write one for each command into a folder
+    Man(pages::ManArgs),
     /// Ask the daemon
     Ctl(Box<ctl::CtlArgs>),
     /// Serve an agent: the Model Context Protocol on standard input and output
@@ -104,6 +110,8 @@ pub fn run() -> ExitCode {
         Command::Ctl(args) => run_ctl(&args, &global),
         Command::Config(args) => run_config(&args, &global),
         Command::Node(args) => run_node(&args, &global),
+        Command::Completions(args) => run_page(&global, |out| pages::completions(&args, out)),
+        Command::Man(args) => run_page(&global, |out| pages::man(&args, out)),
         Command::Mcp(args) => mcp::become_small(&args, &global),
         Command::Doctor => {
             let mut out = io::stdout().lock();
@@ -140,6 +148,12 @@ fn run_node(args: &node::NodeArgs, global: &GlobalArgs) -> ExitCode {
     daemon::run(args, global.data_folder())
 }
 
+fn run_page(global: &GlobalArgs, run: impl FnOnce(&mut dyn Write) -> Result<Outcome, CliError>) -> ExitCode {
+    let mut out = io::stdout().lock();
+    let ran = run(&mut out);
+    finish(ran, global.json, &mut out, &mut io::stderr().lock())
+}
+
 fn run_here<R: Render>(global: &GlobalArgs, run: impl FnOnce(&Path) -> Result<R, CliError>) -> ExitCode {
     let mut out = io::stdout().lock();
     let ran = global.data_folder().and_then(|data| {
@@ -169,7 +183,9 @@ pub fn run_ctl(args: &ctl::CtlArgs, global: &GlobalArgs) -> ExitCode {
 #[must_use]
 pub fn run_config(args: &config::ConfigArgs, global: &GlobalArgs) -> ExitCode {
     let mut streams = Streams::of_process();
-    let ran = config::run(args, global, &process_environment, &mut streams.out);
+    let names = std::env::vars_os().map(|(name, _)| name);
+    let checked = check_names(names).map_err(CliError::from);
+    let ran = checked.and_then(|()| config::run(args, global, &process_environment, &mut streams.out));
     finish(ran, global.json, &mut streams.out, &mut streams.err)
 }
 

@@ -6,13 +6,14 @@ use clap::{Args, Parser};
 use libp2p::Multiaddr;
 
 use super::password::PasswordArgs;
-use crate::config::{EmbedderFlags, Flags, KademliaRole, LogLevel, McpAddress, listen_address, peer_address};
+use crate::api::BUILD;
+use crate::config::{EmbedderFlags, Flags, KademliaRole, LogLevel, LoopbackAddress, listen_address, peer_address};
 
 /// The daemon: keeps this machine's groups, and syncs them with other machines
 ///
 /// Its first line on standard output is `ready` and its addresses. It ends on SIGTERM and Ctrl-C, after what it has taken on.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "lbm-node", version, max_term_width = 100)]
+#[command(name = "lbm-node", version = BUILD, max_term_width = 100)]
 pub struct NodeCli {
     /// Data folder, made by `lbm init` [env: LB_DATA] [default: the platform's data folder]
     #[arg(long, value_name = "DIR")]
@@ -39,7 +40,10 @@ pub struct NodeArgs {
     pub kademlia: Option<KademliaRole>,
     /// Serve agents over HTTP too, at /mcp of this loopback address, like 127.0.0.1:8765 [default: off]
     #[arg(long, value_name = "ADDR|off")]
-    pub mcp: Option<McpAddress>,
+    pub mcp: Option<LoopbackAddress>,
+    /// Serve metrics and health to Prometheus, at /metrics and /health/ready of this loopback address, like 127.0.0.1:9464 [default: off]
+    #[arg(long, value_name = "ADDR|off")]
+    pub metrics: Option<LoopbackAddress>,
     /// Settings file [default: config.toml in the data folder]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -74,6 +78,7 @@ impl NodeArgs {
             no_mdns: self.no_mdns,
             kademlia: self.kademlia,
             mcp: self.mcp,
+            metrics: self.metrics,
             log_level: self.log_level,
             embedder: EmbedderFlags {
                 url: self.embedder_url.clone(),

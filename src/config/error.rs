@@ -124,6 +124,14 @@ pub enum ConfigError {
         /// The setting with the most similar name.
         near: Option<&'static str>,
     },
+    /// A variable of the environment that is no setting.
+    #[error("there is no setting {name} in the environment: {}", hint(*near))]
+    UnknownVariable {
+        /// The variable.
+        name: String,
+        /// The one with the most similar name.
+        near: Option<&'static str>,
+    },
     /// The file cannot be read.
     #[error("cannot read the settings file {}: {source}", path.display())]
     Read {

@@ -48,7 +48,7 @@ impl File {
 }
 
 /// The setting that a misspelt key most likely means; its name in the environment counts as well.
-fn nearest(key: &str) -> Option<&'static str> {
+pub(super) fn nearest(key: &str) -> Option<&'static str> {
     let key = key.to_ascii_lowercase().replace('-', "_");
     let key = key.strip_prefix("lb_").unwrap_or(&key);
     super::keys()

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 pub use embedder::{EmbedderChoice, EmbedderFlags, EmbedderSettings, Prefixes, Url};
 pub use error::{BadValue, ConfigError};
-pub use value::{KademliaRole, LogLevel, McpAddress, listen_address, peer_address};
+pub use value::{KademliaRole, LogLevel, LoopbackAddress, listen_address, peer_address};
 
 use crate::access::Rule;
 
@@ -82,7 +82,9 @@ pub struct Flags {
     /// `--kademlia`.
     pub kademlia: Option<KademliaRole>,
     /// `--mcp`.
-    pub mcp: Option<McpAddress>,
+    pub mcp: Option<LoopbackAddress>,
+    /// `--metrics`.
+    pub metrics: Option<LoopbackAddress>,
     /// `--log-level`.
     pub log_level: Option<LogLevel>,
     /// `--embedder-…`.
@@ -101,7 +103,7 @@ pub struct Settings {
     /// What to do for finding peers beyond that.
     pub kademlia: Setting<KademliaRole>,
     /// Where agents are served over HTTP.
-    pub mcp: Setting<McpAddress>,
+    pub mcp: Setting<LoopbackAddress>,
     /// What to log.
     pub log_level: Setting<LogLevel>,
     /// Folder for a log file per day, besides standard error.
@@ -122,8 +124,19 @@ pub struct Settings {
     pub sync_interval_s: Setting<u64>,
     /// Whether the daemon syncs by itself.
     pub sync_auto_start: Setting<bool>,
+    /// Where metrics are served over HTTP.
+    pub metrics: Setting<LoopbackAddress>,
     /// What makes vectors of claims and queries.
     pub embedder: EmbedderSettings,
+    /// Where they came from, to be read there again.
+    source: Source,
+}
+
+/// Where settings come from, besides the environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Source {
+    data: PathBuf,
+    flags: Flags,
 }
 
 /// A key of the settings file and its variable in the environment.
@@ -138,6 +151,7 @@ const PEERS: Key = Key { name: "peers", environment: "LB_PEERS" };
 const MDNS: Key = Key { name: "mdns", environment: "LB_MDNS" };
 const KADEMLIA: Key = Key { name: "kademlia", environment: "LB_KADEMLIA" };
 const MCP: Key = Key { name: "mcp", environment: "LB_MCP" };
+const METRICS: Key = Key { name: "metrics", environment: "LB_METRICS" };
 const LOG_LEVEL: Key = Key { name: "log_level", environment: "LB_LOG_LEVEL" };
 const LOG_DIR: Key = Key { name: "log_dir", environment: "LB_LOG_DIR" };
 const LOG_JSON: Key = Key { name: "log_json", environment: "LB_LOG_JSON" };
@@ -149,12 +163,13 @@ const P2P_MAX_REQ_PER_MIN: Key = Key { name: "p2p_max_req_per_min", environment:
 const SYNC_INTERVAL_S: Key = Key { name: "sync_interval_s", environment: "LB_SYNC_INTERVAL_S" };
 const SYNC_AUTO_START: Key = Key { name: "sync_auto_start", environment: "LB_SYNC_AUTO_START" };
 
-const OWN_KEYS: [Key; 15] = [
+const OWN_KEYS: [Key; 16] = [
     LISTEN,
     PEERS,
     MDNS,
     KADEMLIA,
     MCP,
+    METRICS,
     LOG_LEVEL,
     LOG_DIR,
     LOG_JSON,
@@ -189,6 +204,7 @@ impl Settings {
     /// # Errors
     /// [`ConfigError`]: the file cannot be read, names an unknown key, or some value is not understood or out of range.
     pub fn load(data: &Path, flags: Flags, environment: Environment<'_>) -> Result<Self, ConfigError> {
+        let source = Source { data: data.to_owned(), flags: flags.clone() };
         let file = match &flags.config {
             Some(path) => File::read(path)?,
             None => File::read_if_there(&data.join("config.toml"))?,
@@ -215,7 +231,13 @@ impl Settings {
                 |raw| raw.kademlia(),
                 KademliaRole::Client,
             )?,
-            mcp: from.pick(MCP, ("--mcp", flags.mcp), |raw| raw.mcp_address(), McpAddress(None))?,
+            mcp: from.pick(MCP, ("--mcp", flags.mcp), |raw| raw.loopback_address(), LoopbackAddress(None))?,
+            metrics: from.pick(
+                METRICS,
+                ("--metrics", flags.metrics),
+                |raw| raw.loopback_address(),
+                LoopbackAddress(None),
+            )?,
             log_level: from.pick(LOG_LEVEL, ("--log-level", flags.log_level), |raw| raw.level(), LogLevel::Info)?,
             log_dir: from.unflagged(LOG_DIR, |raw| raw.path(data).map(Some), None)?,
             log_json: from.unflagged(LOG_JSON, |raw| raw.boolean(), false)?,
@@ -246,7 +268,16 @@ impl Settings {
             )?,
             sync_auto_start: from.unflagged(SYNC_AUTO_START, |raw| raw.boolean(), true)?,
             embedder: EmbedderSettings::load(&from, flags.embedder, data)?,
+            source,
         })
+    }
+
+    /// The same, read again: the flags as they were given, the file and the environment of the process as they are now.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn again(&self) -> Result<Self, ConfigError> {
+        Self::load(&self.source.data, self.source.flags.clone(), &process_environment)
     }
 
     /// Every setting for people and scripts, in the order of the documentation.
@@ -258,6 +289,7 @@ impl Settings {
             row(MDNS, &self.mdns),
             row(KADEMLIA, &self.kademlia),
             row(MCP, &self.mcp),
+            row(METRICS, &self.metrics),
             row(LOG_LEVEL, &self.log_level),
             row(LOG_DIR, &self.log_dir),
             row(LOG_JSON, &self.log_json),
@@ -290,6 +322,25 @@ fn row<T: Serialize>(key: Key, setting: &Setting<T>) -> SettingRow {
     // A path that is not UTF-8 has no JSON form.
     let value = serde_json::to_value(&setting.value).unwrap_or(serde_json::Value::Null);
     SettingRow { key: key.name, value, origin: setting.origin.to_string(), environment: key.environment }
+}
+
+/// Variables that are read elsewhere, or were settings of earlier programs and mean nothing here.
+const OTHER_VARIABLES: [&str; 2] = ["LB_DATA", "LB_NONCE_EXPIRY_MS"];
+
+/// Refuses a variable of the environment that looks like a setting and is none: a misspelt one would do nothing, and nobody would know.
+///
+/// # Errors
+/// [`ConfigError::UnknownVariable`].
+pub fn check_names(names: impl IntoIterator<Item = OsString>) -> Result<(), ConfigError> {
+    let is_known = |name: &str| keys().any(|key| key.environment == name) || OTHER_VARIABLES.contains(&name);
+    let names = names.into_iter().filter_map(|name| name.into_string().ok());
+    match names.filter(|name| name.starts_with("LB_")).find(|name| !is_known(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let near = file::nearest(&name).and_then(|near| keys().find(|key| key.name == near));
+            Err(ConfigError::UnknownVariable { near: near.map(|key| key.environment), name })
+        }
+    }
 }
 
 /// What stands behind the flags.

@@ -68,9 +68,9 @@ impl FromStr for LogLevel {
 
 /// Where agents are served over HTTP: an address of this machine's loopback, or nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct McpAddress(pub Option<SocketAddr>);
+pub struct LoopbackAddress(pub Option<SocketAddr>);
 
-impl FromStr for McpAddress {
+impl FromStr for LoopbackAddress {
     type Err = BadValue;
 
     fn from_str(text: &str) -> Result<Self, BadValue> {
@@ -82,7 +82,7 @@ impl FromStr for McpAddress {
     }
 }
 
-impl Serialize for McpAddress {
+impl Serialize for LoopbackAddress {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Some(address) => serializer.collect_str(&address),
@@ -186,7 +186,7 @@ impl Raw<'_> {
             .ok_or_else(|| BadValue::Range { least: (*range.start()).into(), most: (*range.end()).into() })
     }
 
-    pub(super) fn mcp_address(self) -> Result<McpAddress, BadValue> {
+    pub(super) fn loopback_address(self) -> Result<LoopbackAddress, BadValue> {
         self.string().and_then(str::parse)
     }
 

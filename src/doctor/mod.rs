@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use libp2p::Multiaddr;
 
 use crate::api::types::Finding;
-use crate::config::{McpAddress, Origin, Settings};
+use crate::config::{LoopbackAddress, Origin, Settings};
 
 /// What is looked at.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +35,7 @@ impl Subject {
     /// The node of a data folder, by its settings.
     #[must_use]
     pub fn new(data: &Path, settings: &Settings) -> Self {
-        let McpAddress(mcp) = settings.mcp.value;
+        let LoopbackAddress(mcp) = settings.mcp.value;
         Self {
             data: data.to_owned(),
             listen: settings.listen.value.clone(),

@@ -4,3 +4,13 @@
 pub const CURSOR_BYTES: usize = 512;
 /// Bytes of the name that a caller gives a request, for the log. One that is longer gets another.
 pub const REQUEST_ID_BYTES: usize = 64;
+/// Series of one metric: pairs of a group and a peer, mostly. Of what is beyond that, the number is told.
+pub const METRIC_PAIRS: usize = 256;
+/// Bytes of one log file: then another begins.
+pub const LOG_FILE_BYTES: u64 = 64 * 1024 * 1024;
+/// Connections of the listener for metrics at a time. One more is closed.
+pub const METRICS_CONNECTIONS: usize = 16;
+/// How long one of them may be open without a request, milliseconds: longer than Prometheus' interval.
+pub const METRICS_IDLE_MS: u64 = 120_000;
+/// Digits of a group's id in a label: enough to tell groups apart, and no way into one.
+pub const METRIC_GROUP_DIGITS: usize = 12;

@@ -129,7 +129,10 @@ async fn follow(client: &Client, tasks: &Mutex<Tasks>) {
                         changed(tasks, (group_id, task_id), status, assignee);
                     }
                     // The block of whoever took it may have been refused, or ours.
-                    EventKind::Missed { .. } | EventKind::BlockRejected { .. } | EventKind::BlockReinstated { .. } => {
+                    EventKind::Missed { .. }
+                    | EventKind::Reset { .. }
+                    | EventKind::BlockRejected { .. }
+                    | EventKind::BlockReinstated { .. } => {
                         look(client, tasks).await;
                     }
                     _ => {}

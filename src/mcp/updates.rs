@@ -293,7 +293,7 @@ fn touch(event: &EventKind, followed: &Followed, changed: &mut BTreeSet<String>)
 
 fn concerns(event: &EventKind, group: &str, part: Part<'_>) -> bool {
     match (event, part) {
-        (EventKind::Missed { .. } | EventKind::Unrecognised, _) => true,
+        (EventKind::Missed { .. } | EventKind::Reset { .. } | EventKind::Unrecognised, _) => true,
         (EventKind::ClaimPublished { group_id, .. }, Part::Claims) => group_id == group,
         (EventKind::ClaimRetracted { group_id, .. }, Part::Claims) => group_id == group,
         (EventKind::ClaimRetracted { group_id, claim_hash, .. }, Part::Claim(hash)) => {

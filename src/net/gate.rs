@@ -119,6 +119,16 @@ impl Gate {
         self.bans.remove(peer);
     }
 
+    /// Lets in whom these lists let in, and no more from one host than that, from now on.
+    pub(super) fn set_access(&mut self, access: Access, per_host: u32) {
+        (self.access, self.per_host) = (access, per_host);
+    }
+
+    /// Whether the settings keep a peer away, at a host or wherever it is.
+    pub(super) fn refuses_at(&self, peer: &Identity, host: Option<IpAddr>) -> bool {
+        self.access.refuses(peer, host) || host.is_some_and(|host| self.access.refuses_host(host))
+    }
+
     /// Whether the settings keep a peer away wherever it is.
     pub(super) fn refuses(&self, peer: &Identity) -> bool {
         self.access.refuses(peer, None)

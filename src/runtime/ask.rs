@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use libp2p::Multiaddr;
 use tokio::sync::oneshot;
 
+use super::allowance::Allowance;
 use super::clock::unix_ms;
 use super::driver::{Work, subscription_row};
 use super::joining::JoinAsk;
 use super::market::MarketAsk;
+use super::settings::PeerLimits;
 use crate::cbor;
 use crate::chain::GroupId;
 use crate::identity::{Identity, SecretKey};
@@ -43,6 +45,8 @@ pub enum Ask {
     SyncState(GroupId, oneshot::Sender<Option<SyncState>>),
     /// Sync a group like this from now on; tells when that is stored.
     Subscribe(GroupId, Subscription, oneshot::Sender<()>),
+    /// Let peers do this much from now on.
+    LimitPeers(PeerLimits, oneshot::Sender<()>),
     /// Sign for an identity from now on, or no more.
     Host(Identity, Option<SecretKey>, oneshot::Sender<()>),
     /// Sign what an identity of this node is up to and tell the group's members; none where it is no member.
@@ -105,6 +109,11 @@ impl Work {
             }
             Ask::SetPresence(member, group, status, metadata, answer) => {
                 let _gone = answer.send(self.set_presence(member, group, status, metadata));
+            }
+            Ask::LimitPeers(limits, answer) => {
+                self.parts.allowance = Allowance::new(limits.requests_per_min);
+                self.parts.network.set_access(limits.access, limits.connections_per_address);
+                let _gone = answer.send(());
             }
             Ask::Host(identity, key, answer) => {
                 self.host(identity, key);

@@ -7,6 +7,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -15,6 +16,7 @@ use crate::chain::{Frontier, GroupId, rows};
 use crate::identity::Identity;
 use crate::kv::{Changes, KvError};
 use crate::ledger::query;
+use crate::metrics::Metrics;
 use crate::node::engine::{self, Failure, Groups, Ingested, News, Reply};
 use crate::node::io::{NotIngested, Opened, Ticket};
 use crate::store::{Registry, Store};
@@ -78,11 +80,15 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn start(store: Arc<Store>, told: mpsc::Sender<Told>) -> std::io::Result<(Self, JoinHandle<()>)> {
+    pub(super) fn start(
+        store: Arc<Store>,
+        told: mpsc::Sender<Told>,
+        metrics: Metrics,
+    ) -> std::io::Result<(Self, JoinHandle<()>)> {
         // Without room: a batch is handed over when the one before is finished, so at most one is ahead of the disk.
         let (batches, waiting) = sync_channel(0);
         let finished: Arc<Mutex<Finished>> = Arc::default();
-        let worker = Worker { store, told: told.clone(), finished: Arc::clone(&finished) };
+        let worker = Worker { store, told: told.clone(), finished: Arc::clone(&finished), metrics };
         let work = move || {
             let _fatal = Fatal("lbm-commit");
             worker.work(&waiting);
@@ -133,6 +139,7 @@ struct Worker {
     store: Arc<Store>,
     told: mpsc::Sender<Told>,
     finished: Arc<Mutex<Finished>>,
+    metrics: Metrics,
 }
 
 impl Worker {
@@ -148,7 +155,11 @@ impl Worker {
     }
 
     fn rows(&self, pending: &Pending, built_on: Option<u64>, replies: Replies, news: Vec<News>) {
+        let began = Instant::now();
         let failed = self.commit(pending, built_on).err();
+        if !pending.changes.is_empty() {
+            self.metrics.committed(replies.len(), began.elapsed(), failed.is_none());
+        }
         {
             let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
             *finished = Finished { number: pending.number, failed: failed.clone() };

@@ -24,15 +24,17 @@ use super::market::{AskFailed, Desk, Fetching};
 use super::news;
 use super::verify::{Unchecked, Verifier};
 use super::writer::Writer;
-use crate::api::types::EventKind;
+use crate::api::types::{EventKind, Problem};
 use crate::cbor;
 use crate::chain::{GroupId, Tip};
 use crate::delegation::{self, Delegation, knock};
 use crate::identity::{Identity, SecretKey};
+use crate::ledger::Outcome;
 use crate::limits;
+use crate::metrics::Metrics;
 use crate::net::{self, Malformed, NetEvent, Network, Protocol, RequestError};
 use crate::node::Machine;
-use crate::node::engine::{Groups, Task};
+use crate::node::engine::{Groups, News, Task};
 use crate::node::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Output, Severity, Ticket};
 use crate::node::market::io::{Input as MarketInput, NotStored, Wanted};
 use crate::node::rendezvous::Rendezvous;
@@ -82,6 +84,8 @@ pub struct Driver {
     pub door: Door,
     /// What peers may ask, and how much of it at once.
     pub allowance: Allowance,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Where the machine's randomness starts: from the system's random source.
     pub seed: u64,
 }
@@ -205,12 +209,15 @@ impl Work {
                 self.find_each_other();
             }
             NetEvent::Request { peer, id, bytes, protocol: Protocol::Sync } => {
+                self.parts.metrics.asked("sync");
                 self.sync_asked(peer, InboundId(id.0), &bytes);
             }
             NetEvent::Request { peer, id, bytes, protocol: Protocol::Market } => {
+                self.parts.metrics.asked("market");
                 self.market_asked(peer, InboundId(id.0), &bytes);
             }
             NetEvent::Request { peer, id, bytes, protocol: Protocol::Node } => {
+                self.parts.metrics.asked("node");
                 self.node_asked(peer, InboundId(id.0), &bytes);
             }
             NetEvent::Gossip { peer, id, bytes } => self.gossip(peer, id, bytes),
@@ -268,6 +275,7 @@ impl Work {
             }
             Told::Closed(group) => {
                 self.parts.agents.moved(group, true);
+                self.parts.metrics.left(&label(group));
                 self.parts.events.tell(EventKind::GroupLeft { group_id: group.to_string() });
                 self.keep_row(subscription_row(&group), None, || {});
                 self.step(Input::Closed(group));
@@ -275,6 +283,7 @@ impl Work {
             }
             Told::News(news) => {
                 let moved = news::tell(&self.parts.events, &self.parts.store, &news);
+                count_refused(&self.parts.metrics, &news);
                 if moved.trade {
                     self.parts.agents.moved(news.group, moved.offers);
                 }
@@ -355,6 +364,7 @@ impl Work {
             Output::Settle(group, own) => self.settle(group, own),
             Output::Seal(group) => self.seal(group),
             Output::Ban(peer, why) => {
+                self.parts.metrics.banned();
                 let time = self.parts.network.ban(peer, why);
                 tracing::warn!(%peer, minutes = time.as_secs() / 60, why, "sent a peer away for its faults");
             }
@@ -387,6 +397,7 @@ impl Work {
     fn notice(&self, notice: &Notice) {
         match notice {
             Notice::CaughtUp { group, peer, blocks } => {
+                self.parts.metrics.synced(label(*group), peer.to_string());
                 tracing::debug!(%group, %peer, blocks, "caught up");
                 self.parts.events.tell(EventKind::SyncFinished {
                     group_id: group.to_string(),
@@ -416,11 +427,17 @@ impl Work {
                     ahead_ms: *ahead_ms,
                 });
             }
-            Notice::Fault { peer, severity, what } => tracing::info!(%peer, ?severity, what, "a peer's fault"),
+            Notice::Fault { peer, severity, what } => {
+                self.parts.metrics.fault(severity_word(*severity));
+                tracing::info!(%peer, ?severity, what, "a peer's fault");
+            }
         }
     }
 
     pub(super) fn respond(&mut self, id: InboundId, response: &Response) {
+        if let Response::Refused(refused) = response {
+            self.parts.metrics.refused("sync", verdict(refused));
+        }
         self.send(id, response.encode());
     }
 
@@ -507,6 +524,40 @@ impl Work {
             }
             then();
         });
+    }
+}
+
+/// A group in a label: enough of its id to tell it apart, and no way into it.
+fn label(group: GroupId) -> String {
+    let mut id = group.to_string();
+    id.truncate(limits::METRIC_GROUP_DIGITS);
+    id
+}
+
+/// Counts the blocks that the ledger refuses now and did not before.
+fn count_refused(metrics: &Metrics, news: &News) {
+    for change in &news.changes {
+        if let Outcome::Refused(_, refusal) = &change.after {
+            metrics.rejected(Problem::from(refusal).code.as_str());
+        }
+    }
+}
+
+const fn severity_word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Low => "low",
+        Severity::Mid => "mid",
+        Severity::High => "high",
+        Severity::Fatal => "fatal",
+    }
+}
+
+const fn verdict(refused: &Refused) -> &'static str {
+    match refused {
+        Refused::NotShared => "not_shared",
+        Refused::Busy(_) => "busy",
+        Refused::Malformed => "malformed",
+        Refused::Failed => "failed",
     }
 }
 

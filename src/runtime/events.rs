@@ -19,6 +19,7 @@ pub struct Events {
     new: broadcast::Sender<Event>,
     arrivals: watch::Sender<()>,
     members: watch::Sender<()>,
+    run: u64,
 }
 
 #[derive(Debug, Default)]
@@ -52,11 +53,35 @@ impl Mark {
 impl Default for Events {
     fn default() -> Self {
         let new = broadcast::Sender::new(limits::EVENT_BACKLOG);
-        Self { kept: Arc::default(), new, arrivals: watch::Sender::default(), members: watch::Sender::default() }
+        Self {
+            kept: Arc::default(),
+            new,
+            arrivals: watch::Sender::default(),
+            members: watch::Sender::default(),
+            run: unix_ms(),
+        }
     }
 }
 
 impl Events {
+    /// Tells this run of the daemon from others: numbers of events begin anew with each.
+    #[must_use]
+    pub const fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// The number of the last event.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).last
+    }
+
+    /// Events that the slowest follower has not read.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        self.new.len()
+    }
+
     /// Tells an event. Never waits.
     pub fn tell(&self, kind: EventKind) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

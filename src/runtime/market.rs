@@ -249,6 +249,9 @@ impl Work {
     }
 
     pub(super) fn market_respond(&mut self, id: InboundId, response: &Response) {
+        if let Response::Refused(refused) = response {
+            self.parts.metrics.refused("market", verdict(refused));
+        }
         self.send(id, response.encode());
     }
 
@@ -456,6 +459,17 @@ fn not_stored(error: PackageStoreError) -> NotStored {
 
 /// Callers that wait for packages.
 pub(super) type Fetching = std::collections::BTreeMap<PackageHash, Vec<oneshot::Sender<Result<(), NotFetched>>>>;
+
+const fn verdict(refused: &Refused) -> &'static str {
+    match refused {
+        Refused::Unknown => "unknown",
+        Refused::NotShared => "not_shared",
+        Refused::Declined(_) => "declined",
+        Refused::Busy(_) => "busy",
+        Refused::Malformed => "malformed",
+        Refused::Failed => "failed",
+    }
+}
 
 #[cfg(test)]
 mod tests;

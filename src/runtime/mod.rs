@@ -24,7 +24,9 @@ pub mod index;
 pub mod joining;
 pub mod market;
 mod news;
+pub mod queue;
 mod rendezvous;
+pub mod settings;
 pub mod trade;
 pub mod verify;
 pub mod writer;
@@ -36,7 +38,6 @@ use std::time::Duration;
 use libp2p::{Multiaddr, kad};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::access::Access;
 use crate::cbor;
 use crate::chain::GroupId;
 use crate::config::Origin;
@@ -47,6 +48,7 @@ use crate::embedder::{self, OpenError};
 use crate::identity::{AgentName, Identity, SecretKey};
 use crate::kv::KvError;
 use crate::limits;
+use crate::metrics::{Metrics, Queue};
 
 use crate::net::{AddPeerError, AddressBook, Ban, BookEntry, NetConfig, NetError, Network, PeerInfo};
 use crate::node::machine::Settings as MachineSettings;
@@ -62,6 +64,8 @@ use embedding::Embedding;
 use events::Events;
 use index::Indexes;
 use joining::Door;
+use queue::Gauge;
+use settings::{InForce, PeerLimits};
 use trade::Trade;
 use verify::Verifier;
 use writer::Writer;
@@ -124,6 +128,12 @@ pub struct Node {
     pub embedding: Embedding,
     /// Lets others in, and this node into groups.
     pub door: Door,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// How full the queues are that others own.
+    pub queues: Vec<(Queue, Gauge)>,
+    /// The settings in force.
+    pub settings: InForce,
     /// What the doctor looks at.
     pub subject: Subject,
     /// Since when it runs.
@@ -184,6 +194,9 @@ impl Node {
 
     async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Stopping> {
         let (answer, answered) = oneshot::channel();
+        if self.asks.capacity() == 0 {
+            self.metrics.overflowed(Queue::Asks, 1);
+        }
         self.asks.send(ask(answer)).await.map_err(|_| Stopping)?;
         answered.await.map_err(|_| Stopping)
     }
@@ -254,6 +267,11 @@ impl Node {
     /// [`Stopping`].
     pub async fn unban(&self, peer: Identity) -> Result<bool, Stopping> {
         self.ask(|answer| Ask::Unban(peer, answer)).await
+    }
+
+    /// Lets peers do this much from now on.
+    async fn limit_peers(&self, limits: PeerLimits) -> Result<(), Stopping> {
+        self.ask(|answer| Ask::LimitPeers(limits, answer)).await
     }
 
     /// Signs what the identity is up to, holds it, and has the group's members told; none where it is no member.
@@ -342,7 +360,7 @@ impl Daemon {
         keys.insert(identity, key.clone());
         let packages = Arc::new(Packages::open(&store.packages_path(), limits::PACKAGES_BYTES)?);
         let store = Arc::new(store);
-        let events = Events::default();
+        let (events, metrics) = (Events::default(), Metrics::default());
         let (told_sender, told) = mpsc::channel(limits::DRIVER_QUEUE);
         let (asks_sender, asks) = mpsc::channel(limits::DRIVER_QUEUE);
         let (stop_sender, stop) = watch::channel(false);
@@ -350,10 +368,17 @@ impl Daemon {
         let seed = getrandom::u64().map_err(std::io::Error::other)?;
 
         let network = network(key.clone(), &store, settings, seed)?;
-        let (writer, writing) =
-            Writer::start(Arc::clone(&store), Engine::new(keys.values().cloned()), told_sender.clone())?;
+        let (writer, writing) = Writer::start(
+            Arc::clone(&store),
+            Engine::new(keys.values().cloned()),
+            told_sender.clone(),
+            metrics.clone(),
+        )?;
         let drift_ms = settings.max_clock_drift_ms.value;
-        let (verifier, verifying) = Verifier::start(writer.clone(), told_sender, drift_ms)?;
+        let told_gauge = Gauge::of(&told_sender);
+        let (verifier, verifying) = Verifier::start(writer.clone(), told_sender, drift_ms, metrics.clone())?;
+        let queues =
+            vec![(Queue::Verify, verifier.gauge()), (Queue::Told, told_gauge), (Queue::Asks, Gauge::of(&asks_sender))];
         let sync_interval_ms = settings.sync_interval_s.value.saturating_mul(1_000);
         let auto = settings.sync_auto_start.value;
         let settings_of_machine = MachineSettings { sync_interval_ms, auto, max_drift_ms: drift_ms };
@@ -386,6 +411,7 @@ impl Daemon {
             embedding: embedding.clone(),
             allowance: Allowance::new(settings.p2p_max_req_per_min.value),
             door: door.clone(),
+            metrics: metrics.clone(),
             seed,
         };
         let driver = tokio::spawn(driver.run(Inbox { told, asks, stop: stop.clone() }));
@@ -403,6 +429,9 @@ impl Daemon {
             agents,
             embedding,
             door,
+            metrics,
+            queues,
+            settings: InForce::new(settings.clone()),
             subject: Subject::new(home.path(), settings),
             uptime,
             sync_interval_ms,
@@ -471,7 +500,7 @@ fn network(key: SecretKey, store: &Store, settings: &Settings, seed: u64) -> Res
         KademliaRole::Server => Some(kad::Mode::Server),
     };
     config.max_connections_per_address = settings.p2p_max_conn_per_ip.value;
-    config.access = Access { allow: settings.allow.value.clone(), deny: settings.deny.value.clone() };
+    config.access = PeerLimits::of(settings).access;
     let bans = store.view()?.local(driver::BANS_ROW)?;
     config.bans = bans.and_then(|row| cbor::decode_lenient(&row, row.len()).ok()).unwrap_or_default();
     let book = || AddressBook::from_entries(me, seed, entries.clone(), clock::unix_ms());

@@ -8,10 +8,12 @@ use tokio::sync::mpsc;
 
 use super::clock::unix_ms;
 use super::commit::{Fatal, Rest, Told};
+use super::queue::Gauge;
 use super::writer::Writer;
 use crate::chain::{Context, GroupId, Invalid, ObjectHash, Unverified, Verified};
 use crate::identity::Identity;
 use crate::limits;
+use crate::metrics::{Metrics, Queue};
 use crate::node::engine::Task;
 use crate::node::io::{NotIngested, Ticket};
 
@@ -34,6 +36,7 @@ pub struct Unchecked {
 #[derive(Clone)]
 pub struct Verifier {
     batches: mpsc::Sender<Unchecked>,
+    metrics: Metrics,
 }
 
 impl Verifier {
@@ -45,15 +48,18 @@ impl Verifier {
         writer: Writer,
         told: mpsc::Sender<Told>,
         max_drift_ms: u64,
+        metrics: Metrics,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let (batches, mut waiting) = mpsc::channel::<Unchecked>(limits::VERIFY_QUEUE);
+        let counts = metrics.clone();
         let work = move || {
             let _fatal = Fatal("lbm-verify");
             while let Some(batch) = waiting.blocking_recv() {
                 let ticket = batch.ticket;
-                match check(batch, max_drift_ms) {
+                match check(batch, max_drift_ms, &counts) {
                     Ok((task, rest)) => writer.ingest_blocking(task, ticket, rest),
                     Err(invalid) => {
+                        counts.rejected(word(&invalid));
                         tracing::info!(%invalid, "refused what a peer sent");
                         // The driver is gone only when everything stops.
                         let _stopping = told.blocking_send(Told::Ingested(ticket, Err(NotIngested::Invalid)));
@@ -62,7 +68,13 @@ impl Verifier {
             }
         };
         let thread = std::thread::Builder::new().name("lbm-verify".into()).spawn(work)?;
-        Ok((Self { batches }, thread))
+        Ok((Self { batches, metrics }, thread))
+    }
+
+    /// Tells how full the queue is, for as long as the thread runs. Does not keep it running.
+    #[must_use]
+    pub fn gauge(&self) -> Gauge {
+        Gauge::of(&self.batches)
     }
 
     /// Hands on a batch.
@@ -71,18 +83,42 @@ impl Verifier {
     /// The batch, where the queue is full.
     pub fn push(&self, batch: Unchecked) -> Result<(), Unchecked> {
         self.batches.try_send(batch).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(batch) | mpsc::error::TrySendError::Closed(batch) => batch,
+            mpsc::error::TrySendError::Full(batch) => {
+                self.metrics.overflowed(Queue::Verify, 1);
+                batch
+            }
+            mpsc::error::TrySendError::Closed(batch) => batch,
         })
     }
 }
 
+/// What is wrong with a block, as a word.
+const fn word(invalid: &Invalid) -> &'static str {
+    match invalid {
+        Invalid::TooLong(_) => "too_long",
+        Invalid::Decode(_) => "encoding",
+        Invalid::Group => "other_group",
+        Invalid::Signature(_) => "signature",
+        Invalid::Transactions(_) => "transactions",
+        Invalid::Parents => "parents",
+        Invalid::Genesis => "genesis",
+        Invalid::SealInCompany => "seal_in_company",
+        Invalid::Line => "line",
+        Invalid::Form(_) => "form",
+        Invalid::Future { .. } => "future",
+        Invalid::Version(_) => "version",
+        Invalid::Sealed => "encrypted",
+    }
+}
+
 /// Verifies a batch. One invalid block makes all of it the sender's fault; one that is merely early is left out, and reported.
-fn check(batch: Unchecked, max_drift_ms: u64) -> Result<(Task, Rest), Invalid> {
+fn check(batch: Unchecked, max_drift_ms: u64, metrics: &Metrics) -> Result<(Task, Rest), Invalid> {
     let Unchecked { peer, group, blocks, objects, .. } = batch;
     let context = Context { group, now_ms: unix_ms(), max_drift_ms };
     let verify = |block: Unverified| match block.verify(&context) {
         Ok(block) => Some(Ok(block)),
         Err(early @ (Invalid::Future { .. } | Invalid::Version(_) | Invalid::Sealed)) => {
+            metrics.rejected(word(&early));
             tracing::warn!(%early, %peer, "left out a block");
             None
         }

@@ -14,6 +14,7 @@ use crate::chain::GroupId;
 use crate::identity::{Identity, SecretKey};
 use crate::kv::{KvError, Layer, Memory, Read};
 use crate::limits;
+use crate::metrics::{Metrics, Queue};
 use crate::node::Engine;
 use crate::node::engine::{Done, Failure, Groups, Reply, Task, Written};
 use crate::node::io::Ticket;
@@ -51,6 +52,7 @@ enum Job {
 #[derive(Clone)]
 pub struct Writer {
     jobs: mpsc::Sender<Job>,
+    metrics: Metrics,
 }
 
 impl Writer {
@@ -62,9 +64,10 @@ impl Writer {
         store: Arc<Store>,
         engine: Engine,
         told: mpsc::Sender<Told>,
+        metrics: Metrics,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let (jobs, waiting) = mpsc::channel(limits::WRITER_QUEUE);
-        let (committer, committing) = Committer::start(Arc::clone(&store), told)?;
+        let (committer, committing) = Committer::start(Arc::clone(&store), told, metrics.clone())?;
         let worker = Worker { store, engine, committer };
         let work = move || {
             let _fatal = Fatal("lbm-writer");
@@ -74,11 +77,12 @@ impl Writer {
             }
         };
         let thread = std::thread::Builder::new().name("lbm-writer".into()).spawn(work)?;
-        Ok((Self { jobs }, thread))
+        Ok((Self { jobs, metrics }, thread))
     }
 
     async fn do_task(&self, task: Task) -> Result<Reply, WriteError> {
         let (answer, answered) = oneshot::channel();
+        self.count_full();
         self.jobs.send(Job::Write(task, answer)).await.map_err(|_| WriteError::Stopping)?;
         answered.await.map_err(|_| WriteError::Stopping)?
     }
@@ -137,8 +141,15 @@ impl Writer {
 
     /// Hands on a peer's batch, waiting for a place in the queue. Its report comes as [`Told::Ingested`]. Not for async tasks.
     pub fn ingest_blocking(&self, task: Task, ticket: Ticket, rest: Rest) {
+        self.count_full();
         // A writer that is gone reports nothing; so is the driver then.
         let _stopping = self.jobs.blocking_send(Job::Ingest(task, ticket, rest));
+    }
+
+    fn count_full(&self) {
+        if self.jobs.capacity() == 0 {
+            self.metrics.overflowed(Queue::Writer, 1);
+        }
     }
 
     /// Jobs that wait.

@@ -12,10 +12,10 @@ use crate::api::types::{
     MemberChanged, MemberList, MoveList, NewAgent, NewClaim, NewInvite, NewOffer, NewTask, NotaryChanged, Offer,
     OfferCreated, OfferList, OfferRevoked, Paid, Payment, PeerAdded, PeerList, PeerRemoved, PeerSet, PolicyChanged,
     PolicyUpdate, PresenceList, PresenceSet, PublishBulk, PublishedClaim, PullMarket, PurchaseList, ReadyTasks,
-    RecentClaims, RejectedList, ReleaseTask, RequestDenied, RetractedClaim, RevokeAgent, SetNotary, SetPeer,
-    SetPresence, SetRole, SetSpendingLimit, SetSubscription, ShowBlock, ShowThread, ShownGroupList, SpendingLimit,
-    StartTask, Status, SubmitExperience, Subscription, SubscriptionList, SyncNow, SyncReport, TaskChanged, TaskDetail,
-    TaskList, Thread, Unbanned, Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
+    RecentClaims, RejectedList, ReleaseTask, Reloaded, RequestDenied, RetractedClaim, RevokeAgent, SetNotary, SetPeer,
+    SetPresence, SetRole, SetSpendingLimit, SetSubscription, SettingList, ShowBlock, ShowThread, ShownGroupList,
+    SpendingLimit, StartTask, Status, SubmitExperience, Subscription, SubscriptionList, SyncNow, SyncReport,
+    TaskChanged, TaskDetail, TaskList, Thread, Unbanned, Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
 };
 use crate::identity::Identity;
 
@@ -32,6 +32,16 @@ impl Client {
     /// [`routes::HEALTH`].
     pub async fn health(&self) -> Result<Health, ClientError> {
         self.ask(&routes::HEALTH, &[], &()).await
+    }
+
+    /// [`routes::SETTINGS`].
+    pub async fn settings(&self) -> Result<SettingList, ClientError> {
+        self.ask(&routes::SETTINGS, &[], &()).await
+    }
+
+    /// [`routes::RELOAD`].
+    pub async fn reload(&self) -> Result<Reloaded, ClientError> {
+        self.tell(&routes::RELOAD, &[], &NoBody {}).await
     }
 
     /// [`routes::DOCTOR`].

@@ -1,5 +1,7 @@
 //! Context: the answer compiled from a group's claims for a query.
 
+use std::time::Instant;
+
 use axum::Json;
 
 use super::Api;
@@ -43,7 +45,7 @@ pub(super) async fn context(
             thread: thread.map(|claim| query::thread_root(kv, &claim)).transpose()?,
             now_ms: unix_ms(),
         };
-        let node = api.node();
+        let (node, began) = (api.node(), Instant::now());
         let answer = |embedded: Option<Embedded<'_>>| node.indexes.answer(found.id, kv, &question, embedded);
         let Progress { embedded, claims, .. } = node.embedding.progress(&found.id);
         let used = |model, why_not| Some(ContextEmbedder { model, embedded, claims, why_not });
@@ -52,6 +54,7 @@ pub(super) async fn context(
             Asked::Ready(ready) => (ready.with(|ready| answer(Some(ready))), used(ready.model, None)),
             Asked::Without { model, why } => (answer(None), used(model, Some(why))),
         };
+        node.metrics.compiled(began.elapsed());
         let Answer { context: answer, indexed_percent } = answer?;
         let items: Vec<ContextItem> =
             answer.items.iter().map(|item| shown(kv, item)).collect::<Result<_, Problem>>()?;

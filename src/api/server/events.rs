@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use futures::stream::{self, Stream};
 use serde::Serialize;
@@ -19,17 +20,29 @@ use super::extract::{As, Params};
 use super::stop::Stop;
 use crate::api::types::{Event, EventKind, ListEvents, Problem};
 use crate::limits;
+use crate::metrics::Queue;
 use crate::runtime::clock::unix_ms;
 use crate::store::View;
+
+/// What a reader sends when it connects again (WHATWG HTML §9.2.3).
+const LAST_EVENT_ID: &str = "last-event-id";
 
 type Streamed<S> = Sse<axum::response::sse::KeepAliveStream<S>>;
 
 pub(super) async fn events(
     As(api): As,
+    headers: HeaderMap,
     Params(ListEvents { after, follow }): Params<ListEvents>,
 ) -> Result<Streamed<impl Stream<Item = Result<SseEvent, Infallible>>>, Problem> {
+    let run = api.node().events.run();
+    let (after, reset) = begin(&api, headers.get(LAST_EVENT_ID), after);
     let (held, new) = api.node().events.follow(after.unwrap_or(u64::MAX));
     let mut held = VecDeque::from(held);
+    if let Some(reason) = reset {
+        // It takes the place of nothing: with the number before the first that is held, no event has it.
+        let seq = held.front().map_or_else(|| api.node().events.last(), |first| first.seq.saturating_sub(1));
+        held.push_front(Event { seq, at_ms: unix_ms(), kind: EventKind::Reset { reason: reason.to_owned() } });
+    }
     // With 0 everything that is held is asked for, and no more.
     if let (Some(after @ 1..), Some(first)) = (after, held.front())
         && first.seq > after + 1
@@ -42,11 +55,35 @@ pub(super) async fn events(
     let new = follow.then_some(new);
     let mut following = Following { api, members, groups: BTreeSet::new(), held, new, last, stop };
     following.look().await?;
-    Ok(sse(stream::unfold(following, |mut following| async move {
+    Ok(sse(stream::unfold(following, move |mut following| async move {
         let event = following.next().await?;
-        let sent = to_sse(&event).id(event.seq.to_string());
+        let sent = to_sse(&event).id(format!("{run}-{}", event.seq));
+        let sent = if matches!(event.kind, EventKind::Reset { .. }) { sent.event("reset") } else { sent };
         Some((Ok(sent), following))
     })))
+}
+
+/// After which event to begin, and why the reader has to begin anew, where it has.
+fn begin(api: &Api, last_id: Option<&HeaderValue>, after: Option<u64>) -> (Option<u64>, Option<&'static str>) {
+    let (run, last) = (api.node().events.run(), api.node().events.last());
+    // What a reader sends when it connects again is newer than what it asked for first.
+    let Some(id) = last_id else {
+        return match after {
+            Some(after) if after > last => {
+                (Some(0), Some("there has been no event of that number: the daemon was started anew"))
+            }
+            after => (after, None),
+        };
+    };
+    let parse = || {
+        let (of, seq) = id.to_str().ok()?.split_once('-')?;
+        Some((of.parse::<u64>().ok()?, seq.parse::<u64>().ok()?))
+    };
+    match parse() {
+        Some((of, seq)) if of == run && seq <= last => (Some(seq), None),
+        Some(_) => (Some(0), Some("the daemon was started anew since that event")),
+        None => (Some(0), Some("the id of the last event is none of this daemon's")),
+    }
 }
 
 /// Wraps a stream so that it stays alive where nothing happens.
@@ -119,7 +156,7 @@ impl Following {
         }
         match kind.group_id() {
             Some(group) => self.groups.contains(group),
-            None => matches!(kind, EventKind::Missed { .. } | EventKind::Unrecognised),
+            None => matches!(kind, EventKind::Missed { .. } | EventKind::Reset { .. } | EventKind::Unrecognised),
         }
     }
 
@@ -135,7 +172,10 @@ impl Following {
                 };
                 match received {
                     Ok(event) => event,
-                    Err(RecvError::Lagged(count)) => missed(self.last, count),
+                    Err(RecvError::Lagged(count)) => {
+                        self.api.node().metrics.overflowed(Queue::Events, count);
+                        missed(self.last, count)
+                    }
                     Err(RecvError::Closed) => return None,
                 }
             }

@@ -21,6 +21,7 @@ mod listing;
 mod member;
 mod node;
 mod offer;
+mod operations;
 mod peer;
 mod presence;
 mod problem;
@@ -28,6 +29,7 @@ mod purchase;
 mod request_id;
 mod resolve;
 mod router;
+mod scrape;
 mod stop;
 mod subscription;
 mod sync;
@@ -57,6 +59,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+pub use self::scrape::{MetricsBindError, bind_metrics, serve_metrics};
+
 use self::router::Caller;
 use self::stop::{Stop, stopped};
 use self::waits::Waits;
@@ -66,6 +70,7 @@ use super::{AGENT_HEADER, AGENT_ID_HEADER, VERSION, VERSION_HEADER, socket_path}
 use crate::chain::{GroupId, Transaction};
 use crate::identity::AgentName;
 use crate::limits;
+use crate::metrics::Queue;
 use crate::node::engine::{OnceName, Task};
 use crate::runtime::Node;
 use crate::runtime::agents::Agents;
@@ -112,6 +117,10 @@ struct Api {
     /// The name under which the request is done once, where it has one.
     once: Option<OnceName>,
     stop: Stop,
+    /// The connections of the local socket.
+    room: Room,
+    /// What agents have the daemon wait for.
+    waits: Waits,
     /// One history is checked at a time: it takes all cores.
     verifying: Arc<Semaphore>,
     /// So is one backup.
@@ -119,6 +128,18 @@ struct Api {
 }
 
 impl Api {
+    fn new(node: Node, stop: watch::Receiver<bool>) -> Self {
+        Self {
+            node,
+            once: None,
+            stop: Stop::of_daemon(stop),
+            room: Room::default(),
+            waits: Waits::default(),
+            verifying: Arc::new(Semaphore::new(1)),
+            backing_up: Arc::new(Semaphore::new(1)),
+        }
+    }
+
     /// The task of writing in the name of whoever calls.
     fn to_write(&self, group: GroupId, transactions: Vec<Transaction>, objects: Vec<Vec<u8>>) -> Task {
         let author = self.node.identity;
@@ -165,16 +186,11 @@ pub fn bind(data: &Path) -> Result<UnixListener, BindError> {
 pub async fn serve(listener: UnixListener, node: Node, stop: watch::Receiver<bool>) -> io::Result<()> {
     let user = own_user()?;
     let agents = node.agents.clone();
-    let api = Api {
-        node,
-        once: None,
-        stop: Stop::of_daemon(stop.clone()),
-        verifying: Arc::new(Semaphore::new(1)),
-        backing_up: Arc::new(Semaphore::new(1)),
-    };
-    let router = router::router(Arc::new(api));
-    let (room, refusing) = (Room::default(), Arc::new(Semaphore::new(limits::API_REFUSING)));
-    let desk = Desk { router, agents: agents.clone(), waits: Waits::default() };
+    let counts = node.metrics.clone();
+    let api = Api::new(node, stop.clone());
+    let (room, waits) = (api.room.clone(), api.waits.clone());
+    let refusing = Arc::new(Semaphore::new(limits::API_REFUSING));
+    let desk = Desk { router: router::router(Arc::new(api)), agents: agents.clone(), waits };
     let mut connections = JoinSet::new();
     let mut stopping = stop.clone();
     loop {
@@ -190,7 +206,10 @@ pub async fn serve(listener: UnixListener, node: Node, stop: watch::Receiver<boo
                 let is_reserved = is_tight && !room.let_idle_go(|_| true);
                 if room.count(|_| true) < limits::API_CONNECTIONS {
                     connections.spawn(connection(stream, desk.clone(), room.enter(), is_reserved, stop.clone()));
-                } else if let Ok(turn) = Arc::clone(&refusing).try_acquire_owned() {
+                    continue;
+                }
+                counts.overflowed(Queue::ApiConnections, 1);
+                if let Ok(turn) = Arc::clone(&refusing).try_acquire_owned() {
                     connections.spawn(async move {
                         let _held = turn;
                         refuse(stream).await;

@@ -1,6 +1,7 @@
 //! The node itself: who it is, and whether it is well.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 
@@ -46,16 +47,7 @@ pub(super) async fn status(As(api): As) -> Answer<Status> {
 
 pub(super) async fn health(As(api): As) -> Answer<Health> {
     let node = api.node();
-    let readable = api.read(readable).await;
-    let free_bytes = node.store.free_bytes();
-    let mut checks = vec![
-        match readable {
-            Ok(groups) => well("store", format!("{groups} groups can be read")),
-            Err(problem) => ill("store", problem.detail, "check the disk; restore the data folder from a backup"),
-        },
-        disk(free_bytes),
-        writer(node.writer.queued()),
-    ];
+    let mut checks = vital(&api).await;
     checks.push(index(&api.read(|api, view| Ok(api.node().indexes.conditions(view)?)).await?));
     checks.push(own_lines(&api.read(|_, view| unsure(view)).await?));
     checks.push(purchases(&api.read_own(super::purchase::open).await?));
@@ -80,6 +72,15 @@ pub(super) async fn health(As(api): As) -> Answer<Health> {
     });
     checks.extend(node.embedding.standing().map(embedder_check));
     Ok(Json(Health { ok: checks.iter().all(|check| check.ok), checks }))
+}
+
+/// What the daemon cannot do without.
+pub(super) async fn vital(api: &Arc<Api>) -> Vec<HealthCheck> {
+    let store = match api.read(readable).await {
+        Ok(groups) => well("store", format!("{groups} groups can be read")),
+        Err(problem) => ill("store", problem.detail, "check the disk; restore the data folder from a backup"),
+    };
+    vec![store, disk(api.node().store.free_bytes()), writer(api.node().writer.queued())]
 }
 
 fn embedder(standing: Standing) -> EmbedderStatus {

@@ -140,7 +140,12 @@ pub(super) async fn list(As(api): As, Params(request): Params<ListPurchases>) ->
 
 /// What this node buys and sells that has not ended, counted by how it stands.
 pub(super) fn open(api: &Api, view: &View) -> Result<BTreeMap<PurchaseState, usize>, Problem> {
-    let me = api.node().identity;
+    open_of(&api.node().identity, view)
+}
+
+/// The same of an identity of this node.
+pub(super) fn open_of(me: &Identity, view: &View) -> Result<BTreeMap<PurchaseState, usize>, Problem> {
+    let me = *me;
     let mut counts = BTreeMap::new();
     let mut count = |state: PurchaseState| *counts.entry(state).or_default() += 1;
     for kept in view.groups()? {

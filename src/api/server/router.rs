@@ -20,8 +20,8 @@ use super::extract::As;
 use super::resolve::shown;
 use super::waits::Waits;
 use super::{
-    Api, agent, backup, block, claim, context, doctor, events, group, invite, join, listing, member, node, offer, peer,
-    presence, purchase, request_id, subscription, sync, task, thread, token, watching,
+    Api, agent, backup, block, claim, context, doctor, events, group, invite, join, listing, member, node, offer,
+    operations, peer, presence, purchase, request_id, subscription, sync, task, thread, token, watching,
 };
 use crate::api::openapi::{self, Call, Content, TypeOf};
 use crate::api::room::Held;
@@ -30,6 +30,7 @@ use crate::api::types::{Event, JoinEvent, Problem, ProblemCode, WatchedClaim};
 use crate::api::{AGENT_HEADER, BACKUP_MEDIA_TYPE};
 use crate::identity::{AgentName, AgentNameError};
 use crate::limits;
+use crate::metrics::{self, Queue};
 
 /// Who calls. What it may do is decided here and nowhere else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,22 +84,7 @@ impl Table {
         let filter = MethodFilter::try_from(route.method.clone());
         // A method without a filter would be a fault of the table; the route is missing then, and a test says so.
         if let Ok(filter) = filter {
-            let check = async move |mut request: Request, next: Next| match Caller::of(&request) {
-                Ok(Some(caller)) if caller.may(route.permission) => {
-                    let wait = match (&caller, request.extensions().get::<Waits>()) {
-                        (Caller::Agent(agent), Some(waits)) if route.pace != Pace::Quick => match waits.one_more(agent)
-                        {
-                            Ok(wait) => Some(wait),
-                            Err(problem) => return problem.into_response(),
-                        },
-                        _ => None,
-                    };
-                    request.extensions_mut().insert(caller);
-                    next.run(request).await.map(|body| Body::new(Held(body, wait)))
-                }
-                Ok(caller) => forbidden(route, caller.as_ref()).into_response(),
-                Err(problem) => problem.into_response(),
-            };
+            let check = move |request: Request, next: Next| checked(route, request, next);
             let method = on(filter, handler).route_layer(middleware::from_fn(check));
             self.router = self.router.route(route.path, method);
             self.served.push((route, H::described()));
@@ -115,10 +101,45 @@ impl Table {
     }
 }
 
+/// The one check: whether the caller may, and whether it has a place to wait.
+async fn checked(route: &'static Route, mut request: Request, next: Next) -> Response {
+    let wait = match Caller::of(&request) {
+        Ok(Some(caller)) if caller.may(route.permission) => {
+            let wait = match (&caller, request.extensions().get::<Waits>()) {
+                (Caller::Agent(agent), Some(waits)) if route.pace != Pace::Quick => waits.one_more(agent).map(Some),
+                _ => Ok(None),
+            };
+            request.extensions_mut().insert(caller);
+            wait
+        }
+        Ok(caller) => Err(forbidden(route, caller.as_ref())),
+        Err(problem) => Err(problem),
+    };
+    let mut response = match wait {
+        Ok(wait) => next.run(request).await.map(|body| Body::new(Held(body, wait))),
+        Err(problem) => {
+            let is_full = problem.code == ProblemCode::Busy;
+            let mut response = problem.into_response();
+            if is_full {
+                response.extensions_mut().insert(Queue::AgentWaits);
+            }
+            response
+        }
+    };
+    response.extensions_mut().insert(route);
+    response
+}
+
 fn table() -> Table {
     Table { router: Router::new(), served: Vec::new() }
         .route(&routes::OPENAPI, description)
         .gives(Content::Other("application/json"))
+        .route(&routes::LIVE, operations::live)
+        .route(&routes::READY, operations::ready)
+        .route(&routes::METRICS, operations::metrics)
+        .gives(Content::Other(metrics::MEDIA_TYPE))
+        .route(&routes::SETTINGS, operations::settings)
+        .route(&routes::RELOAD, operations::reload)
         .route(&routes::STATUS, node::status)
         .route(&routes::HEALTH, node::health)
         .route(&routes::DOCTOR, doctor::doctor)
@@ -216,7 +237,7 @@ pub(super) fn router(api: Arc<Api>) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(limits::API_BODY_BYTES))
-        .layer(middleware::from_fn(request_id::name))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), request_id::name))
         .with_state(api)
 }
 

@@ -24,6 +24,11 @@ impl Waits {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.counts().values().sum()
+    }
+
     /// One more.
     ///
     /// # Errors

@@ -306,6 +306,12 @@ pub enum EventKind {
         /// The peer.
         peer_id: String,
     },
+    /// The reader asked to go on after an event of another run of the daemon, or after one that there has not been: what happened between is
+    /// not known. What is held follows; whatever else the reader keeps, it has to ask for again.
+    Reset {
+        /// Why, as a sentence.
+        reason: String,
+    },
     /// The reader was too slow, and the daemon dropped events for it.
     Missed {
         /// How many.
@@ -353,6 +359,7 @@ impl EventKind {
             | Self::PeerDisconnected { .. }
             | Self::OwnKeySeen { .. }
             | Self::Missed { .. }
+            | Self::Reset { .. }
             | Self::Unrecognised => None,
         }
     }

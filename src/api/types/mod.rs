@@ -17,6 +17,7 @@ mod group;
 mod joining;
 mod node;
 mod offer;
+mod operations;
 mod peer;
 mod presence;
 mod problem;
@@ -53,6 +54,7 @@ pub use offer::{
     ListOffers, MarketPulled, NewOffer, Offer, OfferCreated, OfferList, OfferRevoked, OfferRoyalty, OfferSource,
     OfferSplit, OfferStatus, PullMarket, Settlement,
 };
+pub use operations::{Alive, Ready, Reloaded, SettingInForce, SettingList};
 pub use peer::{AddPeer, Peer, PeerAdded, PeerConnection, PeerDirection, PeerList, PeerRemoved, PeerSet, SetPeer};
 pub use presence::{ListPresence, MemberPresence, PresenceList, PresenceSet, PresenceStatus, SetPresence};
 pub use problem::{Problem, ProblemCode};

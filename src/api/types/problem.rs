@@ -188,6 +188,10 @@ problem_codes! {
     Internal = "internal", 500, "The daemon failed";
     /// The store cannot write.
     Storage = "storage", 507, "The store cannot write";
+    /// What the daemon cannot do without is not well.
+    NotReady = "not_ready", 503, "The daemon does not serve";
+    /// The settings cannot be used.
+    BadSettings = "bad_settings", 422, "The settings cannot be used";
     /// The daemon is ending.
     ShuttingDown = "shutting_down", 503, "The daemon is shutting down";
     /// Too much waits already.

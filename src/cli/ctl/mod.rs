@@ -60,6 +60,10 @@ pub enum CtlCommand {
     Health,
     /// What may keep the node from working, and what to do about it; exit code 1 where there is a problem
     Doctor,
+    /// The settings that the daemon runs with; `lbm config` shows those that it would start with
+    Settings,
+    /// Have the daemon read its settings again; says what needs a restart
+    Reload,
     /// What happened of late; with --follow what happens, as it happens
     Events(node::EventsArgs),
     /// Blocks that the ledger refuses, and why
@@ -127,6 +131,8 @@ pub async fn run(args: &CtlArgs, session: &mut Session<'_>) -> Result<Outcome, C
         CtlCommand::Status => node::status(session).await,
         CtlCommand::Health => node::health(session).await,
         CtlCommand::Doctor => crate::cli::doctor::ask(session).await,
+        CtlCommand::Settings => node::settings(session).await,
+        CtlCommand::Reload => node::reload(session).await,
         CtlCommand::Events(args) => node::events(args, session).await,
         CtlCommand::Rejected(args) => node::rejected(args, session).await,
         CtlCommand::Sync(args) => node::sync(args, session).await,

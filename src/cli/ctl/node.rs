@@ -6,9 +6,10 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::api::types::{
-    EmbedderState, EmbedderStatus, Event, EventKind, Health, ListEvents, ListRejected, RejectedList, Status, SyncNow,
-    SyncReport,
+    EmbedderState, EmbedderStatus, Event, EventKind, Health, ListEvents, ListRejected, RejectedList, Reloaded,
+    SettingList, Status, SyncNow, SyncReport,
 };
+use crate::cli::config::value;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
 use crate::cli::session::Session;
@@ -64,6 +65,18 @@ pub(super) async fn health(session: &mut Session<'_>) -> Result<Outcome, CliErro
     Ok(outcome)
 }
 
+pub(super) async fn settings(session: &mut Session<'_>) -> Result<Outcome, CliError> {
+    let answer = session.client.settings().await?;
+    session.answer(answer)?;
+    Ok(Outcome::Done)
+}
+
+pub(super) async fn reload(session: &mut Session<'_>) -> Result<Outcome, CliError> {
+    let answer = session.client.reload().await?;
+    session.answer(answer)?;
+    Ok(Outcome::Done)
+}
+
 pub(super) async fn rejected(args: &RejectedArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
     let RejectedArgs { group, limit, cursor } = args.clone();
     let query = ListRejected { group, limit, cursor };
@@ -102,6 +115,30 @@ pub(super) async fn events(args: &EventsArgs, session: &mut Session<'_>) -> Resu
     }
     session.answer(EventList { events })?;
     Ok(Outcome::Done)
+}
+
+impl Render for At<SettingList> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut table = Table::new(&["SETTING", "VALUE", "FROM", "CHANGES"]);
+        for row in &self.answer.settings {
+            let changes = if row.needs_restart { "at a restart" } else { "at a reload" };
+            table.row([&row.key, &value(&row.value), &row.origin, changes]);
+        }
+        table.write(out)
+    }
+}
+
+impl Render for At<Reloaded> {
+    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+        match self.answer.applied.as_slice() {
+            [] => writeln!(out, "nothing to change")?,
+            keys => writeln!(out, "in force now: {}", keys.join(", "))?,
+        }
+        if !self.answer.needs_restart.is_empty() {
+            writeln!(out, "needs a restart of the daemon: {}", self.answer.needs_restart.join(", "))?;
+        }
+        Ok(())
+    }
 }
 
 impl Render for At<Status> {
@@ -327,6 +364,7 @@ fn told(kind: &EventKind) -> String {
         EventKind::ClockAhead { member_id, ahead_ms, .. } => {
             format!("the clock of {} is {} ahead: set both by a time server", tail(member_id), span(*ahead_ms))
         }
+        EventKind::Reset { reason } => format!("what happened before is not known: {reason}"),
         EventKind::Missed { count } => format!("{count} events were dropped: this reader was too slow"),
         EventKind::Unrecognised => "an event of a newer daemon".to_owned(),
     }

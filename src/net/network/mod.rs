@@ -17,6 +17,7 @@ use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId, Swarm};
 use tokio::time::Sleep;
 
+use crate::access::Access;
 use crate::identity::Identity;
 use crate::limits::{BOOK_STORE_MS, DIALS, NODE_NAME_BYTES, SWEEP_MS};
 
@@ -287,6 +288,22 @@ impl Network {
         self.store_ms.get_or_insert(now_ms.max(self.stored_ms + BOOK_STORE_MS));
         self.rearm();
         time
+    }
+
+    /// Lets in whom these lists let in, and no more from one host than that, from now on. Who is connected and let in no more has to go.
+    pub fn set_access(&mut self, access: Access, per_host: u32) {
+        let gate = &mut self.swarm.behaviour_mut().gate;
+        gate.set_access(access, per_host);
+        let refused = |(peer, link): (&PeerId, &Link)| {
+            let hosts = link.lines.iter().filter_map(|line| endpoint(&line.remote));
+            let is_refused = |ip: Option<IpAddr>| gate.refuses_at(&link.identity, ip);
+            (is_refused(None) || hosts.into_iter().any(|(socket, _)| is_refused(Some(socket.ip())))).then_some(*peer)
+        };
+        let refused: Vec<PeerId> = self.links.iter().filter_map(refused).collect();
+        for peer in refused {
+            // Who is gone already is as good.
+            let _gone = self.swarm.disconnect_peer_id(peer);
+        }
     }
 
     /// Lets a peer come back. Says whether it was kept away.

@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
-use tokio::sync::Semaphore;
 
 use super::*;
 use crate::api::routes;
-use crate::api::server::stop::Stop;
 use crate::api::server::{Api, router};
 use crate::api::types::{
     AddMember, AddPeer, ContextQuery, EventKind, ListClaims, ListEvents, ListRejected, PublishBulk, RecentClaims, Role,
@@ -49,14 +47,7 @@ async fn every_route_of_the_table_is_there_and_names_the_version() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_gets_past_the_check_of_permissions() {
     let node = start(1);
-    let (stop, one) = (node.stop.subscribe(), || Semaphore::new(1));
-    let api = Api {
-        node: node.daemon.node.clone(),
-        once: None,
-        stop: Stop::of_daemon(stop),
-        verifying: Arc::new(one()),
-        backing_up: Arc::new(one()),
-    };
+    let api = Api::new(node.daemon.node.clone(), node.stop.subscribe());
     let router = TowerToHyperService::new(router::router(Arc::new(api)));
     for route in routes::ALL {
         let path = route.fill(&["x", "x"][..route.parameters()]);
