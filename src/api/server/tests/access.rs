@@ -64,7 +64,7 @@ fn body(route: &Route, group: &str, member: &str) -> Value {
 
 /// A refusal without the name of the request that it answers.
 fn unnamed(said: &str) -> String {
-    let mut said: serde_json::Value = serde_json::from_str(said).unwrap();
+    let mut said: Value = serde_json::from_str(said).unwrap();
     assert!(said.as_object_mut().unwrap().remove("instance").is_some());
     said.to_string()
 }
