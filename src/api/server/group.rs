@@ -9,7 +9,7 @@ use super::resolve::{Found, find};
 use super::token;
 use crate::api::types::{
     CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Problem, ProblemCode,
-    Verified,
+    ShutOut, Verified,
 };
 use crate::chain::{GroupId, rows};
 use crate::kv::Read;
@@ -17,6 +17,7 @@ use crate::ledger::account::{self, Totals};
 use crate::ledger::{query, state, verify};
 use crate::limits;
 use crate::node::engine::{self, Task};
+use crate::node::shut_out;
 use crate::runtime::joining::{Pending, pending};
 use crate::store::{Registry, View};
 
@@ -59,7 +60,17 @@ pub(super) async fn list(As(api): As) -> Answer<GroupList> {
             let is_new = groups.iter().all(|group: &Group| group.group_id != group_id);
             if pending.identity == api.node().identity && is_new {
                 let name = pending.ticket.and_then(|ticket| ticket.name);
-                groups.push(Group { group_id, name, role: None, joining: true, members: 0, claims: 0, blocks: 0 });
+                let (members, claims, blocks) = (0, 0, 0);
+                groups.push(Group {
+                    group_id,
+                    name,
+                    role: None,
+                    joining: true,
+                    shut_out: None,
+                    members,
+                    claims,
+                    blocks,
+                });
             }
         }
         groups.sort_by(|a, b| (&a.name, &a.group_id).cmp(&(&b.name, &b.group_id)));
@@ -74,6 +85,11 @@ fn summary(api: &Api, id: GroupId, kv: &dyn Read) -> Result<Group, Problem> {
         group_id: id.to_string(),
         role: state::member(kv, &api.node().identity)?.map(|member| member.role),
         joining: group.is_none(),
+        shut_out: shut_out::shut_out(kv)?.map(|said| ShutOut {
+            why: said.why.word().to_owned(),
+            by: said.by.to_string(),
+            since_ms: said.since_ms,
+        }),
         members: group.as_ref().map_or(0, |group| u64::from(group.members)),
         name: group.map(|group| group.name),
         claims: counters.claims,

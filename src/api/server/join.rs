@@ -24,6 +24,7 @@ use super::problem::split;
 use super::resolve::shown;
 use super::stop::Stop;
 use crate::api::types::{Event, EventKind, JoinEvent, JoinGroup, Problem, ProblemCode, Role};
+use crate::chain::gone::Gone;
 use crate::chain::{GroupId, Transaction, rows};
 use crate::identity::Identity;
 use crate::join_request::JoinRequest;
@@ -32,6 +33,7 @@ use crate::ledger::state;
 use crate::limits;
 use crate::node::engine::Groups;
 use crate::node::joining::Joining;
+use crate::node::shut_out;
 use crate::runtime::Stopping;
 use crate::runtime::clock::unix_ms;
 use crate::runtime::joining::{is_the_one, pending, pending_of};
@@ -83,6 +85,7 @@ pub(super) async fn join(As(api): As, Body(request): Body<JoinGroup>) -> Result<
         caught_up: seen.standing.is_some(),
         was_here: seen.standing.is_some(),
         turned_away: None,
+        shut_out: None,
         ticket,
     };
     if !is_here {
@@ -193,9 +196,11 @@ struct Seen {
     joining: Option<Joining>,
     /// Whether what this node wrote before it left may still be missing.
     in_doubt: bool,
+    /// Why members say that this node is none any more.
+    shut_out: Option<Gone>,
     /// Whether it has the seal that the ticket names; none while that is not known.
     is_the_one: Option<bool>,
-    /// The group's name and this node's role, once its first block is here.
+    /// The group's name and this node's role, once its first block is here, and unless members say that it is over.
     standing: Option<(String, Option<Role>)>,
     tally: Tally,
 }
@@ -204,15 +209,19 @@ impl Seen {
     fn of(api: &Api, view: &View, id: GroupId, ticket: Option<&Ticket>, tally: Tally) -> Result<Self, Problem> {
         let joining = pending_of(view, &api.node().identity, &id)?;
         let Some(kv) = view.group(&id)? else {
-            return Ok(Self { is_kept: false, joining, in_doubt: false, is_the_one: None, standing: None, tally });
+            let (in_doubt, is_the_one, standing, shut_out) = (false, None, None, None);
+            return Ok(Self { is_kept: false, joining, in_doubt, shut_out, is_the_one, standing, tally });
         };
         let kv = kv.as_ref();
         let role = state::member(kv, &api.node().identity)?.map(|member| member.role);
-        let standing = state::group(kv)?.map(|group| (group.name, role));
+        // A membership that others say is over is asked for anew.
+        let shut_out = shut_out::shut_out(kv)?.map(|said| said.why);
+        let standing = state::group(kv)?.filter(|_| shut_out.is_none()).map(|group| (group.name, role));
         let is_the_one = ticket.map_or(Ok(Some(true)), |ticket| is_the_one(kv, ticket))?;
         Ok(Self {
             is_kept: true,
             joining,
+            shut_out,
             is_the_one,
             in_doubt: rows::in_doubt(kv)?,
             standing,
@@ -239,6 +248,8 @@ struct Following {
     was_here: bool,
     /// By what it is joined, where that is a ticket.
     ticket: Option<Ticket>,
+    /// Why members say that this node is none any more.
+    shut_out: Option<Gone>,
     /// Why a peer says that the ticket lets nobody in, and whether that is the last word.
     turned_away: Option<(String, bool)>,
 }
@@ -278,6 +289,7 @@ impl Following {
                 return Ok(JoinEvent::Refused { problem: self.left() });
             }
             self.tally = seen.tally;
+            self.shut_out = seen.shut_out;
             let Tally { blocks, claims } = seen.tally;
             // Nothing of it here: what ended was a pull from a peer that has no more than this node.
             self.caught_up &= seen.standing.is_some();
@@ -329,7 +341,11 @@ impl Following {
                     self.caught_up = true;
                     break;
                 }
-                Ok(EventKind::OwnLineSettled { group_id } | EventKind::GroupLeft { group_id }) if group_id == ours => {
+                Ok(
+                    EventKind::OwnLineSettled { group_id }
+                    | EventKind::MembershipServed { group_id }
+                    | EventKind::GroupLeft { group_id },
+                ) if group_id == ours => {
                     break;
                 }
                 Ok(EventKind::TurnedAway { group_id, member_id, code, goes_on })
@@ -409,7 +425,18 @@ impl Following {
     /// Why it is not done yet.
     fn why_not(&self) -> Problem {
         let id = self.id;
-        if self.tally.blocks > 0 {
+        if let (Some(why), None) = (self.shut_out, &self.turned_away) {
+            let detail = format!(
+                "this node was a member of the group {id} and is none any more ({}); no member has let it in again yet",
+                why.meaning()
+            );
+            return Problem::new(
+                ProblemCode::StillJoining,
+                detail,
+                "the node goes on by itself; join again to follow it",
+            );
+        }
+        if self.tally.blocks > 0 && self.shut_out.is_none() {
             let detail = format!("the group {id} is still coming: {} blocks are here", self.tally.blocks);
             return Problem::new(
                 ProblemCode::StillJoining,

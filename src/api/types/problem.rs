@@ -117,6 +117,8 @@ problem_codes! {
     Frozen = "frozen", 403, "The identity may not spend";
     /// The data folder is an older copy, and this node may not know its own last block of the group.
     RestoredUnsure = "restored_unsure", 409, "The node may not know its own last block";
+    /// Members say that this node is none any more.
+    MembershipRefused = "membership_refused", 409, "Members say that this node is none any more";
     /// The group is still being joined.
     StillJoining = "still_joining", 409, "The group is still being joined";
     /// The group has no such ticket, or has forgotten it.

@@ -164,6 +164,7 @@ impl Render for At<GroupAlone> {
 fn standing(group: &Group) -> &'static str {
     match group.role {
         _ if group.joining => "joining",
+        _ if group.shut_out.is_some() => "shut out",
         Some(role) => role.word(),
         None => "no member",
     }
@@ -197,6 +198,13 @@ impl Render for At<GroupDetail> {
             let frozen = one_line(frozen, 100);
             writeln!(out, "FROZEN: {frozen} has signed two blocks with one number and may not spend.")?;
             writeln!(out, "An admin may lift it: lbm ctl group unfreeze --group {} --member {frozen}", group.group_id)?;
+        }
+        if let Some(said) = &group.shut_out {
+            let (by, why, since) = (one_line(&said.by, 100), one_line(&said.why, 100), ago(said.since_ms, self.now_ms));
+            writeln!(
+                out,
+                "SHUT OUT: {by} says that this node is no member any more ({why}), since {since}. It writes nothing here."
+            )?;
         }
         fields(
             out,

@@ -17,6 +17,7 @@ use crate::ledger::state;
 use crate::limits;
 use crate::node::engine::Groups;
 use crate::node::joining::Joining;
+use crate::node::shut_out;
 use crate::node::trade::shelf::Shelved;
 use crate::runtime::clock::{Uptime, unix_ms};
 use crate::runtime::{Node, Stopping};
@@ -76,7 +77,7 @@ pub async fn run(node: Node, mut stop: watch::Receiver<bool>) {
                         }
                         break;
                     }
-                    Ok(EventKind::MemberChanged { .. } | EventKind::MemberJoined { .. } | EventKind::BlockRejected { .. } | EventKind::Sealed { .. }) if wait.is_some() => break,
+                    Ok(EventKind::MemberChanged { .. } | EventKind::MemberJoined { .. } | EventKind::BlockRejected { .. } | EventKind::Sealed { .. } | EventKind::MembershipServed { .. }) if wait.is_some() => break,
                     Ok(_) => {}
                     Err(RecvError::Lagged(_)) => break,
                     Err(RecvError::Closed) => return,
@@ -190,7 +191,12 @@ fn here(view: &View, pending: &Pending) -> Result<Here, KvError> {
     if is_the_one == Some(false) {
         return Ok(Here::OtherBranch);
     }
-    Ok(match state::member(kv, &pending.identity)? {
+    // Where others say that it is none, it asks anew.
+    let member = match shut_out::shut_out(kv)? {
+        Some(_) => None,
+        None => state::member(kv, &pending.identity)?,
+    };
+    Ok(match member {
         None => Here::Outside,
         Some(_) => {
             let Some(ticket) = &pending.ticket else { return Ok(Here::Done) };
