@@ -409,3 +409,96 @@ async fn whoever_floods_with_requests_is_slowed_and_pushes_nobody_else_out() {
     assert!(taken <= 62 && busy >= 38, "{taken} taken, {busy} refused");
     assert!(requests().iter().any(|request| request["note"] == "I am bob"));
 }
+
+/// What members say of a node's membership, as it shows it.
+fn shut_out(at: &Daemon, group: &str) -> Option<String> {
+    let shown = at.ctl(&["group", "show", group]).done();
+    shown["shut_out"]["why"].as_str().map(str::to_owned)
+}
+
+#[track_caller]
+fn writes_nothing(at: &Daemon, group: &str) {
+    let answer = at.ctl(&["claim", "publish", "--group", group, "--text", "acknowledged and lost"]);
+    assert_eq!(answer.json()["code"], "membership_refused", "{answer:#?}");
+}
+
+/// Two are let in apart by a ticket's last use; by now the group's notary has sealed one of them.
+#[test]
+fn who_was_let_in_and_is_refused_in_the_order_learns_it_and_comes_back_by_a_new_ticket() {
+    let (mut alice, mut bob) = (Daemon::start("alice"), Daemon::start("bob"));
+    let group = alice.found("last-place");
+    assert_eq!(join(&bob, &text(&invite(&alice, &group, &[]), "ticket")).done()["joined"], true);
+    let ticket = text(&invite(&alice, &group, &[]), "ticket");
+    agree(&[&alice, &bob], &group);
+    // Bob alone lets carol in, alice alone dave.
+    alice.stop();
+    let mut carol = Daemon::start("carol");
+    assert_eq!(join(&carol, &ticket).done()["joined"], true);
+    let claim = carol.publish(&group, "a member, as far as I can see");
+    wait_until(PATIENCE, "bob has it", || bob.claims(&group).contains(&claim));
+    carol.stop();
+    bob.stop();
+    alice.restart();
+    let dave = Daemon::start("dave");
+    dave.meet(&alice);
+    assert_eq!(join(&dave, &ticket).done()["joined"], true);
+    wait_until(PATIENCE, "dave's joining is sealed", || {
+        let shown = dave.ctl(&["group", "show", &group]).done();
+        shown["final_blocks"] == shown["blocks"]
+    });
+    bob.restart();
+    bob.meet(&alice);
+    agree(&[&alice, &bob, &dave], &group);
+    assert!(role(&bob, &group, &carol.id).is_none() && role(&bob, &group, &dave.id).is_some());
+    carol.restart();
+    carol.meet(&alice);
+    wait_until(PATIENCE, "carol learns it", || shut_out(&carol, &group).as_deref() == Some("ticket_used_up"));
+    writes_nothing(&carol, &group);
+    assert_eq!(carol.ctl(&["status"]).done()["shut_out_groups"], 1);
+    let listed = carol.ctl(&["group", "list"]).done();
+    assert_eq!(listed["groups"][0]["shut_out"]["why"], "ticket_used_up");
+    assert!(carol.ctl(&["events"]).stdout.contains("\"membership_refused\""));
+    let health = carol.ctl(&["health"]).stdout;
+    assert!(health.contains("is no member any more"), "{health}");
+    let doctor = carol.ctl(&["doctor"]).stdout;
+    assert!(doctor.contains("is no member any more"), "{doctor}");
+    for member in [&alice, &bob, &dave] {
+        assert_eq!(shut_out(member, &group), None);
+    }
+    // Not for a restart either, with nobody there.
+    carol.stop();
+    carol.args(&["--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0"]);
+    carol.restart();
+    writes_nothing(&carol, &group);
+    // The old ticket is used up; a new one lets it in, and what it wrote is with all, refused.
+    let new = text(&invite(&alice, &group, &[]), "ticket");
+    let joined = join(&carol, &new).done();
+    assert_eq!((&joined["joined"], &joined["role"]), (&true.into(), &"member".into()));
+    assert_eq!(shut_out(&carol, &group), None);
+    let after = carol.publish(&group, "a member for all");
+    agree(&[&alice, &bob, &dave, &carol], &group);
+    assert!(alice.claims(&group).contains(&after));
+    let everywhere = [&alice, &dave].map(|at| {
+        at.claims(&group).contains(&claim) || at.ctl(&["rejected", "--group", &group]).stdout.contains(&carol.id)
+    });
+    assert_eq!(everywhere, [true; 2]);
+}
+
+#[test]
+fn who_is_removed_while_its_node_is_off_learns_it_and_writes_again_once_it_is_added() {
+    let (alice, mut bob) = (Daemon::start("alice"), Daemon::start("bob"));
+    let group = alice.found("off");
+    assert_eq!(join(&bob, &text(&invite(&alice, &group, &[]), "ticket")).done()["joined"], true);
+    bob.stop();
+    alice.ctl(&["group", "remove-member", "--group", &group, "--member", &bob.id]).ok();
+    bob.restart();
+    bob.meet(&alice);
+    wait_until(PATIENCE, "bob learns it", || shut_out(&bob, &group).as_deref() == Some("removed"));
+    writes_nothing(&bob, &group);
+    let ticket = text(&invite(&alice, &group, &[]), "ticket");
+    join(&bob, &ticket).refused(1, &["removed before"]);
+    alice.add(&group, &bob.id, "member");
+    wait_until(PATIENCE, "bob is served", || shut_out(&bob, &group).is_none());
+    bob.publish(&group, "here again");
+    agree(&[&alice, &bob], &group);
+}
