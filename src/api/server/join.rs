@@ -86,6 +86,7 @@ pub(super) async fn join(As(api): As, Body(request): Body<JoinGroup>) -> Result<
         was_here: seen.standing.is_some(),
         turned_away: None,
         shut_out: None,
+        is_gone: false,
         ticket,
     };
     if !is_here {
@@ -103,7 +104,8 @@ pub(super) async fn join(As(api): As, Body(request): Body<JoinGroup>) -> Result<
 
 /// What is to be joined: by a ticket, or by an id.
 fn named(api: &Api, request: &JoinGroup) -> Result<(GroupId, Option<Ticket>), Problem> {
-    let text = request.group.trim();
+    // As people copy it, with what stood around it.
+    let text = request.group.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>'));
     if text.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX)) {
         let ticket = Ticket::from_text(text).map_err(|error| split(ProblemCode::BadTicket, &error.to_string(), ""))?;
         if ticket.expires_ms.saturating_add(api.node().door.drift_ms()) <= unix_ms() {
@@ -151,7 +153,7 @@ async fn begin(api: &Arc<Api>, group: GroupId, ticket: Option<&Ticket>, note: Op
         Some(_) => None,
         None => {
             let name = api.node().name.to_string();
-            let request = JoinRequest { group, applicant: me, name, note, time_ms: began_ms };
+            let request = JoinRequest { group, applicant: me, name, note, time_ms: began_ms, withdrawn: false };
             request.check()?;
             api.node().sign_request(request).await?
         }
@@ -161,7 +163,7 @@ async fn begin(api: &Arc<Api>, group: GroupId, ticket: Option<&Ticket>, note: Op
     Ok(api
         .node()
         .door
-        .begin(me, group, &Joining { ticket, request, began_ms, refused: None, has_brought: false })
+        .begin(me, group, &Joining { ticket, request, began_ms, refused: None, has_brought: false, withdrawn: false })
         .await?)
 }
 
@@ -250,6 +252,8 @@ struct Following {
     ticket: Option<Ticket>,
     /// Why members say that this node is none any more.
     shut_out: Option<Gone>,
+    /// Whether nothing was noted of the joining when it was last looked.
+    is_gone: bool,
     /// Why a peer says that the ticket lets nobody in, and whether that is the last word.
     turned_away: Option<(String, bool)>,
 }
@@ -286,7 +290,12 @@ impl Following {
                 _ => {}
             }
             if !seen.is_kept && (self.ticket.is_none() || seen.joining.is_none()) {
-                return Ok(JoinEvent::Refused { problem: self.left() });
+                if std::mem::replace(&mut self.is_gone, true) {
+                    return Ok(JoinEvent::Refused { problem: self.left() });
+                }
+                // What ended it may say why: it is told once that is durable.
+                self.listen().await?;
+                continue;
             }
             self.tally = seen.tally;
             self.shut_out = seen.shut_out;
@@ -402,6 +411,10 @@ impl Following {
             ProblemCode::TicketExpired => (format!("the ticket into the group {id} has expired"), ASK_ANEW),
             ProblemCode::TicketUsedUp => (format!("the ticket into the group {id} is used up"), ASK_ANEW),
             ProblemCode::TicketRevoked => (format!("the ticket into the group {id} was revoked"), ASK_ANEW),
+            ProblemCode::RequestDenied => (
+                format!("a peer says that it is an admin of the group {id} and has denied this node's request"),
+                "ask an admin for a ticket (`lbm ctl group invite`); a denial stands for a week from the request, then ask again",
+            ),
             ProblemCode::Full => {
                 (format!("the group {id} has as many members as it may have"), "ask an admin of it to make room")
             }

@@ -51,6 +51,12 @@ pub struct Group {
     pub role: Option<Role>,
     /// Whether it is still being joined: nothing of it is served until a member answered.
     pub joining: bool,
+    /// The agent of this node that is joining it; `null` where that is who asks.
+    #[serde(default)]
+    pub agent: Option<String>,
+    /// Why a peer says that the joining comes to nothing: the code of a problem.
+    #[serde(default)]
+    pub refused: Option<String>,
     /// What members say of this node's membership, where they say that it is over; `null` in general.
     #[serde(default)]
     pub shut_out: Option<ShutOut>,

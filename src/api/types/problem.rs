@@ -131,6 +131,8 @@ problem_codes! {
     TicketRevoked = "ticket_revoked", 410, "The ticket was revoked";
     /// The ticket lets this identity in no more.
     TicketRefused = "ticket_refused", 403, "The ticket does not let this identity in";
+    /// An admin has denied the join request.
+    RequestDenied = "request_denied", 403, "The request was denied";
     /// The string is no ticket, or was copied with a fault.
     BadTicket = "bad_ticket", 400, "The ticket cannot be read";
     /// The group that was sent is not the one that the ticket was made in.

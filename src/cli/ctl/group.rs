@@ -177,7 +177,14 @@ impl Render for At<GroupList> {
             let name = group.name.as_deref().unwrap_or("-");
             let [members, claims, blocks] =
                 [group.members, group.claims, group.blocks].map(|number| number.to_string());
-            table.row([name, &group.group_id, standing(group), &members, &claims, &blocks]);
+            let mut standing = standing(group).to_owned();
+            if let Some(agent) = &group.agent {
+                standing = format!("{standing} ({})", one_line(agent, 64));
+            }
+            if let Some(refused) = &group.refused {
+                standing = format!("{standing}: {}", one_line(refused, 64));
+            }
+            table.row([name, &group.group_id, &standing, &members, &claims, &blocks]);
         }
         if table.is_empty() {
             return writeln!(out, "No group yet: `lbm ctl group create --name NAME` or `lbm ctl group join TICKET`.");
