@@ -42,6 +42,16 @@ impl Answer {
         Self { text: fence::around(what, &structured.to_string()), structured }
     }
 
+    /// Adds a word of ours on how to go on, outside of what others wrote.
+    pub(super) fn with_hint(mut self, hint: &str) -> Self {
+        // Writing to a string does not fail.
+        let _ = write!(self.text, "\nhint: {hint}");
+        if let Some(object) = self.structured.as_object_mut() {
+            object.insert("hint".to_owned(), hint.into());
+        }
+        self
+    }
+
     /// An answer with a text of its own, in which what others wrote is fenced.
     pub(super) fn with_text(text: String, structured: Value) -> Self {
         Self { text, structured: clean(structured) }

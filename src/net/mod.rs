@@ -19,6 +19,7 @@ mod rendezvous;
 mod transport;
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use libp2p::{Multiaddr, kad};
@@ -139,6 +140,14 @@ pub enum AddPeerError {
         "expected /ip4/ADDRESS/tcp/PORT/p2p/ID or /ip4/ADDRESS/udp/PORT/quic-v1/p2p/ID (or /ip6/…), with a host and port to connect to"
     )]
     Form,
+    /// The settings keep it away: it would never be called.
+    #[error("the settings keep {peer} away: {why}")]
+    Denied {
+        /// Whom.
+        peer: Identity,
+        /// By which entry.
+        why: String,
+    },
     /// An alias that does not fit.
     #[error("an alias is 1 to {} characters of A-Z a-z 0-9 . _ -", crate::limits::NODE_NAME_BYTES)]
     Alias,
@@ -285,6 +294,25 @@ pub struct PeerInfo {
     pub link: Option<LinkInfo>,
     /// How long it is still banned.
     pub banned: Option<Duration>,
+    /// Whether the settings `allow` and `deny` keep it away wherever it is.
+    pub denied: bool,
+    /// Why connections from where it may be were refused for want of room; of one that is not connected.
+    pub refused: Option<String>,
+}
+
+/// A host whose connections were refused for want of room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedHost {
+    /// An IPv4 address, or an IPv6 /64.
+    pub host: IpAddr,
+    /// Why the last was.
+    pub why: String,
+    /// Whether that is the bound of one host.
+    pub is_host_full: bool,
+    /// How many.
+    pub times: u64,
+    /// How long ago the last was.
+    pub ago: Duration,
 }
 
 /// The connections with one peer, for people.

@@ -7,7 +7,7 @@ use super::{Api, node};
 use crate::api::types::{Diagnosis, EventKind, Finding, Problem};
 use crate::ledger::{query, state};
 use crate::limits;
-use crate::net::{DialTrouble, NetConfig, PeerInfo};
+use crate::net::{DialTrouble, NetConfig, PeerInfo, RefusedHost};
 use crate::runtime::clock::unix_ms;
 use crate::store::View;
 use crate::{api::types::Event, doctor};
@@ -32,6 +32,7 @@ pub(super) async fn doctor(As(api): As) -> Result<Json<Diagnosis>, Problem> {
         .collect();
     let (marks, now_ms) = (api.node().events.marks(), unix_ms());
     findings.extend(peers(&api.node().peers().await?));
+    findings.extend(api.node().refused_hosts().await?.iter().filter_map(refused));
     findings.extend(marks.iter().filter_map(|event| mark(event, now_ms)));
     let up_ms = api.node().uptime.ms();
     findings.extend(api.read(move |api, view| groups(api, view, &marks, up_ms, now_ms)).await?);
@@ -69,6 +70,10 @@ fn away(info: &PeerInfo) -> Option<Finding> {
     if info.link.is_some() {
         return None;
     }
+    if let Some(why) = &info.refused {
+        let detail = format!("{}: its connections were refused here: {why}", called(info));
+        return Some(Finding::warning("peer_away", detail, "see what `refused_here` says of its address"));
+    }
     let trouble = info.known.as_ref()?.trouble?;
     let at = info.known.as_ref()?.addresses.iter().map(|(address, _)| address.to_string()).next();
     let at = at.map(|address| format!(" at {address}")).unwrap_or_default();
@@ -85,13 +90,32 @@ fn away(info: &PeerInfo) -> Option<Finding> {
         DialTrouble::OtherPeer => {
             "it has moved or has another key now: remove it with `lbm ctl peer remove`, and add its new address"
         }
-        DialTrouble::Dropped => "run `lbm ctl doctor` there: it may be full, or have banned this node for some minutes",
+        DialTrouble::Dropped | DialTrouble::HungUp => {
+            "run `lbm ctl doctor` there: it says whether it has no room (`p2p_max_conn_per_ip`); `lbm ctl peer bans` there says whom it bans"
+        }
         DialTrouble::Banned => "`lbm ctl peer bans` says what for and how long; `lbm ctl peer unban` lets it come back",
         DialTrouble::Denied => "`lbm config` shows `allow` and `deny`; a change takes a restart",
         DialTrouble::Handshake => "see what listens there: it may be another program, or an LBM of an old version",
         DialTrouble::System(_) => "see this machine's network: `ip addr` and `ip route`",
     };
     Some(Finding::warning("peer_away", format!("{}{at}: {what}", called(info)), remedy))
+}
+
+/// A host that finds no room here: it may be several nodes behind one address.
+fn refused(host: &RefusedHost) -> Option<Finding> {
+    if host.ago.as_millis() > u128::from(limits::DOCTOR_RECENT_MS) {
+        return None;
+    }
+    let ago = doctor::span_of(u64::try_from(host.ago.as_millis()).unwrap_or(u64::MAX));
+    let detail =
+        format!("{} of the connections from {} were refused, the last {ago} ago: {}", host.times, host.host, host.why);
+    let remedy = if host.is_host_full {
+        "where many nodes share that address, raise `p2p_max_conn_per_ip` (LB_P2P_MAX_CONN_PER_IP) here and start the daemon anew; members of \
+         this node's groups do not count; else keep it away with `deny`"
+    } else {
+        "where it is somebody's whom you know, `lbm ctl peer add` keeps room for it; else keep it away with `deny`"
+    };
+    Some(Finding::warning("refused_here", detail, remedy))
 }
 
 fn other_version(info: &PeerInfo) -> Option<Finding> {
@@ -135,8 +159,12 @@ fn groups(api: &Api, view: &View, marks: &[Event], up_ms: u64, now_ms: u64) -> R
     for kept in view.groups()? {
         let rows = view.rows(kept);
         let id = kept.id.to_string();
-        let name = state::group(&rows)?.map_or_else(|| id.clone(), |group| group.name);
-        if query::members(&rows)?.iter().all(|(member, _)| api.node().is_own(member)) && name != id {
+        let Some(name) = state::group(&rows)?.map(|group| group.name) else {
+            let detail = format!("{id}: being joined, nothing of it is here yet; it comes once a member is connected");
+            findings.push(Finding::ok("joining", detail));
+            continue;
+        };
+        if query::members(&rows)?.iter().all(|(member, _)| api.node().is_own(member)) {
             findings.push(Finding::ok("synced", format!("{name}: nobody else is a member")));
             continue;
         }
@@ -153,6 +181,9 @@ fn groups(api: &Api, view: &View, marks: &[Event], up_ms: u64, now_ms: u64) -> R
             Some((at_ms, peer)) => {
                 let ago = doctor::span_of(now_ms.saturating_sub(at_ms));
                 Finding::warning("not_synced", format!("{name}: last synced {ago} ago, with {peer}"), remedy)
+            }
+            None if up_ms < limits::DOCTOR_START_MS => {
+                Finding::ok("synced", format!("{name}: not synced yet, the daemon has just started"))
             }
             None => {
                 let up = doctor::span_of(up_ms);
@@ -184,6 +215,8 @@ mod tests {
                 agent: agent.to_owned(),
             }),
             banned: None,
+            denied: false,
+            refused: None,
         };
         // Nothing is said of who has not said it yet.
         for same in ["", NetConfig::AGENT_VERSION] {
