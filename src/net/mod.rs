@@ -141,7 +141,7 @@ pub enum AddPeerError {
     )]
     Form,
     /// The settings keep it away: it would never be called.
-    #[error("the settings keep {peer} away: {why}")]
+    #[error("the settings keep {peer} away ({why}): change them (`lbm config` shows them), and start the daemon anew")]
     Denied {
         /// Whom.
         peer: Identity,

@@ -56,6 +56,8 @@ pub enum Request {
     Apply(join_request::Unverified),
     /// Which groups there are.
     Groups(GetGroups),
+    /// What the time is.
+    Clock,
 }
 
 /// A response.
@@ -68,6 +70,8 @@ pub enum Response {
     Taken,
     /// To `groups`.
     Groups(GroupsPage),
+    /// To `clock`: milliseconds since 1970 UTC.
+    Clock(u64),
     /// To any: no.
     Refused(Refused),
 }

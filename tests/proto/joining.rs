@@ -55,6 +55,7 @@ fn requests(story: &Story) -> Vec<(&'static str, Request)> {
         ("apply", Request::Apply(application(story).sign(&key("carol")).unwrap())),
         ("groups", Request::Groups(GetGroups { after: None })),
         ("groups, behind one", Request::Groups(GetGroups { after: Some(group) })),
+        ("clock", Request::Clock),
     ]
 }
 
@@ -76,6 +77,7 @@ fn responses(story: &Story) -> Vec<(&'static str, Response)> {
         ("refused, busy", Response::Refused(Refused::Busy(200))),
         ("refused, malformed", Response::Refused(Refused::Malformed)),
         ("refused, failed", Response::Refused(Refused::Failed)),
+        ("clock", Response::Clock(START_MS)),
     ]
 }
 

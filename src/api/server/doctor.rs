@@ -1,6 +1,9 @@
 //! What may keep the node from working: this machine, and what only the daemon knows, of peers and groups.
 
+use std::time::{Duration, Instant};
+
 use axum::Json;
+use futures::future::join_all;
 
 use super::extract::As;
 use super::{Api, node};
@@ -10,6 +13,7 @@ use crate::limits;
 use crate::net::{DialTrouble, NetConfig, PeerInfo, RefusedHost};
 use crate::runtime::clock::unix_ms;
 use crate::store::View;
+use crate::wire::node::{Request, Response};
 use crate::{api::types::Event, doctor};
 
 /// Checks of the health that the doctor makes himself, with more to say.
@@ -31,7 +35,9 @@ pub(super) async fn doctor(As(api): As) -> Result<Json<Diagnosis>, Problem> {
         })
         .collect();
     let (marks, now_ms) = (api.node().events.marks(), unix_ms());
-    findings.extend(peers(&api.node().peers().await?));
+    let known = api.node().peers().await?;
+    findings.extend(peers(&known));
+    findings.extend(clocks(&api, &known).await?);
     findings.extend(api.node().refused_hosts().await?.iter().filter_map(refused));
     findings.extend(marks.iter().filter_map(|event| mark(event, now_ms)));
     let up_ms = api.node().uptime.ms();
@@ -99,6 +105,41 @@ fn away(info: &PeerInfo) -> Option<Finding> {
         DialTrouble::System(_) => "see this machine's network: `ip addr` and `ip route`",
     };
     Some(Finding::warning("peer_away", format!("{}{at}: {what}", called(info)), remedy))
+}
+
+/// Asks connected peers of this node's groups what their clocks show.
+async fn clocks(api: &Api, known: &[PeerInfo]) -> Result<Vec<Finding>, Problem> {
+    let admitted = api.node().admitted().await?;
+    let is_met = |info: &&PeerInfo| admitted.get(&info.peer).is_some_and(|groups| !groups.is_empty());
+    let asked = known.iter().filter(is_met).take(limits::DOCTOR_CLOCKS).map(async |info| {
+        let (began, patience) = (Instant::now(), Duration::from_millis(limits::DOCTOR_ASK_MS));
+        let answer = tokio::time::timeout(patience, api.node().ask_node(info.peer, Request::Clock)).await;
+        match answer {
+            Ok(Ok(Ok(Response::Clock(theirs_ms)))) => clock(&called(info), theirs_ms, unix_ms(), began.elapsed()),
+            // Who does not answer is slow, or of another version: other findings say so.
+            _ => None,
+        }
+    });
+    Ok(join_all(asked).await.into_iter().flatten().collect())
+}
+
+/// Compares a clock with this one, which shows `now_ms` when the answer has come after `took`.
+fn clock(peer: &str, theirs_ms: u64, now_ms: u64, took: Duration) -> Option<Finding> {
+    // It was read at some moment of the round trip: as far as that goes nobody can tell.
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let (least, most) = (now_ms.saturating_sub(took_ms), now_ms);
+    let (apart_ms, word) =
+        if theirs_ms < least { (least - theirs_ms, "behind") } else { (theirs_ms.saturating_sub(most), "ahead of") };
+    if apart_ms < limits::DOCTOR_CLOCK_MS {
+        return None;
+    }
+    let detail = format!("the clock of {peer} is {} {word} this one", doctor::span_of(apart_ms));
+    let remedy = "set both machines' clocks by a time server, as with `timedatectl set-ntp true`";
+    Some(if apart_ms >= limits::MAX_CLOCK_DRIFT_MS {
+        Finding::problem("clock_apart", detail, remedy)
+    } else {
+        Finding::warning("clock_apart", detail, remedy)
+    })
 }
 
 /// A host that finds no room here: it may be several nodes behind one address.
@@ -197,6 +238,7 @@ fn groups(api: &Api, view: &View, marks: &[Event], up_ms: u64, now_ms: u64) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::types::Grade;
     use crate::identity::SecretKey;
     use crate::net::{LinkInfo, Transport};
 
@@ -225,6 +267,21 @@ mod tests {
         let found = other_version(&of("lbm/99.0.0")).unwrap();
         assert_eq!(found.code, "version_apart");
         assert!(found.detail.contains("lbm/99.0.0") && found.detail.contains(NetConfig::AGENT_VERSION), "{found:?}");
+    }
+
+    #[test]
+    fn a_clock_that_is_apart_is_told_whichever_way_and_not_what_the_way_took() {
+        let of = |theirs_ms, took_s| clock("bob", theirs_ms, 10_000_000, Duration::from_secs(took_s));
+        assert_eq!(
+            (of(10_000_000, 0), of(9_995_000, 0), of(10_009_000, 0), of(9_985_000, 6)),
+            (None, None, None, None)
+        );
+        let behind = of(9_880_000, 0).unwrap();
+        assert_eq!((behind.severity, behind.code.as_str()), (Grade::Warning, "clock_apart"));
+        assert!(behind.detail.contains("bob is 2 min behind"), "{behind:?}");
+        let ahead = of(13_600_000, 1).unwrap();
+        assert_eq!(ahead.severity, Grade::Problem);
+        assert!(ahead.detail.contains("60 min ahead"), "{ahead:?}");
     }
 
     #[test]

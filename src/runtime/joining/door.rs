@@ -1,4 +1,4 @@
-//! What anybody may ask: to be let in by a ticket, to have a join request handed to an admin, which groups may be seen.
+//! What anybody may ask: to be let in by a ticket, to have a join request handed to an admin, which groups may be seen, what the time is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,6 +60,7 @@ impl Door {
                 let page = aside(move || shown(&door.0.store.view()?, &peer, &asked)).await;
                 (page.map_or(refused(Refused::Failed), Response::Groups), None)
             }
+            Request::Clock => (Response::Clock(unix_ms()), None),
         }
     }
 
