@@ -14,6 +14,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,7 @@ use crate::limits::{
 
 use super::address::{endpoint, host, identity_of};
 use super::codec::Protocol;
+use super::pace::Pace;
 
 /// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,12 +122,14 @@ pub(super) struct Gate {
     count: Count,
     peers: HashMap<PeerId, u32>,
     vouched: HashSet<PeerId>,
+    /// Told who is vouched for.
+    pace: Arc<Pace>,
     bans: HashMap<PeerId, Instant>,
     refused: HashMap<IpAddr, Refusals>,
 }
 
 impl Gate {
-    pub(super) fn new(per_host: u32, access: Access) -> Self {
+    pub(super) fn new(per_host: u32, access: Access, pace: Arc<Pace>) -> Self {
         let a_minute = NonZeroU32::new(CONNECTS_PER_HOST_PER_MIN).unwrap_or(NonZeroU32::MIN);
         Self {
             per_host,
@@ -136,6 +140,7 @@ impl Gate {
             count: Count::default(),
             peers: HashMap::new(),
             vouched: HashSet::new(),
+            pace,
             bans: HashMap::new(),
             refused: HashMap::new(),
         }
@@ -184,6 +189,7 @@ impl Gate {
         if !has_changed {
             return;
         }
+        self.pace.vouch(peer, is_vouched);
         for guest in self.guests.values_mut() {
             let count = self.hosts.entry(guest.host).or_default();
             match guest.standing {
@@ -369,8 +375,8 @@ impl NetworkBehaviour for Gate {
             }
             FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. }) => {
                 leave(&mut self.peers, &peer_id);
-                if !self.peers.contains_key(&peer_id) {
-                    self.vouched.remove(&peer_id);
+                if !self.peers.contains_key(&peer_id) && self.vouched.remove(&peer_id) {
+                    self.pace.vouch(peer_id, false);
                 }
                 self.gone(connection_id);
             }
@@ -436,6 +442,10 @@ impl ConnectionHandler for Stay {
 mod tests {
     use super::*;
 
+    fn with(per_host: u32, access: Access) -> Gate {
+        Gate::new(per_host, access, Arc::new(Pace::new(6_000)))
+    }
+
     fn id(n: usize) -> ConnectionId {
         ConnectionId::new_unchecked(n)
     }
@@ -453,7 +463,7 @@ mod tests {
 
     #[test]
     fn one_host_has_its_share_and_gets_it_back() {
-        let mut gate = Gate::new(2, Access::default());
+        let mut gate = with(2, Access::default());
         comes(&mut gate, 1, 1);
         assert_eq!(gate.let_in(id(2), &from(1)), Ok(()));
         assert_eq!(gate.let_in(id(3), &from(1)), Ok(()), "it may show who it is");
@@ -480,7 +490,7 @@ mod tests {
 
     #[test]
     fn members_count_against_no_host_and_strangers_cannot_shut_them_out() {
-        let mut gate = Gate::new(2, Access::default());
+        let mut gate = with(2, Access::default());
         let members: Vec<_> = (0..50)
             .map(|n| {
                 let member = comes(&mut gate, n, 1);
@@ -511,7 +521,7 @@ mod tests {
 
     #[test]
     fn handshakes_and_guests_are_bounded_in_all() {
-        let mut gate = Gate::new(u32::MAX, Access::default());
+        let mut gate = with(u32::MAX, Access::default());
         // From many hosts: one may not come as often.
         let of = |n: usize| format!("/ip4/10.0.{}.{}/tcp/1", n / 200, n % 200).parse().unwrap();
         let mut n = 0;
@@ -543,7 +553,7 @@ mod tests {
 
     #[test]
     fn members_are_bounded_too() {
-        let mut gate = Gate::new(10, Access::default());
+        let mut gate = with(10, Access::default());
         let mut n = 0;
         while gate.let_in(id(n), &from((n / 200) as u8)).is_ok() {
             let member = PeerId::random();
@@ -556,7 +566,7 @@ mod tests {
 
     #[test]
     fn refusals_are_remembered_within_bounds() {
-        let mut gate = Gate::new(2, Access::default());
+        let mut gate = with(2, Access::default());
         for n in 0..=REFUSED_HOSTS {
             let host = IpAddr::from(u32::try_from(n).unwrap().to_be_bytes());
             gate.remember(host, Refused::Full);
@@ -568,7 +578,7 @@ mod tests {
 
     #[test]
     fn a_peer_has_three_connections_and_a_banned_one_none() {
-        let (mut gate, peer) = (Gate::new(10, Access::default()), PeerId::random());
+        let (mut gate, peer) = (with(10, Access::default()), PeerId::random());
         for n in 0..CONNECTIONS_PER_PEER as usize {
             assert!(gate.check_peer(&peer, &from(1)).is_ok());
             gate.welcome(id(n), peer);
@@ -588,7 +598,7 @@ mod tests {
 
     #[test]
     fn a_host_that_comes_and_goes_has_to_wait() {
-        let mut gate = Gate::new(10, Access::default());
+        let mut gate = with(10, Access::default());
         let mut come_and_go = |n: usize, host| {
             let come = gate.let_in(id(n), &from(host));
             gate.gone(id(n));
@@ -604,12 +614,12 @@ mod tests {
     #[test]
     fn the_lists_decide_before_the_handshake_and_after_it() {
         let deny = vec!["10.0.0.1".parse().unwrap()];
-        let mut gate = Gate::new(10, Access { deny, ..Access::default() });
+        let mut gate = with(10, Access { deny, ..Access::default() });
         assert_eq!(gate.let_in(id(1), &from(1)), Err(Refused::Denied));
         assert_eq!(gate.let_in(id(2), &from(2)), Ok(()));
         let eve = crate::identity::SecretKey::from_seed(&[9; 32]).identity();
         let deny = vec![crate::access::Rule::Peer(eve)];
-        let mut gate = Gate::new(10, Access { deny, ..Access::default() });
+        let mut gate = with(10, Access { deny, ..Access::default() });
         assert_eq!(gate.let_in(id(1), &from(1)), Ok(()));
         assert!(gate.check_peer(&crate::net::address::peer_id_of(&eve).unwrap(), &from(1)).is_err());
         assert!(gate.refuses(&eve));
@@ -617,7 +627,7 @@ mod tests {
 
     #[test]
     fn bans_are_bounded_and_the_shortest_goes_first() {
-        let (mut gate, first) = (Gate::new(1, Access::default()), PeerId::random());
+        let (mut gate, first) = (with(1, Access::default()), PeerId::random());
         gate.ban(first, Duration::from_secs(60));
         for _ in 1..=BANS {
             gate.ban(PeerId::random(), Duration::from_secs(3600));

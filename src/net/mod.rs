@@ -15,6 +15,7 @@ mod gate;
 mod gossip;
 mod network;
 mod nudge;
+mod pace;
 mod rendezvous;
 mod transport;
 
@@ -33,7 +34,9 @@ pub use network::Network;
 
 use crate::access::Access;
 use crate::identity::{Identity, SecretKey};
-use crate::limits::{CONNECTIONS_PER_ADDRESS, IDLE_CONNECTION_MS, PING_INTERVAL_MS, PING_TIMEOUT_MS};
+use crate::limits::{
+    CONNECTIONS_PER_ADDRESS, IDLE_CONNECTION_MS, PING_INTERVAL_MS, PING_TIMEOUT_MS, REQUESTS_PER_PEER_PER_MIN,
+};
 
 /// How a node takes part in the network.
 #[derive(Debug, Clone)]
@@ -50,6 +53,8 @@ pub struct NetConfig {
     pub static_peers: Vec<Multiaddr>,
     /// Inbound connections that one host may have.
     pub max_connections_per_address: u32,
+    /// Requests of a member, or of all strangers of one host, that this node answers a minute.
+    pub max_requests_per_min: u32,
     /// Who may connect at all.
     pub access: Access,
     /// Who was sent away before the start.
@@ -78,6 +83,7 @@ impl NetConfig {
             kademlia: Some(kad::Mode::Client),
             static_peers: Vec::new(),
             max_connections_per_address: CONNECTIONS_PER_ADDRESS,
+            max_requests_per_min: REQUESTS_PER_PEER_PER_MIN,
             access: Access::default(),
             bans: Vec::new(),
             agent_version: Self::AGENT_VERSION.to_owned(),

@@ -480,6 +480,7 @@ fn network(key: SecretKey, store: &Store, settings: &Settings, seed: u64) -> Res
         KademliaRole::Server => Some(kad::Mode::Server),
     };
     config.max_connections_per_address = settings.p2p_max_conn_per_ip.value;
+    config.max_requests_per_min = settings.p2p_max_req_per_min.value;
     config.access = Access { allow: settings.allow.value.clone(), deny: settings.deny.value.clone() };
     let bans = store.view()?.local(driver::BANS_ROW)?;
     config.bans = bans.and_then(|row| cbor::decode_lenient(&row, row.len()).ok()).unwrap_or_default();
