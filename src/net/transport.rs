@@ -17,7 +17,7 @@ use libp2p::core::Transport as _;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, SubstreamBox};
 use libp2p::core::transport::Boxed;
 use libp2p::core::transport::timeout::TransportTimeoutError;
-use libp2p::core::upgrade::Version;
+use libp2p::core::upgrade::{NegotiationError, ProtocolError, Version};
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, noise, quic, tcp, yamux};
 use tokio::time::Sleep;
@@ -79,7 +79,13 @@ fn of_system(error: impl Error + Send + Sync + 'static) -> io::Error {
 pub(super) fn kind_of(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
     let mut next = Some(error);
     while let Some(error) = next {
-        next = match error.downcast_ref::<io::Error>() {
+        // These two leave out a bare `io::Error` as well.
+        let left_out = match (error.downcast_ref(), error.downcast_ref()) {
+            (Some(noise::Error::Io(io)), _) => Some(io),
+            (_, Some(NegotiationError::ProtocolError(ProtocolError::IoError(io)))) => Some(io),
+            _ => error.downcast_ref::<io::Error>(),
+        };
+        next = match left_out {
             Some(io) if io.kind() != io::ErrorKind::Other => return Some(io.kind()),
             // `source` of a wrapping `io::Error` leaves out what it wraps.
             Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
