@@ -301,7 +301,7 @@ fn damaged_messages_about_joining_are_refused_or_within_their_bounds() {
                 let is_whole = record.verify(START_MS + 1, 0).is_ok();
                 assert!(!is_whole || good.contains(&joining::Request::Apply(record).encode()));
             }
-            joining::Request::Groups(_) | joining::Request::Denied(_) => {}
+            joining::Request::Groups(_) | joining::Request::Denied(_) | joining::Request::Clock => {}
         }
         true
     });

@@ -161,8 +161,8 @@ impl Driver {
             let now_ms = work.uptime.ms();
             let wake_ms = work.parts.machine.next_wake_ms().into_iter().chain(work.rendezvous_ms()).min();
             let wake = wake_ms.map(|at_ms| Duration::from_millis(at_ms.saturating_sub(now_ms)));
+            // Whichever is ready, in turn by chance: a flood from the network holds up neither answers nor this node's own.
             tokio::select! {
-                biased;
                 _ = inbox.stop.wait_for(|stop| *stop) => break,
                 event = work.parts.network.next() => work.network(event),
                 Some(told) = inbox.told.recv() => work.told(told),
@@ -198,6 +198,7 @@ impl Work {
             NetEvent::Connected { peer, .. } => {
                 self.parts.events.tell(EventKind::PeerConnected { peer_id: peer.to_string() });
                 self.step(Input::Connected(peer));
+                self.vouch_for(&peer);
             }
             NetEvent::Disconnected { peer } => {
                 self.parts.allowance.forget_idle();
@@ -265,6 +266,7 @@ impl Work {
             Told::Opened(opened) => {
                 self.parts.agents.moved(opened.group, true);
                 self.step(Input::Opened(opened));
+                self.vouch_for_all();
                 self.rendezvous.begin(self.uptime.ms());
             }
             Told::Closed(group) => {
@@ -272,6 +274,7 @@ impl Work {
                 self.parts.events.tell(EventKind::GroupLeft { group_id: group.to_string() });
                 self.keep_row(subscription_row(&group), None, || {});
                 self.step(Input::Closed(group));
+                self.vouch_for_all();
                 self.rendezvous.begin(self.uptime.ms());
             }
             Told::News(news) => {
@@ -283,6 +286,7 @@ impl Work {
                 let is_of_members = news.members.is_some();
                 self.step(Input::News(news));
                 if is_of_members {
+                    self.vouch_for_all();
                     // A group may be here now, or the last of it that was met may be in it no more.
                     self.find_each_other();
                 }

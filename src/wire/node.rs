@@ -58,6 +58,8 @@ pub enum Request {
     Groups(GetGroups),
     /// Tells whoever is asked that an admin has denied its request to be let into this group.
     Denied(GroupId),
+    /// What the time is.
+    Clock,
 }
 
 /// A response.
@@ -70,6 +72,8 @@ pub enum Response {
     Taken,
     /// To `groups`.
     Groups(GroupsPage),
+    /// To `clock`: milliseconds since 1970 UTC.
+    Clock(u64),
     /// To any: no.
     Refused(Refused),
 }

@@ -52,6 +52,7 @@ pub fn requests(story: &Story) -> Vec<(&'static str, Request)> {
         ("groups, behind one", Request::Groups(GetGroups { after: Some(group) })),
         ("apply, taken back", Request::Apply(withdrawal.sign(&key("carol")).unwrap())),
         ("denied", Request::Denied(group)),
+        ("clock", Request::Clock),
     ]
 }
 
@@ -73,5 +74,6 @@ pub fn responses(story: &Story) -> Vec<(&'static str, Response)> {
         ("refused, busy", Response::Refused(Refused::Busy(200))),
         ("refused, malformed", Response::Refused(Refused::Malformed)),
         ("refused, failed", Response::Refused(Refused::Failed)),
+        ("clock", Response::Clock(START_MS)),
     ]
 }

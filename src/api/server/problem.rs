@@ -317,6 +317,7 @@ impl From<AddPeerError> for Problem {
             AddPeerError::NoPeerId | AddPeerError::KeyType | AddPeerError::Own | AddPeerError::Form => {
                 (ProblemCode::BadAddress, "give an address as the other machine's `lbm ctl status` prints it")
             }
+            AddPeerError::Denied { .. } => (ProblemCode::PeerDenied, "change `allow` or `deny`"),
             AddPeerError::Alias => (ProblemCode::BadField, "choose another alias"),
             AddPeerError::Full(_) => (ProblemCode::Full, "forget some with `lbm ctl peer remove`"),
         };

@@ -83,6 +83,8 @@ problem_codes! {
     AgentExists = "agent_exists", 409, "There is such an agent already";
     /// The keys have another form than when the daemon started.
     KeysChanged = "keys_changed", 409, "The keys were given another form";
+    /// The settings `allow` and `deny` keep the peer away.
+    PeerDenied = "peer_denied", 409, "The settings keep the peer away";
     /// No such peer in the address book.
     NoSuchPeer = "no_such_peer", 404, "No such peer";
     /// The route exists, the method does not.

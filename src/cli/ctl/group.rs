@@ -83,6 +83,24 @@ pub struct OneGroup {
     group: String,
 }
 
+impl GroupCommand {
+    /// Whether it writes something that can be waited for.
+    pub(super) const fn writes(&self) -> bool {
+        match self {
+            Self::Invite(_)
+            | Self::Uninvite(_)
+            | Self::Approve(_)
+            | Self::AddMember(_)
+            | Self::RemoveMember(_)
+            | Self::SetRole(_)
+            | Self::SetNotary(_)
+            | Self::Unfreeze(_) => true,
+            Self::Policy(args) => args.changes(),
+            _ => false,
+        }
+    }
+}
+
 pub(super) async fn run(command: &GroupCommand, session: &mut Session<'_>) -> Result<Outcome, CliError> {
     match command {
         GroupCommand::Create(args) => {

@@ -1,4 +1,4 @@
-//! What anybody may ask: to be let in by a ticket, to have a join request handed to an admin, which groups may be seen.
+//! What anybody may ask: to be let in by a ticket, to have a join request handed to an admin, which groups may be seen, what the time is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,6 +65,7 @@ impl Door {
                 tokio::spawn(async move { door.was_denied(peer, group).await });
                 (Response::Taken, None)
             }
+            Request::Clock => (Response::Clock(unix_ms()), None),
         }
     }
 

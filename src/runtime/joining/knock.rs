@@ -283,7 +283,7 @@ async fn knock(node: &Node, uptime: &Uptime, turns: &mut Turns, pending: &Pendin
                 turned_away(node, pending, word_of(over), is_named).await;
                 pause_ms = limits::JOIN_RETRY_MOST_MS;
             }
-            Ok(Response::Refused(_) | Response::Groups(_)) | Err(_) => {}
+            Ok(Response::Refused(_) | Response::Groups(_) | Response::Clock(_)) | Err(_) => {}
         }
         turns.insert(key, Turn { at_ms: uptime.ms() + pause_ms, pause_ms });
         next_ms = next_ms.min(pause_ms);
