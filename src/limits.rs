@@ -148,7 +148,8 @@ pub const OFFER_DEFAULT_GRANT_MS: u64 = 24 * 3_600_000;
 pub const OFFER_DEFAULT_DISPUTE_MS: u64 = 24 * 3_600_000;
 /// How long before the last moment to grant a seller's node stops granting, milliseconds: what it writes then may not get there in time.
 pub const GRANT_MARGIN_MS: u64 = *OFFER_GRANT_MS.start() / 4;
-/// How long an order holds that is handed to somebody else to be written, milliseconds.
+/// How long an order holds that this node signs, milliseconds (`LB_NONCE_EXPIRY_MS`): its number is free again where nobody has written it by
+/// then.
 pub const ORDER_LIFE_MS: u64 = 10 * 60_000;
 /// The span over which what an identity gives away counts against its spending limit, milliseconds: any 24 hours, so that midnight doubles nothing.
 pub const SPENDING_SPAN_MS: u64 = 24 * 3_600_000;
@@ -227,7 +228,7 @@ pub const PRESENCE_AGAIN_MS: u64 = 500;
 /// Age past which a presence record is called stale where nobody says, milliseconds.
 pub const PRESENCE_STALE_MS: u64 = 300_000;
 /// How long a stop waits for the members to take that this node is going offline, milliseconds.
-pub const PRESENCE_STOP_MS: u64 = 1_000;
+pub const PRESENCE_STOP_MS: u64 = 500;
 
 // ---- the wire -------------------------------------------------------------------------------------------------
 
@@ -380,10 +381,20 @@ pub const PACKAGES_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Established connections to one peer: two may cross when both sides dial at once.
 pub const CONNECTIONS_PER_PEER: u32 = 3;
-/// Inbound connections from one address (`LB_P2P_MAX_CONN_PER_IP`).
+/// Inbound connections of strangers from one address (`LB_P2P_MAX_CONN_PER_IP`). Members of a group that is here do not count.
 pub const CONNECTIONS_PER_ADDRESS: u32 = 10;
-/// Established inbound connections in total: bounds file descriptors and memory.
+/// Inbound connections in total: bounds file descriptors and memory.
 pub const INBOUND_CONNECTIONS: u32 = 512;
+/// Those of them that strangers may have: the others are kept for members.
+pub const STRANGER_CONNECTIONS: u32 = 384;
+/// How many more an address has for a moment, to show that they are members': two that come at once, and two more.
+pub const TRIALS_PER_HOST: u32 = 4;
+/// The same in total.
+pub const TRIALS: u32 = 16;
+/// How long such a one has to show it, milliseconds: who acts for a member says so with its first message.
+pub const TRIAL_MS: u64 = 5_000;
+/// Addresses whose refused connections are remembered, for the doctor. Past it the one that was refused longest ago is forgotten.
+pub const REFUSED_HOSTS: usize = 256;
 /// Inbound connections that are still shaking hands.
 pub const PENDING_INBOUND_CONNECTIONS: u32 = 64;
 /// Peers in the address book.
@@ -442,6 +453,10 @@ pub const STRANGER_PACKAGES_KIB_PER_MIN: u32 = 64 * 1024;
 /// Inbound connections of one host that are let in, at once and then a minute: identities are free, so whoever is sent away comes
 /// back as another no faster than this.
 pub const CONNECTS_PER_HOST_PER_MIN: u32 = 240;
+/// Streams of all strangers of one host that are taken up a second, at least: twice the requests of theirs that are answered by default.
+pub const STRANGER_STREAMS_PER_S: u32 = 200;
+/// How many seconds' worth of them may come at once.
+pub const STRANGER_STREAMS_BURST_S: u32 = 2;
 /// How long a peer is sent away for the first time, milliseconds (ten minutes).
 pub const BAN_MS: u64 = 600_000;
 /// By how much the next time is longer.
@@ -470,7 +485,7 @@ pub const DRIVER_QUEUE: usize = 1_024;
 /// How long a start waits for its addresses before it says that it is ready, milliseconds.
 pub const LISTEN_MS: u64 = 2_000;
 /// How long a stop waits for the writer, milliseconds.
-pub const STOP_MS: u64 = 5_000;
+pub const STOP_MS: u64 = 1_000;
 /// Commands and batches that the writer takes into one transaction.
 pub const WRITER_BATCH: usize = 512;
 /// Events that a subscriber of the API may fall behind before it is told how many it missed.
@@ -479,6 +494,14 @@ pub const EVENT_BACKLOG: usize = 1_024;
 pub const EVENT_MARKS: usize = 512;
 /// How long nothing was heard of a group before the doctor says so, milliseconds: several times the pause between two repair pulls.
 pub const DOCTOR_SYNC_MS: u64 = 60 * 60 * 1_000;
+/// Peers whose clocks the doctor asks for.
+pub const DOCTOR_CLOCKS: usize = 16;
+/// How long it waits for an answer, milliseconds.
+pub const DOCTOR_ASK_MS: u64 = 1_500;
+/// By how much a peer's clock may be apart before the doctor says so, milliseconds.
+pub const DOCTOR_CLOCK_MS: u64 = 10_000;
+/// How long after the start of the daemon the doctor does not wonder that nothing was synced, milliseconds: peers are yet to be called.
+pub const DOCTOR_START_MS: u64 = 60 * 1_000;
 /// How long the doctor remembers a clock that was ahead, or this node's key elsewhere, milliseconds.
 pub const DOCTOR_RECENT_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Least room on the disk for a commit, bytes: more than the largest batch grows the file by.
@@ -509,7 +532,7 @@ pub const API_IDLE_MS: u64 = 600_000;
 /// Pause after a connection could not be taken, milliseconds.
 pub const API_ACCEPT_RETRY_MS: u64 = 100;
 /// How long a stop waits for requests that are under way, milliseconds.
-pub const API_STOP_MS: u64 = 5_000;
+pub const API_STOP_MS: u64 = 1_500;
 /// Pause after which a stream of events shows that it lives, milliseconds.
 pub const API_KEEP_ALIVE_MS: u64 = 15_000;
 /// How long a sync that somebody asked for is waited for, milliseconds. It goes on after that.
@@ -532,10 +555,6 @@ pub const BACKUP_FRAME_MOST_BYTES: usize = 64 * 1024 * 1024;
 pub const BACKUP_PIECES: usize = 8;
 /// One such piece, bytes.
 pub const BACKUP_PIECE_BYTES: usize = 256 * 1024;
-/// The settings file, bytes.
-pub const CONFIG_FILE_BYTES: u64 = 64 * 1024;
-/// Daily log files that are kept in `LB_LOG_DIR`.
-pub const LOG_FILES: usize = 14;
 /// A password, bytes: the least and the most.
 pub const PASSWORD_BYTES: core::ops::RangeInclusive<usize> = 8..=1_024;
 /// A key file, bytes. Ours have at most 159; nothing longer is read into memory to be told that it is none.
@@ -571,6 +590,7 @@ const _: () = assert!(BULK_LINE_BYTES + SUPERSEDES * 2 * 80 <= API_EVENT_BYTES);
 const _: () = assert!(BULK_LINE_BYTES <= API_BODY_BYTES && 6 * EXPERIENCE_BYTES <= API_BODY_BYTES);
 const _: () =
     assert!(2 * 6 * CONTEXT_BYTES + CONTEXT_TOP_K * (6 * EVIDENCE * EVIDENCE_BYTES + 4 * 1024) <= API_ANSWER_BYTES);
+const _: () = assert!(STRANGER_CONNECTIONS + TRIALS + PENDING_INBOUND_CONNECTIONS < INBOUND_CONNECTIONS);
 const _: () = assert!(API_AGENTS_WAITS + API_RESERVED < API_CONNECTIONS && API_AGENT_WAITS < API_AGENTS_WAITS);
 const _: () = assert!(PAGE_DEFAULT_ROWS <= PAGE_ROWS && CONTEXT_DEFAULT_TOP_K <= CONTEXT_TOP_K);
 const _: () = assert!(LATENT_TOKENS as i64 * 127 * 4_095 <= i32::MAX as i64);

@@ -48,8 +48,8 @@ fn metrics_and_health_over_http() {
     ann.publish(&lab, "water boils at 100 degrees");
     ann.ctl(&["context", "water", "--group", &lab]).ok();
     ann.ctl(&["claim", "publish", "--group", "nowhere", "--text", "x"]).refused(1, &["nowhere"]);
-    wait_until(PATIENCE, "ben is behind nobody", || {
-        ben.ctl(&["sync"]).ok();
+    wait_until(PATIENCE, "ann has pulled", || {
+        ann.ctl(&["sync"]).ok();
         let (_, _, text) = get(port, "/metrics");
         text.contains("lbm_sync_age_seconds{")
     });
@@ -132,10 +132,14 @@ fn settings_are_read_again_and_what_needs_a_restart_is_named() {
     assert!(!ann.said().contains("answered"), "{}", ann.said());
 
     write_settings(&ann, "log_level = \"debug\"\nsync_interval_s = 7\np2p_max_req_per_min = 5000\n");
-    let changed = serde_json::json!({ "applied": ["log_level", "p2p_max_req_per_min"], "needs_restart": ["sync_interval_s"] });
+    let changed =
+        serde_json::json!({ "applied": ["log_level", "p2p_max_req_per_min"], "needs_restart": ["sync_interval_s"] });
     assert_eq!(reload(), changed);
     assert_eq!(in_force("log_level")["value"], "debug");
-    assert_eq!((&in_force("sync_interval_s")["value"], &in_force("sync_interval_s")["needs_restart"]), (&300.into(), &true.into()));
+    assert_eq!(
+        (&in_force("sync_interval_s")["value"], &in_force("sync_interval_s")["needs_restart"]),
+        (&300.into(), &true.into())
+    );
     // It stays to be said until the restart.
     assert_eq!(reload()["needs_restart"], serde_json::json!(["sync_interval_s"]));
     assert!(ann.said().contains("answered"), "{}", ann.said());
@@ -187,10 +191,10 @@ fn a_log_at_its_loudest_keeps_every_secret_and_every_claim() {
     const MARK: &str = "xQ7zmarkedZq";
     let password = format!("{MARK}-password");
     let mut ann = Daemon::prepared("ann");
-    ann.lbm_with(&["keys", "encrypt", "--password-file", "-"], password.as_bytes()).ok();
     let secret_file = ann.data.with_file_name("password");
     std::fs::write(&secret_file, &password).unwrap();
     std::fs::set_permissions(&secret_file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    ann.lbm(&["keys", "encrypt", "--password-file", secret_file.to_str().unwrap()]).ok();
     let logs = ann.data.with_file_name("logs");
     let to = format!("LB_LOG_DIR={}", logs.display());
     ann.wrapper(&["env", "LB_LOG_LEVEL=trace", "LB_LOG_JSON=true", &to]);
@@ -208,19 +212,24 @@ fn a_log_at_its_loudest_keeps_every_secret_and_every_claim() {
     let ticket = ann.ctl(&["group", "invite", "--group", &lab]).text("ticket");
     ben.meet(&ann);
     ben.ctl(&["group", "join", &ticket]).ok();
-    let claim = ann.ctl(&["claim", "publish", "--group", &lab, "--text", &marked("claim"), "--tags", &marked("tag")]).text("claim_hash");
+    let claim = ann
+        .ctl(&["claim", "publish", "--group", &lab, "--text", &marked("claim"), "--tags", &marked("tag")])
+        .text("claim_hash");
     ben.wait_for_claims(&lab, &[&claim]);
     ben.ctl(&["context", &marked("question"), "--group", &lab]).ok();
     ben.ctl(&["claim", "publish", "--group", &lab, "--text", &marked("answer"), "--parent", &claim]).ok();
     let experience = marked("experience");
     ann.ctl_with(&["experience", "submit", "--group", &lab, "--file", "-"], experience.as_bytes()).ok();
     let (title, description) = (marked("title"), marked("description"));
-    ann.ctl(&["task", "create", "--group", &lab, "--task", "t1", "--title", &title, "--description", &description]).ok();
+    ann.ctl(&["task", "create", "--group", &lab, "--task", "t1", "--title", &title, "--description", &description])
+        .ok();
     ann.ctl(&["task", "start", "t1", "--group", &lab]).ok();
     ann.ctl(&["task", "fail", "t1", "--group", &lab, "--error", &marked("error")]).ok();
     ann.ctl(&["token", "mint", "--group", &lab, "--to", &ben.id, "--amount", "50"]).ok();
     let (sold, package) = (marked("offer"), marked("package"));
-    let offer = ann.ctl(&["offer", "create", "--group", &lab, "--title", &sold, "--text", &package, "--price", "5"]).text("offer_id");
+    let offer = ann
+        .ctl(&["offer", "create", "--group", &lab, "--title", &sold, "--text", &package, "--price", "5"])
+        .text("offer_id");
     wait_until(PATIENCE, "ben knows the offer", || ben.ctl(&["offer", "list"]).stdout.contains(&offer));
     ben.ctl(&["offer", "buy", &offer]).ok();
     ann.ctl(&["agent", "create", "--name", "scout", "--group", &lab]).ok();
@@ -264,7 +273,7 @@ fn under_load_it_ends_within_five_seconds_and_keeps_what_it_has_acknowledged() {
     ann.add(&lab, &ben.id, "member");
     ben.meet(&ann);
     ben.ctl(&["group", "join", &lab]).ok();
-    ann.ctl(&["presence", "set", "--group", &lab, "--status", "active"]).ok();
+    ann.ctl(&["presence", "set", "--group", &lab, "active"]).ok();
     let following: Vec<_> = (0..8).map(|_| ann.begin(&["events", "--follow"])).collect();
     let watching: Vec<_> = (0..8).map(|_| ann.begin(&["claim", "watch", "--group", &lab, "--follow"])).collect();
     let bulk: String = (0..500).map(|number| format!("{{\"text\":\"claim {number} of a load\"}}\n")).collect();
@@ -274,7 +283,8 @@ fn under_load_it_ends_within_five_seconds_and_keeps_what_it_has_acknowledged() {
             let (ann, lab, bulk, stopping, acknowledged) = (&ann, &lab, &bulk, &stopping, &acknowledged);
             scope.spawn(move || {
                 while !stopping.load(Ordering::SeqCst) {
-                    let mine = bulk.replace("of a load", &format!("of {writer} at {}", acknowledged.load(Ordering::SeqCst)));
+                    let mine =
+                        bulk.replace("of a load", &format!("of {writer} at {}", acknowledged.load(Ordering::SeqCst)));
                     let answer = ann.ctl_with(&["claim", "publish", "--group", lab, "--file", "-"], mine.as_bytes());
                     if answer.code == Some(0) {
                         acknowledged.fetch_add(500, Ordering::SeqCst);
@@ -302,7 +312,13 @@ fn under_load_it_ends_within_five_seconds_and_keeps_what_it_has_acknowledged() {
 #[test]
 fn the_command_line_documents_itself() {
     let folder = tempfile::tempdir().unwrap();
-    for (shell, word) in [("bash", "complete -F"), ("zsh", "#compdef lbm"), ("fish", "complete -c lbm"), ("powershell", "Register-"), ("elvish", "edit:")] {
+    for (shell, word) in [
+        ("bash", "complete -F"),
+        ("zsh", "#compdef lbm"),
+        ("fish", "complete -c lbm"),
+        ("powershell", "Register-"),
+        ("elvish", "edit:"),
+    ] {
         let script = lbm(&["completions", shell]).ok().stdout.clone();
         assert!(script.contains(word) && script.contains("unfreeze"), "{shell}: {}", script.len());
     }

@@ -69,6 +69,7 @@ fn lists_come_from_each_source() {
 fn each_number_holds_at_both_ends_of_its_range_and_not_past_them() {
     for (name, least, most) in [
         ("LB_MAX_CLOCK_DRIFT_MS", 1_000, 86_400_000),
+        ("LB_NONCE_EXPIRY_MS", 60_000, 86_400_000),
         ("LB_P2P_MAX_CONN_PER_IP", 2, 512),
         ("LB_P2P_MAX_REQ_PER_MIN", 10, 1_000_000),
         ("LB_SYNC_INTERVAL_S", 1, 86_400),

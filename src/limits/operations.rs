@@ -6,6 +6,10 @@ pub const CURSOR_BYTES: usize = 512;
 pub const REQUEST_ID_BYTES: usize = 64;
 /// Series of one metric: pairs of a group and a peer, mostly. Of what is beyond that, the number is told.
 pub const METRIC_PAIRS: usize = 256;
+/// The settings file, bytes.
+pub const CONFIG_FILE_BYTES: u64 = 64 * 1024;
+/// Log files that are kept in `LB_LOG_DIR`.
+pub const LOG_FILES: usize = 14;
 /// Bytes of one log file: then another begins.
 pub const LOG_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// Connections of the listener for metrics at a time. One more is closed.

@@ -302,6 +302,14 @@ impl Sample {
     fn registry(self) -> Registry {
         let mut registry = Registry::with_prefix("lbm");
         for (name, values) in self.0 {
+            if let [(labels, value)] = values.as_slice()
+                && labels.is_empty()
+            {
+                let gauge: Gauge<f64, AtomicU64> = Gauge::default();
+                gauge.set(*value);
+                registry.register(name, help(SAMPLED, name), gauge);
+                continue;
+            }
             let family: Family<Vec<(&'static str, String)>, Gauge<f64, AtomicU64>> = Family::default();
             for (labels, value) in values {
                 family.get_or_create(&labels).set(value);

@@ -1,5 +1,6 @@
 //! The libp2p behaviours, composed and configured.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::core::upgrade::Version;
@@ -14,6 +15,7 @@ use crate::limits::{MDNS_QUERY_MS, REQUEST_TIMEOUT_MS, STREAMS_PER_CONNECTION};
 use super::codec::{FrameCodec, Protocol};
 use super::gate::Gate;
 use super::gossip;
+use super::pace::Pace;
 use super::rendezvous;
 use super::transport::transport;
 use super::{NetConfig, NetError};
@@ -55,9 +57,10 @@ pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
         .with_agent_version(config.agent_version.clone())
         .with_push_listen_addr_updates(true)
         .with_cache_size(0);
+    let pace = Arc::new(Pace::new(config.max_requests_per_min));
     let ping = ping::Config::new().with_interval(config.ping_interval).with_timeout(config.ping_timeout);
     let behaviour = Behaviour {
-        gate: Gate::new(config.max_connections_per_address, config.access.clone()),
+        gate: Gate::new(config.max_connections_per_address, config.access.clone(), Arc::clone(&pace)),
         sync: exchange(Protocol::Sync),
         market: exchange(Protocol::Market),
         node: exchange(Protocol::Node),
@@ -73,7 +76,7 @@ pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
         .with_idle_connection_timeout(config.idle_timeout)
         .with_max_negotiating_inbound_streams(STREAMS_PER_CONNECTION)
         .with_substream_upgrade_protocol_override(Version::V1Lazy);
-    Ok(Swarm::new(transport(&key).map_err(|_| NetError::Key)?, behaviour, me, settings))
+    Ok(Swarm::new(transport(&key, pace).map_err(|_| NetError::Key)?, behaviour, me, settings))
 }
 
 /// The requests and responses of one protocol.

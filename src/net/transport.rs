@@ -1,32 +1,36 @@
 //! The transports: TCP with Noise and Yamux, and QUIC.
 //!
-//! **A connection that is to be closed is gone within `CLOSE_MS`.** Closing politely means writing, and on a connection
+//! **The streams of strangers are taken up at the pace of [`Pace`].** **A connection that is to be closed is gone within `CLOSE_MS`.** Closing politely means writing, and on a connection
 //! whose other end has vanished with our buffers full a write waits for minutes; all that time libp2p would hold the peer
 //! for connected, send requests into the void, and refuse to dial.
 
 use std::error::Error;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use libp2p::core::Transport as _;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, SubstreamBox};
 use libp2p::core::transport::Boxed;
 use libp2p::core::transport::timeout::TransportTimeoutError;
-use libp2p::core::upgrade::Version;
+use libp2p::core::upgrade::{NegotiationError, ProtocolError, Version};
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, noise, quic, tcp, yamux};
 use tokio::time::Sleep;
 
+use super::address::host;
+use super::pace::Pace;
 use crate::limits::{CLOSE_MS, HANDSHAKE_MS, STREAMS_PER_CONNECTION};
 
 /// Streams of one connection in the multiplexer: our requests, and room for identify, ping and streams that close.
 const MUXED_STREAMS: usize = 4 * STREAMS_PER_CONNECTION;
 
 /// Both transports in one.
-pub(super) fn transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+pub(super) fn transport(key: &Keypair, pace: Arc<Pace>) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     let mut muxer = yamux::Config::default();
     muxer.set_max_num_streams(MUXED_STREAMS);
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
@@ -51,9 +55,11 @@ pub(super) fn transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>
         })
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
 
-    let both = tcp.or_transport(quic).map_err(|either| either.into_inner()).map(|either, _| {
+    let both = tcp.or_transport(quic).map_err(|either| either.into_inner()).map(move |either, point| {
         let (peer, muxer) = either.into_inner();
-        (peer, StreamMuxerBox::new(Impatient { muxer, deadline: None }))
+        let host = host(point.get_remote_address()).unwrap_or(IpAddr::from([0; 4]));
+        let turn = Turn { pace: Arc::clone(&pace), peer, host, is_mine: false, wait: None };
+        (peer, StreamMuxerBox::new(Bounded { muxer, deadline: None, turn }))
     });
     Ok(both.boxed())
 }
@@ -73,7 +79,13 @@ fn of_system(error: impl Error + Send + Sync + 'static) -> io::Error {
 pub(super) fn kind_of(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
     let mut next = Some(error);
     while let Some(error) = next {
-        next = match error.downcast_ref::<io::Error>() {
+        // These two leave out a bare `io::Error` as well.
+        let left_out = match (error.downcast_ref(), error.downcast_ref()) {
+            (Some(noise::Error::Io(io)), _) => Some(io),
+            (_, Some(NegotiationError::ProtocolError(ProtocolError::IoError(io)))) => Some(io),
+            _ => error.downcast_ref::<io::Error>(),
+        };
+        next = match left_out {
             Some(io) if io.kind() != io::ErrorKind::Other => return Some(io.kind()),
             // `source` of a wrapping `io::Error` leaves out what it wraps.
             Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
@@ -83,18 +95,48 @@ pub(super) fn kind_of(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
     None
 }
 
-/// A multiplexer that closes in bounded time.
-struct Impatient {
-    muxer: StreamMuxerBox,
-    deadline: Option<Pin<Box<Sleep>>>,
+/// When the next stream of a peer is taken up.
+struct Turn {
+    pace: Arc<Pace>,
+    peer: PeerId,
+    host: IpAddr,
+    /// Whether it may come now.
+    is_mine: bool,
+    wait: Option<Pin<Box<Sleep>>>,
 }
 
-impl StreamMuxer for Impatient {
+impl Turn {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.is_mine {
+            if let Some(wait) = &mut self.wait {
+                ready!(wait.as_mut().poll(cx));
+                self.wait = None;
+            }
+            match self.pace.next(&self.peer, self.host) {
+                Ok(()) => self.is_mine = true,
+                Err(time) => self.wait = Some(Box::pin(tokio::time::sleep(time))),
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+/// A multiplexer that closes in bounded time, and takes up a stranger's streams at a bounded pace.
+struct Bounded {
+    muxer: StreamMuxerBox,
+    deadline: Option<Pin<Box<Sleep>>>,
+    turn: Turn,
+}
+
+impl StreamMuxer for Bounded {
     type Substream = SubstreamBox;
     type Error = io::Error;
 
     fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<SubstreamBox>> {
-        Pin::new(&mut self.muxer).poll_inbound(cx)
+        ready!(self.turn.poll(cx));
+        let stream = ready!(Pin::new(&mut self.muxer).poll_inbound(cx));
+        self.turn.is_mine = false;
+        Poll::Ready(stream)
     }
 
     fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<SubstreamBox>> {

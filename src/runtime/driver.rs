@@ -26,6 +26,7 @@ use super::verify::{Unchecked, Verifier};
 use super::writer::Writer;
 use crate::api::types::{EventKind, Problem};
 use crate::cbor;
+use crate::chain::gone::Gone;
 use crate::chain::{GroupId, Tip};
 use crate::delegation::{self, Delegation, knock};
 use crate::identity::{Identity, SecretKey};
@@ -164,8 +165,8 @@ impl Driver {
             let now_ms = work.uptime.ms();
             let wake_ms = work.parts.machine.next_wake_ms().into_iter().chain(work.rendezvous_ms()).min();
             let wake = wake_ms.map(|at_ms| Duration::from_millis(at_ms.saturating_sub(now_ms)));
+            // Whichever is ready, in turn by chance: a flood from the network holds up neither answers nor this node's own.
             tokio::select! {
-                biased;
                 _ = inbox.stop.wait_for(|stop| *stop) => break,
                 event = work.parts.network.next() => work.network(event),
                 Some(told) = inbox.told.recv() => work.told(told),
@@ -201,6 +202,7 @@ impl Work {
             NetEvent::Connected { peer, .. } => {
                 self.parts.events.tell(EventKind::PeerConnected { peer_id: peer.to_string() });
                 self.step(Input::Connected(peer));
+                self.vouch_for(&peer);
             }
             NetEvent::Disconnected { peer } => {
                 self.parts.allowance.forget_idle();
@@ -271,6 +273,7 @@ impl Work {
             Told::Opened(opened) => {
                 self.parts.agents.moved(opened.group, true);
                 self.step(Input::Opened(opened));
+                self.vouch_for_all();
                 self.rendezvous.begin(self.uptime.ms());
             }
             Told::Closed(group) => {
@@ -279,6 +282,7 @@ impl Work {
                 self.parts.events.tell(EventKind::GroupLeft { group_id: group.to_string() });
                 self.keep_row(subscription_row(&group), None, || {});
                 self.step(Input::Closed(group));
+                self.vouch_for_all();
                 self.rendezvous.begin(self.uptime.ms());
             }
             Told::News(news) => {
@@ -291,6 +295,7 @@ impl Work {
                 let is_of_members = news.members.is_some();
                 self.step(Input::News(news));
                 if is_of_members {
+                    self.vouch_for_all();
                     // A group may be here now, or the last of it that was met may be in it no more.
                     self.find_each_other();
                 }
@@ -362,6 +367,7 @@ impl Work {
                 }
             }
             Output::Settle(group, own) => self.settle(group, own),
+            Output::ShutOut(group, mark) => self.shut_out(group, mark),
             Output::Seal(group) => self.seal(group),
             Output::Ban(peer, why) => {
                 self.parts.metrics.banned();
@@ -498,6 +504,16 @@ impl Work {
         });
     }
 
+    /// Has noted what members say of this node's membership.
+    fn shut_out(&self, group: GroupId, mark: Option<(Gone, Identity)>) {
+        let writer = self.parts.writer.clone();
+        tokio::spawn(async move {
+            if let Err(error) = writer.write(Task::ShutOut { group, mark }).await {
+                tracing::warn!(%error, %group, "what members say of this node's membership was not noted");
+            }
+        });
+    }
+
     /// Has a row of the node's own stored, or taken away.
     pub(super) fn keep_row(&self, key: Vec<u8>, row: Option<Vec<u8>>, then: impl FnOnce() + Send + 'static) {
         let writer = self.parts.writer.clone();
@@ -555,6 +571,7 @@ const fn severity_word(severity: Severity) -> &'static str {
 const fn verdict(refused: &Refused) -> &'static str {
     match refused {
         Refused::NotShared => "not_shared",
+        Refused::Gone(_) => "gone",
         Refused::Busy(_) => "busy",
         Refused::Malformed => "malformed",
         Refused::Failed => "failed",

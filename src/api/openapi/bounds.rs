@@ -86,11 +86,6 @@ pub(super) fn once_name() -> Value {
     string(name("!-~", limits::ONCE_NAME_BYTES))
 }
 
-/// The name of a request.
-pub(super) fn request_id() -> Value {
-    string(name("A-Za-z0-9._:-", limits::REQUEST_ID_BYTES))
-}
-
 /// A part of a path, as a parameter.
 pub(super) fn segment(of: &str) -> Value {
     let (description, schema) = match of {

@@ -19,6 +19,7 @@ use super::{
     AGENT_HEADER, AGENT_ID_HEADER, EVENT_MEDIA_TYPE, ONCE_HEADER, PROBLEM_MEDIA_TYPE, REQUEST_ID_HEADER, VERSION,
     VERSION_HEADER,
 };
+use crate::limits;
 
 /// A type that describes itself.
 #[derive(Debug, Clone)]
@@ -141,7 +142,11 @@ fn operation(route: &Route, call: &Call, types: &mut Types) -> Value {
             "A name for this write: sent again under the same name, it is done once and answered as before.";
         parameters.push(header(ONCE_HEADER, description, bounds::once_name()));
     }
-    parameters.push(header(REQUEST_ID_HEADER, "A name for this request, for the log.", bounds::request_id()));
+    let description = format!(
+        "A name for this request, for the log: 1 to {} of `A-Za-z0-9._:-`. What is none gets a new one.",
+        limits::REQUEST_ID_BYTES
+    );
+    parameters.push(header(REQUEST_ID_HEADER, &description, json!({ "type": "string" })));
     let headers = json!({
         REQUEST_ID_HEADER: { "$ref": format!("#/components/headers/{REQUEST_ID_HEADER}") },
         VERSION_HEADER: { "$ref": format!("#/components/headers/{VERSION_HEADER}") },

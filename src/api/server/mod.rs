@@ -40,6 +40,7 @@ mod told;
 mod waits;
 mod watching;
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -57,7 +58,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 pub use self::scrape::{MetricsBindError, bind_metrics, serve_metrics};
 
@@ -188,8 +189,7 @@ pub async fn serve(listener: UnixListener, node: Node, stop: watch::Receiver<boo
     let agents = node.agents.clone();
     let counts = node.metrics.clone();
     let api = Api::new(node, stop.clone());
-    let (room, waits) = (api.room.clone(), api.waits.clone());
-    let refusing = Arc::new(Semaphore::new(limits::API_REFUSING));
+    let (room, waits, mut refusing) = (api.room.clone(), api.waits.clone(), VecDeque::new());
     let desk = Desk { router: router::router(Arc::new(api)), agents: agents.clone(), waits };
     let mut connections = JoinSet::new();
     let mut stopping = stop.clone();
@@ -206,14 +206,16 @@ pub async fn serve(listener: UnixListener, node: Node, stop: watch::Receiver<boo
                 let is_reserved = is_tight && !room.let_idle_go(|_| true);
                 if room.count(|_| true) < limits::API_CONNECTIONS {
                     connections.spawn(connection(stream, desk.clone(), room.enter(), is_reserved, stop.clone()));
-                    continue;
-                }
-                counts.overflowed(Queue::ApiConnections, 1);
-                if let Ok(turn) = Arc::clone(&refusing).try_acquire_owned() {
-                    connections.spawn(async move {
-                        let _held = turn;
-                        refuse(stream).await;
-                    });
+                } else {
+                    counts.overflowed(Queue::ApiConnections, 1);
+                    // Who asks something is told at once; who says nothing makes room for the next.
+                    refusing.retain(|refused: &AbortHandle| !refused.is_finished());
+                    if refusing.len() >= limits::API_REFUSING
+                        && let Some(first) = refusing.pop_front()
+                    {
+                        first.abort();
+                    }
+                    refusing.push_back(connections.spawn(refuse(stream)));
                 }
             }
             Ok(_) => tracing::warn!("sent another user away from the socket"),

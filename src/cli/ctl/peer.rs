@@ -183,8 +183,16 @@ impl Render for At<PeerSet> {
 
 impl Render for At<PeerAdded> {
     fn render(&self, out: &mut dyn Write) -> io::Result<()> {
-        let state = if self.answer.connected { "connected" } else { "dialling" };
-        writeln!(out, "Added {}: {state}.", one_line(&self.answer.peer_id, 100))
+        let peer = one_line(&self.answer.peer_id, 100);
+        match self.answer.banned_ms {
+            Some(left_ms) => writeln!(
+                out,
+                "Added {peer}: banned by this node for {}; `lbm ctl peer unban {peer}` lets it come back.",
+                span(left_ms)
+            ),
+            None if self.answer.connected => writeln!(out, "Added {peer}: connected."),
+            None => writeln!(out, "Added {peer}: dialling."),
+        }
     }
 }
 

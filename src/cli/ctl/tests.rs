@@ -155,7 +155,7 @@ async fn each_command_asks_its_route() {
         ),
         (
             vec!["peer", "add", "--addr", "/ip4/1.2.3.4/tcp/1/p2p/x", "--alias", "bob"],
-            json!({"peer_id": ID, "addr": "/ip4/1.2.3.4/tcp/1/p2p/x", "alias": "bob", "connected": false}),
+            json!({"peer_id": ID, "addr": "/ip4/1.2.3.4/tcp/1/p2p/x", "alias": "bob", "connected": false, "banned_ms": null}),
             "POST /api/v1/peers",
             json!({"addr": "/ip4/1.2.3.4/tcp/1/p2p/x", "alias": "bob"}),
         ),

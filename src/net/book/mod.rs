@@ -121,6 +121,12 @@ impl AddressBook {
         self.peers.get(peer).map(Contact::known)
     }
 
+    /// Whether a person wants a peer to be connected.
+    #[must_use]
+    pub fn is_kept(&self, peer: &Identity) -> bool {
+        self.peers.get(peer).is_some_and(|contact| contact.keep != Keep::Loosely)
+    }
+
     /// Adds an address that a person gave, and calls there at once.
     ///
     /// # Errors

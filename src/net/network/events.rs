@@ -6,7 +6,7 @@ use libp2p::swarm::{ConnectionId, DialError, ListenError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, gossipsub, identify, mdns, ping};
 
 use super::{Line, Link, Network, TICK_MS};
-use crate::limits::NODE_NAME_BYTES;
+use crate::limits::{NODE_NAME_BYTES, TRIAL_MS};
 use crate::net::address::{endpoint, host, identity_of, is_credible, split};
 use crate::net::behaviour::BehaviourEvent;
 use crate::net::codec::{Frame, Protocol};
@@ -72,7 +72,20 @@ impl Network {
         let (remote, _) = split(remote);
         let (outbound, now_ms) = (point.is_dialer(), self.clock.now_ms());
         let stranger_until_ms = Some(now_ms.saturating_add(self.stranger_ms));
-        let line = Line { id: connection, outbound, transport, remote: remote.clone(), rtt: None, stranger_until_ms };
+        let gate = &mut self.swarm.behaviour_mut().gate;
+        if self.book.is_kept(&identity) {
+            gate.vouch(peer, true);
+        }
+        let trial_until_ms = gate.is_on_trial(&connection).then_some(now_ms + TRIAL_MS);
+        let line = Line {
+            id: connection,
+            outbound,
+            transport,
+            remote: remote.clone(),
+            rtt: None,
+            stranger_until_ms,
+            trial_until_ms,
+        };
         let link = self.links.entry(peer).or_insert_with(|| Link::new(identity, now_ms));
         link.lines.push(line);
         if link.lines.len() == 1 {

@@ -30,8 +30,8 @@ use super::gossip::{Acceptance, Gossip, GossipId};
 use super::nudge::nudge;
 use super::transport::kind_of;
 use super::{
-    AddPeerError, InboundId, LinkInfo, NetConfig, NetError, NetEvent, PeerInfo, RequestError, RequestId, RespondError,
-    dial,
+    AddPeerError, InboundId, LinkInfo, NetConfig, NetError, NetEvent, PeerInfo, RefusedHost, RequestError, RequestId,
+    RespondError, dial, gate,
 };
 
 /// Shortest sleep of the timer, milliseconds: peers that are due but find no room to be dialled must not spin it.
@@ -67,6 +67,8 @@ struct Line {
     rtt: Option<Duration>,
     /// When it is closed, because the peer has not shown that it speaks our protocol.
     stranger_until_ms: Option<u64>,
+    /// When it is closed, because there is room for strangers no more and nobody has vouched for the peer.
+    trial_until_ms: Option<u64>,
 }
 
 /// All connections with one peer; never without any.
@@ -258,6 +260,28 @@ impl Network {
         address::addresses_to_tell(listeners.collect())
     }
 
+    /// Says of a connected peer whether it is one for whom there is always room, as there is for those whom a person has added: it counts
+    /// against its host's connections no more. It is a stranger again when its last connection is gone.
+    pub fn vouch(&mut self, peer: &Identity, is_vouched: bool) {
+        let is_vouched = is_vouched || self.book.is_kept(peer);
+        if let Some(peer) = peer_id_of(peer) {
+            self.swarm.behaviour_mut().gate.vouch(peer, is_vouched);
+        }
+    }
+
+    /// The hosts whose connections were refused for want of room, and why the last was.
+    #[must_use]
+    pub fn refused_hosts(&self) -> Vec<RefusedHost> {
+        let told = |(host, refusals): (IpAddr, gate::Refusals)| RefusedHost {
+            host,
+            why: refusals.why.to_string(),
+            is_host_full: matches!(refusals.why, gate::Refused::HostFull { .. }),
+            times: refusals.times,
+            ago: refusals.last.elapsed(),
+        };
+        self.swarm.behaviour().gate.refused().map(told).collect()
+    }
+
     /// Has a known peer that is not connected called soon, however often it could not be reached. Says whether it is known.
     pub fn call(&mut self, peer: &Identity) -> bool {
         let is_known = self.book.call_soon(peer, self.clock.now_ms());
@@ -291,13 +315,12 @@ impl Network {
     }
 
     /// Lets in whom these lists let in, and no more from one host than that, from now on. Who is connected and let in no more has to go.
-    pub fn set_access(&mut self, access: Access, per_host: u32) {
+    pub fn set_access(&mut self, access: Access, per_host: u32, requests_per_min: u32) {
         let gate = &mut self.swarm.behaviour_mut().gate;
-        gate.set_access(access, per_host);
+        gate.set_access(access, per_host, requests_per_min);
         let refused = |(peer, link): (&PeerId, &Link)| {
-            let hosts = link.lines.iter().filter_map(|line| endpoint(&line.remote));
-            let is_refused = |ip: Option<IpAddr>| gate.refuses_at(&link.identity, ip);
-            (is_refused(None) || hosts.into_iter().any(|(socket, _)| is_refused(Some(socket.ip())))).then_some(*peer)
+            let is_refused = |line: &Line| gate.why_refused(&link.identity, &line.remote).is_some();
+            link.lines.iter().any(is_refused).then_some(*peer)
         };
         let refused: Vec<PeerId> = self.links.iter().filter_map(refused).collect();
         for peer in refused {
@@ -330,6 +353,11 @@ impl Network {
         alias: Option<String>,
         pinned: bool,
     ) -> Result<Identity, AddPeerError> {
+        if let Some(peer) = split(address).1.as_ref().and_then(identity_of)
+            && let Some(why) = self.swarm.behaviour().gate.why_refused(&peer, address)
+        {
+            return Err(AddPeerError::Denied { peer, why });
+        }
         let peer = self.put_peer(address, alias, if pinned { Keep::Always } else { Keep::Loosely })?;
         self.store_ms = Some(self.clock.now_ms());
         self.call_who_is_due();
@@ -363,6 +391,8 @@ impl Network {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {
         let gate = &self.swarm.behaviour().gate;
+        let refused: HashMap<IpAddr, String> =
+            gate.refused().map(|(host, refusals)| (host, refusals.why.to_string())).collect();
         let mut strangers: HashSet<_> = self.links.keys().copied().collect();
         let mut peers: Vec<_> = self
             .book
@@ -371,12 +401,16 @@ impl Network {
                 let id = peer_id_of(&peer)?;
                 strangers.remove(&id);
                 let link = self.links.get(&id).and_then(Link::info);
-                Some(PeerInfo { peer, known: Some(known), link, banned: gate.banned(&id) })
+                let mut hosts = known.addresses.iter().filter_map(|(address, _)| host(address));
+                let refused = hosts.find_map(|host| refused.get(&host)).filter(|_| link.is_none()).cloned();
+                let denied = gate.refuses(&peer);
+                Some(PeerInfo { peer, known: Some(known), link, banned: gate.banned(&id), denied, refused })
             })
             .collect();
         peers.extend(strangers.iter().filter_map(|id| {
             let link = self.links.get(id)?;
-            Some(PeerInfo { peer: link.identity, known: None, link: link.info(), banned: gate.banned(id) })
+            let banned = gate.banned(id);
+            Some(PeerInfo { peer: link.identity, known: None, link: link.info(), banned, denied: false, refused: None })
         }));
         peers
     }
@@ -482,7 +516,8 @@ impl Network {
         if self.book.take_changed() && self.store_ms.is_none() {
             self.store_ms = Some(now_ms.max(self.stored_ms + BOOK_STORE_MS));
         }
-        let strangers = self.links.values().flat_map(|link| &link.lines).filter_map(|line| line.stranger_until_ms);
+        let lines = self.links.values().flat_map(|link| &link.lines);
+        let strangers = lines.flat_map(|line| [line.stranger_until_ms, line.trial_until_ms]).flatten();
         let others =
             self.nudges_ms.iter().copied().chain(self.store_ms).chain(self.book.next_due_ms()).chain(strangers);
         let next_ms = others.chain([self.sweep_ms]).min().unwrap_or(self.sweep_ms);
@@ -494,7 +529,11 @@ impl Network {
     /// gossipsub opens a stream to everybody, and learns from no answer that nobody reads it.
     fn close_strangers(&mut self, now_ms: u64) {
         for line in self.links.values_mut().flat_map(|link| &mut link.lines) {
-            if line.stranger_until_ms.take_if(|until_ms| *until_ms <= now_ms).is_some() {
+            let is_tried = line.trial_until_ms.take_if(|until_ms| *until_ms <= now_ms).is_some();
+            if is_tried && self.swarm.behaviour().gate.is_on_trial(&line.id) {
+                self.swarm.behaviour_mut().gate.failed_trial(&line.id);
+                self.swarm.close_connection(line.id);
+            } else if line.stranger_until_ms.take_if(|until_ms| *until_ms <= now_ms).is_some() {
                 self.swarm.close_connection(line.id);
             }
         }

@@ -7,6 +7,7 @@ mod market;
 mod outsider;
 mod refusals;
 mod rejected;
+mod resume;
 mod routes;
 mod socket;
 mod tasks;
