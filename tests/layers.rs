@@ -79,6 +79,7 @@ const LAYERS: &[Layer] = &[
     outer("net", &["limits", "cbor", "identity", "access"]),
     outer("config", &["limits", "identity", "access"]),
     outer("telemetry", &["limits", "config"]),
+    outer("metrics", &["limits"]),
     outer("datadir", &["limits", "identity"]),
     outer("doctor", &["limits", "api", "config", "datadir"]),
     outer(
@@ -125,6 +126,8 @@ const LAYERS: &[Layer] = &[
             "datadir",
             "doctor",
             "backup",
+            "metrics",
+            "config::SettingRow",
         ],
     ),
     outer(
@@ -159,6 +162,8 @@ const IMPURE: &[&str] = &[
     "redb",
     "axum",
     "hyper",
+    "utoipa",
+    "prometheus_client",
     "getrandom",
     "std::fs",
     "std::net",

@@ -173,7 +173,7 @@ fn a_misspelt_variable_is_refused_with_the_one_that_is_near() {
     ann.wrapper(&["env", "LB_LOG_LEVLE=debug"]);
     ann.fails_to_start().refused(1, &["LB_LOG_LEVLE", "LB_LOG_LEVEL"]);
     ann.lbm(&["config"]).refused(1, &["LB_LOG_LEVLE", "LB_LOG_LEVEL"]);
-    ann.wrapper(&["env", "LB_LOG_LEVEL=debug", "LB_NONCE_EXPIRY_MS=1", "LB_DATA=/nowhere"]);
+    ann.wrapper(&["env", "LB_LOG_LEVEL=debug", "LB_NONCE_EXPIRY_MS=60000", "LB_DATA=/nowhere"]);
     let shown = ann.lbm(&["config", "--json"]).done();
     let row = shown["settings"].as_array().unwrap().iter().find(|row| row["key"] == "log_level").unwrap();
     assert_eq!((&row["value"], &row["origin"]), (&"debug".into(), &"environment LB_LOG_LEVEL".into()));
@@ -251,7 +251,7 @@ fn a_log_at_its_loudest_keeps_every_secret_and_every_claim() {
     ann.stop();
     ben.stop();
 
-    let key = std::fs::read_to_string(ann.data.join("key")).unwrap_or_default();
+    let key = std::fs::read_to_string(ann.data.join("node.key")).unwrap_or_default();
     let secrets = [MARK, ticket.as_str(), token.as_str()];
     for (whose, log) in [("ann", ann.said() + &files(&logs)), ("ben", ben.said())] {
         assert!(log.len() > 10_000 && log.contains("answered"), "{whose} logs at its loudest: {}", log.len());

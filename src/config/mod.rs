@@ -335,15 +335,15 @@ fn row<T: Serialize>(key: Key, setting: &Setting<T>) -> SettingRow {
     SettingRow { key: key.name, value, origin: setting.origin.to_string(), environment: key.environment }
 }
 
-/// Variables that are read elsewhere, or were settings of earlier programs and mean nothing here.
-const OTHER_VARIABLES: [&str; 2] = ["LB_DATA", "LB_NONCE_EXPIRY_MS"];
+/// The one that names the data folder, and is no setting of it.
+const DATA: &str = "LB_DATA";
 
 /// Refuses a variable of the environment that looks like a setting and is none: a misspelt one would do nothing, and nobody would know.
 ///
 /// # Errors
 /// [`ConfigError::UnknownVariable`].
 pub fn check_names(names: impl IntoIterator<Item = OsString>) -> Result<(), ConfigError> {
-    let is_known = |name: &str| keys().any(|key| key.environment == name) || OTHER_VARIABLES.contains(&name);
+    let is_known = |name: &str| keys().any(|key| key.environment == name) || name == DATA;
     let names = names.into_iter().filter_map(|name| name.into_string().ok());
     match names.filter(|name| name.starts_with("LB_")).find(|name| !is_known(name)) {
         None => Ok(()),
@@ -416,8 +416,8 @@ pub fn data_folder(flag: Option<PathBuf>, environment: Environment<'_>) -> Resul
     if let Some(value) = flag {
         return Ok(Setting { value, origin: Origin::Flag("--data") });
     }
-    if let Some(value) = named("LB_DATA") {
-        return Ok(Setting { value, origin: Origin::Environment("LB_DATA") });
+    if let Some(value) = named(DATA) {
+        return Ok(Setting { value, origin: Origin::Environment(DATA) });
     }
     let value = if cfg!(target_os = "macos") {
         named("HOME").map(|home| home.join("Library/Application Support/lbm"))

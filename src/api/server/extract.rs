@@ -1,12 +1,16 @@
 //! Requests on their way to a handler: **read, and checked against their bounds, before it sees them**.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::Api;
 use super::agent::no_such_agent;
@@ -157,9 +161,32 @@ impl<S: Send + Sync, T: Checked> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let Json(body) = Json::<T>::from_request(request, state).await?;
+        let Json(Object(body)) = Json::<Object<T>>::from_request(request, state).await?;
         body.checked()?;
         Ok(Self(body))
+    }
+}
+
+/// What is read from a JSON object alone. By itself serde takes an array for a struct as well, its keys in the sequence of the source.
+struct Object<T>(T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys<T>(PhantomData<T>);
+
+        impl<'de, T: DeserializeOwned> Visitor<'de> for Keys<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, keys: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(keys))
+            }
+        }
+
+        deserializer.deserialize_map(Keys(PhantomData)).map(Self)
     }
 }
 

@@ -173,3 +173,14 @@ async fn every_answer_and_every_refusal_names_its_request() {
     }
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_is_an_object_and_no_array() {
+    let node = start(1);
+    for body in ["[]", "[null,null]", "null", "7", "\"x\""] {
+        let (status, _, said) = node.request("POST", "/api/v1/sync", body.as_bytes()).await;
+        assert!(status == 400 && said.contains("a JSON object"), "{body}: {status} {said}");
+    }
+    assert_eq!(node.request("POST", "/api/v1/sync", b"{}").await.0, 200);
+    node.stop().await;
+}
