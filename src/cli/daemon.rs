@@ -61,10 +61,8 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
             LoopbackAddress(Some(address)) => Some(http::bind(address).await.map_err(StartFailure::from)?),
             LoopbackAddress(None) => None,
         };
-        let metrics = match settings.metrics.value {
-            LoopbackAddress(Some(address)) => Some(server::bind_metrics(address).await.map_err(StartFailure::from)?),
-            LoopbackAddress(None) => None,
-        };
+        let LoopbackAddress(metrics) = settings.metrics.value;
+        let metrics = server::bind_metrics(metrics).await.map_err(StartFailure::from)?;
         let listener = server::bind(data).map_err(StartFailure::from)?;
         let daemon = Daemon::start(&folder, keys, name, store, &settings).map_err(|error| {
             // A start that fails leaves no socket behind; one that is gone already is as good.

@@ -286,9 +286,12 @@ impl Metrics {
     }
 }
 
+/// The labels of a value, and it.
+type Labelled = (Vec<(&'static str, String)>, f64);
+
 /// What was read when somebody asked.
 #[derive(Debug, Default)]
-pub struct Sample(BTreeMap<&'static str, Vec<(Vec<(&'static str, String)>, f64)>>);
+pub struct Sample(BTreeMap<&'static str, Vec<Labelled>>);
 
 impl Sample {
     /// One more value, of a name of [`SAMPLED`].

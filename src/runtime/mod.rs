@@ -361,10 +361,9 @@ impl Daemon {
     ) -> Result<Self, StartError> {
         let key = keyring.node.clone();
         let identity = key.identity();
-        let agents: BTreeMap<Identity, SecretKey> =
+        let mut keys: BTreeMap<Identity, SecretKey> =
             keyring.agents.values().map(|key| (key.identity(), key.clone())).collect();
-        let hosted: BTreeSet<Identity> = agents.keys().copied().collect();
-        let mut keys = agents;
+        let hosted: BTreeSet<Identity> = keys.keys().copied().collect();
         keys.insert(identity, key.clone());
         let packages = Arc::new(Packages::open(&store.packages_path(), limits::PACKAGES_BYTES)?);
         let store = Arc::new(store);
@@ -383,7 +382,7 @@ impl Daemon {
             metrics.clone(),
         )?;
         let drift_ms = settings.max_clock_drift_ms.value;
-        let told_gauge = Gauge::of(&told_sender);
+        let mut queues = vec![(Queue::Told, Gauge::of(&told_sender)), (Queue::Asks, Gauge::of(&asks_sender))];
         let (verifier, verifying) = Verifier::start(writer.clone(), told_sender, drift_ms, metrics.clone())?;
         let queues =
             vec![(Queue::Verify, verifier.gauge()), (Queue::Told, told_gauge), (Queue::Asks, Gauge::of(&asks_sender))];

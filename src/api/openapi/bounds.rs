@@ -23,7 +23,7 @@ fn name(characters: &str, most: usize) -> Value {
     json!({ "minLength": 1, "maxLength": most, "pattern": format!("^[{characters}]+$") })
 }
 
-fn items(most: usize, item: Value) -> Value {
+fn items(most: usize, item: &Value) -> Value {
     json!({ "maxItems": most, "items": item })
 }
 
@@ -103,14 +103,14 @@ pub(super) fn segment(of: &str) -> Value {
 }
 
 fn of_claims() -> Vec<Bound> {
-    let tags = || items(limits::TAGS, string(line(limits::TAG_BYTES)));
+    let tags = || items(limits::TAGS, &string(line(limits::TAG_BYTES)));
     vec![
         ("NewClaim", "text", text(limits::CLAIM_TEXT_BYTES)),
         ("NewClaim", "title", line(limits::TITLE_BYTES)),
         ("NewClaim", "tags", tags()),
         ("NewClaim", "parent_hash", hash()),
         ("NewClaim", "evidence", json!({ "maxItems": limits::EVIDENCE })),
-        ("NewClaim", "supersedes", items(limits::SUPERSEDES, string(hash()))),
+        ("NewClaim", "supersedes", items(limits::SUPERSEDES, &string(hash()))),
         ("NewClaim", "valid_until_ms", any()),
         ("PublishBulk", "claims", json!({ "minItems": 1, "maxItems": limits::BULK_CLAIMS })),
         ("ListClaims", "limit", rows()),
@@ -154,8 +154,8 @@ fn of_groups() -> Vec<Bound> {
         ("AddPeer", "addr", json!({ "minLength": 1, "maxLength": limits::ADDRESS_BYTES })),
         ("AddPeer", "alias", node_name()),
         ("SetPeer", "alias", node_name()),
-        ("SetSubscription", "add_peers", items(limits::SUBSCRIPTION_PEERS, string(node_name()))),
-        ("SetSubscription", "remove_peers", items(limits::SUBSCRIPTION_PEERS, string(node_name()))),
+        ("SetSubscription", "add_peers", items(limits::SUBSCRIPTION_PEERS, &string(node_name()))),
+        ("SetSubscription", "remove_peers", items(limits::SUBSCRIPTION_PEERS, &string(node_name()))),
         ("SetSubscription", "interval_s", number(1, limits::SYNC_INTERVAL_MOST_S)),
         ("ListPresence", "stale_threshold_ms", any()),
         ("ShowBlock", "wait_final_ms", number(0, limits::FINAL_WAIT_MS)),
@@ -177,7 +177,7 @@ fn of_work_and_trade() -> Vec<Bound> {
         ("NewTask", "description", text(limits::TASK_DESCRIPTION_BYTES)),
         ("NewTask", "due_ms", any()),
         ("NewTask", "priority", number(0, limits::TASK_PRIORITY.into())),
-        ("NewTask", "depends_on", items(limits::TASK_DEPENDENCIES, string(task_id()))),
+        ("NewTask", "depends_on", items(limits::TASK_DEPENDENCIES, &string(task_id()))),
         ("NewTask", "reward", amount(0)),
         ("AssignTask", "lease_ms", lease()),
         ("StartTask", "lease_ms", lease()),
@@ -199,7 +199,7 @@ fn of_work_and_trade() -> Vec<Bound> {
         ("OfferRoyalty", "offer_id", hash()),
         ("NewOffer", "title", line(limits::TITLE_BYTES)),
         ("NewOffer", "description", text(limits::OFFER_DESCRIPTION_BYTES)),
-        ("NewOffer", "tags", items(limits::TAGS, string(line(limits::TAG_BYTES)))),
+        ("NewOffer", "tags", items(limits::TAGS, &string(line(limits::TAG_BYTES)))),
         ("NewOffer", "price", amount(0)),
         ("NewOffer", "splits", json!({ "maxItems": limits::OFFER_SPLITS })),
         ("NewOffer", "royalties", json!({ "maxItems": limits::OFFER_ROYALTIES })),

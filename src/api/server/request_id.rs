@@ -55,6 +55,6 @@ pub(super) async fn name(State(api): State<Arc<Api>>, request: Request, next: Ne
 }
 
 /// The URI of the request that is being answered, for a problem's `instance`.
-pub(super) fn instance() -> Option<String> {
-    NAME.try_with(|name| name.to_str().ok().map(|name| format!("urn:lbm:request:{name}"))).ok().flatten()
+pub(super) fn instance() -> Option<Box<str>> {
+    NAME.try_with(|name| name.to_str().ok().map(|name| format!("urn:lbm:request:{name}").into())).ok().flatten()
 }

@@ -131,7 +131,11 @@ async fn checked(route: &'static Route, mut request: Request, next: Next) -> Res
 }
 
 fn table() -> Table {
-    Table { router: Router::new(), served: Vec::new() }
+    with_work_and_trade(with_groups(Table { router: Router::new(), served: Vec::new() }))
+}
+
+fn with_groups(table: Table) -> Table {
+    table
         .route(&routes::OPENAPI, description)
         .gives(Content::Other("application/json"))
         .route(&routes::LIVE, operations::live)
@@ -198,6 +202,10 @@ fn table() -> Table {
         .route(&routes::CLAIM_SHOW, listing::show)
         .route(&routes::CLAIM_THREAD, thread::thread)
         .route(&routes::CLAIM_RETRACT, claim::retract)
+}
+
+fn with_work_and_trade(table: Table) -> Table {
+    table
         .route(&routes::TASK_CREATE, task::create)
         .route(&routes::TASK_LIST, task::list)
         .route(&routes::TASK_READY, task::ready)

@@ -38,12 +38,13 @@ pub struct MetricsBindError {
     source: io::Error,
 }
 
-/// Opens the listener.
+/// Opens the listener, where there is to be one.
 ///
 /// # Errors
 /// [`MetricsBindError`].
-pub async fn bind_metrics(address: SocketAddr) -> Result<TcpListener, MetricsBindError> {
-    TcpListener::bind(address).await.map_err(|source| MetricsBindError { address, source })
+pub async fn bind_metrics(address: Option<SocketAddr>) -> Result<Option<TcpListener>, MetricsBindError> {
+    let Some(address) = address else { return Ok(None) };
+    TcpListener::bind(address).await.map(Some).map_err(|source| MetricsBindError { address, source })
 }
 
 /// Serves metrics and health until `stop` says so.

@@ -224,7 +224,8 @@ pub struct Problem {
     pub remedy: String,
     /// The request that was refused: `urn:lbm:request:` and its name, as the daemon's log has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instance: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub instance: Option<Box<str>>,
 }
 
 impl Problem {
