@@ -6,13 +6,16 @@ use libp2p::swarm::{ConnectionId, DialError, FromSwarm, ListenError, NetworkBeha
 use libp2p::{Multiaddr, PeerId, gossipsub, identify, mdns, ping};
 
 use super::{Line, Link, Network, TICK_MS};
-use crate::limits::{MDNS_ANEW_MS, MDNS_RECORDS, NODE_NAME_BYTES, SHORT_CONNECTION_MS};
+use crate::limits::{MDNS_ANEW_MS, MDNS_RECORDS, NODE_NAME_BYTES};
 use crate::net::address::{endpoint, host, identity_of, is_credible, source_of, split};
 use crate::net::behaviour::BehaviourEvent;
 use crate::net::codec::{Frame, Protocol};
 use crate::net::nudge::NUDGES_MS;
 use crate::net::{Acceptance, InboundId, NetEvent, RequestError, behaviour, dial};
 
+/// How long before a peer's call ours may have come through for the two to have crossed, milliseconds: longer than the way takes. Closing one of
+/// them here is no harm, and never do both sides close theirs: only for one of them is the other's the later.
+const CROSSED_MS: u64 = 1_000;
 /// Shortest pause between two reports of our own key elsewhere, milliseconds.
 const OWN_KEY_MS: u64 = 60_000;
 
@@ -86,8 +89,9 @@ impl Network {
         };
         let link = self.links.entry(peer).or_insert_with(|| Link::new(identity, now_ms));
         // Who calls has no connection as far as it knows: what stands here of an earlier one is dead, and half of what is asked
-        // would go there. Two calls that have crossed are of the same age.
-        let is_dead = |old: &&Line| !outbound && now_ms.saturating_sub(old.since_ms) >= SHORT_CONNECTION_MS;
+        // would go there.
+        let has_crossed = |old: &Line| old.outbound && now_ms.saturating_sub(old.since_ms) < CROSSED_MS;
+        let is_dead = |old: &&Line| !outbound && !has_crossed(old);
         for old in link.lines.iter().filter(is_dead) {
             tracing::debug!(%peer, "it has called anew: closing the connection that it had");
             self.swarm.close_connection(old.id);
