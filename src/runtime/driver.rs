@@ -26,6 +26,7 @@ use super::verify::{Unchecked, Verifier};
 use super::writer::Writer;
 use crate::api::types::EventKind;
 use crate::cbor;
+use crate::chain::gone::Gone;
 use crate::chain::{GroupId, Tip};
 use crate::delegation::{self, Delegation, knock};
 use crate::identity::{Identity, SecretKey};
@@ -353,6 +354,7 @@ impl Work {
                 }
             }
             Output::Settle(group, own) => self.settle(group, own),
+            Output::ShutOut(group, mark) => self.shut_out(group, mark),
             Output::Seal(group) => self.seal(group),
             Output::Ban(peer, why) => {
                 let time = self.parts.network.ban(peer, why);
@@ -477,6 +479,16 @@ impl Work {
         tokio::spawn(async move {
             if let Err(error) = writer.write(Task::Settle { group, as_of }).await {
                 tracing::warn!(%error, %group, "still writes nothing: the next pull tries again");
+            }
+        });
+    }
+
+    /// Has noted what members say of this node's membership.
+    fn shut_out(&self, group: GroupId, mark: Option<(Gone, Identity)>) {
+        let writer = self.parts.writer.clone();
+        tokio::spawn(async move {
+            if let Err(error) = writer.write(Task::ShutOut { group, mark }).await {
+                tracing::warn!(%error, %group, "what members say of this node's membership was not noted");
             }
         });
     }

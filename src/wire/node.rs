@@ -56,6 +56,8 @@ pub enum Request {
     Apply(join_request::Unverified),
     /// Which groups there are.
     Groups(GetGroups),
+    /// Tells whoever is asked that an admin has denied its request to be let into this group.
+    Denied(GroupId),
 }
 
 /// A response.
@@ -64,7 +66,7 @@ pub enum Request {
 pub enum Response {
     /// To `admit`: it is durable in the group's chain.
     Admitted,
-    /// To `apply`: read. Whether the group is here, nobody learns.
+    /// To `apply` and `denied`: read. Whether the group is here, or is being joined, nobody learns.
     Taken,
     /// To `groups`.
     Groups(GroupsPage),
