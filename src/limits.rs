@@ -6,12 +6,14 @@
 mod agents;
 mod discovery;
 mod joining;
+mod links;
 pub mod mcp;
 mod once;
 mod retrieval;
 pub use agents::*;
 pub use discovery::*;
 pub use joining::*;
+pub use links::*;
 pub use once::*;
 pub use retrieval::*;
 
@@ -403,19 +405,10 @@ pub const BOOK_ADDRESSES_PER_PEER: usize = 16;
 pub const ADDRESS_BYTES: usize = 256;
 /// How long a connection of a peer that does not say that it speaks our protocol stays open, milliseconds.
 pub const IDLE_CONNECTION_MS: u64 = 90_000;
-/// Pause between two pings of a connection, milliseconds. Each side pings, Yamux adds a measurement of its own to each, and with five idle peers
-/// that is most of what is sent: 9 MB a day. Who is asked and gone is noticed by [`REQUEST_TIMEOUT_MS`] instead.
-pub const PING_INTERVAL_MS: u64 = 45_000;
-/// How long a ping may take, milliseconds. Two that fail in a row close the connection.
-pub const PING_TIMEOUT_MS: u64 = 10_000;
-/// How long a connection may take to close politely, milliseconds. Then it is dropped.
-pub const CLOSE_MS: u64 = 2_000;
 /// How long dialling one address may take with all handshakes, milliseconds.
 pub const HANDSHAKE_MS: u64 = 10_000;
 /// Pause between two sweeps that redial known peers, milliseconds, before jitter.
 pub const SWEEP_MS: u64 = 2_000;
-/// Longest pause between two tries to reach a peer, milliseconds.
-pub const REDIAL_MAX_MS: u64 = 60_000;
 /// Peers that are dialled at the same time. Further ones wait for the next sweep.
 pub const DIALS: usize = 32;
 /// A connection shorter than this counts as a failed try, milliseconds: the other side turned us away.
@@ -426,13 +419,11 @@ pub const ADDRESS_GRACE_MS: u64 = 600_000;
 pub const PEER_MEMORY_MS: u64 = 30 * 24 * 3_600_000;
 /// Bans in force at the same time. Past it the one that ends first is lifted.
 pub const BANS: usize = 4_096;
-/// Pause between two mDNS queries, milliseconds. What we announce lives three times as long. Everybody answers each query to all, so that
-/// the traffic grows with the square of the nodes; who is new asks by itself, and is found at once.
-pub const MDNS_QUERY_MS: u64 = 120_000;
 /// Shortest pause between two wishes of the address book to be stored, milliseconds.
 pub const BOOK_STORE_MS: u64 = 5_000;
-/// Default interval of the repair pull, seconds (`LB_SYNC_INTERVAL_S`).
-pub const SYNC_INTERVAL_S: u64 = 300;
+/// Default interval of the repair pull, seconds (`LB_SYNC_INTERVAL_S`). What is new is pushed, and what a push misses is told; this is for
+/// what neither brings.
+pub const SYNC_INTERVAL_S: u64 = 900;
 /// Default for the requests of one peer that are served in a minute (`LB_P2P_MAX_REQ_PER_MIN`), of strangers those of one host: a
 /// hundred a second, so that a peer that pushes claim by claim never meets it and one that floods does. A member's questions do not count.
 pub const REQUESTS_PER_PEER_PER_MIN: u32 = 6_000;
