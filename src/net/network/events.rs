@@ -293,7 +293,7 @@ impl Network {
     }
 
     /// A request has waited in vain. Where nothing at all has come from the peer since, it is gone, though its connection stands: it is
-    /// closed now and called anew, and not after two pings.
+    /// closed now and called anew, and not at the next ping.
     fn waited_in_vain(&mut self, peer: PeerId, asked_ms: u64) {
         if self.links.get(&peer).is_some_and(|link| link.heard_ms <= asked_ms) {
             tracing::debug!(%peer, "nothing has come from it: closing the connection");
