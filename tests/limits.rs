@@ -184,7 +184,10 @@ fn whoever_would_never_be_called_asked_or_waited_for_is_refused_with_the_reason(
     let only = with_settings("only", "allow = [\"192.0.2.0/24\"]");
     only.ctl(&["peer", "add", "--addr", &bob.address()]).refused(1, &["allow"]);
     // Who is nobody.
-    alice.ctl(&["peer", "unban", ""]).refused(1, &["peer", "empty"]);
+    for what in ["unban", "remove"] {
+        alice.ctl(&["peer", what, ""]).refused(2, &["value is required", "PEER"]);
+    }
+    alice.ctl(&["sync", "--peer", ""]).refused(1, &["peer", "empty"]);
     alice.ctl(&["sync", "--peer", &nobody]).refused(1, &[&nobody, "peer list"]);
     alice.ctl(&["sync", "--group", &group, "--peer", &nobody]).refused(1, &[&nobody, "peer list"]);
     let subscribe = |what: &str, more: &[&str]| alice.ctl(&[&["subscription", what, "--group", &group], more].concat());
