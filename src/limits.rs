@@ -412,7 +412,7 @@ pub const BANS: usize = 4_096;
 pub const BOOK_STORE_MS: u64 = 5_000;
 /// Default interval of the repair pull, seconds (`LB_SYNC_INTERVAL_S`). What is new is pushed, and what a push misses is told; this is for
 /// what neither brings.
-pub const SYNC_INTERVAL_S: u64 = 900;
+pub const SYNC_INTERVAL_S: u64 = 1_800;
 /// Default for the requests of one peer that are served in a minute (`LB_P2P_MAX_REQ_PER_MIN`), of strangers those of one host: a
 /// hundred a second, so that a peer that pushes claim by claim never meets it and one that floods does. A member's questions do not count.
 pub const REQUESTS_PER_PEER_PER_MIN: u32 = 6_000;
@@ -467,7 +467,7 @@ pub const EVENT_BACKLOG: usize = 1_024;
 /// Events that are kept beyond that, the last of each kind that the doctor asks about: past it the oldest goes.
 pub const EVENT_MARKS: usize = 512;
 /// How long nothing was heard of a group before the doctor says so, milliseconds: several times the pause between two repair pulls.
-pub const DOCTOR_SYNC_MS: u64 = 60 * 60 * 1_000;
+pub const DOCTOR_SYNC_MS: u64 = 3 * 60 * 60 * 1_000;
 /// How long the doctor remembers a clock that was ahead, or this node's key elsewhere, milliseconds.
 pub const DOCTOR_RECENT_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Least room on the disk for a commit, bytes: more than the largest batch grows the file by.
