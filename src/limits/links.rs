@@ -16,7 +16,7 @@ pub const SILENCE_MS: u64 = PING_INTERVAL_MS + 15_000;
 /// is dead, and the peer is called: to wait for a retransmission takes as long again as the line was cut.
 pub const UNACKNOWLEDGED_MS: u64 = 10_000;
 /// Pause after which QUIC says that it is still there, milliseconds: lost, it is sent again two or three times before [`UNACKNOWLEDGED_MS`], on a
-/// local network five. With five peers it is 14 MB a day.
+/// local network five. With five peers it is 15 to 20 MB a day.
 pub const QUIC_KEEP_ALIVE_MS: u64 = 8_500;
 /// How long a TCP connection may take to be accepted by the other end's system, milliseconds: two tries. A next call comes sooner than a third.
 pub const CONNECT_MS: u64 = 3_000;
