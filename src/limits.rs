@@ -5,6 +5,7 @@
 
 mod agents;
 mod discovery;
+mod doctor;
 mod joining;
 mod links;
 pub mod mcp;
@@ -12,6 +13,7 @@ mod once;
 mod retrieval;
 pub use agents::*;
 pub use discovery::*;
+pub use doctor::*;
 pub use joining::*;
 pub use links::*;
 pub use once::*;
@@ -423,7 +425,7 @@ pub const BANS: usize = 4_096;
 pub const BOOK_STORE_MS: u64 = 5_000;
 /// Default interval of the repair pull, seconds (`LB_SYNC_INTERVAL_S`). What is new is pushed, and what a push misses is told; this is for
 /// what neither brings.
-pub const SYNC_INTERVAL_S: u64 = 900;
+pub const SYNC_INTERVAL_S: u64 = 1_800;
 /// Default for the requests of one peer that are served in a minute (`LB_P2P_MAX_REQ_PER_MIN`), of strangers those of one host: a
 /// hundred a second, so that a peer that pushes claim by claim never meets it and one that floods does. A member's questions do not count.
 pub const REQUESTS_PER_PEER_PER_MIN: u32 = 6_000;
@@ -481,18 +483,6 @@ pub const WRITER_BATCH: usize = 512;
 pub const EVENT_BACKLOG: usize = 1_024;
 /// Events that are kept beyond that, the last of each kind that the doctor asks about: past it the oldest goes.
 pub const EVENT_MARKS: usize = 512;
-/// How long nothing was heard of a group before the doctor says so, milliseconds: several times the pause between two repair pulls.
-pub const DOCTOR_SYNC_MS: u64 = 60 * 60 * 1_000;
-/// Peers whose clocks the doctor asks for.
-pub const DOCTOR_CLOCKS: usize = 16;
-/// How long it waits for an answer, milliseconds.
-pub const DOCTOR_ASK_MS: u64 = 1_500;
-/// By how much a peer's clock may be apart before the doctor says so, milliseconds.
-pub const DOCTOR_CLOCK_MS: u64 = 10_000;
-/// How long after the start of the daemon the doctor does not wonder that nothing was synced, milliseconds: peers are yet to be called.
-pub const DOCTOR_START_MS: u64 = 60 * 1_000;
-/// How long the doctor remembers a clock that was ahead, or this node's key elsewhere, milliseconds.
-pub const DOCTOR_RECENT_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Least room on the disk for a commit, bytes: more than the largest batch grows the file by.
 pub const DISK_FREE_BYTES: u64 = 64 * 1024 * 1024;
 /// Path of a Unix socket, bytes: the 108 of Linux with a NUL at the end.

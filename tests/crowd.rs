@@ -118,8 +118,8 @@ fn a_node_that_starts_cold_finds_another_at_once() {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         bob.restart();
         let connected = || {
-            let events = bob.ctl(&["events"]).stdout;
-            let mut events = events.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+            let told = bob.ctl(&["events"]).done();
+            let mut events = told["events"].as_array().unwrap().iter();
             events.find_map(|event| (event["type"] == "peer_connected").then(|| event["at_ms"].as_u64().unwrap()))
         };
         let mut found = None;

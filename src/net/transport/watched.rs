@@ -37,6 +37,11 @@ impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
             self.heard = Instant::now();
+            // Pushed on in time it never goes off on a connection that lives: that would wake Yamux, which would ping.
+            if self.alarm.deadline() < self.heard + self.silence * 9 / 10 {
+                let until = self.heard + self.silence;
+                self.alarm.as_mut().reset(until);
+            }
             return Poll::Ready(read);
         }
         while self.alarm.as_mut().poll(cx).is_ready() {
