@@ -5,14 +5,18 @@
 
 mod agents;
 mod discovery;
+mod doctor;
 mod joining;
+mod links;
 pub mod mcp;
 mod once;
 mod operations;
 mod retrieval;
 pub use agents::*;
 pub use discovery::*;
+pub use doctor::*;
 pub use joining::*;
+pub use links::*;
 pub use once::*;
 pub use operations::*;
 pub use retrieval::*;
@@ -405,19 +409,10 @@ pub const BOOK_ADDRESSES_PER_PEER: usize = 16;
 pub const ADDRESS_BYTES: usize = 256;
 /// How long a connection of a peer that does not say that it speaks our protocol stays open, milliseconds.
 pub const IDLE_CONNECTION_MS: u64 = 90_000;
-/// Pause between two pings of a connection, milliseconds. Each side pings, Yamux adds a measurement of its own to each, and with five idle peers
-/// that is most of what is sent: 9 MB a day. Who is asked and gone is noticed by [`REQUEST_TIMEOUT_MS`] instead.
-pub const PING_INTERVAL_MS: u64 = 45_000;
-/// How long a ping may take, milliseconds. Two that fail in a row close the connection.
-pub const PING_TIMEOUT_MS: u64 = 10_000;
-/// How long a connection may take to close politely, milliseconds. Then it is dropped.
-pub const CLOSE_MS: u64 = 2_000;
 /// How long dialling one address may take with all handshakes, milliseconds.
 pub const HANDSHAKE_MS: u64 = 10_000;
 /// Pause between two sweeps that redial known peers, milliseconds, before jitter.
 pub const SWEEP_MS: u64 = 2_000;
-/// Longest pause between two tries to reach a peer, milliseconds.
-pub const REDIAL_MAX_MS: u64 = 60_000;
 /// Peers that are dialled at the same time. Further ones wait for the next sweep.
 pub const DIALS: usize = 32;
 /// A connection shorter than this counts as a failed try, milliseconds: the other side turned us away.
@@ -428,13 +423,11 @@ pub const ADDRESS_GRACE_MS: u64 = 600_000;
 pub const PEER_MEMORY_MS: u64 = 30 * 24 * 3_600_000;
 /// Bans in force at the same time. Past it the one that ends first is lifted.
 pub const BANS: usize = 4_096;
-/// Pause between two mDNS queries, milliseconds. What we announce lives three times as long. Everybody answers each query to all, so that
-/// the traffic grows with the square of the nodes; who is new asks by itself, and is found at once.
-pub const MDNS_QUERY_MS: u64 = 120_000;
 /// Shortest pause between two wishes of the address book to be stored, milliseconds.
 pub const BOOK_STORE_MS: u64 = 5_000;
-/// Default interval of the repair pull, seconds (`LB_SYNC_INTERVAL_S`).
-pub const SYNC_INTERVAL_S: u64 = 300;
+/// Default interval of the repair pull, seconds (`LB_SYNC_INTERVAL_S`). What is new is pushed, and what a push misses is told; this is for
+/// what neither brings.
+pub const SYNC_INTERVAL_S: u64 = 1_800;
 /// Default for the requests of one peer that are served in a minute (`LB_P2P_MAX_REQ_PER_MIN`), of strangers those of one host: a
 /// hundred a second, so that a peer that pushes claim by claim never meets it and one that floods does. A member's questions do not count.
 pub const REQUESTS_PER_PEER_PER_MIN: u32 = 6_000;
@@ -492,18 +485,6 @@ pub const WRITER_BATCH: usize = 512;
 pub const EVENT_BACKLOG: usize = 1_024;
 /// Events that are kept beyond that, the last of each kind that the doctor asks about: past it the oldest goes.
 pub const EVENT_MARKS: usize = 512;
-/// How long nothing was heard of a group before the doctor says so, milliseconds: several times the pause between two repair pulls.
-pub const DOCTOR_SYNC_MS: u64 = 60 * 60 * 1_000;
-/// Peers whose clocks the doctor asks for.
-pub const DOCTOR_CLOCKS: usize = 16;
-/// How long it waits for an answer, milliseconds.
-pub const DOCTOR_ASK_MS: u64 = 1_500;
-/// By how much a peer's clock may be apart before the doctor says so, milliseconds.
-pub const DOCTOR_CLOCK_MS: u64 = 10_000;
-/// How long after the start of the daemon the doctor does not wonder that nothing was synced, milliseconds: peers are yet to be called.
-pub const DOCTOR_START_MS: u64 = 60 * 1_000;
-/// How long the doctor remembers a clock that was ahead, or this node's key elsewhere, milliseconds.
-pub const DOCTOR_RECENT_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Least room on the disk for a commit, bytes: more than the largest batch grows the file by.
 pub const DISK_FREE_BYTES: u64 = 64 * 1024 * 1024;
 /// Path of a Unix socket, bytes: the 108 of Linux with a NUL at the end.

@@ -84,7 +84,7 @@ fn a_wrong_port_a_full_address_and_a_group_that_is_yet_to_come_are_told_apart() 
     wait_until(PATIENCE, "bob has called", || told(&bob, "peer_away"));
     finding(&bob.ctl(&["doctor"]), "peer_away", "warning", &["alice", "refused", "lbm ctl status"]);
     // What is yet to come is no fault, and nobody is blamed for what there was no time for.
-    bob.ctl(&["group", "join", &group]).ok();
+    bob.ctl(&["group", "join", &group, "--no-wait"]).ok();
     finding(&bob.ctl(&["doctor"]), "joining", "ok", &[&group]);
     assert!(!told(&bob, "not_synced"));
     alice.add(&group, &bob.id, "member");

@@ -28,7 +28,7 @@ fn without_anything_each_setting_is_its_default() {
         assert_eq!((row.key, row.environment), (key.name, key.environment));
         assert_eq!(key.environment, format!("LB_{}", key.name.to_ascii_uppercase()));
     }
-    assert_eq!(settings.sync_interval_s.value, 300);
+    assert_eq!(settings.sync_interval_s.value, 1_800);
     assert_eq!(settings.max_clock_drift_ms.value, 300_000);
     assert!(settings.mdns.value && settings.sync_auto_start.value && !settings.log_json.value);
     let listen: Vec<_> = settings.listen.value.iter().map(ToString::to_string).collect();

@@ -16,6 +16,7 @@ mod gossip;
 mod network;
 mod nudge;
 mod pace;
+mod pulse;
 mod rendezvous;
 mod transport;
 
@@ -36,6 +37,7 @@ use crate::access::Access;
 use crate::identity::{Identity, SecretKey};
 use crate::limits::{
     CONNECTIONS_PER_ADDRESS, IDLE_CONNECTION_MS, PING_INTERVAL_MS, PING_TIMEOUT_MS, REQUESTS_PER_PEER_PER_MIN,
+    SILENCE_MS,
 };
 
 /// How a node takes part in the network.
@@ -63,10 +65,12 @@ pub struct NetConfig {
     pub agent_version: String,
     /// How long a connection of a peer that does not say that it speaks our protocol stays open. Those of others stay.
     pub idle_timeout: Duration,
-    /// Pause between two pings of a connection.
+    /// Pause between two pings of a connection that we have called.
     pub ping_interval: Duration,
-    /// How long a ping may take. Two failures in a row close the connection.
+    /// How long a ping may take. A failure closes the connection.
     pub ping_timeout: Duration,
+    /// How long a TCP connection may bring nothing before it is closed: longer than the pause between two pings of the other side.
+    pub silence: Duration,
 }
 
 impl NetConfig {
@@ -90,6 +94,7 @@ impl NetConfig {
             idle_timeout: Duration::from_millis(IDLE_CONNECTION_MS),
             ping_interval: Duration::from_millis(PING_INTERVAL_MS),
             ping_timeout: Duration::from_millis(PING_TIMEOUT_MS),
+            silence: Duration::from_millis(SILENCE_MS),
         }
     }
 }

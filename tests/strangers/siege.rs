@@ -245,7 +245,9 @@ async fn rude(target: Multiaddr, group: GroupId, number: u8, counts: Arc<Mutex<B
         for n in 0..100_u8 {
             vandal.claims_to_be_at(format!("/ip4/10.77.{number}.{n}/tcp/1").parse().unwrap());
         }
-        for _ in 0..20 {
+        // Now and then without a flood before, behind which the rest would wait and be dropped.
+        let floods = round % 3 != 0;
+        for _ in 0..if floods { 20 } else { 0 } {
             for _ in 0..50 {
                 vandal.send(probe.clone());
                 count("requests");
@@ -260,7 +262,7 @@ async fn rude(target: Multiaddr, group: GroupId, number: u8, counts: Arc<Mutex<B
         } else {
             (0..4).for_each(|_| vandal.send(vec![0xff; 64]));
         }
-        vandal.go_on(Duration::from_millis(100), Some(&[0xff; 64])).await;
+        vandal.go_on(Duration::from_millis(if floods { 100 } else { 1_000 }), Some(&[0xff; 64])).await;
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) async fn sync(
             group.report.peers.clear();
             group.report.peers_asked = 0;
         } else if is_one && group.open.is_empty() {
-            return Err(nobody(group));
+            return Err(only.map_or_else(|| nobody(group), |peer| no_member(group, &peer)));
         } else {
             api.node().sync_now(group.id, only).await?;
         }
@@ -147,6 +147,12 @@ fn kept(api: &Api, view: &View, only: Option<&str>) -> Result<Vec<Pulled>, Probl
 fn away(peer: &str) -> Problem {
     let detail = format!("the peer {peer} is not connected");
     Problem::new(ProblemCode::NoMemberReachable, detail, "`lbm ctl peer list` says why, and when it is called next")
+}
+
+fn no_member(group: &Pulled, peer: &Identity) -> Problem {
+    let name = group.name.as_deref().unwrap_or(&group.report.group_id);
+    let detail = format!("{peer} is connected and not in the group {name}");
+    Problem::new(ProblemCode::NoMemberReachable, detail, "`lbm ctl group members` shows who is")
 }
 
 fn nobody(group: &Pulled) -> Problem {

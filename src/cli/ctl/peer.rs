@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
 use super::invite::{self, DiscoverArgs};
@@ -28,7 +29,7 @@ pub enum PeerCommand {
     /// Forget a peer and close its connections
     Remove {
         /// Peer: its id or its alias
-        #[arg(value_name = "PEER")]
+        #[arg(value_name = "PEER", value_parser = NonEmptyStringValueParser::new())]
         peer: String,
     },
     /// Who was sent away for its faults, until when, and what for
@@ -36,7 +37,7 @@ pub enum PeerCommand {
     /// Let a peer come back that was sent away
     Unban {
         /// Peer: its id or its alias
-        #[arg(value_name = "PEER")]
+        #[arg(value_name = "PEER", value_parser = NonEmptyStringValueParser::new())]
         peer: String,
     },
 }
@@ -56,7 +57,7 @@ pub struct AddArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct SetArgs {
     /// Peer: its id or its alias
-    #[arg(value_name = "PEER")]
+    #[arg(value_name = "PEER", value_parser = NonEmptyStringValueParser::new())]
     peer: String,
     /// Its name from now on; empty for none
     #[arg(long, value_name = "NAME")]

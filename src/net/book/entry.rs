@@ -116,7 +116,7 @@ pub struct BookAddress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Connected { since_ms: u64 },
-    Dialling,
+    Dialling { since_ms: u64 },
     Waiting { until_ms: u64 },
 }
 
@@ -271,6 +271,11 @@ impl Contact {
     /// Makes a waiting peer due at `at_ms`, with a fresh count of failures.
     pub(super) fn retry_at(&mut self, at_ms: u64) {
         self.failures = 0;
+        self.due_by(at_ms);
+    }
+
+    /// Makes a waiting peer due at `at_ms` at the latest.
+    pub(super) fn due_by(&mut self, at_ms: u64) {
         if let State::Waiting { until_ms } = &mut self.state {
             *until_ms = at_ms.min(*until_ms);
         }

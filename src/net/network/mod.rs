@@ -35,7 +35,7 @@ use super::{
 };
 
 /// Shortest sleep of the timer, milliseconds: peers that are due but find no room to be dialled must not spin it.
-const TICK_MS: u64 = 50;
+const TICK_MS: u64 = 10;
 
 /// Unix milliseconds that never run backwards: the wall clock at the start, and a steady clock since.
 struct Clock {
@@ -64,6 +64,9 @@ struct Line {
     outbound: bool,
     transport: Transport,
     remote: Multiaddr,
+    /// The address of this machine that it leaves from, where the system says.
+    local: Option<IpAddr>,
+    since_ms: u64,
     rtt: Option<Duration>,
     /// When it is closed, because the peer has not shown that it speaks our protocol.
     stranger_until_ms: Option<u64>,
@@ -105,6 +108,9 @@ pub struct Network {
     stored_ms: u64,
     own_key_ms: Option<u64>,
     stranger_ms: u64,
+    /// Addresses that multicast DNS remembers, and when it was last begun anew.
+    mdns_records: usize,
+    mdns_anew_ms: u64,
 }
 
 impl Network {
@@ -135,6 +141,8 @@ impl Network {
             stored_ms: 0,
             own_key_ms: None,
             stranger_ms: millis(config.idle_timeout),
+            mdns_records: 0,
+            mdns_anew_ms: 0,
             clock,
         };
         for ban in &config.bans {

@@ -1,40 +1,50 @@
 //! The transports: TCP with Noise and Yamux, and QUIC.
 //!
-//! **The streams of strangers are taken up at the pace of [`Pace`].** **A connection that is to be closed is gone within `CLOSE_MS`.** Closing politely means writing, and on a connection
-//! whose other end has vanished with our buffers full a write waits for minutes; all that time libp2p would hold the peer
-//! for connected, send requests into the void, and refuse to dial.
+//! **A connection whose other end is gone is an error within `UNACKNOWLEDGED_MS` where anything was sent, within `SILENCE_MS` where nothing
+//! was.** Over TCP the first is the system's doing (Linux; elsewhere a request or a ping that nobody answers ends it), the second is [`Watched`]'s;
+//! QUIC has its own clock for both. What closes and what strangers open is [`Bounded`].
+
+mod muxer;
+mod watched;
 
 use std::error::Error;
-use std::future::Future;
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use libp2p::core::Transport as _;
-use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, SubstreamBox};
+use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
-use libp2p::core::transport::timeout::TransportTimeoutError;
+use libp2p::core::transport::timeout::{TransportTimeout, TransportTimeoutError};
 use libp2p::core::upgrade::{NegotiationError, ProtocolError, Version};
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, noise, quic, tcp, yamux};
-use tokio::time::Sleep;
 
+use self::muxer::Bounded;
+use self::watched::Watched;
 use super::address::host;
 use super::pace::Pace;
-use crate::limits::{CLOSE_MS, HANDSHAKE_MS, STREAMS_PER_CONNECTION};
+use crate::limits::{CONNECT_MS, HANDSHAKE_MS, QUIC_KEEP_ALIVE_MS, STREAMS_PER_CONNECTION, UNACKNOWLEDGED_MS};
 
 /// Streams of one connection in the multiplexer: our requests, and room for identify, ping and streams that close.
 const MUXED_STREAMS: usize = 4 * STREAMS_PER_CONNECTION;
 
-/// Both transports in one.
-pub(super) fn transport(key: &Keypair, pace: Arc<Pace>) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+/// Both transports in one. A TCP connection that brings nothing for as long as `silence` is closed.
+pub(super) fn transport(
+    key: &Keypair,
+    pace: Arc<Pace>,
+    silence: Duration,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     let mut muxer = yamux::Config::default();
     muxer.set_max_num_streams(MUXED_STREAMS);
-    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-        .map_err(System)
+    let sockets = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+    let tcp = TransportTimeout::new(sockets, Duration::from_millis(CONNECT_MS))
+        .map_err(|error| match error {
+            TransportTimeoutError::Timeout => System(io::ErrorKind::TimedOut.into()),
+            TransportTimeoutError::TimerError(error) | TransportTimeoutError::Other(error) => System(error),
+        })
+        .map(move |stream, _| Watched::new(stream, silence))
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(key)?)
         .multiplex(muxer)
@@ -46,6 +56,8 @@ pub(super) fn transport(key: &Keypair, pace: Arc<Pace>) -> Result<Boxed<(PeerId,
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
 
     let mut config = quic::Config::new(key);
+    config.max_idle_timeout = u32::try_from(UNACKNOWLEDGED_MS).unwrap_or(u32::MAX);
+    config.keep_alive_interval = Duration::from_millis(QUIC_KEEP_ALIVE_MS);
     config.max_concurrent_stream_limit = u32::try_from(MUXED_STREAMS).unwrap_or(u32::MAX);
     let quic = quic::tokio::Transport::new(config)
         .map_err(|error| match error {
@@ -58,8 +70,7 @@ pub(super) fn transport(key: &Keypair, pace: Arc<Pace>) -> Result<Boxed<(PeerId,
     let both = tcp.or_transport(quic).map_err(|either| either.into_inner()).map(move |either, point| {
         let (peer, muxer) = either.into_inner();
         let host = host(point.get_remote_address()).unwrap_or(IpAddr::from([0; 4]));
-        let turn = Turn { pace: Arc::clone(&pace), peer, host, is_mine: false, wait: None };
-        (peer, StreamMuxerBox::new(Bounded { muxer, deadline: None, turn }))
+        (peer, StreamMuxerBox::new(Bounded::new(muxer, Arc::clone(&pace), peer, host)))
     });
     Ok(both.boxed())
 }
@@ -93,66 +104,4 @@ pub(super) fn kind_of(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
         };
     }
     None
-}
-
-/// When the next stream of a peer is taken up.
-struct Turn {
-    pace: Arc<Pace>,
-    peer: PeerId,
-    host: IpAddr,
-    /// Whether it may come now.
-    is_mine: bool,
-    wait: Option<Pin<Box<Sleep>>>,
-}
-
-impl Turn {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.is_mine {
-            if let Some(wait) = &mut self.wait {
-                ready!(wait.as_mut().poll(cx));
-                self.wait = None;
-            }
-            match self.pace.next(&self.peer, self.host) {
-                Ok(()) => self.is_mine = true,
-                Err(time) => self.wait = Some(Box::pin(tokio::time::sleep(time))),
-            }
-        }
-        Poll::Ready(())
-    }
-}
-
-/// A multiplexer that closes in bounded time, and takes up a stranger's streams at a bounded pace.
-struct Bounded {
-    muxer: StreamMuxerBox,
-    deadline: Option<Pin<Box<Sleep>>>,
-    turn: Turn,
-}
-
-impl StreamMuxer for Bounded {
-    type Substream = SubstreamBox;
-    type Error = io::Error;
-
-    fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<SubstreamBox>> {
-        ready!(self.turn.poll(cx));
-        let stream = ready!(Pin::new(&mut self.muxer).poll_inbound(cx));
-        self.turn.is_mine = false;
-        Poll::Ready(stream)
-    }
-
-    fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<SubstreamBox>> {
-        Pin::new(&mut self.muxer).poll_outbound(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Poll::Ready(closed) = Pin::new(&mut self.muxer).poll_close(cx) {
-            return Poll::Ready(closed);
-        }
-        let late = || Box::pin(tokio::time::sleep(Duration::from_millis(CLOSE_MS)));
-        let deadline = self.deadline.get_or_insert_with(late);
-        deadline.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
-    }
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
-        Pin::new(&mut self.muxer).poll(cx)
-    }
 }
