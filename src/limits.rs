@@ -9,6 +9,7 @@ mod joining;
 pub mod mcp;
 mod once;
 mod retrieval;
+pub mod web;
 pub use agents::*;
 pub use discovery::*;
 pub use joining::*;

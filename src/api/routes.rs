@@ -111,6 +111,8 @@ routes! {
     EVENTS = GET "/api/v1/events" Read stream, "what happens, as it happens";
     REJECTED = GET "/api/v1/rejected" Read, "blocks that the ledger refuses, and why";
     SYNC = POST "/api/v1/sync" Write slow, "ask every connected member for what is missing, now";
+    SETTINGS = GET "/api/v1/settings" Read, "the settings in force, and where each came from";
+    ADMIN_LINK = POST "/api/v1/admin/link" Operate, "a link to the panel, to be followed once";
     BACKUP = POST "/api/v1/backup" Operate stream, "every row as of now, as the frames of a backup";
     AGENT_LIST = GET "/api/v1/agents" Read, "the agents that this node hosts";
     AGENT_CREATE = POST "/api/v1/agents" Operate, "make an agent with a key of its own, and add it to a group";

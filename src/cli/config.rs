@@ -42,7 +42,8 @@ impl Render for ConfigOutput {
     }
 }
 
-fn value(value: &serde_json::Value) -> String {
+/// A setting's value for people.
+pub(super) fn value(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::Null => "-".to_owned(),
         serde_json::Value::String(text) => text.clone(),

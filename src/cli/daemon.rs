@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -16,16 +17,20 @@ use super::error::{CliError, Outcome};
 use super::node::NodeArgs;
 use super::password::Terminal;
 use crate::api::client::Client;
+use crate::api::types::SettingInForce;
 use crate::api::{server, socket_path};
-use crate::config::{McpAddress, Settings, process_environment};
+use crate::config::{AdminAddress, McpAddress, Origin, SettingRow, Settings, process_environment};
 use crate::datadir::{DataDir, Keyring};
 use crate::identity::SecretKey;
 use crate::limits;
 use crate::mcp::http;
 use crate::runtime::agents::Bearer;
+use crate::runtime::clock::unix_ms;
 use crate::runtime::{Daemon, StartError};
 use crate::store::Store;
 use crate::telemetry::{self, LogSettings};
+use crate::web;
+use crate::web::session::Sessions;
 
 /// Runs the daemon on the data folder `data` until it is told to stop.
 #[must_use]
@@ -59,6 +64,7 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
             McpAddress(Some(address)) => Some(http::bind(address).await.map_err(StartFailure::from)?),
             McpAddress(None) => None,
         };
+        let panel = panel_listener(&settings).await?;
         let listener = server::bind(data).map_err(StartFailure::from)?;
         let daemon = Daemon::start(&folder, keys, name, store, &settings).map_err(|error| {
             // A start that fails leaves no socket behind; one that is gone already is as good.
@@ -66,7 +72,14 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
             StartFailure::from(error)
         })?;
         let (stop, stopping) = watch::channel(false);
-        let api = tokio::spawn(server::serve(listener, daemon.node.clone(), stopping.clone()));
+        let sessions = Sessions::open(folder.sessions_path(), unix_ms());
+        let service =
+            server::Service::new(daemon.node.clone(), in_force(&settings), sessions.clone(), stopping.clone());
+        let panel = panel.map(|listener| {
+            let named = (daemon.node.node_id.to_string(), settings.admin.hosts.value.clone());
+            tokio::spawn(web::serve(listener, service.clone(), sessions, named, stopping.clone()))
+        });
+        let api = tokio::spawn(server::serve(listener, service));
         let agents = agents.map(|listener| {
             if let Ok(address) = listener.local_addr() {
                 tracing::info!(url = %format!("http://{address}{}", http::PATH), "serving agents");
@@ -105,11 +118,41 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
         } {
             tracing::error!(%error, "serving agents failed");
         }
+        if let Some(Err(error)) = match panel {
+            Some(panel) => Some(panel.await),
+            None => None,
+        } {
+            tracing::error!(%error, "serving the panel failed");
+        }
         daemon.stop().await;
         // A file that is gone already is as good.
         let _gone = std::fs::remove_file(socket_path(data));
         Ok(Outcome::Done)
     })
+}
+
+/// Where the panel is served. Where another program has the default port and nobody asked for it, the daemon starts without.
+async fn panel_listener(settings: &Settings) -> Result<Option<TcpListener>, StartFailure> {
+    let AdminAddress(Some(address)) = settings.admin.address.value else { return Ok(None) };
+    match web::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if error.is_in_use() && settings.admin.address.origin == Origin::Default => {
+            tracing::warn!(%error, "the panel is not served");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The settings, as the API shows them.
+fn in_force(settings: &Settings) -> Vec<SettingInForce> {
+    let shown = |row: SettingRow| SettingInForce {
+        key: row.key.to_owned(),
+        value: row.value,
+        origin: row.origin,
+        environment: row.environment.to_owned(),
+    };
+    settings.rows().into_iter().map(shown).collect()
 }
 
 /// Says on standard output that the daemon serves, and where.
@@ -144,6 +187,9 @@ pub enum StartFailure {
     /// The listener for agents.
     #[error(transparent)]
     Mcp(#[from] http::BindError),
+    /// The panel.
+    #[error(transparent)]
+    Panel(#[from] web::BindError),
     /// The local socket.
     #[error(transparent)]
     Socket(#[from] server::BindError),

@@ -6,7 +6,10 @@ use clap::{Args, Parser};
 use libp2p::Multiaddr;
 
 use super::password::PasswordArgs;
-use crate::config::{EmbedderFlags, Flags, KademliaRole, LogLevel, McpAddress, listen_address, peer_address};
+use crate::config::{
+    AdminAddress, AdminFlags, EmbedderFlags, Flags, KademliaRole, LogLevel, McpAddress, host_name, listen_address,
+    peer_address,
+};
 
 /// The daemon: keeps this machine's groups, and syncs them with other machines
 ///
@@ -40,6 +43,15 @@ pub struct NodeArgs {
     /// Serve agents over HTTP too, at /mcp of this loopback address, like 127.0.0.1:8765 [default: off]
     #[arg(long, value_name = "ADDR|off")]
     pub mcp: Option<McpAddress>,
+    /// Serve the web panel at this address; `lbm ctl admin url` prints a link to it [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR|off")]
+    pub admin: Option<AdminAddress>,
+    /// Name of this machine under which a browser may ask for the panel, besides localhost (repeatable)
+    #[arg(long = "admin-host", value_name = "NAME", value_parser = host_name)]
+    pub admin_hosts: Vec<String>,
+    /// Let the panel be served to other machines, unencrypted
+    #[arg(long)]
+    pub admin_insecure: bool,
     /// Settings file [default: config.toml in the data folder]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -74,6 +86,7 @@ impl NodeArgs {
             no_mdns: self.no_mdns,
             kademlia: self.kademlia,
             mcp: self.mcp,
+            admin: AdminFlags { address: self.admin, hosts: self.admin_hosts.clone(), insecure: self.admin_insecure },
             log_level: self.log_level,
             embedder: EmbedderFlags {
                 url: self.embedder_url.clone(),

@@ -14,6 +14,7 @@
 //! | `packages` | the encrypted packages that this node sells, has bought or hands on, each under its hash |
 //! | `index/` | the retrieval indexes, a folder a group: made anew from the database where they are missing |
 //! | `lbm.sock` | the daemon's local socket |
+//! | `sessions` | who is logged in to the panel, as hashes |
 //! | `config.toml` | settings |
 //! | `restoring` | stands here while a backup is put in place ([`backup`](crate::backup)) |
 //! | `lock` | held by the process that owns the folder; holds its pid |
@@ -107,6 +108,12 @@ impl DataDir {
     #[must_use]
     pub fn database_path(&self) -> PathBuf {
         self.path.join("lbm.redb")
+    }
+
+    /// Who is logged in to the panel.
+    #[must_use]
+    pub fn sessions_path(&self) -> PathBuf {
+        self.path.join("sessions")
     }
 
     /// The folder of the retrieval indexes.

@@ -3,19 +3,20 @@
 use super::{Client, ClientError, Download, EventStream, NoBody};
 use crate::api::routes;
 use crate::api::types::{
-    AddMember, AddPeer, Agent, AgentCreated, AgentList, AgentRevoked, AgentToken, ApproveRequest, Approved, AskBalance,
-    AssignTask, Balance, BanList, Block, Bought, BulkPublished, BuyOffer, Claim, ClaimList, CompleteTask, Context,
-    ContextQuery, CreateGroup, Diagnosis, DiscoverGroups, Event, ExperienceSubmitted, FailTask, GroupAlone,
+    AddMember, AddPeer, AdminLink, Agent, AgentCreated, AgentList, AgentRevoked, AgentToken, ApproveRequest, Approved,
+    AskBalance, AssignTask, Balance, BanList, Block, Bought, BulkPublished, BuyOffer, Claim, ClaimList, CompleteTask,
+    Context, ContextQuery, CreateGroup, Diagnosis, DiscoverGroups, Event, ExperienceSubmitted, FailTask, GroupAlone,
     GroupCreated, GroupDetail, GroupLeft, GroupList, GroupPolicy, GroupStats, Health, InviteList, InviteMade,
     InviteRevoked, JoinEvent, JoinGroup, JoinRequestList, LibraryContent, LibraryList, ListClaims, ListEvents,
     ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected, ListRequests, ListTasks, MarketPulled,
-    MemberChanged, MemberList, MoveList, NewAgent, NewClaim, NewInvite, NewOffer, NewTask, NotaryChanged, Offer,
-    OfferCreated, OfferList, OfferRevoked, Paid, Payment, PeerAdded, PeerList, PeerRemoved, PeerSet, PolicyChanged,
-    PolicyUpdate, PresenceList, PresenceSet, PublishBulk, PublishedClaim, PullMarket, PurchaseList, ReadyTasks,
-    RecentClaims, RejectedList, ReleaseTask, RequestDenied, RetractedClaim, RevokeAgent, SetNotary, SetPeer,
-    SetPresence, SetRole, SetSpendingLimit, SetSubscription, ShowBlock, ShowThread, ShownGroupList, SpendingLimit,
-    StartTask, Status, SubmitExperience, Subscription, SubscriptionList, SyncNow, SyncReport, TaskChanged, TaskDetail,
-    TaskList, Thread, Unbanned, Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
+    MemberChanged, MemberList, MoveList, NewAdminLink, NewAgent, NewClaim, NewInvite, NewOffer, NewTask, NotaryChanged,
+    Offer, OfferCreated, OfferList, OfferRevoked, Paid, Payment, PeerAdded, PeerList, PeerRemoved, PeerSet,
+    PolicyChanged, PolicyUpdate, PresenceList, PresenceSet, PublishBulk, PublishedClaim, PullMarket, PurchaseList,
+    ReadyTasks, RecentClaims, RejectedList, ReleaseTask, RequestDenied, RetractedClaim, RevokeAgent, SetNotary,
+    SetPeer, SetPresence, SetRole, SetSpendingLimit, SetSubscription, SettingList, ShowBlock, ShowThread,
+    ShownGroupList, SpendingLimit, StartTask, Status, SubmitExperience, Subscription, SubscriptionList, SyncNow,
+    SyncReport, TaskChanged, TaskDetail, TaskList, Thread, Unbanned, Unfrozen, Verified, WatchClaims, WatchedClaim,
+    WatchedList,
 };
 use crate::identity::Identity;
 
@@ -52,6 +53,16 @@ impl Client {
     /// [`routes::SYNC`].
     pub async fn sync(&self, request: &SyncNow) -> Result<SyncReport, ClientError> {
         self.tell(&routes::SYNC, &[], request).await
+    }
+
+    /// [`routes::SETTINGS`].
+    pub async fn settings(&self) -> Result<SettingList, ClientError> {
+        self.ask(&routes::SETTINGS, &[], &()).await
+    }
+
+    /// [`routes::ADMIN_LINK`].
+    pub async fn admin_link(&self, request: &NewAdminLink) -> Result<AdminLink, ClientError> {
+        self.tell(&routes::ADMIN_LINK, &[], request).await
     }
 
     /// [`routes::BACKUP`].

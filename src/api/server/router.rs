@@ -16,8 +16,8 @@ use axum::routing::{MethodFilter, on};
 use super::resolve::shown;
 use super::waits::Waits;
 use super::{
-    Api, agent, backup, block, claim, context, doctor, events, group, invite, join, listing, member, node, offer, peer,
-    presence, purchase, subscription, sync, task, thread, token, watching,
+    Api, agent, backup, block, claim, context, doctor, events, group, invite, join, listing, member, node, offer,
+    panel, peer, presence, purchase, subscription, sync, task, thread, token, watching,
 };
 use crate::api::AGENT_HEADER;
 use crate::api::room::Held;
@@ -31,7 +31,9 @@ use crate::limits;
 pub(super) enum Caller {
     /// A process of the user whose daemon this is, over the local socket: it acts as the node.
     Local,
-    /// The same, or another, in the name of an agent.
+    /// Whoever may only look, by the panel.
+    Viewer,
+    /// The same as the first, or another, in the name of an agent.
     Agent(AgentName),
 }
 
@@ -40,6 +42,7 @@ impl Caller {
     const fn may(&self, permission: Permission) -> bool {
         match (self, permission) {
             (Self::Local, _) | (Self::Agent(_), Permission::Read | Permission::Write | Permission::Admin) => true,
+            (Self::Viewer, permission) => matches!(permission, Permission::Read),
             (Self::Agent(_), Permission::Operate) => false,
         }
     }
@@ -58,7 +61,7 @@ impl Caller {
             Some(Self::Local) => Some(Self::Agent(name)),
             // Who is an agent already is that one and no other.
             Some(Self::Agent(is)) if is == name => Some(Self::Agent(name)),
-            Some(Self::Agent(_)) | None => None,
+            Some(Self::Agent(_) | Self::Viewer) | None => None,
         })
     }
 }
@@ -106,6 +109,8 @@ fn table() -> Table {
         .route(&routes::EVENTS, events::events)
         .route(&routes::REJECTED, listing::rejected)
         .route(&routes::SYNC, sync::sync)
+        .route(&routes::SETTINGS, panel::settings)
+        .route(&routes::ADMIN_LINK, panel::link)
         .route(&routes::BACKUP, backup::backup)
         .route(&routes::AGENT_LIST, agent::list)
         .route(&routes::AGENT_CREATE, agent::create)
@@ -202,6 +207,7 @@ fn forbidden(route: &Route, caller: Option<&Caller>) -> Problem {
         format!("`{} {}` needs the permission `{needed}`, which this caller has not", route.method, route.path);
     let remedy = match caller {
         Some(Caller::Agent(_)) => "it is the node's business: call it in the node's own name, without --agent",
+        Some(Caller::Viewer) => "log in by a link that `lbm ctl admin url` prints without --read-only",
         Some(Caller::Local) | None => "call it over the local socket, as the user whose daemon this is",
     };
     Problem::new(ProblemCode::Forbidden, detail, remedy)

@@ -45,8 +45,8 @@ pub use joining::{
     JoinRequestList, ListRequests, NewInvite, RequestDenied, ShownGroup, ShownGroupList,
 };
 pub use node::{
-    EmbedderState, EmbedderStatus, Health, HealthCheck, ListRejected, Rejected, RejectedList, Status, SyncNow,
-    SyncReport, SyncedGroup, SyncedPeer,
+    AdminLink, EmbedderState, EmbedderStatus, Health, HealthCheck, ListRejected, NewAdminLink, Rejected, RejectedList,
+    SettingInForce, SettingList, Status, SyncNow, SyncReport, SyncedGroup, SyncedPeer,
 };
 pub use offer::{
     ListOffers, MarketPulled, NewOffer, Offer, OfferCreated, OfferList, OfferRevoked, OfferRoyalty, OfferSource,

@@ -74,6 +74,52 @@ pub struct EmbedderStatus {
     pub detail: Option<String>,
 }
 
+/// One of the settings in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingInForce {
+    /// Its key in the settings file.
+    pub key: String,
+    /// Its value.
+    pub value: serde_json::Value,
+    /// Where that comes from: a flag, `environment …`, `file …`, or `default`.
+    pub origin: String,
+    /// Its variable in the environment.
+    pub environment: String,
+}
+
+/// Answer of `GET /settings`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingList {
+    /// All of them, in the order of the documentation; none for an agent.
+    pub settings: Vec<SettingInForce>,
+}
+
+/// Body of `POST /admin/link`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewAdminLink {
+    /// Whether whoever follows it may only look.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// Answer of `POST /admin/link`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdminLink {
+    /// The link. It can be followed once, within `limits::web::LINK_MS`.
+    pub url: String,
+    /// Whether whoever follows it may only look.
+    pub read_only: bool,
+    /// Until when it can be followed.
+    pub expires_ms: u64,
+}
+
+impl std::fmt::Debug for AdminLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminLink").field("read_only", &self.read_only).finish_non_exhaustive()
+    }
+}
+
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
