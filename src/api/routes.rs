@@ -160,6 +160,7 @@ routes! {
     CLAIM_FOLLOW = GET "/api/v1/groups/{group}/claims/follow" Read stream, "the same, as it happens";
     CLAIM_SHOW = GET "/api/v1/groups/{group}/claims/{claim}" Read, "one claim";
     CLAIM_THREAD = GET "/api/v1/groups/{group}/claims/{claim}/thread" Read, "the thread that a claim stands in";
+    CLAIM_HOLDERS = GET "/api/v1/groups/{group}/claims/{claim}/holders" Read, "on which peers a claim is seen to be";
     CLAIM_RETRACT = POST "/api/v1/groups/{group}/claims/{claim}/retract" Write, "take a claim back";
     TASK_CREATE = POST "/api/v1/groups/{group}/tasks" Write, "create a task";
     TASK_LIST = GET "/api/v1/groups/{group}/tasks" Read, "a page of the tasks that fit a filter";

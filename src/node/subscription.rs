@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
-use crate::chain::GroupId;
+use crate::chain::{GroupId, Tip};
 use crate::identity::Identity;
 
 /// What was said of one group; nothing at first.
@@ -38,6 +38,12 @@ impl Machine {
     #[must_use]
     pub fn sync_state(&self, now_ms: u64, group: &GroupId) -> Option<SyncState> {
         self.groups.get(group).map(|group| group.sync_state(now_ms))
+    }
+
+    /// The peers that are seen to have an author's block of a group. Others may have it as well.
+    #[must_use]
+    pub fn seen_to_have(&self, group: &GroupId, author: &Identity, tip: &Tip) -> Vec<Identity> {
+        self.groups.get(group).map(|group| group.seen_to_have(author, tip)).unwrap_or_default()
     }
 
     /// Whether a peer is let into any group that is here, as a member or for one.

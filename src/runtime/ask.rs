@@ -10,7 +10,7 @@ use super::driver::{Work, subscription_row};
 use super::joining::JoinAsk;
 use super::market::MarketAsk;
 use crate::cbor;
-use crate::chain::GroupId;
+use crate::chain::{GroupId, Tip};
 use crate::identity::{Identity, SecretKey};
 use crate::net::{AddPeerError, Ban, PeerInfo};
 use crate::node::io::Input;
@@ -37,6 +37,8 @@ pub enum Ask {
     Listening(oneshot::Sender<Vec<Multiaddr>>),
     /// Which connected peers would be asked for a group.
     Sharing(GroupId, oneshot::Sender<Vec<Identity>>),
+    /// Which peers are seen to have an author's block of a group.
+    SeenToHave(GroupId, Identity, Tip, oneshot::Sender<Vec<Identity>>),
     /// Pull a group from one member, or all, now; tells how many connected peers will be asked.
     SyncNow(GroupId, Option<Identity>, oneshot::Sender<usize>),
     /// How a group's sync stands; none where it is not here.
@@ -87,6 +89,9 @@ impl Work {
             Ask::Listening(answer) => drop(answer.send(self.parts.network.listen_addrs())),
             Ask::Sharing(group, answer) => {
                 let _gone = answer.send(self.sharing(&group));
+            }
+            Ask::SeenToHave(group, author, tip, answer) => {
+                let _gone = answer.send(self.parts.machine.seen_to_have(&group, &author, &tip));
             }
             Ask::SyncNow(group, only, answer) => {
                 let asked = self.sharing(&group).iter().filter(|peer| only.is_none_or(|only| only == **peer)).count();

@@ -38,7 +38,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::access::Access;
 use crate::cbor;
-use crate::chain::GroupId;
+use crate::chain::{GroupId, Tip};
 use crate::config::Origin;
 use crate::config::{KademliaRole, Settings};
 use crate::datadir::{DataDir, Keyring, NodeName};
@@ -283,6 +283,14 @@ impl Node {
     /// [`Stopping`].
     pub async fn sharing(&self, group: GroupId) -> Result<Vec<Identity>, Stopping> {
         self.ask(|answer| Ask::Sharing(group, answer)).await
+    }
+
+    /// The peers that are seen to have an author's block of a group.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn seen_to_have(&self, group: GroupId, author: Identity, tip: Tip) -> Result<Vec<Identity>, Stopping> {
+        self.ask(|answer| Ask::SeenToHave(group, author, tip, answer)).await
     }
 
     /// Pulls a group from one connected member, or all of them, now; tells how many will be asked.

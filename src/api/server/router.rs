@@ -158,6 +158,7 @@ fn table() -> Table {
         .route(&routes::CLAIM_FOLLOW, watching::follow)
         .route(&routes::CLAIM_SHOW, listing::show)
         .route(&routes::CLAIM_THREAD, thread::thread)
+        .route(&routes::CLAIM_HOLDERS, listing::holders)
         .route(&routes::CLAIM_RETRACT, claim::retract)
         .route(&routes::TASK_CREATE, task::create)
         .route(&routes::TASK_LIST, task::list)

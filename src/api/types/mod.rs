@@ -29,9 +29,9 @@ pub use agent::{Agent, AgentCreated, AgentGroup, AgentList, AgentRevoked, AgentT
 pub use block::{Block, ShowBlock, Wrote};
 pub use check::FieldError;
 pub use claim::{
-    BulkPublished, Claim, ClaimList, Evidence, ExperienceSubmitted, ListClaims, NewClaim, PublishBulk, PublishedClaim,
-    RecentClaims, RetractedClaim, ShowThread, SubmitExperience, Thread, ThreadClaim, WatchClaims, WatchKind,
-    WatchedClaim, WatchedList,
+    BulkPublished, Claim, ClaimHolders, ClaimList, Evidence, ExperienceSubmitted, ListClaims, NewClaim, PublishBulk,
+    PublishedClaim, RecentClaims, RetractedClaim, ShowThread, SubmitExperience, Thread, ThreadClaim, WatchClaims,
+    WatchKind, WatchedClaim, WatchedList,
 };
 pub use context::{Context, ContextEmbedder, ContextItem, ContextQuery};
 pub use doctor::{Diagnosis, Finding, Grade};

@@ -57,7 +57,7 @@ function Shell() {
   const [View, setView] = useState(null);
   const [failed, setFailed] = useState(null);
   const status = useData(async () => {
-    const [node, list, peers] = await Promise.all([api.get(['status']), api.get(['groups']), api.get(['peers'])]);
+    const [node, list, peers] = await Promise.all([api.get(['status']), api.get(['groups']), api.get(['peers']), api.get(['agents']).then(({ agents }) => agents.forEach((agent) => learn(agent.member_id, agent.agent)))]);
     learn(node.node_id, node.name);
     peers.peers.forEach((peer) => learn(peer.peer_id, peer.alias));
     groups.clear();
@@ -112,6 +112,7 @@ function Shell() {
     </nav>
     <main id="main">
       ${failed && html`<${Trouble} error=${{ message: 'This page could not be fetched.', remedy: 'Look whether the daemon runs, and load the page anew.' }} again=${() => location.reload()} />`}
+      ${!status.data && html`<h1 class="sr">LBM</h1>`}
       ${status.error && !status.data && html`<${Trouble} error=${status.error} again=${status.reload} />`}
       ${shown && status.data && (inGroup && !current ? html`<${Overview} status=${status} />`
         : html`<${shown} key=${`${at.page}/${inGroup ? current.group_id : ''}`} status=${status} group=${current} rest=${inGroup ? at.rest.slice(1) : at.rest} />`)}

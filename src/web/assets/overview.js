@@ -6,6 +6,8 @@ import { groupName, link } from './state.js';
 import { number, span, told, plural } from './words.js';
 
 const HOUR = 3_600_000;
+/** What happens all the time, and is of interest on the page of events alone. */
+const QUIET = new Set(['sealed', 'sync_finished', 'presence']);
 
 /** What has happened since the daemon started, as far as it still holds it. */
 async function history() {
@@ -98,14 +100,14 @@ export function Overview({ status }) {
       return html`
       ${all.length === 0 ? html`<p class="note good" role="status"><span><strong>All is well.</strong> ${plural(seen.health.checks.length, 'check')} passed, and nothing waits for you.</span></p>`
         : html`<${Card} title="Needs attention"><ul class="feed">${all.map(([tone, text, todo, to]) => html`<li class=${tone}><span>${text}${todo && html`<br /><a href=${to}>${todo}</a>`}</span></li>`)}</ul><//>`}
-      <div class="grid">
+      <div class="two"><div class="stack">
         <${Card} title="Peers" side=${html`<span>${number(peers.filter((peer) => peer.connected).length)} of ${number(peers.length)} connected</span>`}>
           ${peers.length ? html`<${Network} node=${node} peers=${peers} />` : html`<${Empty} title="No peer is known yet">
             <p>Other nodes of this network are found by themselves. Farther ones: <a href="#/peers">add a peer</a>.</p><//>`}<//>
+        <${Groups} groups=${groups} /></div>
         <${Card} title="Activity" side=${html`<a href="#/events">All events</a>`}>
           <${Activity} events=${seen.events} />
-          <ul class="feed">${seen.events.slice(-7).reverse().map((event) => { const [text, tone] = told(event, groupName); return html`<li class=${tone} key=${event.seq}><span>${text}</span><${When} ms=${event.at_ms} /></li>`; })}</ul><//>
-        <${Groups} groups=${groups} />
+          <ul class="feed">${seen.events.filter((event) => !QUIET.has(event.type)).slice(-8).reverse().map((event) => { const [text, tone] = told(event, groupName); return html`<li class=${tone} key=${event.seq}><span>${text}</span><${When} ms=${event.at_ms} /></li>`; })}</ul><//>
       </div>`;
     }}<//>`;
 }

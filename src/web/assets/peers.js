@@ -32,8 +32,8 @@ function Subscription({ one, peers }) {
   const members = peers.filter((peer) => peer.groups.includes(one.group_id) || one.peers.includes(peer.peer_id));
   return html`<div class="claim"><div class="row"><h3>${name}</h3><${Badge} tone=${{ live: 'good', paused: 'warn' }[one.mode] ?? ''}>${one.mode.replace('_', ' ')}<//>
       <span class="muted">every ${one.interval_s} s · synced <${When} ms=${one.last_sync_ms} /></span><span class="grow"></span>
-      <${Act} tone="small" label=${`Sync ${name} now`} run=${() => post(['sync'], { group: one.group_id })} done=${({ groups: [done] }) => `${done.peers_answered} of ${plural(done.peers_asked, 'peer')} answered, ${plural(done.blocks_received, 'block')} came.`}>Sync now<//>
-      <${Act} tone="small" label=${`${paused ? 'Go on with' : 'Pause'} ${name}`} run=${() => set({ paused: !paused })} done=${paused ? 'It goes on.' : 'Paused: nothing is taken in until you say so.'}>${paused ? 'Go on' : 'Pause'}<//></div>
+      <${Act} tone="small" label=${`Sync now: ${name}`} run=${() => post(['sync'], { group: one.group_id })} done=${({ groups: [done] }) => `${done.peers_answered} of ${plural(done.peers_asked, 'peer')} answered, ${plural(done.blocks_received, 'block')} came.`}>Sync now<//>
+      <${Act} tone="small" label=${`${paused ? 'Go on' : 'Pause'}: ${name}`} run=${() => set({ paused: !paused })} done=${paused ? 'It goes on.' : 'Paused: nothing is taken in until you say so.'}>${paused ? 'Go on' : 'Pause'}<//></div>
     ${members.length > 0 && html`<ul class="plain">${members.map((peer) => {
       const asked = one.peers.length === 0 || one.peers.includes(peer.peer_id);
       const failing = one.failing.find((other) => other.peer_id === peer.peer_id);
@@ -42,9 +42,9 @@ function Subscription({ one, peers }) {
       return html`<li class="row" key=${peer.peer_id}><span>${called(peer.peer_id)}</span>
         ${failing ? html`<${Badge} tone="bad">${plural(failing.failures, 'pull')} failed<//>` : lacks ? html`<${Badge} tone="warn">behind<//>` : peer.connected ? html`<${Badge} tone="good">up to date<//>` : html`<${Badge}>away<//>`}
         ${!asked && html`<${Badge} tone="warn">paused<//>`}<span class="grow"></span>
-        <${Act} tone="small" label=${`${asked ? 'Pause' : 'Ask'} ${called(peer.peer_id)} in ${name}`} allowed=${asked ? members.length > 1 : undefined}
-          run=${() => (asked ? set({ reset: false, add_peers: others.filter((id) => id !== peer.peer_id && !one.peers.includes(id)), remove_peers: one.peers.includes(peer.peer_id) ? [peer.peer_id] : [] }) : set({ add_peers: [peer.peer_id] }))}
-          done=${asked ? 'It is asked no more.' : 'It is asked again.'}>${asked ? 'Pause peer' : 'Ask it again'}<//></li>`;
+        <${Act} tone="small" label=${`${asked ? 'Pause peer' : 'Ask it again'}: ${called(peer.peer_id)} in ${name}`}
+          run=${() => (asked && members.length === 1 ? set({ paused: true }) : asked ? set({ add_peers: others.filter((id) => id !== peer.peer_id && !one.peers.includes(id)), remove_peers: one.peers.includes(peer.peer_id) ? [peer.peer_id] : [] }) : set({ add_peers: [peer.peer_id] }))}
+          done=${asked && members.length === 1 ? 'It is the only one: the group is paused.' : asked ? 'It is asked no more.' : 'It is asked again.'}>${asked ? 'Pause peer' : 'Ask it again'}<//></li>`;
     })}</ul>`}</div>`;
 }
 

@@ -78,7 +78,7 @@ export const Trouble = ({ error, again }) => html`<div class="note bad" role="al
   <p><strong>${error.message}</strong> ${error.remedy}</p>
   ${again && html`<button class="btn" onClick=${again}>Try again</button>`}</div>`;
 
-export const Empty = ({ title, children }) => html`<div class="empty"><h3>${title}</h3>${children}</div>`;
+export const Empty = ({ title, children }) => html`<div class="empty"><p><strong>${title}</strong></p>${children}</div>`;
 
 export const Page = ({ title, sub, actions, children }) => html`
   <header class="page"><div><h1 tabindex="-1">${title}</h1>${sub && html`<p class="muted">${sub}</p>`}</div>
@@ -115,7 +115,7 @@ export const Glyph = ({ name }) => html`<svg class="glyph" viewBox="0 0 16 16" a
 /** A table; on a narrow screen each row is a card. Columns: `[head, cell(row), class]`. */
 export const Table = ({ label, columns, rows, keyOf }) => html`<div class="scroll" tabindex="0" role="region" aria-label=${label}>
   <table><thead><tr>${columns.map(([head, , cls]) => html`<th scope="col" class=${cls ?? ''}>${head || html`<span class="sr">Actions</span>`}</th>`)}</tr></thead>
-  <tbody>${rows.map((row) => html`<tr key=${keyOf(row)}>${columns.map(([head, cell, cls]) => html`<td class=${cls ?? ''} data-label=${head}>${cell(row)}</td>`)}</tr>`)}</tbody></table></div>`;
+  <tbody>${rows.map((row) => html`<tr key=${keyOf(row)}>${columns.map(([head, cell, cls]) => html`<td class=${cls ?? ''} data-label=${head}><div>${cell(row)}</div></td>`)}</tr>`)}</tbody></table></div>`;
 
 /** A button that does something, and says what came of it. Who may only look sees it off. */
 export function Act({ run, done, tone = '', children, label, ask, allowed = !role.viewer }) {

@@ -63,7 +63,8 @@ fn start_in(data: TempDir, seed: u8) -> Running {
     let daemon = Daemon::start(&home, Keyring::of(key), NodeName::of(me), store, &settings).unwrap();
     let listener = bind(data.path()).unwrap();
     let (stop, stopped) = watch::channel(false);
-    let served = tokio::spawn(serve(listener, daemon.node.clone(), stopped));
+    let sessions = Sessions::open(data.path().join("sessions"), 0);
+    let served = tokio::spawn(serve(listener, Service::new(daemon.node.clone(), Vec::new(), sessions, stopped)));
     let client = Client::new(data.path());
     Running { data, me, daemon, stop, served, client }
 }
