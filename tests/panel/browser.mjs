@@ -42,6 +42,13 @@ export async function open(who, { viewer = false, may = null, width = 1280 } = {
     asked.add(to.origin);
     if (to.protocol.startsWith('http') && to.origin !== origin) check(false, `a request leaves for ${to.origin}`);
   });
+  // Who works on the page need not build the daemon for each change of it.
+  const files = process.env.LBM_PANEL_ASSETS;
+  if (files) {
+    await context.route(/\/assets\/[a-z.]+$/, async (route) => route.fulfill({
+      path: path.join(files, path.basename(new URL(route.request().url()).pathname)), headers: (await route.fetch()).headers(),
+    }));
+  }
   const watch = (page) => {
     page.on('pageerror', (error) => check(false, `${who}: ${error.stack}`));
     page.on('console', (message) => {
@@ -63,7 +70,7 @@ export async function go(page, hash) {
 }
 
 export async function settle(page) {
-  await page.locator('main h1').first().waitFor();
+  await page.locator('main h1').first().waitFor().catch((error) => { throw new Error(`${page.url()}: ${error.message}`); });
   await page.waitForFunction(() => !document.querySelector('.skeleton'));
 }
 
@@ -106,7 +113,7 @@ export async function end() {
   process.exit(faults.length ? 1 : 0);
 }
 
-process.on('unhandledRejection', async (error) => {
+process.on('uncaughtException', async (error) => {
   console.log(`FAULT ${error.stack ?? error}`);
   for (const [at, context] of browser.contexts().entries()) {
     for (const [of, page] of context.pages().entries()) await page.screenshot({ path: path.join(know.shots, `failed-${at}-${of}.png`) }).catch(() => {});

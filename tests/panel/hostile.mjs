@@ -40,7 +40,7 @@ for (const page of [a, bob.page]) {
     await go(page, hash);
     check(await page.evaluate(() => window.hacked === undefined && !document.querySelector('main img, main script, main b, main i:not([class])')), `${hash} made markup of text`);
     if (at === 5) {
-      await page.getByRole('button', { name: line }).first().click();
+      await page.getByRole('button', { name: line, exact: true }).first().click();
       await page.locator('dialog pre', { hasText: 'onerror' }).or(page.locator('dialog', { hasText: 'onerror' })).first().waitFor();
       await page.keyboard.press('Escape');
     }
@@ -77,8 +77,7 @@ const tried = await e.evaluate(async (origin) => {
 check(tried.every((one) => / refused$| opaque 0$/.test(one)), `another page gets an answer: ${tried.join('; ')}`);
 await e.waitForTimeout(300);
 check(!e.frames().some((frame) => frame.url().startsWith(alice.origin) && frame !== e.mainFrame()), 'the panel is in a frame');
-await e.evaluate(() => document.getElementById('f').submit());
-await e.waitForLoadState();
+await Promise.all([e.waitForURL('**/api/v1/groups'), e.evaluate(() => document.getElementById('f').submit())]);
 check(/wrong_origin/.test(await e.content()), 'a form of another page is refused');
 check(ctl('alice', 'group', 'list').groups.length === 1, 'another page created a group');
 check(!evil.keys, 'the key went to another port');

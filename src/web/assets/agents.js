@@ -30,13 +30,12 @@ export function Agents() {
     list.agents.forEach((agent) => learn(agent.member_id, agent.agent));
     return list;
   }, [], (event) => /^(member|claim|tokens|task|purchase|admitted)/.test(event.type));
-  const again = (promise) => promise.then((answer) => { found.reload(); return answer; });
-  return html`<${Page} title="Agents" sub="Each has a key, groups and tokens of its own" actions=${html`<div onSubmit=${() => setTimeout(found.reload, 400)}><${Create} /></div>`} />
+  return html`<${Page} title="Agents" sub="Each has a key, groups and tokens of its own" actions=${html`<${Create} />`} />
     <${Card}><${Await} of=${found}>${({ agents }) => (agents.length ? html`<${Table} label="Agents" rows=${agents} keyOf=${(one) => one.member_id} columns=${[
       ['Agent', (one) => html`<div><strong>${one.agent}</strong> <${Id} id=${one.member_id} what="peer id" /></div>`],
       ['Groups', (one) => html`<div>${one.groups.map((group) => html`<div key=${group.group_id}>${group.name} <${Badge}>${group.role}<//> <span class="muted">${number(group.balance)} tokens</span></div>`)}${one.groups.length === 0 && '–'}</div>`],
       ['A day', (one) => (one.spend_limit == null ? 'no limit' : number(one.spend_limit))], ['Wrote', (one) => html`<${When} ms=${one.last_write_ms} />`],
-      ['', (one) => html`<div class="row"><${Limit} agent=${one} /><${Token} agent=${one} /><${Act} tone="small danger" label=${`Revoke ${one.agent}`} run=${() => again(post(['agents', one.agent, 'revoke'], { leave: true }))} done=${`${one.agent} is gone.`}
+      ['', (one) => html`<div class="row"><${Limit} agent=${one} /><${Token} agent=${one} /><${Act} tone="small danger" label=${`Revoke ${one.agent}`} run=${() => post(['agents', one.agent, 'revoke'], { leave: true })} done=${`${one.agent} is gone.`}
         ask=${{ title: `Revoke ${one.agent}?`, text: 'It leaves its groups, and its key is destroyed: what tokens it has left, nobody can move any more.', yes: 'Revoke it' }}>Revoke<//></div>`, 'fit']]} />`
       : html`<${Empty} title="This node hosts no agent"><p>Make one for each program that should have a name and tokens of its own. Programs without one act as this node.</p>
         <p class="help">Then: <code>lbm mcp --agent NAME</code> is the command that an MCP client starts.</p><//>`)}<//><//>`;

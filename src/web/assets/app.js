@@ -23,8 +23,9 @@ const PAGES = {
 };
 const loaded = {};
 
+const plain = (part) => { try { return decodeURIComponent(part); } catch { return part; } };
 const route = () => {
-  const [page = '', ...rest] = location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
+  const [page = '', ...rest] = location.hash.replace(/^#\/?/, '').split('/').map(plain);
   return { page, rest };
 };
 

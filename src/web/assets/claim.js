@@ -15,6 +15,7 @@ export function ClaimPage({ group, hash }) {
   }, [hash], mine);
   const thread = usePages((page) => get(['groups', group.group_id, 'claims', hash, 'thread'], page), (page) => page.claims, [hash], mine, 100);
   return html`<p><a href=${link('knowledge', group.group_id)}>Knowledge</a></p>
+    ${!found.data && html`<h1 tabindex="-1">Claim</h1>`}
     <${Await} of=${found}>${({ claim, holders }) => html`
       <${Page} title=${claim.title ?? 'Claim'} actions=${html`
         <${Publish} group=${group} parent=${claim.claim_hash} button="Reply" title="Reply to this claim" />

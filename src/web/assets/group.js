@@ -1,5 +1,5 @@
 // The group: who is in it and as what, who asks to be, tickets, the policy, how it is synced.
-import { html, useState, useData, useEffect, Await, Page, Card, Empty, Table, Badge, When, Who, Id, Act, Opens, Form, toast, copy } from './ui.js';
+import { html, useState, useData, useEffect, Await, Page, Card, Empty, Table, Badge, When, Who, Id, Act, Opens, Form, Menu, toast, copy } from './ui.js';
 import { get, post, put, patch, del, act, qr } from './api.js';
 import { number, plural, learn, called } from './words.js';
 
@@ -36,6 +36,8 @@ const AddMember = ({ group }) => html`<${Opens} title="Add a member" button="Add
   { name: 'member', label: 'Its peer id', required: true, help: 'As its status page or lbm ctl status prints it: 12D3KooW…' }, { name: 'role', label: 'As what', options: ROLES }]}
   send=${(given) => post(['groups', group.group_id, 'members'], given)} sent=${() => { close(); toast('Added.'); }} />`}<//>`;
 
+const setRole = (at, role) => put(at, { role }).then(() => toast('Changed.'), (error) => toast(`${error.message} ${error.remedy}`, 'bad'));
+
 function Members({ group, detail, members, admin }) {
   const at = (member) => ['groups', group.group_id, 'members', member.member_id];
   return html`<${Card} title="Members" side=${number(members.length)}><${Table} label="Members" rows=${members} keyOf=${(one) => one.member_id} columns=${[
@@ -44,8 +46,7 @@ function Members({ group, detail, members, admin }) {
     ['Here', (one) => html`<${Badge} tone=${one.connected ? 'good' : ''}>${one.connected ? 'connected' : 'away'}<//>`],
     ['Since', (one) => html`<${When} ms=${one.added_ms} />`],
     ['', (one) => admin && html`<div class="row">${detail.frozen.includes(one.member_id) && html`<${Act} tone="small" run=${() => act([...at(one), 'unfreeze'])} done="It may spend again.">Unfreeze<//>`}
-      <select aria-label=${`Role of ${called(one.member_id)}`} value=${one.role} onChange=${(event) => put(at(one), { role: event.target.value }).then(() => toast('Changed.'), (error) => { event.target.value = one.role; toast(`${error.message} ${error.remedy}`, 'bad'); })}>
-        ${ROLES.map(([role]) => html`<option value=${role} selected=${role === one.role}>${role}</option>`)}</select>
+      <${Menu} label=${`Role of ${called(one.member_id)}`} button="Role" items=${ROLES.filter(([role]) => role !== one.role).map(([role, words]) => [words, () => setRole(at(one), role)])} />
       <${Act} tone="small danger" label=${`Remove ${called(one.member_id)}`} run=${() => del(at(one))} done="Removed." ask=${{ title: 'Remove this member?', text: `${called(one.member_id)} reads nothing new from then on. What it wrote stays.`, yes: 'Remove' }}>Remove<//></div>`, 'fit'],
   ]} /><//>`;
 }
@@ -61,7 +62,7 @@ const Tickets = ({ invites, group }) => invites.length > 0 && html`<${Card} titl
   ['Until', (one) => html`<${When} ms=${one.expires_ms} />`], ['Stands', (one) => html`<${Badge} tone=${one.state === 'open' ? 'good' : ''}>${one.state.replace('_', ' ')}<//>`],
   ['', (one) => one.state === 'open' && html`<${Act} tone="small" label=${`End the ticket ${one.ticket_id.slice(0, 10)}`} run=${() => del(['groups', group.group_id, 'invites', one.ticket_id])} done="The ticket is over.">End<//>`, 'fit']]} /><//>`;
 
-const Policy = ({ group, stats, admin }) => html`<${Card} title="Policy" side=${admin && html`<${Opens} title="Change the policy" button="Change">${(close) => html`
+const Policy = ({ group, stats, admin }) => html`<${Card} title="Policy" side=${admin && html`<${Opens} title="Change the policy" button="Change" tone="small" label="Change the policy">${(close) => html`
     <${Form} verb="Change" close=${close} fields=${[...POLICY.map(([name, label]) => ({ name, label, type: 'number', value: stats[name], required: true, attrs: { min: 0 } })), { name: 'listed', label: 'Show the group to peers that are no members', type: 'checkbox', value: stats.listed }]}
       send=${(given) => patch(['groups', group.group_id, 'policy'], Object.fromEntries(Object.entries(given).filter(([name, value]) => value !== stats[name])))} sent=${() => { close(); toast('Changed.'); }} />`}<//>`}>
   <dl class="facts">${POLICY.map(([name, label]) => html`<dt>${label}</dt><dd>${number(stats[name])}</dd>`)}<dt>Shown to others</dt><dd>${stats.listed ? 'yes' : 'no'}</dd></dl><//>`;
@@ -77,7 +78,7 @@ export function Group({ group, status }) {
   }, [id], (event) => event.group_id === id && !/^(presence|sync|claim|task)/.test(event.type));
   const peers = useData(() => get(['peers']), [], (event) => event.type.startsWith('peer'));
   if (group.joining) return html`<${Page} title=${group.name ?? 'A group'} /><${Card}><${Empty} title="It is being joined"><p>No member has answered yet, or its blocks are on their way. <a href="#/peers">Look at the peers</a>.</p><//><//>`;
-  return html`<${Await} of=${found}>${({ detail, members, stats, requests, invites }) => {
+  return html`${!found.data && html`<h1 tabindex="-1">${group.name}</h1>`}<${Await} of=${found}>${({ detail, members, stats, requests, invites }) => {
     const admin = detail.role === 'admin';
     const live = new Set(peers.data?.peers.filter((peer) => peer.connected).map((peer) => peer.peer_id));
     const shown = members.map((one) => ({ ...one, connected: one.connected || live.has(one.member_id) }));

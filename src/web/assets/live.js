@@ -92,6 +92,9 @@ async function lead(signal) {
   }
 }
 
+/** Has this page look again: something was done on it, and not all of that is an event. */
+export const lookAgain = () => hear({ type: 'anew' });
+
 /** Begins to follow what happens. */
 export function start() {
   stop();

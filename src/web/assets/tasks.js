@@ -1,5 +1,5 @@
 // The board: what is free, who has what, what ended. A card is dragged, or moved by its own menu.
-import { html, useState, usePages, useData, Await, More, Page, Card, Empty, Badge, When, Who, Final, Opens, Form, Dialog, toast } from './ui.js';
+import { html, useState, usePages, useData, Await, More, Page, Badge, When, Who, Final, Opens, Form, Dialog, Menu, toast } from './ui.js';
 import { get, post } from './api.js';
 import { session } from './state.js';
 import { number, capital, full, called } from './words.js';
@@ -44,8 +44,7 @@ function TaskCard({ group, task, open, drag }) {
       ${task.reward > 0 && html`<${Badge} tone="accent">${number(task.reward)}<//>`}${task.priority > 0 && html`<${Badge}>priority ${task.priority}<//>`}
       ${late && html`<${Badge} tone="bad">late<//>`}${['completed', 'failed', 'cancelled'].includes(task.status) && html`<${Badge} tone=${{ completed: 'good', failed: 'bad' }[task.status]}>${task.status}<//>`}
       ${task.status === 'pending' && !task.ready && html`<${Badge} tone="warn">waits for others<//>`}</p>
-    ${moves.length > 0 && html`<select aria-label=${`Move ${task.title} to`} value="" onChange=${(event) => { const verb = event.target.value; event.target.value = ''; if (verb) move(group, task, verb); }}>
-      <option value="">Move to…</option>${moves.map(([verb, words]) => html`<option value=${verb}>${words}</option>`)}</select>`}
+    ${moves.length > 0 && html`<${Menu} label=${`Move to… ${task.title}`} button="Move to…" items=${moves.map(([verb, words]) => [words, () => move(group, task, verb)])} />`}
   </li>`;
 }
 

@@ -16,7 +16,7 @@ export function Tokens({ group, status }) {
     return { stats, members, detail };
   }, [id], mine);
   const moves = usePages((page) => get(['groups', id, 'history'], page), (page) => page.moves, [id], mine, 30);
-  return html`<${Await} of=${found}>${({ stats, members, detail }) => {
+  return html`${!found.data && html`<h1 tabindex="-1">Tokens</h1>`}<${Await} of=${found}>${({ stats, members, detail }) => {
     const admin = detail.role === 'admin';
     const most = Math.max(1, ...members.map((one) => one.balance));
     return html`<${Page} title="Tokens" sub=${`${detail.currency} of ${detail.name}`} actions=${html`

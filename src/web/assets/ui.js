@@ -1,12 +1,12 @@
 // What all pages are made of. Text goes into the page as text, never as markup.
 import { html, useState, useEffect, useRef, useCallback } from './preact.js';
-import { listen } from './live.js';
+import { listen, lookAgain } from './live.js';
 import { ago, full, called, short } from './words.js';
 import { session as role } from './state.js';
 
 export { html, useState, useEffect, useRef, useCallback };
 
-const PAUSE_MS = 40;
+const PAUSE_MS = 100;
 
 /** What `load` gives, fetched again when an event `concerns` it, and when `deps` change. */
 export function useData(load, deps = [], concerns = () => true) {
@@ -27,11 +27,13 @@ export function useData(load, deps = [], concerns = () => true) {
     setState({});
     reload();
     let timer = null;
+    let last = 0;
     let missed = false;
     const due = () => {
       // A page that nobody sees looks again when it is seen.
       if (document.hidden) { missed = true; return; }
-      timer ??= setTimeout(() => { timer = null; reload(); }, PAUSE_MS);
+      // The first at once, and what comes close behind it in one.
+      timer ??= setTimeout(() => { timer = null; last = Date.now(); reload(); }, Math.max(0, last + PAUSE_MS - Date.now()));
     };
     const end = listen((event) => { if (event.type === 'anew' || latest.current.concerns(event)) due(); });
     const seen = () => { if (!document.hidden && missed) { missed = false; due(); } };
@@ -126,6 +128,7 @@ export function Act({ run, done, tone = '', children, label, ask, allowed = !rol
     setBusy(true);
     try {
       const answer = await run();
+      lookAgain();
       if (done) toast(typeof done === 'function' ? done(answer) : done);
     } catch (error) {
       toast(`${error.message} ${error.remedy ?? ''}`, 'bad');
@@ -138,6 +141,28 @@ export function Act({ run, done, tone = '', children, label, ask, allowed = !rol
     ${asking && html`<${Dialog} title=${ask.title} close=${() => setAsking(false)}><p>${ask.text}</p>
       <div class="actions end"><button class="btn" onClick=${() => setAsking(false)}>Keep it as it is</button>
       <button class=${`btn ${tone || 'primary'}`} onClick=${go}>${ask.yes}</button></div><//>`}`;
+}
+
+/** A button with a menu: `[word, run]` each. Arrows move in it, Escape closes it. */
+export function Menu({ label, button, items }) {
+  const [list, opener] = [useRef(), useRef()];
+  const toggle = (event) => {
+    if (event.newState !== 'open') return;
+    const at = opener.current.getBoundingClientRect();
+    const { style, offsetWidth, offsetHeight } = list.current;
+    style.left = `${Math.max(8, Math.min(at.left, innerWidth - offsetWidth - 8))}px`;
+    style.top = `${at.bottom + offsetHeight + 8 > innerHeight ? Math.max(8, at.top - offsetHeight - 4) : at.bottom + 4}px`;
+    list.current.querySelector('button').focus();
+  };
+  const keys = (event) => {
+    const all = [...list.current.querySelectorAll('button')];
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) { event.preventDefault(); all[(all.indexOf(document.activeElement) + step + all.length) % all.length].focus(); }
+    if (event.key === 'Tab') list.current.hidePopover();
+  };
+  return html`<button ref=${opener} class="btn small" aria-haspopup="menu" aria-label=${label} onClick=${() => list.current.togglePopover()}>${button}</button>
+    <div ref=${list} popover="auto" role="menu" aria-label=${label} class="menu-list" onToggle=${toggle} onKeyDown=${keys}>${items.map(([word, run]) => html`
+      <button role="menuitem" key=${word} onClick=${() => { list.current.hidePopover(); opener.current.focus(); run(); }}>${word}</button>`)}</div>`;
 }
 
 /** A window above the page. It keeps the focus, and Escape closes it. */
@@ -168,6 +193,7 @@ export function Form({ fields, send, verb, sent, close, tone = 'primary' }) {
     try {
       const answer = await send(given);
       form.reset();
+      lookAgain();
       sent?.(answer);
     } catch (refused) {
       setError(refused);
