@@ -194,7 +194,7 @@ await a.setViewportSize({ width: 1280, height: 860 });
 await a.emulateMedia({ colorScheme: 'light' });
 await a.getByRole('button', { name: /^Colours: auto/ }).click();
 await a.getByRole('button', { name: /^Colours: light/ }).click();
-check(await a.evaluate(() => getComputedStyle(document.body).colorScheme) === 'dark', 'the switch makes it dark');
+await a.waitForFunction(() => getComputedStyle(document.documentElement).colorScheme === 'dark');
 await look(a, 'dark by the switch');
 await a.getByRole('button', { name: /^Colours: dark/ }).click();
 
@@ -216,6 +216,7 @@ await a.getByRole('heading', { name: 'Knowledge' }).waitFor();
 check((await focused()) === 'Knowledge', 'the new page has the focus');
 await tabTo('Publish a claim');
 await a.keyboard.press('Enter');
+await a.locator('dialog textarea:focus').waitFor();
 await a.keyboard.type('Typed without a mouse');
 await tabTo('Publish');
 await a.keyboard.press('Enter');
@@ -233,7 +234,7 @@ for (let n = 0; n < 8; n += 1) {
 ctl('bob', 'claim', 'publish', '--group', group, '--text', 'Seen in each of them');
 for (const tab of tabs) {
   await tab.bringToFront();
-  await tab.getByText('Seen in each of them').waitFor();
+  await tab.getByText('Seen in each of them', { exact: true }).waitFor();
 }
 for (const tab of tabs) await tab.close();
 await a.bringToFront();
@@ -244,9 +245,9 @@ await gone;
 await a.getByText('Live', { exact: true }).waitFor();
 ctl('bob', 'peer', 'add', '--addr', ctl('alice', 'status').listen[0]);
 ctl('alice', 'claim', 'publish', '--group', group, '--text', 'After the restart');
-await a.getByText('After the restart').waitFor();
+await a.getByText('After the restart', { exact: true }).waitFor();
 await b.evaluate((to) => { location.hash = to; }, `#/knowledge/${group}`);
-await b.getByText('After the restart').waitFor();
+await b.getByText('After the restart', { exact: true }).waitFor();
 
 // ---- out, and in to look only ----
 await button(a, 'Log out').click();

@@ -169,9 +169,10 @@ export function Menu({ label, button, items }) {
 export function Dialog({ title, close, children, wide = false }) {
   const node = useRef();
   useEffect(() => {
-    const before = document.activeElement;
-    node.current.showModal();
-    return () => before?.isConnected && before.focus();
+    // Closing it gives the focus back to where it was.
+    const dialog = node.current;
+    dialog.showModal();
+    return () => dialog.close();
   }, []);
   return html`<dialog ref=${node} class=${wide ? 'wide' : ''} aria-label=${title} onCancel=${(event) => { event.preventDefault(); close(); }}>
     <header><h2>${title}</h2><button class="icon" aria-label="Close" onClick=${close}><${Glyph} name="close" /></button></header>${children}</dialog>`;

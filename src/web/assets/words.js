@@ -7,7 +7,7 @@ export function ago(ms, now = Date.now()) {
   const s = Math.round((ms - now) / 1000);
   if (Math.abs(s) < 3) return 'now';
   const [, unit, size] = STEPS.find(([limit]) => Math.abs(s) < limit);
-  return rtf.format(Math.trunc(s / size), unit);
+  return rtf.format(s > 0 ? Math.round(s / size) : Math.trunc(s / size), unit);
 }
 
 export const full = (ms) => (ms ? new Date(ms).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' }) : 'never');
