@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 
 pub use agents::Keyring;
 pub use error::DataDirError;
-pub use files::{KeyBytes, NewFile, read_key_file, read_secret, write_new};
+pub use files::{KeyBytes, NewFile, read_key_file, read_secret, replace, write_new};
 pub use keys::{ExportForm, KeyInfo, check_importable, new_secret};
 pub use lock::{DataLock, Holder};
 pub use name::{NameError, NodeName};

@@ -53,7 +53,7 @@ impl Names {
     }
 }
 
-fn only<'a>(headers: &'a HeaderMap, name: impl hyper::header::AsHeaderName) -> Result<Option<&'a str>, ()> {
+fn only(headers: &HeaderMap, name: impl hyper::header::AsHeaderName) -> Result<Option<&str>, ()> {
     let mut given = headers.get_all(name).iter();
     let Some(first) = given.next() else { return Ok(None) };
     if given.next().is_some() {

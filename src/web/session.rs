@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use crate::datadir::{DataDirError, NewFile};
+use crate::datadir::{DataDirError, replace};
 use crate::limits::web as limits;
 
 /// The BLAKE3 hash of a secret.
@@ -64,7 +64,11 @@ impl Session {
 
 /// Links and sessions. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Sessions(Arc<Mutex<State>>);
+pub struct Sessions {
+    state: Arc<Mutex<State>>,
+    /// Held while they are written down: one after the other.
+    saving: Arc<Mutex<()>>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -101,11 +105,12 @@ impl Sessions {
         let kept: Vec<Session> = read.ok().and_then(|_| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         let kept = kept.into_iter().filter(|session| !session.is_over(now_ms)).take(limits::SESSIONS);
         let open = kept.map(|session| (session.cookie, session)).collect();
-        Self(Arc::new(Mutex::new(State { file, page: None, links: VecDeque::new(), open, is_dirty: false })))
+        let state = State { file, page: None, links: VecDeque::new(), open, is_dirty: false };
+        Self { state: Arc::new(Mutex::new(state)), saving: Arc::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says where the panel is served: `http://127.0.0.1:8080`.
@@ -199,17 +204,16 @@ impl Sessions {
     /// # Errors
     /// Where it cannot be written.
     pub fn save(&self) -> Result<(), DataDirError> {
-        let mut state = self.state();
-        if !std::mem::take(&mut state.is_dirty) {
-            return Ok(());
-        }
-        let open: Vec<&Session> = state.open.values().collect();
-        let (bytes, path) = (serde_json::to_vec(&open).unwrap_or_default(), state.file.clone());
-        drop(state);
-        let file = NewFile::create(&path)?;
-        let written = std::io::Write::write_all(&mut file.file(), &bytes);
-        written.map_err(|reason| DataDirError::Io { attempt: "write", path, reason })?;
-        file.put_in_place(|_| Ok(()))
+        let _saving = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bytes, file) = {
+            let mut state = self.state();
+            if !std::mem::take(&mut state.is_dirty) {
+                return Ok(());
+            }
+            let open: Vec<&Session> = state.open.values().collect();
+            (serde_json::to_vec(&open).unwrap_or_default(), state.file.clone())
+        };
+        replace(&file, &bytes).inspect_err(|_| self.state().is_dirty = true)
     }
 }
 

@@ -12,7 +12,7 @@ export function Network({ node, peers }) {
   const [w, h] = [480, flat ? 130 : 300];
   const middle = [shown.length === 1 ? 130 : w / 2, flat ? 50 : h / 2 - 12];
   const place = (index) => {
-    const angle = (index / Math.max(shown.length, 1)) * 2 * Math.PI - (flat ? 0 : Math.PI / 2);
+    const angle = (index / Math.max(shown.length, 1)) * 2 * Math.PI - (flat ? 0 : Math.PI / 2 - (shown.length % 2 ? 0 : Math.PI / shown.length));
     return [middle[0] + Math.cos(angle) * (shown.length === 1 ? 220 : 180), middle[1] + Math.sin(angle) * 104];
   };
   const here = peers.filter((peer) => peer.connected).length;

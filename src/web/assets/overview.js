@@ -107,7 +107,7 @@ export function Overview({ status }) {
         <${Groups} groups=${groups} /></div>
         <${Card} title="Activity" side=${html`<a href="#/events">All events</a>`}>
           <${Activity} events=${seen.events} />
-          <ul class="feed">${seen.events.filter((event) => !QUIET.has(event.type)).slice(-8).reverse().map((event) => { const [text, tone] = told(event, groupName); return html`<li class=${tone} key=${event.seq}><span>${text}</span><${When} ms=${event.at_ms} /></li>`; })}</ul><//>
+          <ul class="feed">${seen.events.filter((event) => !QUIET.has(event.type)).slice(-10).reverse().map((event) => { const [text, tone] = told(event, groupName); return html`<li class=${tone} key=${event.seq}><span>${text}</span><${When} ms=${event.at_ms} /></li>`; })}</ul><//>
       </div>`;
     }}<//>`;
 }

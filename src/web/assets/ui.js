@@ -240,7 +240,7 @@ export function Toasts() {
   useEffect(() => {
     const drop = (id) => setAll((now) => now.filter((one) => one.id !== id));
     const show = (one) => {
-      setAll((now) => [...now.slice(-3), one]);
+      setAll((now) => [...now.filter((other) => other.text !== one.text).slice(-3), one]);
       setTimeout(() => drop(one.id), one.tone === 'bad' ? 12000 : 5000);
     };
     toasts.add(show);

@@ -48,7 +48,7 @@ export function told(event, groupName) {
     case 'group_left': return ['This node has left a group', ''];
     case 'member_changed': return [`${who(event.member_id)} is ${event.role ?? 'no member any more'}${at}`, ''];
     case 'member_joined': return [`${who(event.member_id)} came in by a ticket${at}`, 'good'];
-    case 'join_request': return [`${event.name} asks to be let in${at}`, 'warn'];
+    case 'join_request': return [`${event.name} asks to be let into ${where}`, 'warn'];
     case 'admitted': return [`${who(event.member_id)} was let in${at}`, 'good'];
     case 'turned_away': return [`${who(event.member_id)} was turned away: ${event.code}`, 'bad'];
     case 'task_changed': return [`The task ${event.task_id} is ${event.status.replace('_', ' ')}${event.assignee ? `, with ${who(event.assignee)}` : ''}${at}`, ''];

@@ -20,7 +20,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{bind, serve};
+use super::{Service, bind, serve};
 use crate::api::client::{Client, ClientError, EventStream};
 use crate::api::socket_path;
 use crate::api::types::{CreateGroup, JoinEvent, JoinGroup, NewClaim, Problem, ProblemCode};
@@ -29,6 +29,7 @@ use crate::datadir::{DataDir, Keyring, NodeName};
 use crate::identity::{Identity, SecretKey};
 use crate::runtime::Daemon;
 use crate::store::Store;
+use crate::web::session::Sessions;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(30);

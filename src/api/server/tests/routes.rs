@@ -52,6 +52,8 @@ async fn nobody_gets_past_the_check_of_permissions() {
         stop: Stop::of_daemon(stop),
         verifying: Arc::new(one()),
         backing_up: Arc::new(one()),
+        settings: Arc::default(),
+        sessions: Sessions::open(node.data.path().join("sessions"), 0),
     };
     let router = TowerToHyperService::new(router::router(Arc::new(api)));
     for route in routes::ALL {
