@@ -37,10 +37,9 @@ function Subscription({ one, peers }) {
     ${members.length > 0 && html`<ul class="plain">${members.map((peer) => {
       const asked = one.peers.length === 0 || one.peers.includes(peer.peer_id);
       const failing = one.failing.find((other) => other.peer_id === peer.peer_id);
-      const lacks = one.behind?.find((other) => other.peer_id === peer.peer_id);
       const others = one.peers.length ? one.peers : members.map((other) => other.peer_id);
       return html`<li class="row" key=${peer.peer_id}><span>${called(peer.peer_id)}</span>
-        ${failing ? html`<${Badge} tone="bad">${plural(failing.failures, 'pull')} failed<//>` : lacks ? html`<${Badge} tone="warn">behind<//>` : peer.connected ? html`<${Badge} tone="good">up to date<//>` : html`<${Badge}>away<//>`}
+        ${failing ? html`<${Badge} tone="bad">${plural(failing.failures, 'pull')} failed<//>` : peer.connected ? html`<${Badge} tone="good">connected<//>` : html`<${Badge}>away<//>`}
         ${!asked && html`<${Badge} tone="warn">paused<//>`}<span class="grow"></span>
         <${Act} tone="small" label=${`${asked ? 'Pause peer' : 'Ask it again'}: ${called(peer.peer_id)} in ${name}`}
           run=${() => (asked && members.length === 1 ? set({ paused: true }) : asked ? set({ add_peers: others.filter((id) => id !== peer.peer_id && !one.peers.includes(id)), remove_peers: one.peers.includes(peer.peer_id) ? [peer.peer_id] : [] }) : set({ add_peers: [peer.peer_id] }))}
