@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Serialize, Serializer};
 
 use crate::identity::Identity;
@@ -34,8 +34,16 @@ impl FromStr for Rule {
             return Ok(Self::Peer(peer));
         }
         let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        net.map(|net| Self::Net(net.trunc())).map_err(|_| NoRule)
+        net.map(|net| Self::Net(canonical(net.trunc()))).map_err(|_| NoRule)
     }
+}
+
+/// A network of IPv4 addresses that is written as one of IPv6 (`::ffff:10.0.0.0/104`) as what it is: connections are looked at so.
+fn canonical(net: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = net else { return net };
+    let length = mapped.prefix_len().checked_sub(96);
+    let v4 = mapped.addr().to_ipv4_mapped().zip(length).and_then(|(ip, length)| Ipv4Net::new(ip, length).ok());
+    v4.map_or(net, IpNet::V4)
 }
 
 impl fmt::Display for Rule {
@@ -69,6 +77,22 @@ impl Access {
         let may_be_allowed =
             self.allow.is_empty() || self.allow.iter().any(|rule| matches!(rule, Rule::Peer(_)) || rule.is_at(ip));
         !may_be_allowed || self.deny.iter().any(|rule| rule.is_at(ip))
+    }
+
+    /// What keeps this peer away, at this address or at any, for people; none where nothing does.
+    #[must_use]
+    pub fn why_refused(&self, peer: &Identity, ip: Option<IpAddr>) -> Option<String> {
+        if !self.refuses(peer, ip) {
+            return None;
+        }
+        let fits = |rule: &&Rule| match rule {
+            Rule::Peer(named) => named == peer,
+            Rule::Net(_) => ip.is_some_and(|ip| rule.is_at(ip)),
+        };
+        Some(match self.deny.iter().find(fits) {
+            Some(rule) => format!("`deny` has {rule}"),
+            None => "`allow` does not have it".to_owned(),
+        })
     }
 
     /// Whether this peer is not let in, or called, at this address; without an address, whether it is at none.
@@ -119,13 +143,23 @@ mod tests {
 
     #[test]
     fn a_rule_is_a_peer_an_address_or_a_network() {
-        for (text, shown) in [("10.1.2.3/8", "10.0.0.0/8"), ("10.1.2.3", "10.1.2.3/32"), ("fd00::1/8", "fd00::/8")] {
+        for (text, shown) in [
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("10.1.2.3", "10.1.2.3/32"),
+            ("fd00::1/8", "fd00::/8"),
+            ("::ffff:10.0.0.1", "10.0.0.1/32"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::/0", "::/0"),
+        ] {
             assert_eq!(text.parse::<Rule>().unwrap().to_string(), shown);
         }
         for text in ["", "10.0.0.0/33", "alice", "12D3KooW", "/ip4/10.0.0.1"] {
             assert_eq!(text.parse::<Rule>(), Err(NoRule), "{text}");
         }
         let mapped: IpAddr = "::ffff:10.0.0.9".parse().unwrap();
-        assert!("10.0.0.0/8".parse::<Rule>().unwrap().is_at(mapped));
+        for text in ["10.0.0.0/8", "::ffff:10.0.0.9", "::ffff:10.0.0.0/104"] {
+            let rule = text.parse::<Rule>().unwrap();
+            assert!(rule.is_at(mapped) && rule.is_at(IpAddr::from([10, 0, 0, 9])), "{text}");
+        }
     }
 }

@@ -30,25 +30,28 @@ pub struct JoinRequest {
     pub note: Option<String>,
     /// The applicant's clock, milliseconds since 1970 UTC.
     pub time_ms: u64,
+    /// Whether it takes back what was asked before.
+    pub withdrawn: bool,
 }
 
 impl Serialize for JoinRequest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { group, applicant, name, note, time_ms } = self;
-        (VERSION, group, applicant, name, note, time_ms).serialize(serializer)
+        let Self { group, applicant, name, note, time_ms, withdrawn } = self;
+        (VERSION, group, applicant, name, note, time_ms, withdrawn).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for JoinRequest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        type Fields = (u8, GroupId, Identity, String, Option<String>, u64);
-        let (version, group, applicant, name, note, time_ms): Fields = Deserialize::deserialize(deserializer)?;
+        type Fields = (u8, GroupId, Identity, String, Option<String>, u64, bool);
+        let (version, group, applicant, name, note, time_ms, withdrawn): Fields =
+            Deserialize::deserialize(deserializer)?;
         if version != VERSION {
             return Err(serde::de::Error::custom(format_args!(
                 "join request version {version}; this node knows {VERSION}"
             )));
         }
-        Ok(Self { group, applicant, name, note, time_ms })
+        Ok(Self { group, applicant, name, note, time_ms, withdrawn })
     }
 }
 
@@ -101,6 +104,14 @@ impl JoinRequest {
         let signature = key.sign(SIGNATURE_DOMAIN, &body);
         Ok(Signed::new(body, signature))
     }
+}
+
+/// Reads a record that is this node's own: nothing of it is checked.
+///
+/// # Errors
+/// [`DecodeError`] where it is none.
+pub fn read(record: &Unverified) -> Result<JoinRequest, DecodeError> {
+    cbor::decode(&record.body, limits::JOIN_REQUEST_BYTES)
 }
 
 /// A request as it came: nothing about it is known. In CBOR `[body, signature]`, both byte strings.
@@ -157,7 +168,8 @@ mod tests {
     fn request() -> JoinRequest {
         let applicant = SecretKey::from_seed(&[1; 32]).identity();
         let note = Some("Bob from the lab".to_owned());
-        JoinRequest { group: GroupId::from_bytes([1; 32]), applicant, name: "bob".into(), note, time_ms: 1_000_000_000 }
+        let (group, time_ms) = (GroupId::from_bytes([1; 32]), 1_000_000_000);
+        JoinRequest { group, applicant, name: "bob".into(), note, time_ms, withdrawn: false }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod agents;
 mod discovery;
 mod joining;
+mod links;
 pub mod mcp;
 mod once;
 mod retrieval;
@@ -13,6 +14,7 @@ pub mod web;
 pub use agents::*;
 pub use discovery::*;
 pub use joining::*;
+pub use links::*;
 pub use once::*;
 pub use retrieval::*;
 
@@ -147,7 +149,8 @@ pub const OFFER_DEFAULT_GRANT_MS: u64 = 24 * 3_600_000;
 pub const OFFER_DEFAULT_DISPUTE_MS: u64 = 24 * 3_600_000;
 /// How long before the last moment to grant a seller's node stops granting, milliseconds: what it writes then may not get there in time.
 pub const GRANT_MARGIN_MS: u64 = *OFFER_GRANT_MS.start() / 4;
-/// How long an order holds that is handed to somebody else to be written, milliseconds.
+/// How long an order holds that this node signs, milliseconds (`LB_NONCE_EXPIRY_MS`): its number is free again where nobody has written it by
+/// then.
 pub const ORDER_LIFE_MS: u64 = 10 * 60_000;
 /// The span over which what an identity gives away counts against its spending limit, milliseconds: any 24 hours, so that midnight doubles nothing.
 pub const SPENDING_SPAN_MS: u64 = 24 * 3_600_000;
@@ -379,10 +382,20 @@ pub const PACKAGES_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Established connections to one peer: two may cross when both sides dial at once.
 pub const CONNECTIONS_PER_PEER: u32 = 3;
-/// Inbound connections from one address (`LB_P2P_MAX_CONN_PER_IP`).
+/// Inbound connections of strangers from one address (`LB_P2P_MAX_CONN_PER_IP`). Members of a group that is here do not count.
 pub const CONNECTIONS_PER_ADDRESS: u32 = 10;
-/// Established inbound connections in total: bounds file descriptors and memory.
+/// Inbound connections in total: bounds file descriptors and memory.
 pub const INBOUND_CONNECTIONS: u32 = 512;
+/// Those of them that strangers may have: the others are kept for members.
+pub const STRANGER_CONNECTIONS: u32 = 384;
+/// How many more an address has for a moment, to show that they are members': two that come at once, and two more.
+pub const TRIALS_PER_HOST: u32 = 4;
+/// The same in total.
+pub const TRIALS: u32 = 16;
+/// How long such a one has to show it, milliseconds: who acts for a member says so with its first message.
+pub const TRIAL_MS: u64 = 5_000;
+/// Addresses whose refused connections are remembered, for the doctor. Past it the one that was refused longest ago is forgotten.
+pub const REFUSED_HOSTS: usize = 256;
 /// Inbound connections that are still shaking hands.
 pub const PENDING_INBOUND_CONNECTIONS: u32 = 64;
 /// Peers in the address book.
@@ -393,19 +406,10 @@ pub const BOOK_ADDRESSES_PER_PEER: usize = 16;
 pub const ADDRESS_BYTES: usize = 256;
 /// How long a connection of a peer that does not say that it speaks our protocol stays open, milliseconds.
 pub const IDLE_CONNECTION_MS: u64 = 90_000;
-/// Pause between two pings of a connection, milliseconds. Each side pings, Yamux adds a measurement of its own to each, and with five idle peers
-/// that is most of what is sent: 9 MB a day. Who is asked and gone is noticed by [`REQUEST_TIMEOUT_MS`] instead.
-pub const PING_INTERVAL_MS: u64 = 45_000;
-/// How long a ping may take, milliseconds. Two that fail in a row close the connection.
-pub const PING_TIMEOUT_MS: u64 = 10_000;
-/// How long a connection may take to close politely, milliseconds. Then it is dropped.
-pub const CLOSE_MS: u64 = 2_000;
 /// How long dialling one address may take with all handshakes, milliseconds.
 pub const HANDSHAKE_MS: u64 = 10_000;
 /// Pause between two sweeps that redial known peers, milliseconds, before jitter.
 pub const SWEEP_MS: u64 = 2_000;
-/// Longest pause between two tries to reach a peer, milliseconds.
-pub const REDIAL_MAX_MS: u64 = 60_000;
 /// Peers that are dialled at the same time. Further ones wait for the next sweep.
 pub const DIALS: usize = 32;
 /// A connection shorter than this counts as a failed try, milliseconds: the other side turned us away.
@@ -416,13 +420,11 @@ pub const ADDRESS_GRACE_MS: u64 = 600_000;
 pub const PEER_MEMORY_MS: u64 = 30 * 24 * 3_600_000;
 /// Bans in force at the same time. Past it the one that ends first is lifted.
 pub const BANS: usize = 4_096;
-/// Pause between two mDNS queries, milliseconds. What we announce lives three times as long. Everybody answers each query to all, so that
-/// the traffic grows with the square of the nodes; who is new asks by itself, and is found at once.
-pub const MDNS_QUERY_MS: u64 = 120_000;
 /// Shortest pause between two wishes of the address book to be stored, milliseconds.
 pub const BOOK_STORE_MS: u64 = 5_000;
-/// Default interval of the repair pull, seconds (`LB_SYNC_INTERVAL_S`).
-pub const SYNC_INTERVAL_S: u64 = 300;
+/// Default interval of the repair pull, seconds (`LB_SYNC_INTERVAL_S`). What is new is pushed, and what a push misses is told; this is for
+/// what neither brings.
+pub const SYNC_INTERVAL_S: u64 = 900;
 /// Default for the requests of one peer that are served in a minute (`LB_P2P_MAX_REQ_PER_MIN`), of strangers those of one host: a
 /// hundred a second, so that a peer that pushes claim by claim never meets it and one that floods does. A member's questions do not count.
 pub const REQUESTS_PER_PEER_PER_MIN: u32 = 6_000;
@@ -441,6 +443,10 @@ pub const STRANGER_PACKAGES_KIB_PER_MIN: u32 = 64 * 1024;
 /// Inbound connections of one host that are let in, at once and then a minute: identities are free, so whoever is sent away comes
 /// back as another no faster than this.
 pub const CONNECTS_PER_HOST_PER_MIN: u32 = 240;
+/// Streams of all strangers of one host that are taken up a second, at least: twice the requests of theirs that are answered by default.
+pub const STRANGER_STREAMS_PER_S: u32 = 200;
+/// How many seconds' worth of them may come at once.
+pub const STRANGER_STREAMS_BURST_S: u32 = 2;
 /// How long a peer is sent away for the first time, milliseconds (ten minutes).
 pub const BAN_MS: u64 = 600_000;
 /// By how much the next time is longer.
@@ -478,6 +484,14 @@ pub const EVENT_BACKLOG: usize = 1_024;
 pub const EVENT_MARKS: usize = 512;
 /// How long nothing was heard of a group before the doctor says so, milliseconds: several times the pause between two repair pulls.
 pub const DOCTOR_SYNC_MS: u64 = 60 * 60 * 1_000;
+/// Peers whose clocks the doctor asks for.
+pub const DOCTOR_CLOCKS: usize = 16;
+/// How long it waits for an answer, milliseconds.
+pub const DOCTOR_ASK_MS: u64 = 1_500;
+/// By how much a peer's clock may be apart before the doctor says so, milliseconds.
+pub const DOCTOR_CLOCK_MS: u64 = 10_000;
+/// How long after the start of the daemon the doctor does not wonder that nothing was synced, milliseconds: peers are yet to be called.
+pub const DOCTOR_START_MS: u64 = 60 * 1_000;
 /// How long the doctor remembers a clock that was ahead, or this node's key elsewhere, milliseconds.
 pub const DOCTOR_RECENT_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Least room on the disk for a commit, bytes: more than the largest batch grows the file by.
@@ -570,6 +584,7 @@ const _: () = assert!(BULK_LINE_BYTES + SUPERSEDES * 2 * 80 <= API_EVENT_BYTES);
 const _: () = assert!(BULK_LINE_BYTES <= API_BODY_BYTES && 6 * EXPERIENCE_BYTES <= API_BODY_BYTES);
 const _: () =
     assert!(2 * 6 * CONTEXT_BYTES + CONTEXT_TOP_K * (6 * EVIDENCE * EVIDENCE_BYTES + 4 * 1024) <= API_ANSWER_BYTES);
+const _: () = assert!(STRANGER_CONNECTIONS + TRIALS + PENDING_INBOUND_CONNECTIONS < INBOUND_CONNECTIONS);
 const _: () = assert!(API_AGENTS_WAITS + API_RESERVED < API_CONNECTIONS && API_AGENT_WAITS < API_AGENTS_WAITS);
 const _: () = assert!(PAGE_DEFAULT_ROWS <= PAGE_ROWS && CONTEXT_DEFAULT_TOP_K <= CONTEXT_TOP_K);
 const _: () = assert!(LATENT_TOKENS as i64 * 127 * 4_095 <= i32::MAX as i64);

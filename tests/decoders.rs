@@ -12,6 +12,7 @@ use lbm::chain::{Body, ClaimBody, ClaimId, Context, Draft, LineKey, OrderKey, Pa
 use lbm::identity::Identity;
 use lbm::ledger::query;
 use lbm::limits;
+use lbm::wire::node as joining;
 use lbm::wire::{self, Request, Response, market};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -24,6 +25,10 @@ mod offers;
 #[allow(dead_code, reason = "shared with the vectors, which use more of it")]
 #[path = "proto/story.rs"]
 mod story;
+
+#[allow(dead_code, reason = "shared with the vectors, which use more of it")]
+#[path = "proto/tickets.rs"]
+mod tickets;
 
 use node::Node;
 use story::{START_MS, Story, claim_bodies, story};
@@ -276,6 +281,41 @@ fn damaged_messages_of_the_market_are_refused_or_within_their_bounds() {
         }
         true
     });
+}
+
+#[test]
+fn damaged_messages_about_joining_are_refused_or_within_their_bounds() {
+    let story = story();
+    let good: Vec<Vec<u8>> = tickets::requests(&story).iter().map(|(_, request)| request.encode()).collect();
+    storm("requests about joining", &good, 60_000, |bytes| {
+        let Ok(request) = joining::Request::decode(bytes) else { return false };
+        assert!(bytes.len() <= limits::NODE_REQUEST_BYTES);
+        read_back(&request, joining::Request::encode, |bytes| joining::Request::decode(bytes).ok());
+        match request {
+            // A proof whose own bytes were damaged is read, and does not hold.
+            joining::Request::Admit(admit) => {
+                let is_whole = admit.join.check(&admit.group).is_ok();
+                assert!(!is_whole || good.contains(&joining::Request::Admit(admit).encode()));
+            }
+            joining::Request::Apply(record) => {
+                let is_whole = record.verify(START_MS + 1, 0).is_ok();
+                assert!(!is_whole || good.contains(&joining::Request::Apply(record).encode()));
+            }
+            joining::Request::Groups(_) | joining::Request::Denied(_) | joining::Request::Clock => {}
+        }
+        true
+    });
+    let good: Vec<Vec<u8>> = tickets::responses(&story).iter().map(|(_, response)| response.encode()).collect();
+    storm("responses about joining", &good, 60_000, |bytes| {
+        let Ok(response) = joining::Response::decode(bytes) else { return false };
+        read_back(&response, joining::Response::encode, |bytes| joining::Response::decode(bytes).ok());
+        if let joining::Response::Groups(page) = response {
+            assert!(page.groups.len() <= limits::SHOWN_GROUPS);
+        }
+        true
+    });
+    let endless = vec![0xa1; limits::NODE_RESPONSE_BYTES + 1];
+    assert!(joining::Response::decode(&endless).is_err() && joining::Request::decode(&endless).is_err());
 }
 
 #[test]

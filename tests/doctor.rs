@@ -33,6 +33,10 @@ fn finding(answer: &Answer, code: &str, severity: &str, words: &[&str]) {
     let text = found[0].to_string();
     assert_eq!(found[0]["severity"], severity, "{text}");
     words.iter().for_each(|word| assert!(text.contains(word), "no `{word}` in {text}"));
+    // Whatever is not well says what to do.
+    for found in diagnosis["findings"].as_array().unwrap().iter().filter(|found| found["severity"] != "ok") {
+        assert!(found["remedy"].as_str().is_some_and(|remedy| remedy.len() > 10), "{found}");
+    }
     let is_problem = diagnosis["findings"].as_array().unwrap().iter().any(|finding| finding["severity"] == "problem");
     assert_eq!((diagnosis["ok"] == false, answer.code), (is_problem, Some(i32::from(is_problem))), "{diagnosis:#}");
 }
@@ -61,6 +65,48 @@ fn it_answers_with_a_daemon_and_without() {
     assert!(text.contains("WARNING  no_peers: ") && text.contains(" → "), "{text}");
     fs::set_permissions(&daemon.data, Permissions::from_mode(0o750)).unwrap();
     finding(&daemon.ctl(&["doctor"]), "data_folder", "problem", &["0750", "chmod 700"]);
+}
+
+#[test]
+fn a_wrong_port_a_full_address_and_a_group_that_is_yet_to_come_are_told_apart() {
+    let with = |name: &str, settings: &str| {
+        let mut daemon = Daemon::prepared(name);
+        fs::write(daemon.data.join("config.toml"), format!("mdns = false\n{settings}")).unwrap();
+        daemon.restart();
+        daemon
+    };
+    let (alice, bob) = (with("alice", "p2p_max_conn_per_ip = 2"), with("bob", ""));
+    let group = alice.found("research");
+    let nobody = common::free_port();
+    let wrong = alice.address().replace(alice.address().split('/').nth(4).unwrap(), &nobody.to_string());
+    bob.ctl(&["peer", "add", "--addr", &wrong, "--alias", "alice"]).ok();
+    let told = |daemon: &Daemon, code: &str| !of(&daemon.ctl(&["doctor"]).json(), code).is_empty();
+    wait_until(PATIENCE, "bob has called", || told(&bob, "peer_away"));
+    finding(&bob.ctl(&["doctor"]), "peer_away", "warning", &["alice", "refused", "lbm ctl status"]);
+    // What is yet to come is no fault, and nobody is blamed for what there was no time for.
+    bob.ctl(&["group", "join", &group, "--no-wait"]).ok();
+    finding(&bob.ctl(&["doctor"]), "joining", "ok", &[&group]);
+    assert!(!told(&bob, "not_synced"));
+    alice.add(&group, &bob.id, "member");
+    assert!(!told(&alice, "not_synced"));
+    // Others fill alice's address with handshakes that never end: both sides say what is the matter, and how it is mended.
+    let socket = {
+        let address = alice.address();
+        let mut parts = address.split('/').skip(2);
+        format!("{}:{}", parts.next().unwrap(), parts.nth(1).unwrap())
+    };
+    let _silent: Vec<_> = (0..2).map(|_| std::net::TcpStream::connect(&socket).unwrap()).collect();
+    bob.ctl(&["peer", "remove", "alice"]).ok();
+    bob.ctl(&["peer", "add", "--addr", &alice.address(), "--alias", "alice"]).ok();
+    wait_until(PATIENCE, "alice has refused bob", || told(&alice, "refused_here"));
+    let setting = ["127.0.0.1", "p2p_max_conn_per_ip", "LB_P2P_MAX_CONN_PER_IP"];
+    finding(&alice.ctl(&["doctor"]), "refused_here", "warning", &setting);
+    wait_until(PATIENCE, "bob has been refused", || told(&bob, "peer_away"));
+    finding(&bob.ctl(&["doctor"]), "peer_away", "warning", &["hung up", "p2p_max_conn_per_ip"]);
+    let listed = bob.ctl(&["peer", "list"]).done();
+    assert!(listed["peers"][0]["trouble"].as_str().unwrap().contains("p2p_max_conn_per_ip"), "{listed}");
+    // They are cut off when their time is over, and bob comes in.
+    wait_until(PATIENCE, "bob comes in", || bob.ctl(&["group", "stats", &group]).code == Some(0));
 }
 
 #[test]

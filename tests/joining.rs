@@ -253,7 +253,7 @@ fn who_has_no_ticket_asks_and_an_admin_decides() {
     assert!(told.contains("\"join_request\"") && told.contains("Carol from the lab"), "{told}");
     // Who is no admin sees none, and decides none.
     assert_eq!(bob.ctl(&["group", "requests"]).done()["requests"], serde_json::json!([]));
-    bob.ctl(&["group", "approve", &group, &carol.id]).refused(1, &["has not asked"]);
+    bob.ctl(&["group", "approve", &group, &carol.id]).refused(1, &["not an admin"]);
     alice.ctl(&["group", "approve", &group, &dave.id]).refused(1, &["has not asked"]);
     alice.ctl(&["group", "approve", &group, &carol.id, "--role", "viewer"]).ok();
     assert_eq!(requests(), [] as [Value; 0]);
@@ -263,9 +263,75 @@ fn who_has_no_ticket_asks_and_an_admin_decides() {
     let _asked = dave.ctl(&["group", "join", &group, "--timeout", "200ms"]);
     wait_until(PATIENCE, "alice sees that too", || requests().len() == 1);
     alice.ctl(&["group", "deny", &group, &dave.id]).ok();
-    let _again = dave.ctl(&["group", "join", &group, "--note", "please", "--timeout", "1s"]);
+    wait_until(PATIENCE, "dave is told", || {
+        dave.ctl(&["group", "list"]).done()["groups"][0]["refused"] == "request_denied"
+    });
+    assert!(dave.ctl(&["events"]).stdout.contains("request_denied"));
+    let again = dave.ctl(&["group", "join", &group, "--note", "please", "--timeout", "2s"]);
+    again.refused(1, &["has denied", "ask an admin for a ticket"]);
     assert_eq!(requests(), [] as [Value; 0]);
     assert!(role(&alice, &group, &dave.id).is_none());
+}
+
+#[test]
+fn a_member_keeps_a_request_over_a_restart_until_an_admin_is_met_and_who_asked_takes_it_back() {
+    let (mut alice, mut bob, mut carol) = (Daemon::start("alice"), Daemon::start("bob"), Daemon::prepared("carol"));
+    let group = alice.found("handed-on");
+    assert_eq!(join(&bob, &text(&invite(&alice, &group, &[]), "ticket")).done()["joined"], true);
+    agree(&[&alice, &bob], &group);
+    alice.stop();
+    // She never meets an admin.
+    carol.args(&["--no-mdns"]);
+    carol.restart();
+    carol.meet(&bob);
+    let _asked = carol.ctl(&["group", "join", &group, "--note", "Carol", "--timeout", "500ms"]);
+    bob.kill();
+    carol.kill();
+    bob.restart();
+    alice.restart();
+    bob.meet(&alice);
+    let requests =
+        || alice.ctl(&["group", "requests", "--group", &group]).done()["requests"].as_array().unwrap().clone();
+    wait_until(PATIENCE, "alice sees it", || requests().len() == 1);
+    assert_eq!(text(&requests()[0], "member_id"), carol.id);
+    // Taken back while nobody is there to hear it: they hear when they are met.
+    carol.restart();
+    carol.ctl(&["group", "leave", &group]).ok();
+    assert_eq!(carol.ctl(&["group", "list"]).done()["groups"], serde_json::json!([]));
+    carol.meet(&bob);
+    wait_until(PATIENCE, "alice sees it no more", || requests().is_empty());
+}
+
+#[test]
+fn what_is_printed_of_a_ticket_can_be_piped_and_pasted_and_the_operator_sees_what_its_agents_join() {
+    let (alice, bob) = (Daemon::start("alice"), Daemon::start("bob"));
+    let group = alice.found("piped");
+    let printed = alice.lbm(&["ctl", "group", "invite", "--group", &group]);
+    printed.ok();
+    let ticket = printed.stdout.trim_end();
+    assert!(Ticket::from_text(ticket).is_ok(), "{}", printed.stdout);
+    assert!(printed.stderr.contains("comes in as member"), "{}", printed.stderr);
+    // Nobody of the group can be reached: its agent waits, and both see it.
+    let nowhere = forged(&blake3::hash(b"nowhere").to_hex(), &Ticket::from_text(ticket).unwrap(), None);
+    bob.ctl(&["agent", "create", "--name", "scout"]).ok();
+    bob.ctl(&["--agent", "scout", "group", "join", &nowhere, "--no-wait"]).ok();
+    let joining = bob.ctl(&["group", "list"]).done()["groups"][0].clone();
+    assert_eq!((&joining["joining"], &joining["agent"]), (&true.into(), &"scout".into()));
+    let own = bob.ctl(&["--agent", "scout", "group", "list"]).done()["groups"][0].clone();
+    assert_eq!((&own["joining"], &own["agent"]), (&true.into(), &Value::Null));
+    // As it is copied out of a message, with its quotes.
+    assert_eq!(join(&bob, &format!("\"{ticket}\"")).done()["joined"], true);
+    // What somebody asks is the admins' business, not each agent's.
+    alice.ctl(&["agent", "create", "--name", "reader"]).ok();
+    let reader = alice.ctl(&["agent", "show", "reader"]).text("member_id");
+    alice.add(&group, &reader, "viewer");
+    let carol = Daemon::start("carol");
+    carol.meet(&alice);
+    let _asked = carol.ctl(&["group", "join", &group, "--note", "for admins", "--timeout", "200ms"]);
+    wait_until(PATIENCE, "alice is told", || alice.ctl(&["events"]).stdout.contains("for admins"));
+    let told = alice.ctl(&["--agent", "reader", "events"]);
+    told.ok();
+    assert!(!told.stdout.contains("for admins"), "{}", told.stdout);
 }
 
 #[test]
@@ -353,6 +419,7 @@ async fn strangers_are_told_the_same_whether_the_group_is_here_or_not() {
             name: "eve".into(),
             note: None,
             time_ms: made["expires_ms"].as_u64().unwrap() - 24 * 3_600_000,
+            withdrawn: false,
         };
         let apply = eve.ask(&Request::Apply(request.sign(&eve.key).unwrap())).await.unwrap();
         answers.push((admit, apply));
@@ -367,6 +434,11 @@ async fn strangers_are_told_the_same_whether_the_group_is_here_or_not() {
     let revoked = eve.ask(&Request::Admit(Box::new(Admit { group, join: good.clone() }))).await.unwrap();
     assert_eq!(revoked, Response::Refused(Refused::Ticket(Over::Revoked)));
     assert!(role(&alice, "secret", &me.to_string()).is_none());
+    // But not whether somebody else is in: that is asked for a member and for a stranger.
+    for other in [alice.id.parse().unwrap(), SecretKey::from_seed(&[64; 32]).identity()] {
+        let answer = eve.ask(&Request::Admit(Box::new(Admit { group, join: ticket.prove(other) }))).await;
+        assert_eq!(answer, Some(Response::Refused(Refused::Ticket(Over::Revoked))), "{other}");
+    }
     // A proof that does not hold costs, of another identity or group: twice, and it is sent away.
     let mut thief = Stranger::of(62, &alice).await;
     let mut stolen = good;
@@ -399,7 +471,8 @@ async fn whoever_floods_with_requests_is_slowed_and_pushes_nobody_else_out() {
     let (mut taken, mut busy) = (0, 0);
     for number in 0..100_u8 {
         let key = SecretKey::from_seed(&[100 + number % 100; 32]);
-        let request = JoinRequest { group, applicant: key.identity(), name: "x".into(), note: None, time_ms };
+        let request =
+            JoinRequest { group, applicant: key.identity(), name: "x".into(), note: None, time_ms, withdrawn: false };
         match eve.ask(&Request::Apply(request.sign(&key).unwrap())).await {
             Some(Response::Taken) => taken += 1,
             Some(Response::Refused(Refused::Busy(_))) => busy += 1,
@@ -408,4 +481,97 @@ async fn whoever_floods_with_requests_is_slowed_and_pushes_nobody_else_out() {
     }
     assert!(taken <= 62 && busy >= 38, "{taken} taken, {busy} refused");
     assert!(requests().iter().any(|request| request["note"] == "I am bob"));
+}
+
+/// What members say of a node's membership, as it shows it.
+fn shut_out(at: &Daemon, group: &str) -> Option<String> {
+    let shown = at.ctl(&["group", "show", group]).done();
+    shown["shut_out"]["why"].as_str().map(str::to_owned)
+}
+
+#[track_caller]
+fn writes_nothing(at: &Daemon, group: &str) {
+    let answer = at.ctl(&["claim", "publish", "--group", group, "--text", "acknowledged and lost"]);
+    assert_eq!(answer.json()["code"], "membership_refused", "{answer:#?}");
+}
+
+/// Two are let in apart by a ticket's last use; by now the group's notary has sealed one of them.
+#[test]
+fn who_was_let_in_and_is_refused_in_the_order_learns_it_and_comes_back_by_a_new_ticket() {
+    let (mut alice, mut bob) = (Daemon::start("alice"), Daemon::start("bob"));
+    let group = alice.found("last-place");
+    assert_eq!(join(&bob, &text(&invite(&alice, &group, &[]), "ticket")).done()["joined"], true);
+    let ticket = text(&invite(&alice, &group, &[]), "ticket");
+    agree(&[&alice, &bob], &group);
+    // Bob alone lets carol in, alice alone dave.
+    alice.stop();
+    let mut carol = Daemon::start("carol");
+    assert_eq!(join(&carol, &ticket).done()["joined"], true);
+    let claim = carol.publish(&group, "a member, as far as I can see");
+    wait_until(PATIENCE, "bob has it", || bob.claims(&group).contains(&claim));
+    carol.stop();
+    bob.stop();
+    alice.restart();
+    let dave = Daemon::start("dave");
+    dave.meet(&alice);
+    assert_eq!(join(&dave, &ticket).done()["joined"], true);
+    wait_until(PATIENCE, "dave's joining is sealed", || {
+        let shown = dave.ctl(&["group", "show", &group]).done();
+        shown["final_blocks"] == shown["blocks"]
+    });
+    bob.restart();
+    bob.meet(&alice);
+    agree(&[&alice, &bob, &dave], &group);
+    assert!(role(&bob, &group, &carol.id).is_none() && role(&bob, &group, &dave.id).is_some());
+    carol.restart();
+    carol.meet(&alice);
+    wait_until(PATIENCE, "carol learns it", || shut_out(&carol, &group).as_deref() == Some("ticket_used_up"));
+    writes_nothing(&carol, &group);
+    assert_eq!(carol.ctl(&["status"]).done()["shut_out_groups"], 1);
+    let listed = carol.ctl(&["group", "list"]).done();
+    assert_eq!(listed["groups"][0]["shut_out"]["why"], "ticket_used_up");
+    assert!(carol.ctl(&["events"]).stdout.contains("\"membership_refused\""));
+    let health = carol.ctl(&["health"]).stdout;
+    assert!(health.contains("is no member any more"), "{health}");
+    let doctor = carol.ctl(&["doctor"]).stdout;
+    assert!(doctor.contains("is no member any more"), "{doctor}");
+    for member in [&alice, &bob, &dave] {
+        assert_eq!(shut_out(member, &group), None);
+    }
+    // Not for a restart either, with nobody there.
+    carol.stop();
+    carol.args(&["--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0"]);
+    carol.restart();
+    writes_nothing(&carol, &group);
+    // The old ticket is used up; a new one lets it in, and what it wrote is with all, refused.
+    let new = text(&invite(&alice, &group, &[]), "ticket");
+    let joined = join(&carol, &new).done();
+    assert_eq!((&joined["joined"], &joined["role"]), (&true.into(), &"member".into()));
+    assert_eq!(shut_out(&carol, &group), None);
+    let after = carol.publish(&group, "a member for all");
+    agree(&[&alice, &bob, &dave, &carol], &group);
+    assert!(alice.claims(&group).contains(&after));
+    let everywhere = [&alice, &dave].map(|at| {
+        at.claims(&group).contains(&claim) || at.ctl(&["rejected", "--group", &group]).stdout.contains(&carol.id)
+    });
+    assert_eq!(everywhere, [true; 2]);
+}
+
+#[test]
+fn who_is_removed_while_its_node_is_off_learns_it_and_writes_again_once_it_is_added() {
+    let (alice, mut bob) = (Daemon::start("alice"), Daemon::start("bob"));
+    let group = alice.found("off");
+    assert_eq!(join(&bob, &text(&invite(&alice, &group, &[]), "ticket")).done()["joined"], true);
+    bob.stop();
+    alice.ctl(&["group", "remove-member", "--group", &group, "--member", &bob.id]).ok();
+    bob.restart();
+    bob.meet(&alice);
+    wait_until(PATIENCE, "bob learns it", || shut_out(&bob, &group).as_deref() == Some("removed"));
+    writes_nothing(&bob, &group);
+    let ticket = text(&invite(&alice, &group, &[]), "ticket");
+    join(&bob, &ticket).refused(1, &["removed before"]);
+    alice.add(&group, &bob.id, "member");
+    wait_until(PATIENCE, "bob is served", || shut_out(&bob, &group).is_none());
+    bob.publish(&group, "here again");
+    agree(&[&alice, &bob], &group);
 }

@@ -81,6 +81,7 @@ fn who_is_denied_or_not_allowed_does_not_connect() {
     for (settings, connects) in [
         (format!("deny = [\"{}\"]", bob.id), false),
         ("deny = [\"127.0.0.0/8\"]".to_owned(), false),
+        ("deny = [\"::ffff:127.0.0.1\"]".to_owned(), false),
         ("allow = [\"192.0.2.0/24\"]".to_owned(), false),
         (format!("allow = [\"{}\"]", bob.id), true),
         (format!("allow = [\"127.0.0.1\"]\ndeny = [\"{}\"]", bob.id), false),
@@ -168,4 +169,62 @@ fn only_chosen_peers_are_asked() {
     refused.refused(1, &["nobody"]);
     let all = carol.ctl(&["subscription", "remove", "--group", &group]).done();
     assert_eq!((&all["peers"], &all["interval_s"]), (&serde_json::json!([]), &300.into()));
+}
+
+#[test]
+fn whoever_would_never_be_called_asked_or_waited_for_is_refused_with_the_reason() {
+    let (alice, bob, group) = common::pair("refused");
+    let nobody = lbm::identity::SecretKey::from_seed(&[200; 32]).identity().to_string();
+    // Who is denied, and by which entry.
+    let closed = with_settings("closed", &format!("deny = [\"10.0.0.0/8\", \"{}\"]", alice.id));
+    closed.ctl(&["peer", "add", "--addr", &alice.address()]).refused(1, &["deny", &alice.id, "lbm config"]);
+    let far = format!("/ip4/10.1.2.3/tcp/7337/p2p/{}", bob.id);
+    closed.ctl(&["peer", "add", "--addr", &far]).refused(1, &["deny", "10.0.0.0/8"]);
+    closed.ctl(&["peer", "add", "--addr", &bob.address()]).ok();
+    let only = with_settings("only", "allow = [\"192.0.2.0/24\"]");
+    only.ctl(&["peer", "add", "--addr", &bob.address()]).refused(1, &["allow"]);
+    // Who is nobody.
+    for what in ["unban", "remove"] {
+        alice.ctl(&["peer", what, ""]).refused(2, &["value is required", "PEER"]);
+    }
+    alice.ctl(&["sync", "--peer", ""]).refused(1, &["peer", "empty"]);
+    alice.ctl(&["sync", "--peer", &nobody]).refused(1, &[&nobody, "peer list"]);
+    alice.ctl(&["sync", "--group", &group, "--peer", &nobody]).refused(1, &[&nobody, "peer list"]);
+    let subscribe = |what: &str, more: &[&str]| alice.ctl(&[&["subscription", what, "--group", &group], more].concat());
+    subscribe("add", &["--peer", &nobody]).refused(1, &[&nobody, "peer add"]);
+    assert_eq!(subscription(&alice)["peers"], serde_json::json!([]));
+    subscribe("add", &["--peer", &bob.id]).ok();
+    for span in ["1ms", "1500ms", "0s"] {
+        subscribe("set", &["--interval", span]).refused(2, &["whole seconds"]);
+    }
+    assert_eq!(subscription(&alice)["interval_s"], 300);
+    // One that is known and away, and one that is here and in no group of this node.
+    closed.wait_for_peers(1);
+    bob.ctl(&["sync", "--peer", &closed.id]).refused(1, &[&closed.id]);
+    let mut closed = closed;
+    closed.kill();
+    wait_until(PATIENCE, "it is away", || bob.ctl(&["sync", "--peer", &closed.id]).stderr.contains("peer list"));
+    // What nobody could wait for.
+    for line in ["status", "peer list", "group list", "sync", "presence list"] {
+        let args: Vec<&str> = line.split(' ').chain(["--wait-final"]).collect();
+        let of_group = [&args[..], &["--group", &group]].concat();
+        alice.ctl(if line == "presence list" { &of_group } else { &args }).refused(2, &["--wait-final"]);
+    }
+    alice.ctl(&["group", "policy", "--group", &group, "--wait-final"]).refused(2, &["--wait-final"]);
+    alice.ctl(&["claim", "publish", "--group", &group, "--text", "waited for", "--wait-final"]).ok();
+}
+
+#[test]
+fn silent_connections_to_the_socket_make_it_full_and_say_so() {
+    let alice = Daemon::start("alice");
+    let socket = alice.data.join("lbm.sock");
+    let silent: Vec<_> = (0..700).map_while(|_| std::os::unix::net::UnixStream::connect(&socket).ok()).collect();
+    assert!(silent.len() >= 300, "{} connections", silent.len());
+    for _ in 0..10 {
+        let answer = alice.ctl(&["status"]);
+        assert!(answer.code == Some(0) || answer.stderr.contains("full"), "{answer:?}");
+    }
+    // Whoever says nothing makes room for who does.
+    wait_until(PATIENCE, "it is served", || alice.ctl(&["status"]).code == Some(0));
+    drop(silent);
 }

@@ -204,10 +204,10 @@ pub fn store<B: Block>(kv: &mut Overlay<'_>, linked: &Linked<B>) -> Result<bool,
     tips.sort_by_key(|tip| (tip.seq, tip.id));
     rows::set_tips(kv, &body.author, &tips);
     if body.group.is_none() {
-        rows::set_named(kv, &body.author);
+        rows::set_named(kv, &body.author, body.height, &id)?;
     }
     for member in body.transactions().iter().filter_map(Transaction::names_member) {
-        rows::set_named(kv, &member);
+        rows::set_named(kv, &member, body.height, &id)?;
     }
     Ok(forks)
 }

@@ -8,6 +8,7 @@
 pub mod block;
 mod body;
 mod frontier;
+pub mod gone;
 mod ids;
 pub mod link;
 mod order;

@@ -11,7 +11,8 @@
 //! | `Meta` | `d` | empty, where our own line is in doubt: a block of ours may be missing here ([`in_doubt`]) |
 //! | `Meta` | `h` | heads: blocks that nothing builds on yet ([`Head`]s) |
 //! | `Meta` | `t` ‖ author (32) | the author's tips ([`Tip`]s): one, or the ends of its branches |
-//! | `Meta` | `n` ‖ identity (32) | empty: some block has named it as a member |
+//! | `Meta` | `n` ‖ identity (32) | height (8) ‖ block id (32): the highest block that has named it as a member, whatever became of that |
+//! | `Meta` | `u` | what members say of this node's membership: `node::shut_out`'s |
 //! | `Meta` | `k`, `l` | what was done under names of their senders: `node::engine`'s |
 //! | `Meta` | `o` ‖ object hash (32) ‖ the block's `Line` key (56) ‖ index (4) | the block's id (32): the object has not come yet |
 //!
@@ -347,8 +348,43 @@ pub fn is_alone(kv: &dyn Read, own: &[Identity]) -> Result<bool, KvError> {
     Ok(is_alone)
 }
 
-pub(crate) fn set_named(kv: &mut Overlay<'_>, identity: &Identity) {
-    kv.put(Table::Meta, keyed(b'n', identity.as_bytes()), Vec::new());
+/// Who was ever named as a member, each with the highest block that did; ascending by identity.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn all_named(kv: &dyn Read) -> Result<Vec<(Identity, BlockId)>, KvError> {
+    let (mut named, mut failed) = (Vec::new(), Ok(()));
+    kv.scan_prefix(Table::Meta, b"n", &mut |key, value| {
+        let parse = || {
+            let identity = Identity::from_stored(key.get(1..)?.try_into().ok()?);
+            Some((identity, BlockId::from_bytes(value.get(8..)?.try_into().ok()?)))
+        };
+        match parse() {
+            Some(one) => named.push(one),
+            None => {
+                failed = Err(KvError::damaged(Table::Meta, key));
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    failed.map(|()| named)
+}
+
+/// Notes that a block has named somebody as a member. Of several the highest stays, so that the row depends on no sequence.
+pub(crate) fn set_named(
+    kv: &mut Overlay<'_>,
+    identity: &Identity,
+    height: u64,
+    block: &BlockId,
+) -> Result<(), KvError> {
+    let key = keyed(b'n', identity.as_bytes());
+    let mut value = height.to_be_bytes().to_vec();
+    value.extend_from_slice(block.as_bytes());
+    if kv.get(Table::Meta, &key)?.is_none_or(|before| before < value) {
+        kv.put(Table::Meta, key, value);
+    }
+    Ok(())
 }
 
 /// Where a block stands, if it is stored.

@@ -42,8 +42,7 @@ impl Render for ConfigOutput {
     }
 }
 
-/// A setting's value for people.
-pub(super) fn value(value: &serde_json::Value) -> String {
+fn value(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::Null => "-".to_owned(),
         serde_json::Value::String(text) => text.clone(),

@@ -187,6 +187,11 @@ pub enum CliError {
         /// Behind the last claim that was shown.
         cursor: Option<String>,
     },
+    /// Nothing is written that could become final.
+    #[error(
+        "`--wait-final` waits until a write of the command is final, and this command makes none that it could wait for: leave it out"
+    )]
+    NothingToWaitFor,
     /// Exit codes that belong to no command.
     #[error(
         "there are {commands} of `--evidence-command` and {codes} of `--exit-code`: give one exit code for each command, or none"
@@ -241,13 +246,15 @@ impl CliError {
         )
     }
 
-    /// 3 where there is no daemon, 1 for all else. (2, wrong usage, is the parser's.)
+    /// 3 where there is no daemon, 4 where something is under way, 2 for a flag that says nothing here (other wrong usage is the parser's),
+    /// 1 for all else.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
             _ if self.is_reader_gone() => ExitCode::SUCCESS,
             Self::Client(error) | Self::BulkStopped { source: error, .. } if error.is_no_daemon() => ExitCode::from(3),
             Self::Pending { .. } | Self::PurchasePending { .. } | Self::NeedsApproval { .. } => ExitCode::from(4),
+            Self::NothingToWaitFor => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }
@@ -293,6 +300,7 @@ impl CliError {
             Self::NotYet(problem) => problem.code.as_str(),
             Self::JoinCut => "join_cut",
             Self::WatchCut { .. } => "watch_cut",
+            Self::NothingToWaitFor => "nothing_to_wait_for",
             Self::ExitCodes { .. } => "bad_field",
             Self::Output(_) => "cannot_write",
             Self::Start(_) => "cannot_start",

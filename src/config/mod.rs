@@ -114,6 +114,8 @@ pub struct Settings {
     pub log_json: Setting<bool>,
     /// How far ahead of this clock a block may be, milliseconds.
     pub max_clock_drift_ms: Setting<u64>,
+    /// How long an order that this node signs may be written, milliseconds.
+    pub nonce_expiry_ms: Setting<u64>,
     /// Who may connect: where it has entries, nobody else.
     pub allow: Setting<Vec<Rule>>,
     /// Who may not, whatever `allow` says.
@@ -148,6 +150,7 @@ const LOG_LEVEL: Key = Key { name: "log_level", environment: "LB_LOG_LEVEL" };
 const LOG_DIR: Key = Key { name: "log_dir", environment: "LB_LOG_DIR" };
 const LOG_JSON: Key = Key { name: "log_json", environment: "LB_LOG_JSON" };
 const MAX_CLOCK_DRIFT_MS: Key = Key { name: "max_clock_drift_ms", environment: "LB_MAX_CLOCK_DRIFT_MS" };
+const NONCE_EXPIRY_MS: Key = Key { name: "nonce_expiry_ms", environment: "LB_NONCE_EXPIRY_MS" };
 const ALLOW: Key = Key { name: "allow", environment: "LB_ALLOW" };
 const DENY: Key = Key { name: "deny", environment: "LB_DENY" };
 const P2P_MAX_CONN_PER_IP: Key = Key { name: "p2p_max_conn_per_ip", environment: "LB_P2P_MAX_CONN_PER_IP" };
@@ -155,7 +158,7 @@ const P2P_MAX_REQ_PER_MIN: Key = Key { name: "p2p_max_req_per_min", environment:
 const SYNC_INTERVAL_S: Key = Key { name: "sync_interval_s", environment: "LB_SYNC_INTERVAL_S" };
 const SYNC_AUTO_START: Key = Key { name: "sync_auto_start", environment: "LB_SYNC_AUTO_START" };
 
-const OWN_KEYS: [Key; 15] = [
+const OWN_KEYS: [Key; 16] = [
     LISTEN,
     PEERS,
     MDNS,
@@ -165,6 +168,7 @@ const OWN_KEYS: [Key; 15] = [
     LOG_DIR,
     LOG_JSON,
     MAX_CLOCK_DRIFT_MS,
+    NONCE_EXPIRY_MS,
     ALLOW,
     DENY,
     P2P_MAX_CONN_PER_IP,
@@ -231,6 +235,12 @@ impl Settings {
                 |raw| raw.number(1_000..=86_400_000),
                 limits::MAX_CLOCK_DRIFT_MS,
             )?,
+            // At least a minute: an order travels, and clocks differ. At most a day: nobody could write another meanwhile.
+            nonce_expiry_ms: from.unflagged(
+                NONCE_EXPIRY_MS,
+                |raw| raw.number(60_000..=86_400_000),
+                limits::ORDER_LIFE_MS,
+            )?,
             allow: from.unflagged(ALLOW, |raw| raw.rules(), Vec::new())?,
             deny: from.unflagged(DENY, |raw| raw.rules(), Vec::new())?,
             // At least two: both sides of a pair may dial at once.
@@ -269,6 +279,7 @@ impl Settings {
             row(LOG_DIR, &self.log_dir),
             row(LOG_JSON, &self.log_json),
             row(MAX_CLOCK_DRIFT_MS, &self.max_clock_drift_ms),
+            row(NONCE_EXPIRY_MS, &self.nonce_expiry_ms),
             row(ALLOW, &self.allow),
             row(DENY, &self.deny),
             row(P2P_MAX_CONN_PER_IP, &self.p2p_max_conn_per_ip),

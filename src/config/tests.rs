@@ -28,7 +28,7 @@ fn without_anything_each_setting_is_its_default() {
         assert_eq!((row.key, row.environment), (key.name, key.environment));
         assert_eq!(key.environment, format!("LB_{}", key.name.to_ascii_uppercase()));
     }
-    assert_eq!(settings.sync_interval_s.value, 300);
+    assert_eq!(settings.sync_interval_s.value, 900);
     assert_eq!(settings.max_clock_drift_ms.value, 300_000);
     assert!(settings.mdns.value && settings.sync_auto_start.value && !settings.log_json.value);
     let listen: Vec<_> = settings.listen.value.iter().map(ToString::to_string).collect();
@@ -69,6 +69,7 @@ fn lists_come_from_each_source() {
 fn each_number_holds_at_both_ends_of_its_range_and_not_past_them() {
     for (name, least, most) in [
         ("LB_MAX_CLOCK_DRIFT_MS", 1_000, 86_400_000),
+        ("LB_NONCE_EXPIRY_MS", 60_000, 86_400_000),
         ("LB_P2P_MAX_CONN_PER_IP", 2, 512),
         ("LB_P2P_MAX_REQ_PER_MIN", 10, 1_000_000),
         ("LB_SYNC_INTERVAL_S", 1, 86_400),

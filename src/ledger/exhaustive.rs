@@ -4,7 +4,7 @@
 //! author's blocks (so that lines fork), has seen any of the others', and claims something, is the next seal, or hands the notary's
 //! office over. A history with one block more is reached from each that lacks one of its last: where all come to the same rows, so does
 //! every sequence. The same again where Carol has bought what Bob sells, and there is a grant, a refund, a settlement or a dispute in place of
-//! claims. `LBM_EXHAUSTIVE=5` goes one further; `LBM_SALT=7` breaks ties otherwise.
+//! claims; and where Bob has made a ticket for one, by which members let two in, and which is revoked, or its maker made less. `LBM_EXHAUSTIVE=5` goes one further; `LBM_SALT=7` breaks ties otherwise.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,18 +14,19 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 
 use super::market::{self, Ending};
-use super::{Outcome, Refusal, arrange, invariants, query, state};
+use super::{Outcome, Refusal, arrange, former, invariants, invite, query, state};
+use crate::chain::gone::Gone;
 use crate::chain::link::{self, Link};
 use crate::chain::rows;
 use crate::chain::transaction::{
-    Claim, Dispute, Grant, MemberAdd, Mint, NotarySet, OfferCreate, Offered, Order, Purchase, Refund, Seal, Settle,
-    Settlement,
+    Claim, Dispute, Grant, Invite, InviteRevoke, MemberAdd, MemberJoin, Mint, NotarySet, OfferCreate, Offered, Order,
+    Purchase, Refund, RoleSet, Seal, Settle, Settlement,
 };
 use crate::chain::{
     BlockId, Body, ClaimId, Draft, GroupId, Linked, OPEN_EPOCH, ObjectHash, OfferId, OrderKey, Payload, PurchaseId,
     Role, Transaction,
 };
-use crate::identity::{Identity, OneTimeSecret};
+use crate::identity::{Identity, OneTimeSecret, SecretKey};
 use crate::kv::{Memory, Overlay, Table};
 use crate::limits;
 use crate::package::{self, PackageKey};
@@ -35,6 +36,8 @@ use crate::testing::desk::{NOW_MS, genesis, key, who};
 const BLOCKS: usize = 4;
 /// The same, of a purchase.
 const TRADES: usize = 3;
+/// The same, of a ticket.
+const JOININGS: usize = 3;
 const AUTHORS: u8 = 3;
 
 fn from_environment(name: &str) -> Option<usize> {
@@ -51,6 +54,14 @@ fn secret() -> OneTimeSecret {
     OneTimeSecret::from_bytes([8; 32])
 }
 
+/// The key of Bob's ticket.
+fn ticket() -> SecretKey {
+    SecretKey::from_seed(&[200; 32])
+}
+
+/// Who would come in by it.
+const BEARERS: [u8; 2] = [3, 4];
+
 /// A set of blocks that lacks no cause, in a sequence in which they can come.
 #[derive(Clone, Default)]
 struct History {
@@ -58,6 +69,8 @@ struct History {
     rows: Memory,
     /// What Carol has bought, where the history is about that.
     bought: Option<PurchaseId>,
+    /// Whether it is about a ticket.
+    invited: bool,
 }
 
 /// What is done by a block of a history.
@@ -72,6 +85,11 @@ enum Deed {
     Refund,
     Settle,
     Dispute,
+    /// One of the bearers of the ticket.
+    LetIn(u8),
+    Revoke,
+    /// Makes Bob a member.
+    Demote,
 }
 
 impl History {
@@ -89,7 +107,7 @@ impl History {
             time_ms: NOW_MS + salt,
             payload: Payload::Plain(vec![add(1, Role::Admin), add(2, Role::Member)]),
         };
-        let history = Self { blocks: vec![], rows: Memory::default(), bought: None };
+        let history = Self { blocks: vec![], rows: Memory::default(), bought: None, invited: false };
         history.with(&founding).with(&Draft::new(members).unwrap())
     }
 
@@ -130,6 +148,14 @@ impl History {
         history.behind(2, vec![purchase]).behind(0, vec![Transaction::Seal(Seal { epoch: 1 })])
     }
 
+    /// The first two, and a ticket for one by Bob.
+    fn invited(salt: u64) -> Self {
+        let expires_ms = NOW_MS + 3_600_000;
+        let invite = Invite { ticket: ticket().identity(), role: Role::Viewer, uses: 1, expires_ms };
+        let history = Self::first(salt).behind(1, vec![Transaction::Invite(invite)]);
+        Self { invited: true, ..history }
+    }
+
     /// The history with one block more, behind all there is, which is a line.
     fn behind(&self, author: u8, transactions: Vec<Transaction>) -> Self {
         let last = self.blocks.last().unwrap();
@@ -153,7 +179,7 @@ impl History {
         take_in(&mut rows, std::slice::from_ref(block));
         let mut blocks = self.blocks.clone();
         blocks.push(block.clone());
-        Self { blocks, rows, bought: self.bought }
+        Self { blocks, rows, bought: self.bought, invited: self.invited }
     }
 
     fn ids(&self) -> Vec<BlockId> {
@@ -228,6 +254,13 @@ impl History {
                 _ => vec![Deed::Refund, Deed::Settle, Deed::Dispute],
             };
         }
+        if self.invited {
+            let mut deeds = BEARERS.map(Deed::LetIn).to_vec();
+            if author == 0 {
+                deeds.extend([Deed::Seal, Deed::Revoke, Deed::Demote]);
+            }
+            return deeds;
+        }
         let is_handed =
             self.blocks.iter().any(|block| matches!(block.body().transactions(), [Transaction::NotarySet(_)]));
         let mut deeds = vec![Deed::Say(0), Deed::Say(1)];
@@ -259,6 +292,12 @@ impl History {
             Deed::Grant => Transaction::Grant(Grant::seal(self.bought?, &secret().key(), &goods(), &[3; 32]).unwrap()),
             Deed::Refund => Transaction::Refund(Refund { purchase: self.bought? }),
             Deed::Settle => Transaction::Settle(Settle { purchase: self.bought? }),
+            Deed::LetIn(bearer) => {
+                let group = GroupId::from(self.blocks[0].id());
+                Transaction::MemberJoin(MemberJoin::prove(&ticket(), &group, who(bearer)))
+            }
+            Deed::Revoke => Transaction::InviteRevoke(InviteRevoke { ticket: ticket().identity() }),
+            Deed::Demote => Transaction::RoleSet(RoleSet { identity: who(1), role: Role::Member }),
             Deed::Dispute => Transaction::Dispute(Dispute { purchase: self.bought?, secret: secret(), chunk: None }),
         };
         let builds_on = || parents.iter().chain(&prev).map(|id| self.body(id));
@@ -407,6 +446,9 @@ impl History {
         if let Some(bought) = &self.bought {
             self.check_purchase(bought);
         }
+        if self.invited {
+            self.check_ticket();
+        }
     }
 
     /// Nothing is given back over a grant that counts, nor paid over a dispute; and no token is lost.
@@ -428,6 +470,23 @@ impl History {
             is_against && !is_forked && self.past([&row.changed_by]).contains(&block.id())
         };
         assert_eq!(self.blocks.iter().find(counts).map(Draft::id), None, "{ending:?} against it: {self:?}");
+    }
+
+    /// No more are in than the ticket says, and who is not is told why, where anybody has let it in.
+    fn check_ticket(&self) {
+        assert_eq!(invariants::check(&self.rows).unwrap(), [], "{self:?}");
+        let former = former::all(&self.rows).unwrap();
+        let mut inside = 0;
+        for bearer in BEARERS.map(who) {
+            let named = |block: &Draft| block.body().transactions()[0].names_member() == Some(bearer);
+            let is_in = state::member(&self.rows, &bearer).unwrap().is_some();
+            let was_let_in = self.blocks.iter().skip(2).any(named);
+            assert_eq!(former.contains_key(&bearer), was_let_in && !is_in, "{self:?}");
+            assert!(!matches!(former.get(&bearer), Some(Gone::Left | Gone::Removed | Gone::GroupFull)), "{self:?}");
+            inside += u32::from(is_in);
+        }
+        let used = invite::ticket(&self.rows, &ticket().identity()).unwrap().map_or(0, |row| row.used);
+        assert!(inside == used && used <= 1, "{inside} inside, {used} used: {self:?}");
     }
 
     /// What holds of every step from one history to another.
@@ -505,6 +564,15 @@ fn every_way_in_which_a_purchase_can_go_on_has_one_end_in_every_sequence() {
     explore(&first, from_environment("LBM_EXHAUSTIVE").unwrap_or(TRADES), &seen);
     let histories = seen.lock().unwrap().len();
     assert!(histories > 500, "{histories}");
+}
+
+#[test]
+fn every_way_in_which_a_ticket_can_be_used_lets_in_no_more_than_it_says_in_every_sequence() {
+    let first = History::invited(from_environment("LBM_SALT").unwrap_or(0) as u64);
+    let seen = Seen::default();
+    explore(&first, from_environment("LBM_EXHAUSTIVE").unwrap_or(JOININGS), &seen);
+    let histories = seen.lock().unwrap().len();
+    assert!(histories > 5_000, "{histories}");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 pub mod account;
 pub mod arrange;
 pub mod fold;
+pub mod former;
 pub mod invariants;
 pub mod invite;
 pub mod knowledge;

@@ -230,7 +230,7 @@ impl Check<'_> {
         let fault = match link::link(overlay, block.clone()) {
             Ok(Link::Linked(linked)) => return Ok(Some(linked)),
             Ok(Link::Stranger(author)) if self.strangers.insert(author) => {
-                rows::set_named(overlay, &author);
+                rows::set_named(overlay, &author, 0, &id)?;
                 return self.link(overlay, block);
             }
             Ok(Link::Stranger(author)) => Fault::Unnamed(author),

@@ -26,10 +26,8 @@ pub const JOIN_REQUEST_BYTES: usize = 1_024;
 pub const JOIN_NOTE_BYTES: usize = 512;
 /// How long a join request stands, milliseconds: a week.
 pub const JOIN_REQUEST_LIFE_MS: u64 = 7 * 24 * 3_600_000;
-/// Join requests that an admin's node keeps of a group. Past it the oldest goes, of the peer that has handed in most.
+/// Join requests that a member's node keeps of a group, for the admin that it is or meets. Past it the oldest goes, of the peer that has handed in most.
 pub const JOIN_REQUESTS: usize = 256;
-/// Join requests in the memory of a member that is no admin, of all groups, until an admin is met.
-pub const JOIN_REQUESTS_CARRIED: usize = 1_024;
 /// Joinings that wait for a member.
 pub const JOININGS: usize = 256;
 /// The same of one agent; all agents together have half of them.

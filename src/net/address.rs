@@ -1,8 +1,8 @@
-//! What an address says, and whether it may be dialled. Pure.
+//! What an address says, and whether it may be dialled.
 //!
 //! Addresses are kept without their `/p2p/` end; the peer they belong to is the key they are stored under.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use libp2p::multiaddr::Protocol;
 use libp2p::multihash::Multihash;
@@ -36,6 +36,14 @@ pub(super) fn identity_of(peer: &PeerId) -> Option<Identity> {
 pub(super) fn peer_id_of(identity: &Identity) -> Option<PeerId> {
     let key = [&KEY_PREFIX[..], identity.as_bytes()].concat();
     PeerId::from_multihash(Multihash::wrap(0, &key).ok()?).ok()
+}
+
+/// The address of this machine that leads to `remote`, as the system would choose it now. Nothing is sent.
+pub(super) fn source_of(remote: SocketAddr) -> Option<IpAddr> {
+    let any = if remote.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(remote).ok()?;
+    socket.local_addr().ok().map(|local| local.ip())
 }
 
 /// Splits the `/p2p/` end off.

@@ -1,5 +1,6 @@
 //! The libp2p behaviours, composed and configured.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::core::upgrade::Version;
@@ -7,13 +8,15 @@ use libp2p::identity::Keypair;
 use libp2p::request_response::{self as rr, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{Swarm, identify, mdns, ping};
+use libp2p::{Swarm, identify, mdns};
 
 use crate::limits::{MDNS_QUERY_MS, REQUEST_TIMEOUT_MS, STREAMS_PER_CONNECTION};
 
 use super::codec::{FrameCodec, Protocol};
 use super::gate::Gate;
 use super::gossip;
+use super::pace::Pace;
+use super::pulse;
 use super::rendezvous;
 use super::transport::transport;
 use super::{NetConfig, NetError};
@@ -30,7 +33,7 @@ pub(super) struct Behaviour {
     pub(super) node: rr::Behaviour<FrameCodec>,
     pub(super) gossip: gossip::Behaviour,
     pub(super) identify: identify::Behaviour,
-    pub(super) ping: ping::Behaviour,
+    pub(super) ping: pulse::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
     pub(super) kademlia: Toggle<rendezvous::Behaviour>,
 }
@@ -55,15 +58,15 @@ pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
         .with_agent_version(config.agent_version.clone())
         .with_push_listen_addr_updates(true)
         .with_cache_size(0);
-    let ping = ping::Config::new().with_interval(config.ping_interval).with_timeout(config.ping_timeout);
+    let pace = Arc::new(Pace::new(config.max_requests_per_min));
     let behaviour = Behaviour {
-        gate: Gate::new(config.max_connections_per_address, config.access.clone()),
+        gate: Gate::new(config.max_connections_per_address, config.access.clone(), Arc::clone(&pace)),
         sync: exchange(Protocol::Sync),
         market: exchange(Protocol::Market),
         node: exchange(Protocol::Node),
         gossip: gossip::behaviour().map_err(NetError::Gossip)?,
         identify: identify::Behaviour::new(identify),
-        ping: ping::Behaviour::new(ping),
+        ping: pulse::Behaviour::new(config.ping_interval, config.ping_timeout),
         mdns: discovery(config.mdns, me).into(),
         kademlia: config.kademlia.map(|mode| rendezvous::behaviour(mode, me)).into(),
     };
@@ -73,7 +76,8 @@ pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
         .with_idle_connection_timeout(config.idle_timeout)
         .with_max_negotiating_inbound_streams(STREAMS_PER_CONNECTION)
         .with_substream_upgrade_protocol_override(Version::V1Lazy);
-    Ok(Swarm::new(transport(&key).map_err(|_| NetError::Key)?, behaviour, me, settings))
+    let transport = transport(&key, pace, config.silence).map_err(|_| NetError::Key)?;
+    Ok(Swarm::new(transport, behaviour, me, settings))
 }
 
 /// The requests and responses of one protocol.
@@ -85,7 +89,7 @@ fn exchange(protocol: Protocol) -> rr::Behaviour<FrameCodec> {
 }
 
 /// mDNS, where it is wanted and the system lets us watch its interfaces.
-fn discovery(wanted: bool, me: libp2p::PeerId) -> Option<mdns::tokio::Behaviour> {
+pub(super) fn discovery(wanted: bool, me: libp2p::PeerId) -> Option<mdns::tokio::Behaviour> {
     let query_interval = Duration::from_millis(MDNS_QUERY_MS);
     let config = mdns::Config { ttl: 3 * query_interval, query_interval, enable_ipv6: false };
     match wanted.then(|| mdns::tokio::Behaviour::new(config, me))? {

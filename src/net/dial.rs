@@ -37,7 +37,7 @@ const fn telling(trouble: &DialTrouble) -> u8 {
     match trouble {
         DialTrouble::OtherPeer => 6,
         DialTrouble::Dropped | DialTrouble::Banned | DialTrouble::Denied => 5,
-        DialTrouble::Handshake => 4,
+        DialTrouble::Handshake | DialTrouble::HungUp => 4,
         DialTrouble::Refused => 3,
         DialTrouble::TimedOut => 2,
         DialTrouble::System(_) => 1,
@@ -53,9 +53,13 @@ fn of_transport(error: &TransportError<io::Error>) -> DialTrouble {
         Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown) => {
             DialTrouble::Unreachable
         }
-        Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::InvalidData) | None => {
-            DialTrouble::Handshake
-        }
+        Some(
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe,
+        ) => DialTrouble::HungUp,
+        Some(io::ErrorKind::InvalidData) | None => DialTrouble::Handshake,
         Some(kind) => DialTrouble::System(kind),
     }
 }

@@ -4,12 +4,17 @@
 //! and every connection with a banned peer, and keeps the connections of peers that speak our protocol open while idle.
 //! **Every connection it let in is counted exactly until it is gone**: a denial by another behaviour, a failed handshake
 //! and a close all end the count.
+//!
+//! The bounds are of strangers. A peer that is vouched for, as a member of a group that is here, counts against none of its
+//! host's, so that any number of members may live behind one address, and strangers there cannot shut them out: where a host has as many as
+//! it may, a few more are let in for a moment, to show who they are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -29,11 +34,12 @@ use crate::access::Access;
 use crate::identity::Identity;
 use crate::limits::{
     BANS, CONNECTIONS_PER_PEER, CONNECTS_PER_HOST_PER_MIN, INBOUND_CONNECTIONS, PENDING_INBOUND_CONNECTIONS,
-    RATED_PAYERS,
+    RATED_PAYERS, REFUSED_HOSTS, STRANGER_CONNECTIONS, TRIALS, TRIALS_PER_HOST,
 };
 
 use super::address::{endpoint, host, identity_of};
 use super::codec::Protocol;
+use super::pace::Pace;
 
 /// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +58,20 @@ impl fmt::Display for Refused {
         match self {
             Self::Banned => f.write_str("the peer is banned"),
             Self::Denied => f.write_str("the settings `allow` and `deny` keep it away"),
-            Self::TooOften { host } => write!(f, "{host} connects too often"),
-            Self::HostFull { host, limit } => write!(f, "{host} has {limit} connections already"),
+            Self::TooOften { host } => {
+                write!(f, "{host} connects more than {CONNECTS_PER_HOST_PER_MIN} times a minute")
+            }
+            Self::HostFull { host, limit } => {
+                write!(
+                    f,
+                    "{host} has {limit} connections of strangers already, the most that `p2p_max_conn_per_ip` lets it"
+                )
+            }
             Self::PeerFull => write!(f, "the peer has {CONNECTIONS_PER_PEER} connections already"),
-            Self::Full => write!(f, "{INBOUND_CONNECTIONS} inbound connections are established already"),
+            Self::Full => write!(
+                f,
+                "there are {STRANGER_CONNECTIONS} inbound connections of strangers, or {INBOUND_CONNECTIONS} in all"
+            ),
             Self::ShakingHands => write!(f, "{PENDING_INBOUND_CONNECTIONS} connections are shaking hands already"),
         }
     }
@@ -64,10 +80,33 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 /// One inbound connection that was let in.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Guest {
     host: IpAddr,
-    established: bool,
+    standing: Standing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    ShakingHands,
+    Stranger(PeerId),
+    /// It counts against no host.
+    Vouched(PeerId),
+}
+
+/// The connections of one host that count against it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    shaking_hands: u32,
+    strangers: u32,
+}
+
+/// What was refused to a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refusals {
+    pub(super) why: Refused,
+    pub(super) times: u64,
+    pub(super) last: Instant,
 }
 
 /// The behaviour.
@@ -78,15 +117,19 @@ pub(super) struct Gate {
     /// Connections that each host has opened of late.
     arrivals: DefaultKeyedRateLimiter<IpAddr>,
     guests: HashMap<ConnectionId, Guest>,
-    hosts: HashMap<IpAddr, u32>,
-    shaking_hands: u32,
-    established: u32,
+    hosts: HashMap<IpAddr, Count>,
+    /// Of all hosts together.
+    count: Count,
     peers: HashMap<PeerId, u32>,
+    vouched: HashSet<PeerId>,
+    /// Told who is vouched for.
+    pace: Arc<Pace>,
     bans: HashMap<PeerId, Instant>,
+    refused: HashMap<IpAddr, Refusals>,
 }
 
 impl Gate {
-    pub(super) fn new(per_host: u32, access: Access) -> Self {
+    pub(super) fn new(per_host: u32, access: Access, pace: Arc<Pace>) -> Self {
         let a_minute = NonZeroU32::new(CONNECTS_PER_HOST_PER_MIN).unwrap_or(NonZeroU32::MIN);
         Self {
             per_host,
@@ -94,10 +137,12 @@ impl Gate {
             arrivals: RateLimiter::keyed(Quota::per_minute(a_minute)),
             guests: HashMap::new(),
             hosts: HashMap::new(),
-            shaking_hands: 0,
-            established: 0,
+            count: Count::default(),
             peers: HashMap::new(),
+            vouched: HashSet::new(),
+            pace,
             bans: HashMap::new(),
+            refused: HashMap::new(),
         }
     }
 
@@ -119,6 +164,11 @@ impl Gate {
         self.bans.remove(peer);
     }
 
+    /// By which entry the settings keep a peer away at an address.
+    pub(super) fn why_refused(&self, peer: &Identity, at: &Multiaddr) -> Option<String> {
+        self.access.why_refused(peer, endpoint(at).map(|(socket, _)| socket.ip()))
+    }
+
     /// Whether the settings keep a peer away wherever it is.
     pub(super) fn refuses(&self, peer: &Identity) -> bool {
         self.access.refuses(peer, None)
@@ -129,20 +179,74 @@ impl Gate {
         self.bans.get(peer)?.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
 
+    /// Says of a connected peer whether it counts against its host. A peer that is gone is a stranger again.
+    pub(super) fn vouch(&mut self, peer: PeerId, is_vouched: bool) {
+        let has_changed = if is_vouched {
+            self.peers.contains_key(&peer) && self.vouched.insert(peer)
+        } else {
+            self.vouched.remove(&peer)
+        };
+        if !has_changed {
+            return;
+        }
+        self.pace.vouch(peer, is_vouched);
+        for guest in self.guests.values_mut() {
+            let count = self.hosts.entry(guest.host).or_default();
+            match guest.standing {
+                Standing::Stranger(of) if of == peer && is_vouched => {
+                    guest.standing = Standing::Vouched(peer);
+                    count.strangers -= 1;
+                    self.count.strangers -= 1;
+                }
+                Standing::Vouched(of) if of == peer && !is_vouched => {
+                    guest.standing = Standing::Stranger(peer);
+                    count.strangers += 1;
+                    self.count.strangers += 1;
+                }
+                _ => {}
+            }
+        }
+        self.hosts.retain(|_, count| count.strangers + count.shaking_hands > 0);
+    }
+
+    /// Whether a connection is one that there is room for only until it has shown who it is.
+    pub(super) fn is_on_trial(&self, connection: &ConnectionId) -> bool {
+        let Some(Guest { host, standing: Standing::Stranger(_) }) = self.guests.get(connection) else { return false };
+        let of_host = self.hosts.get(host).map_or(0, |count| count.strangers);
+        of_host > self.per_host || self.count.strangers > STRANGER_CONNECTIONS
+    }
+
+    /// What was refused to hosts, but for what the lists deny.
+    pub(super) fn refused(&self) -> impl Iterator<Item = (IpAddr, Refusals)> {
+        self.refused.iter().map(|(host, refusals)| (*host, *refusals))
+    }
+
     fn let_in(&mut self, connection: ConnectionId, remote: &Multiaddr) -> Result<(), Refused> {
         // Our transports always name an IP address; what does not is refused with the hosts that are full.
         let host = host(remote).unwrap_or(IpAddr::from([0; 4]));
         if endpoint(remote).is_some_and(|(socket, _)| self.access.refuses_host(socket.ip())) {
             return Err(Refused::Denied);
         }
-        if self.shaking_hands >= PENDING_INBOUND_CONNECTIONS {
+        if let Err(why) = self.has_room(host) {
+            self.remember(host, why);
+            return Err(why);
+        }
+        self.hosts.entry(host).or_default().shaking_hands += 1;
+        self.count.shaking_hands += 1;
+        self.guests.insert(connection, Guest { host, standing: Standing::ShakingHands });
+        Ok(())
+    }
+
+    fn has_room(&mut self, host: IpAddr) -> Result<(), Refused> {
+        if self.count.shaking_hands >= PENDING_INBOUND_CONNECTIONS {
             return Err(Refused::ShakingHands);
         }
-        if self.established.saturating_add(self.shaking_hands) >= INBOUND_CONNECTIONS {
+        let of = |count: Count| count.strangers.saturating_add(count.shaking_hands);
+        if self.guests.len() >= INBOUND_CONNECTIONS as usize || of(self.count) >= STRANGER_CONNECTIONS + TRIALS {
             return Err(Refused::Full);
         }
-        let here = self.hosts.entry(host).or_default();
-        if *here >= self.per_host {
+        let here = self.hosts.get(&host).copied().unwrap_or_default();
+        if here.shaking_hands >= self.per_host || of(here) >= self.per_host.saturating_add(TRIALS_PER_HOST) {
             return Err(Refused::HostFull { host, limit: self.per_host });
         }
         if self.arrivals.len() >= RATED_PAYERS {
@@ -152,29 +256,57 @@ impl Gate {
         if self.arrivals.len() < RATED_PAYERS && self.arrivals.check_key(&host).is_err() {
             return Err(Refused::TooOften { host });
         }
-        *here += 1;
-        self.shaking_hands += 1;
-        self.guests.insert(connection, Guest { host, established: false });
         Ok(())
+    }
+
+    fn remember(&mut self, host: IpAddr, why: Refused) {
+        if self.refused.len() >= REFUSED_HOSTS && !self.refused.contains_key(&host) {
+            let first = self.refused.iter().min_by_key(|(_, refusals)| refusals.last).map(|(host, _)| *host);
+            first.and_then(|host| self.refused.remove(&host));
+        }
+        let times = self.refused.get(&host).map_or(0, |refusals| refusals.times) + 1;
+        self.refused.insert(host, Refusals { why, times, last: Instant::now() });
+    }
+
+    /// A connection was closed because nobody has vouched for its peer in time.
+    pub(super) fn failed_trial(&mut self, connection: &ConnectionId) {
+        let Some(host) = self.guests.get(connection).map(|guest| guest.host) else { return };
+        let is_host = self.hosts.get(&host).is_some_and(|count| count.strangers > self.per_host);
+        self.remember(host, if is_host { Refused::HostFull { host, limit: self.per_host } } else { Refused::Full });
     }
 
     fn welcome(&mut self, connection: ConnectionId, peer: PeerId) {
         *self.peers.entry(peer).or_default() += 1;
-        if let Some(guest) = self.guests.get_mut(&connection) {
-            guest.established = true;
-            self.shaking_hands -= 1;
-            self.established += 1;
+        let Some(guest) = self.guests.get_mut(&connection) else { return };
+        let count = self.hosts.entry(guest.host).or_default();
+        count.shaking_hands -= 1;
+        self.count.shaking_hands -= 1;
+        if self.vouched.contains(&peer) {
+            guest.standing = Standing::Vouched(peer);
+        } else {
+            guest.standing = Standing::Stranger(peer);
+            count.strangers += 1;
+            self.count.strangers += 1;
         }
     }
 
     fn gone(&mut self, connection: ConnectionId) {
         let Some(guest) = self.guests.remove(&connection) else { return };
-        if guest.established {
-            self.established -= 1;
-        } else {
-            self.shaking_hands -= 1;
+        let count = self.hosts.entry(guest.host).or_default();
+        match guest.standing {
+            Standing::ShakingHands => {
+                count.shaking_hands -= 1;
+                self.count.shaking_hands -= 1;
+            }
+            Standing::Stranger(_) => {
+                count.strangers -= 1;
+                self.count.strangers -= 1;
+            }
+            Standing::Vouched(_) => {}
         }
-        leave(&mut self.hosts, &guest.host);
+        if count.shaking_hands + count.strangers == 0 {
+            self.hosts.remove(&guest.host);
+        }
     }
 
     fn check_peer(&self, peer: &PeerId, at: &Multiaddr) -> Result<Stay, ConnectionDenied> {
@@ -243,6 +375,9 @@ impl NetworkBehaviour for Gate {
             }
             FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. }) => {
                 leave(&mut self.peers, &peer_id);
+                if !self.peers.contains_key(&peer_id) && self.vouched.remove(&peer_id) {
+                    self.pace.vouch(peer_id, false);
+                }
                 self.gone(connection_id);
             }
             FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) => self.gone(connection_id),
@@ -307,6 +442,10 @@ impl ConnectionHandler for Stay {
 mod tests {
     use super::*;
 
+    fn with(per_host: u32, access: Access) -> Gate {
+        Gate::new(per_host, access, Arc::new(Pace::new(6_000)))
+    }
+
     fn id(n: usize) -> ConnectionId {
         ConnectionId::new_unchecked(n)
     }
@@ -315,27 +454,74 @@ mod tests {
         format!("/ip4/10.0.0.{host}/tcp/1").parse().unwrap()
     }
 
+    fn comes(gate: &mut Gate, n: usize, host: u8) -> PeerId {
+        let peer = PeerId::random();
+        gate.let_in(id(n), &from(host)).unwrap();
+        gate.welcome(id(n), peer);
+        peer
+    }
+
     #[test]
     fn one_host_has_its_share_and_gets_it_back() {
-        let mut gate = Gate::new(2, Access::default());
-        assert_eq!(gate.let_in(id(1), &from(1)), Ok(()));
-        gate.welcome(id(1), PeerId::random());
+        let mut gate = with(2, Access::default());
+        comes(&mut gate, 1, 1);
         assert_eq!(gate.let_in(id(2), &from(1)), Ok(()));
-        assert!(matches!(gate.let_in(id(3), &from(1)), Err(Refused::HostFull { limit: 2, .. })));
-        assert_eq!(gate.let_in(id(4), &from(2)), Ok(()));
+        assert_eq!(gate.let_in(id(3), &from(1)), Ok(()), "it may show who it is");
         gate.gone(id(3));
-        assert!(gate.let_in(id(3), &from(1)).is_err(), "a refused one was never counted");
-        gate.gone(id(1));
-        assert_eq!(gate.let_in(id(5), &from(1)), Ok(()));
-        for n in [2, 4, 5] {
-            gate.gone(id(n));
+        assert_eq!(gate.let_in(id(4), &from(1)), Ok(()));
+        gate.welcome(id(2), PeerId::random());
+        assert!(!gate.is_on_trial(&id(1)) && !gate.is_on_trial(&id(2)));
+        gate.welcome(id(4), PeerId::random());
+        assert!(gate.is_on_trial(&id(4)));
+        for n in 5..5 + TRIALS_PER_HOST as usize - 1 {
+            comes(&mut gate, n, 1);
         }
-        assert_eq!((gate.hosts.len(), gate.established, gate.shaking_hands), (0, 0, 0));
+        assert!(matches!(gate.let_in(id(90), &from(1)), Err(Refused::HostFull { limit: 2, .. })));
+        assert_eq!(gate.refused().map(|(host, _)| host.to_string()).collect::<Vec<_>>(), ["10.0.0.1"]);
+        assert_eq!(gate.let_in(id(91), &from(2)), Ok(()));
+        gate.gone(id(90));
+        assert!(gate.let_in(id(90), &from(1)).is_err(), "a refused one was never counted");
+        gate.gone(id(1));
+        assert_eq!(gate.let_in(id(90), &from(1)), Ok(()));
+        let all: Vec<_> = gate.guests.keys().copied().collect();
+        all.into_iter().for_each(|guest| gate.gone(guest));
+        assert_eq!((gate.hosts.len(), gate.count.strangers, gate.count.shaking_hands), (0, 0, 0));
+    }
+
+    #[test]
+    fn members_count_against_no_host_and_strangers_cannot_shut_them_out() {
+        let mut gate = with(2, Access::default());
+        let members: Vec<_> = (0..50)
+            .map(|n| {
+                let member = comes(&mut gate, n, 1);
+                gate.vouch(member, true);
+                member
+            })
+            .collect();
+        // Strangers fill what is theirs; one more is on trial, and a member that comes then shows who it is.
+        for n in 50..53 {
+            comes(&mut gate, n, 1);
+        }
+        assert!((50..53).all(|n| gate.is_on_trial(&id(n))));
+        let late = comes(&mut gate, 53, 1);
+        gate.vouch(late, true);
+        assert!(!gate.is_on_trial(&id(53)));
+        // Another connection of a member is one of its own from the start.
+        assert_eq!(gate.let_in(id(54), &from(1)), Ok(()));
+        gate.welcome(id(54), late);
+        assert_eq!(gate.hosts[&IpAddr::from([10, 0, 0, 1])].strangers, 3);
+        // Who is removed counts again.
+        members.into_iter().for_each(|member| gate.vouch(member, false));
+        assert_eq!(gate.count.strangers, 53);
+        (0..55).for_each(|n| gate.gone(id(n)));
+        assert_eq!((gate.hosts.len(), gate.count.strangers, gate.count.shaking_hands), (0, 0, 0));
+        gate.vouch(PeerId::random(), true);
+        assert_eq!(gate.vouched.len(), 1, "nobody is vouched for who is not here");
     }
 
     #[test]
     fn handshakes_and_guests_are_bounded_in_all() {
-        let mut gate = Gate::new(u32::MAX, Access::default());
+        let mut gate = with(u32::MAX, Access::default());
         // From many hosts: one may not come as often.
         let of = |n: usize| format!("/ip4/10.0.{}.{}/tcp/1", n / 200, n % 200).parse().unwrap();
         let mut n = 0;
@@ -346,19 +532,53 @@ mod tests {
         for n in 0..n {
             gate.welcome(id(n), PeerId::random());
         }
-        let refused = loop {
+        let mut fill = |is_vouched| loop {
             match gate.let_in(id(n), &of(n)) {
-                Ok(()) => gate.welcome(id(n), PeerId::random()),
-                Err(refused) => break refused,
+                Ok(()) => {
+                    let peer = PeerId::random();
+                    gate.welcome(id(n), peer);
+                    gate.peers.insert(peer, 1);
+                    gate.vouch(peer, is_vouched);
+                    n += 1;
+                }
+                Err(refused) => break (n, refused),
             }
-            n += 1;
         };
-        assert_eq!((n, refused), (INBOUND_CONNECTIONS as usize, Refused::Full));
+        let (strangers, refused) = fill(false);
+        assert_eq!((strangers, refused), ((STRANGER_CONNECTIONS + TRIALS) as usize, Refused::Full));
+        gate.gone(id(0));
+        gate.gone(id(1));
+        assert_eq!(gate.refused().count(), 2, "hosts whose connections were refused are remembered");
+    }
+
+    #[test]
+    fn members_are_bounded_too() {
+        let mut gate = with(10, Access::default());
+        let mut n = 0;
+        while gate.let_in(id(n), &from((n / 200) as u8)).is_ok() {
+            let member = PeerId::random();
+            gate.welcome(id(n), member);
+            gate.vouch(member, true);
+            n += 1;
+        }
+        assert_eq!(n, INBOUND_CONNECTIONS as usize);
+    }
+
+    #[test]
+    fn refusals_are_remembered_within_bounds() {
+        let mut gate = with(2, Access::default());
+        for n in 0..=REFUSED_HOSTS {
+            let host = IpAddr::from(u32::try_from(n).unwrap().to_be_bytes());
+            gate.remember(host, Refused::Full);
+            gate.remember(host, Refused::HostFull { host, limit: 2 });
+        }
+        assert_eq!(gate.refused().count(), REFUSED_HOSTS);
+        assert!(gate.refused().all(|(_, refusals)| refusals.times == 2 && refusals.why != Refused::Full));
     }
 
     #[test]
     fn a_peer_has_three_connections_and_a_banned_one_none() {
-        let (mut gate, peer) = (Gate::new(10, Access::default()), PeerId::random());
+        let (mut gate, peer) = (with(10, Access::default()), PeerId::random());
         for n in 0..CONNECTIONS_PER_PEER as usize {
             assert!(gate.check_peer(&peer, &from(1)).is_ok());
             gate.welcome(id(n), peer);
@@ -378,7 +598,7 @@ mod tests {
 
     #[test]
     fn a_host_that_comes_and_goes_has_to_wait() {
-        let mut gate = Gate::new(10, Access::default());
+        let mut gate = with(10, Access::default());
         let mut come_and_go = |n: usize, host| {
             let come = gate.let_in(id(n), &from(host));
             gate.gone(id(n));
@@ -394,12 +614,12 @@ mod tests {
     #[test]
     fn the_lists_decide_before_the_handshake_and_after_it() {
         let deny = vec!["10.0.0.1".parse().unwrap()];
-        let mut gate = Gate::new(10, Access { deny, ..Access::default() });
+        let mut gate = with(10, Access { deny, ..Access::default() });
         assert_eq!(gate.let_in(id(1), &from(1)), Err(Refused::Denied));
         assert_eq!(gate.let_in(id(2), &from(2)), Ok(()));
         let eve = crate::identity::SecretKey::from_seed(&[9; 32]).identity();
         let deny = vec![crate::access::Rule::Peer(eve)];
-        let mut gate = Gate::new(10, Access { deny, ..Access::default() });
+        let mut gate = with(10, Access { deny, ..Access::default() });
         assert_eq!(gate.let_in(id(1), &from(1)), Ok(()));
         assert!(gate.check_peer(&crate::net::address::peer_id_of(&eve).unwrap(), &from(1)).is_err());
         assert!(gate.refuses(&eve));
@@ -407,7 +627,7 @@ mod tests {
 
     #[test]
     fn bans_are_bounded_and_the_shortest_goes_first() {
-        let (mut gate, first) = (Gate::new(1, Access::default()), PeerId::random());
+        let (mut gate, first) = (with(1, Access::default()), PeerId::random());
         gate.ban(first, Duration::from_secs(60));
         for _ in 1..=BANS {
             gate.ban(PeerId::random(), Duration::from_secs(3600));

@@ -15,10 +15,13 @@ mod gate;
 mod gossip;
 mod network;
 mod nudge;
+mod pace;
+mod pulse;
 mod rendezvous;
 mod transport;
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use libp2p::{Multiaddr, kad};
@@ -32,7 +35,10 @@ pub use network::Network;
 
 use crate::access::Access;
 use crate::identity::{Identity, SecretKey};
-use crate::limits::{CONNECTIONS_PER_ADDRESS, IDLE_CONNECTION_MS, PING_INTERVAL_MS, PING_TIMEOUT_MS};
+use crate::limits::{
+    CONNECTIONS_PER_ADDRESS, IDLE_CONNECTION_MS, PING_INTERVAL_MS, PING_TIMEOUT_MS, REQUESTS_PER_PEER_PER_MIN,
+    SILENCE_MS,
+};
 
 /// How a node takes part in the network.
 #[derive(Debug, Clone)]
@@ -49,6 +55,8 @@ pub struct NetConfig {
     pub static_peers: Vec<Multiaddr>,
     /// Inbound connections that one host may have.
     pub max_connections_per_address: u32,
+    /// Requests of a member, or of all strangers of one host, that this node answers a minute.
+    pub max_requests_per_min: u32,
     /// Who may connect at all.
     pub access: Access,
     /// Who was sent away before the start.
@@ -57,10 +65,12 @@ pub struct NetConfig {
     pub agent_version: String,
     /// How long a connection of a peer that does not say that it speaks our protocol stays open. Those of others stay.
     pub idle_timeout: Duration,
-    /// Pause between two pings of a connection.
+    /// Pause between two pings of a connection that we have called.
     pub ping_interval: Duration,
-    /// How long a ping may take. Two failures in a row close the connection.
+    /// How long a ping may take. A failure closes the connection.
     pub ping_timeout: Duration,
+    /// How long a TCP connection may bring nothing before it is closed: longer than the pause between two pings of the other side.
+    pub silence: Duration,
 }
 
 impl NetConfig {
@@ -77,12 +87,14 @@ impl NetConfig {
             kademlia: Some(kad::Mode::Client),
             static_peers: Vec::new(),
             max_connections_per_address: CONNECTIONS_PER_ADDRESS,
+            max_requests_per_min: REQUESTS_PER_PEER_PER_MIN,
             access: Access::default(),
             bans: Vec::new(),
             agent_version: Self::AGENT_VERSION.to_owned(),
             idle_timeout: Duration::from_millis(IDLE_CONNECTION_MS),
             ping_interval: Duration::from_millis(PING_INTERVAL_MS),
             ping_timeout: Duration::from_millis(PING_TIMEOUT_MS),
+            silence: Duration::from_millis(SILENCE_MS),
         }
     }
 }
@@ -139,6 +151,14 @@ pub enum AddPeerError {
         "expected /ip4/ADDRESS/tcp/PORT/p2p/ID or /ip4/ADDRESS/udp/PORT/quic-v1/p2p/ID (or /ip6/…), with a host and port to connect to"
     )]
     Form,
+    /// The settings keep it away: it would never be called.
+    #[error("the settings keep {peer} away ({why}): change them (`lbm config` shows them), and start the daemon anew")]
+    Denied {
+        /// Whom.
+        peer: Identity,
+        /// By which entry.
+        why: String,
+    },
     /// An alias that does not fit.
     #[error("an alias is 1 to {} characters of A-Z a-z 0-9 . _ -", crate::limits::NODE_NAME_BYTES)]
     Alias,
@@ -285,6 +305,25 @@ pub struct PeerInfo {
     pub link: Option<LinkInfo>,
     /// How long it is still banned.
     pub banned: Option<Duration>,
+    /// Whether the settings `allow` and `deny` keep it away wherever it is.
+    pub denied: bool,
+    /// Why connections from where it may be were refused for want of room; of one that is not connected.
+    pub refused: Option<String>,
+}
+
+/// A host whose connections were refused for want of room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedHost {
+    /// An IPv4 address, or an IPv6 /64.
+    pub host: IpAddr,
+    /// Why the last was.
+    pub why: String,
+    /// Whether that is the bound of one host.
+    pub is_host_full: bool,
+    /// How many.
+    pub times: u64,
+    /// How long ago the last was.
+    pub ago: Duration,
 }
 
 /// The connections with one peer, for people.

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 /// When to ask after a new listen address, milliseconds: the mDNS task of its interface may still be starting, and a
 /// multicast packet can be lost.
-pub(super) const NUDGES_MS: [u64; 3] = [200, 1_000, 4_000];
+pub(super) const NUDGES_MS: [u64; 4] = [20, 200, 1_000, 4_000];
 
 /// A DNS question (RFC 1035 §4.1, RFC 6762 §5): id 0, no flags, one question, `_p2p._udp.local`, PTR, IN.
 const QUERY: &[u8] = b"\0\0\0\0\0\x01\0\0\0\0\0\0\x04_p2p\x04_udp\x05local\0\0\x0c\0\x01";

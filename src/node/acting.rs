@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::group::GroupSync;
 use super::io::{NoAnswer, Output, Severity};
 use super::machine::{Errand, Machine};
+use super::shut_out::Word;
 use crate::chain::GroupId;
 use crate::delegation::knock::{Door, Knock};
 use crate::delegation::{Invalid, Shown};
@@ -134,7 +135,7 @@ impl Machine {
         }
         if !sync.admits(&peer) {
             sync.named_by(peer, now_ms);
-            return Response::Refused(Refused::NotShared);
+            return Response::Refused(sync.gone(&peer).map_or(Refused::NotShared, Refused::Gone));
         }
         if !was_admitted {
             sync.welcome(peer, now_ms);
@@ -218,6 +219,10 @@ impl Machine {
             }
             Ok(Response::Refused(Refused::Failed)) | Err(NoAnswer::Lost) => {
                 sync.delegations.show_at(peer, now_ms + limits::TELL_RETRY_MS);
+            }
+            Ok(Response::Refused(Refused::Gone(why))) => {
+                let why = *why;
+                self.said(now_ms, peer, group, Word::Refuses(why), out);
             }
             _ => {}
         }

@@ -22,6 +22,7 @@ pub use self::once::Name as OnceName;
 use super::arrival;
 use super::doubt;
 use super::intake::{Intake, named};
+use super::shut_out::{self, ShutOut};
 use super::trade::spending;
 use crate::chain::link::{self, Block};
 use crate::chain::rows::Wanted;
@@ -33,7 +34,7 @@ use crate::chain::{
 use crate::identity::{Identity, SecretKey};
 use crate::kv::{KvError, Memory, Read};
 use crate::ledger::state::Sealing;
-use crate::ledger::{Refusal, arrange, knowledge, query, state};
+use crate::ledger::{Refusal, arrange, former, knowledge, query, state};
 use crate::limits;
 
 /// The node's keys, and what waits for missing parents.
@@ -78,6 +79,7 @@ impl Engine {
             if let Task::Write { group, .. }
             | Task::Once { group, .. }
             | Task::Settle { group, .. }
+            | Task::ShutOut { group, .. }
             | Task::Ingest { group, .. }
             | Task::Seal { group } = task
                 && !bases.contains_key(group)
@@ -107,6 +109,7 @@ impl Engine {
             if batch.news.members.is_some() {
                 let members = query::members(&batch.overlay)?;
                 batch.news.members = Some(members.into_iter().map(|(identity, _)| identity).collect());
+                batch.news.former = former::all(&batch.overlay)?;
             }
             let urgent = batch.news.changes.iter().any(|change| change.urgent);
             batch.news.to_seal = to_seal(&batch.overlay, urgent, |identity| self.keys.contains_key(identity))?;
@@ -180,9 +183,7 @@ impl Engine {
             Task::Write { group, author, transactions, objects } => {
                 self.require_key(&author)?;
                 let batch = groups.get_mut(&group).ok_or(Failure::NoSuchGroup(group))?;
-                if rows::in_doubt(&batch.overlay)? {
-                    return Err(Failure::InDoubt(group));
-                }
+                require_known(&batch.overlay, group)?;
                 self.write_all(own, batch, author, now_ms, transactions, objects).map(Reply::Written)
             }
             Task::Once { name, group, author, transactions, objects } => {
@@ -192,9 +193,7 @@ impl Engine {
                 if let Some(written) = once::done(&batch.overlay, name, request)? {
                     return Ok(Reply::Written(written));
                 }
-                if rows::in_doubt(&batch.overlay)? {
-                    return Err(Failure::InDoubt(group));
-                }
+                require_known(&batch.overlay, group)?;
                 let written = self.write_all(own, batch, author, now_ms, transactions, objects)?;
                 once::keep(&mut batch.overlay, name, request, &written, now_ms)?;
                 Ok(Reply::Written(written))
@@ -207,6 +206,14 @@ impl Engine {
                 }
                 if is_so && rows::in_doubt(&batch.overlay)? {
                     batch.doubt(false);
+                }
+                Ok(Reply::Written(Written::default()))
+            }
+            Task::ShutOut { group, mark } => {
+                let batch = groups.get_mut(&group).ok_or(Failure::NoSuchGroup(group))?;
+                let mark = mark.map(|(why, by)| ShutOut { why, by, since_ms: now_ms });
+                if shut_out::set(&mut batch.overlay, mark.as_ref())? {
+                    batch.news.shut_out = Some(mark);
                 }
                 Ok(Reply::Written(Written::default()))
             }
@@ -339,6 +346,17 @@ impl Engine {
         }
         self.waiting.retain(|_, waiting| !waiting.is_empty());
         Ok(())
+    }
+}
+
+/// Refuses to write where it could be lost: this node may lack blocks of its own, or others take it for no member.
+fn require_known(kv: &dyn Read, group: GroupId) -> Result<(), Failure> {
+    if rows::in_doubt(kv)? {
+        return Err(Failure::InDoubt(group));
+    }
+    match shut_out::shut_out(kv)? {
+        Some(said) => Err(Failure::ShutOut { group, said }),
+        None => Ok(()),
     }
 }
 

@@ -9,7 +9,9 @@ use super::doubt::Doubt;
 use super::engine::{Fresh, News, ToSeal};
 use super::io::Opened;
 use super::presence::Presences;
+use super::shut_out::Word;
 use super::subscription::{Subscription, SyncState};
+use crate::chain::gone::Gone;
 use crate::chain::{BlockId, Frontier, GroupId, ObjectAt, Tip};
 use crate::identity::Identity;
 use crate::limits;
@@ -97,6 +99,8 @@ struct PeerSync {
     tell_at_ms: Option<u64>,
     /// When it was last asked where others are.
     exchanged_ms: Option<u64>,
+    /// What it last said of this node's membership.
+    word: Option<Word>,
 }
 
 /// One group's sync.
@@ -111,6 +115,10 @@ pub(super) struct GroupSync {
     /// When a pull last brought everything that a peer had.
     synced_at_ms: Option<u64>,
     members: BTreeSet<Identity>,
+    /// Who was named as a member and is none.
+    former: BTreeMap<Identity, Gone>,
+    /// Why none of this node's identities is a member any more, as members say, and who of them does.
+    pub(super) shut_out: Option<(Gone, Identity)>,
     peers: BTreeMap<Identity, PeerSync>,
     outgoing: Vec<std::sync::Arc<Fresh>>,
     announcement: BTreeMap<Identity, Tip>,
@@ -135,6 +143,8 @@ impl GroupSync {
             frontier: opened.frontier,
             session: None,
             members: opened.members.into_iter().collect(),
+            former: opened.former,
+            shut_out: opened.shut_out,
             doubt: opened.in_doubt.then(Doubt::default),
             peers: BTreeMap::new(),
             outgoing: Vec::new(),
@@ -177,8 +187,38 @@ impl GroupSync {
         self.members.contains(peer)
     }
 
-    /// Takes in the members.
-    pub(super) fn set_members(&mut self, members: &[Identity]) {
+    /// Why a peer that is not admitted is no member, where it was named as one, or somebody was for whom it acts.
+    pub(super) fn gone(&self, peer: &Identity) -> Option<Gone> {
+        std::iter::once(peer).chain(self.delegations.acts_for(peer)).find_map(|who| self.former.get(who)).copied()
+    }
+
+    /// Where what a connected peer last said of this node's membership is kept: only a member's word counts.
+    pub(super) fn last_word(&mut self, peer: &Identity) -> Option<&mut Option<Word>> {
+        if !self.admits(peer) {
+            return None;
+        }
+        self.peers.get_mut(peer).map(|sync| &mut sync.word)
+    }
+
+    /// What the connected members last said of this node's membership.
+    pub(super) fn words(&self) -> impl Iterator<Item = (Identity, Word)> {
+        let said = self.peers.iter().filter_map(|(peer, sync)| Some((*peer, sync.word?)));
+        said.filter(|(peer, _)| self.admits(peer))
+    }
+
+    /// The peers of which something is known: those that are connected.
+    pub(super) fn known_peers(&self) -> impl Iterator<Item = &Identity> {
+        self.peers.keys()
+    }
+
+    /// Whether one of these is a member.
+    pub(super) fn holds(&self, own: &BTreeSet<Identity>) -> bool {
+        own.iter().any(|identity| self.has_member(identity))
+    }
+
+    /// Takes in the members, and who is none any more.
+    pub(super) fn set_members(&mut self, members: &[Identity], former: &BTreeMap<Identity, Gone>) {
+        self.former.clone_from(former);
         let members: BTreeSet<Identity> = members.iter().copied().collect();
         let before = std::mem::replace(&mut self.members, members);
         let gone = &before - &self.members;

@@ -1,11 +1,12 @@
 //! All that goes into the protocol machine and all that comes out of it: one door, two closed enums.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::engine::{Ingested, News, ToSeal};
 use super::market::io as market;
 use super::subscription::Subscription;
+use crate::chain::gone::Gone;
 use crate::chain::{Frontier, GroupId, Tip, Unverified};
 use crate::identity::Identity;
 use crate::presence;
@@ -86,10 +87,30 @@ pub struct Opened {
     pub frontier: Frontier,
     /// Its members, as far as is known.
     pub members: Vec<Identity>,
+    /// Who was named as a member and is none, and why.
+    pub former: BTreeMap<Identity, Gone>,
+    /// Why none of this node's identities is a member any more, as members say, and who of them does.
+    pub shut_out: Option<(Gone, Identity)>,
     /// Whether our own line is in doubt.
     pub in_doubt: bool,
     /// What waits to be sealed by this node; none where another seals the group.
     pub to_seal: Option<ToSeal>,
+}
+
+impl Opened {
+    /// What is known of a group of which nothing is here.
+    #[must_use]
+    pub fn blank(group: GroupId) -> Self {
+        Self {
+            group,
+            frontier: Frontier::default(),
+            members: vec![],
+            former: BTreeMap::new(),
+            shut_out: None,
+            in_doubt: false,
+            to_seal: None,
+        }
+    }
 }
 
 /// Why a request has no answer.
@@ -212,6 +233,8 @@ pub enum Output {
     Ban(Identity, &'static str),
     /// Take the doubt about our own lines off a group, with [`super::engine::Task::Settle`]: as long as these are their tips.
     Settle(GroupId, Vec<(Identity, Vec<Tip>)>),
+    /// Note what members say of this node's membership, with [`super::engine::Task::ShutOut`]: why it is over and who says so, or nothing.
+    ShutOut(GroupId, Option<(Gone, Identity)>),
     /// Tell who watches.
     Notice(Notice),
     /// Do something on the market. [`market::Output::Blame`] is not among it: the machine has seen to that.
@@ -239,7 +262,7 @@ pub enum Notice {
         /// Blocks taken since the pull began.
         blocks: usize,
     },
-    /// A peer does not share the group with us.
+    /// A peer does not share the group with us: it has it not, or this node is no member there.
     NotShared {
         /// Which group.
         group: GroupId,

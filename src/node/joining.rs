@@ -2,8 +2,8 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `j` ‖ identity (32) ‖ group (32) | [`Joining`]: this node, or an agent of it, wants to be let in |
-//! | `q` ‖ group (32) ‖ applicant (32) | [`Applied`]: somebody asks to be let in, and an admin is here |
+//! | `j` ‖ identity (32) ‖ group (32) | [`Joining`]: this node, or an agent of it, wants to be let in, or does no more |
+//! | `q` ‖ group (32) ‖ applicant (32) | [`Applied`]: somebody asks to be let in where this node is a member |
 //!
 //! **A ticket rests here in clear until it is used**: the file is its owner's alone, as the key beside it.
 
@@ -26,9 +26,11 @@ cbor_array! {
         pub refused: Option<String>,
         /// Whether the group was not here before this joining brought it: only then does it go where it turns out to be another.
         pub has_brought: bool,
+        /// Whether it was given up: the request takes back what was asked, and is handed on until its time is over.
+        pub withdrawn: bool,
     }
 
-    /// A join request that an admin may see.
+    /// A join request that an admin may see: here, or where it is handed on to.
     pub struct Applied {
         /// It.
         pub record: join_request::Unverified,
@@ -65,6 +67,13 @@ pub fn of_request(group: &GroupId, applicant: &Identity) -> Vec<u8> {
 #[must_use]
 pub fn requests_of(group: &GroupId) -> Vec<u8> {
     crate::node::trade::shelf::key::<Applied>(&[group.as_bytes()])
+}
+
+/// Which group a request is for, and whose it is, by the key of an [`Applied`].
+#[must_use]
+pub fn asked_by(key: &[u8]) -> Option<(GroupId, Identity)> {
+    let (group, applicant) = key.get(1..)?.split_first_chunk::<32>()?;
+    Some((GroupId::from_bytes(*group), Identity::from_stored(applicant.try_into().ok()?)))
 }
 
 /// Who joins what, by the key of a [`Joining`].

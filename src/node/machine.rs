@@ -16,6 +16,7 @@ use super::faults::Faults;
 use super::group::{GroupSync, Session};
 use super::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Opened, Output, Severity, Ticket};
 use super::market::{self, Around, Market};
+use super::shut_out::Word;
 use super::subscription::Subscription;
 use crate::chain::{GroupId, Tip};
 use crate::identity::Identity;
@@ -276,7 +277,7 @@ impl Machine {
             // here. Before the first block we know no member: then a push is a hint that there is something to pull.
             group.named_by(peer, now_ms);
         }
-        (!is_member).then_some(Refused::NotShared)
+        (!is_member).then(|| group.gone(&peer).map_or(Refused::NotShared, Refused::Gone))
     }
 
     /// A member asks something.
@@ -349,6 +350,14 @@ impl Machine {
         if answers_another {
             self.blame(now_ms, peer, Severity::High, "an answer that is none", out);
         }
+        let word = match &result {
+            Ok(Response::Batch(_) | Response::Same | Response::Differs) => Some(Word::Serves),
+            Ok(Response::Refused(Refused::Gone(why))) => Some(Word::Refuses(*why)),
+            _ => None,
+        };
+        if let Some(word) = word {
+            self.said(now_ms, peer, group, word, out);
+        }
         let Some(sync) = self.groups.get_mut(&group) else { return };
         let Some(session) = sync.session(number) else { return };
         match (errand, result) {
@@ -367,7 +376,7 @@ impl Machine {
                 sync.abort_session(&peer);
                 sync.pull_anyway_at(peer, now_ms + after_ms.clamp(10, limits::REQUEST_TIMEOUT_MS));
             }
-            (_, Ok(Response::Refused(Refused::NotShared))) => {
+            (_, Ok(Response::Refused(Refused::NotShared | Refused::Gone(_)))) => {
                 sync.abort_session(&peer);
                 sync.not_shared(&peer, now_ms, rng, self.settings.sync_interval_ms);
                 out.push(Output::Notice(Notice::NotShared { group, peer }));
@@ -503,6 +512,21 @@ impl Machine {
             }
             None => self.end_session(now_ms, rng, group, out),
         }
+    }
+
+    /// A peer shows whether it takes this node for a member.
+    pub(super) fn said(&mut self, now_ms: u64, peer: Identity, group: GroupId, word: Word, out: &mut Vec<Output>) {
+        if let Some(sync) = self.groups.get_mut(&group) {
+            sync.said(&peer, word, now_ms);
+        }
+        self.judge_words(group, out);
+    }
+
+    /// Has noted what members say of this node's membership, where that is another than before.
+    pub(super) fn judge_words(&mut self, group: GroupId, out: &mut Vec<Output>) {
+        let Some(sync) = self.groups.get_mut(&group) else { return };
+        let holds = sync.holds(&self.own);
+        out.extend(sync.judge_words(holds).map(|mark| Output::ShutOut(group, mark)));
     }
 
     fn end_session(&mut self, now_ms: u64, rng: &mut impl Rng, group: GroupId, out: &mut Vec<Output>) {

@@ -314,7 +314,7 @@ impl Machine {
         let Some((_, members)) = link.sending.take_if(|(sent, _)| *sent == ticket) else { return };
         let least_ms = match result {
             Ok(Response::Refused(Refused::Busy(after_ms))) => (*after_ms).clamp(10, limits::REQUEST_TIMEOUT_MS),
-            Ok(Response::Refused(Refused::NotShared | Refused::Failed)) | Err(NoAnswer::Lost) => 0,
+            Ok(Response::Refused(Refused::NotShared | Refused::Gone(_) | Refused::Failed)) | Err(NoAnswer::Lost) => 0,
             // Taken; or refused in a way that another try would not change.
             _ => {
                 link.failures = 0;
@@ -444,6 +444,8 @@ mod tests {
                 frontier: crate::chain::Frontier::default(),
                 members: vec![me],
                 to_seal: None,
+                former: BTreeMap::new(),
+                shut_out: None,
                 in_doubt: false,
             },
             crate::node::Subscription::default(),

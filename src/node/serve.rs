@@ -31,6 +31,7 @@ pub fn serve(kv: &dyn Read, asks_as: &[Identity], request: Request) -> Result<Re
         is_member |= state::member(kv, asker)?.is_some();
     }
     if !is_member {
+        // It was one when it asked, and is none now: why, is said when it asks again.
         return Ok(Response::Refused(Refused::NotShared));
     }
     match request {

@@ -8,6 +8,7 @@ use rand::{Rng, RngExt};
 use super::engine::News;
 use super::io::{NoAnswer, Output, Severity};
 use super::machine::{Errand, Machine};
+use super::shut_out::Word;
 use crate::chain::GroupId;
 use crate::identity::Identity;
 use crate::limits;
@@ -34,7 +35,7 @@ impl Machine {
         let mut removed = BTreeSet::new();
         if let Some(members) = &news.members {
             let before: BTreeSet<Identity> = self.peers.keys().filter(|peer| sync.admits(peer)).copied().collect();
-            sync.set_members(members);
+            sync.set_members(members, &news.former);
             for peer in self.peers.keys() {
                 sync.delegations.show_at(*peer, now_ms);
                 match (before.contains(peer), sync.admits(peer)) {
@@ -52,6 +53,13 @@ impl Machine {
             }
         }
         sync.doubt(&self.own, news, now_ms);
+        if let Some(noted) = &news.shut_out
+            && noted.map(|said| (said.why, said.by)) != sync.shut_out
+        {
+            // It was another by the time it was noted.
+            out.push(Output::ShutOut(news.group, sync.shut_out));
+        }
+        self.judge_words(news.group, out);
         self.push(now_ms, news.group, &removed, out);
     }
 
@@ -92,6 +100,9 @@ impl Machine {
         }
         if matches!(result, Err(NoAnswer::Malformed)) {
             self.blame(now_ms, peer, Severity::High, "an answer that is none", out);
+        }
+        if let Ok(Response::Refused(Refused::Gone(why))) = result {
+            self.said(now_ms, peer, group, Word::Refuses(*why), out);
         }
         let again_ms = match result {
             Ok(Response::Refused(Refused::Busy(after_ms))) => (*after_ms).clamp(10, limits::REQUEST_TIMEOUT_MS),

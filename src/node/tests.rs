@@ -401,6 +401,8 @@ fn what_a_peer_says_of_authors_that_are_not_here_is_not_kept() {
         group: GroupId::from_bytes([1; 32]),
         frontier: Frontier::default(),
         members: vec![member],
+        former: std::collections::BTreeMap::new(),
+        shut_out: None,
         in_doubt: false,
         to_seal: None,
     };

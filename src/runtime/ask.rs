@@ -12,7 +12,7 @@ use super::market::MarketAsk;
 use crate::cbor;
 use crate::chain::{GroupId, Tip};
 use crate::identity::{Identity, SecretKey};
-use crate::net::{AddPeerError, Ban, PeerInfo};
+use crate::net::{AddPeerError, Ban, PeerInfo, RefusedHost};
 use crate::node::io::Input;
 use crate::node::{Subscription, SyncState};
 use crate::presence::{Invalid, Presence, Status, Verified};
@@ -29,6 +29,8 @@ pub enum Ask {
     Unban(Identity, oneshot::Sender<bool>),
     /// Who is known and connected.
     Peers(oneshot::Sender<Vec<PeerInfo>>),
+    /// The hosts whose connections were refused for want of room.
+    RefusedHosts(oneshot::Sender<Vec<RefusedHost>>),
     /// Call a peer by another name; tells whether it is known.
     SetAlias(Identity, Option<String>, oneshot::Sender<bool>),
     /// The groups that each connected peer is admitted to.
@@ -85,6 +87,7 @@ impl Work {
                     let _gone = answer.send(was_banned);
                 });
             }
+            Ask::RefusedHosts(answer) => drop(answer.send(self.parts.network.refused_hosts())),
             Ask::Peers(answer) => drop(answer.send(self.parts.network.peers())),
             Ask::Listening(answer) => drop(answer.send(self.parts.network.listen_addrs())),
             Ask::Sharing(group, answer) => {

@@ -51,7 +51,24 @@ impl Work {
                 return self.respond(id, &busy(wait_ms));
             }
         }
+        let shows_for_whom = matches!(request, Request::Acting(_) | Request::Knock(_));
         self.step(Input::Asked { peer, id, request, clock_ms: unix_ms() });
+        if shows_for_whom {
+            self.vouch_for(&peer);
+        }
+    }
+
+    /// Tells the network whether a peer is a member, or here for one: then there is room for it.
+    pub(super) fn vouch_for(&mut self, peer: &Identity) {
+        let is_admitted = self.parts.machine.admits_anywhere(peer);
+        self.parts.network.vouch(peer, is_admitted);
+    }
+
+    /// The same of everybody who is connected, after members have come or gone.
+    pub(super) fn vouch_for_all(&mut self) {
+        for (peer, groups) in self.parts.machine.admitted() {
+            self.parts.network.vouch(&peer, !groups.is_empty());
+        }
     }
 
     /// Counts a request, or says how long to wait, milliseconds. Whoever is told so again and again and asks on is blamed.

@@ -14,9 +14,10 @@ use super::writer::WriteError;
 use crate::chain::{Frontier, GroupId, rows};
 use crate::identity::Identity;
 use crate::kv::{Changes, KvError};
-use crate::ledger::query;
+use crate::ledger::{former, query};
 use crate::node::engine::{self, Failure, Groups, Ingested, News, Reply};
 use crate::node::io::{NotIngested, Opened, Ticket};
+use crate::node::shut_out;
 use crate::store::{Registry, Store};
 
 /// What the driver is told, after each commit.
@@ -162,14 +163,7 @@ impl Worker {
         }
         for (_, result) in &replies {
             if let Ok(Reply::Founded(group)) = result {
-                let opened = Opened {
-                    group: *group,
-                    frontier: Frontier::default(),
-                    members: vec![],
-                    to_seal: None,
-                    in_doubt: false,
-                };
-                tell(&self.told, Told::Opened(opened));
+                tell(&self.told, Told::Opened(Opened::blank(*group)));
             }
         }
         for news in news {
@@ -252,11 +246,13 @@ fn reply(told: &mpsc::Sender<Told>, to: ReplyTo, result: Result<Reply, WriteErro
 pub fn opened(store: &Store, group: GroupId, ours: impl Fn(&Identity) -> bool) -> Result<Opened, KvError> {
     let view = store.view()?;
     let Some(rows) = view.group(&group)? else {
-        return Ok(Opened { group, frontier: Frontier::default(), members: vec![], to_seal: None, in_doubt: false });
+        return Ok(Opened::blank(group));
     };
     let frontier = Frontier::new(rows::all_tips(rows.as_ref())?);
     let members = query::members(rows.as_ref())?.into_iter().map(|(identity, _)| identity).collect();
     let to_seal = engine::to_seal(rows.as_ref(), true, ours)?;
     let in_doubt = rows::in_doubt(rows.as_ref())?;
-    Ok(Opened { group, frontier, members, to_seal, in_doubt })
+    let former = former::all(rows.as_ref())?;
+    let shut_out = shut_out::shut_out(rows.as_ref())?.map(|said| (said.why, said.by));
+    Ok(Opened { group, frontier, members, former, shut_out, to_seal, in_doubt })
 }

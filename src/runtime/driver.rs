@@ -26,6 +26,7 @@ use super::verify::{Unchecked, Verifier};
 use super::writer::Writer;
 use crate::api::types::EventKind;
 use crate::cbor;
+use crate::chain::gone::Gone;
 use crate::chain::{GroupId, Tip};
 use crate::delegation::{self, Delegation, knock};
 use crate::identity::{Identity, SecretKey};
@@ -160,8 +161,8 @@ impl Driver {
             let now_ms = work.uptime.ms();
             let wake_ms = work.parts.machine.next_wake_ms().into_iter().chain(work.rendezvous_ms()).min();
             let wake = wake_ms.map(|at_ms| Duration::from_millis(at_ms.saturating_sub(now_ms)));
+            // Whichever is ready, in turn by chance: a flood from the network holds up neither answers nor this node's own.
             tokio::select! {
-                biased;
                 _ = inbox.stop.wait_for(|stop| *stop) => break,
                 event = work.parts.network.next() => work.network(event),
                 Some(told) = inbox.told.recv() => work.told(told),
@@ -197,6 +198,7 @@ impl Work {
             NetEvent::Connected { peer, .. } => {
                 self.parts.events.tell(EventKind::PeerConnected { peer_id: peer.to_string() });
                 self.step(Input::Connected(peer));
+                self.vouch_for(&peer);
             }
             NetEvent::Disconnected { peer } => {
                 self.parts.allowance.forget_idle();
@@ -264,6 +266,7 @@ impl Work {
             Told::Opened(opened) => {
                 self.parts.agents.moved(opened.group, true);
                 self.step(Input::Opened(opened));
+                self.vouch_for_all();
                 self.rendezvous.begin(self.uptime.ms());
             }
             Told::Closed(group) => {
@@ -271,6 +274,7 @@ impl Work {
                 self.parts.events.tell(EventKind::GroupLeft { group_id: group.to_string() });
                 self.keep_row(subscription_row(&group), None, || {});
                 self.step(Input::Closed(group));
+                self.vouch_for_all();
                 self.rendezvous.begin(self.uptime.ms());
             }
             Told::News(news) => {
@@ -282,6 +286,7 @@ impl Work {
                 let is_of_members = news.members.is_some();
                 self.step(Input::News(news));
                 if is_of_members {
+                    self.vouch_for_all();
                     // A group may be here now, or the last of it that was met may be in it no more.
                     self.find_each_other();
                 }
@@ -353,6 +358,7 @@ impl Work {
                 }
             }
             Output::Settle(group, own) => self.settle(group, own),
+            Output::ShutOut(group, mark) => self.shut_out(group, mark),
             Output::Seal(group) => self.seal(group),
             Output::Ban(peer, why) => {
                 let time = self.parts.network.ban(peer, why);
@@ -477,6 +483,16 @@ impl Work {
         tokio::spawn(async move {
             if let Err(error) = writer.write(Task::Settle { group, as_of }).await {
                 tracing::warn!(%error, %group, "still writes nothing: the next pull tries again");
+            }
+        });
+    }
+
+    /// Has noted what members say of this node's membership.
+    fn shut_out(&self, group: GroupId, mark: Option<(Gone, Identity)>) {
+        let writer = self.parts.writer.clone();
+        tokio::spawn(async move {
+            if let Err(error) = writer.write(Task::ShutOut { group, mark }).await {
+                tracing::warn!(%error, %group, "what members say of this node's membership was not noted");
             }
         });
     }

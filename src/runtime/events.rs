@@ -123,3 +123,38 @@ impl Events {
         (events, self.new.subscribe())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_each_kind_is_kept_beyond_the_others_and_within_its_own_bound() {
+        let events = Events::default();
+        let ahead = |n: usize| EventKind::ClockAhead { group_id: "g".into(), member_id: format!("{n}"), ahead_ms: 1 };
+        for n in 0..=limits::EVENT_MARKS {
+            events.tell(ahead(n));
+        }
+        let members = |of: &Events| -> Vec<String> {
+            let of = of.marks().into_iter().filter_map(|event| match event.kind {
+                EventKind::ClockAhead { member_id, .. } => Some(member_id),
+                _ => None,
+            });
+            of.collect()
+        };
+        assert_eq!(members(&events).len(), limits::EVENT_MARKS);
+        assert!(!members(&events).contains(&"0".to_owned()), "the oldest went");
+        // Whoever is heard of again is the newest, and counts once.
+        events.tell(ahead(1));
+        events.tell(ahead(0));
+        let kept = members(&events);
+        assert_eq!(kept.len(), limits::EVENT_MARKS);
+        assert!(kept.contains(&"0".to_owned()) && kept.contains(&"1".to_owned()) && !kept.contains(&"2".to_owned()));
+        // What nobody asks about afterwards pushes none of them out.
+        for _ in 0..2 * limits::EVENT_BACKLOG {
+            events.tell(EventKind::PeerConnected { peer_id: "p".into() });
+        }
+        assert_eq!(events.marks().len(), limits::EVENT_MARKS);
+        assert_eq!(events.follow(0).0.len(), limits::EVENT_BACKLOG);
+    }
+}

@@ -48,7 +48,7 @@ use crate::identity::{AgentName, Identity, SecretKey};
 use crate::kv::KvError;
 use crate::limits;
 
-use crate::net::{AddPeerError, AddressBook, Ban, BookEntry, NetConfig, NetError, Network, PeerInfo};
+use crate::net::{AddPeerError, AddressBook, Ban, BookEntry, NetConfig, NetError, Network, PeerInfo, RefusedHost};
 use crate::node::machine::Settings as MachineSettings;
 use crate::node::{Engine, Machine, Subscription, SyncState};
 use crate::presence;
@@ -194,6 +194,14 @@ impl Node {
     /// [`Stopping`].
     pub async fn peers(&self) -> Result<Vec<PeerInfo>, Stopping> {
         self.ask(Ask::Peers).await
+    }
+
+    /// The hosts whose connections were refused for want of room.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn refused_hosts(&self) -> Result<Vec<RefusedHost>, Stopping> {
+        self.ask(Ask::RefusedHosts).await
     }
 
     /// Where this node can be reached.
@@ -373,7 +381,8 @@ impl Daemon {
             machine.open_at_start(commit::opened(&store, kept.id, |author| keys.contains_key(author))?, subscription);
         }
         let parts = (Arc::clone(&store), Arc::clone(&packages));
-        let trade = Trade::new(key, parts.0, parts.1, writer.clone(), events.clone());
+        let order_life_ms = settings.nonce_expiry_ms.value;
+        let trade = Trade::new(key, parts, writer.clone(), events.clone(), order_life_ms);
         let agents = Agents::new(home, keyring, trade.clone(), writer.clone(), asks_sender.clone());
         let parts = (Arc::clone(&store), writer.clone());
         let door = Door::new(identity, parts.0, parts.1, agents.clone(), events.clone(), asks_sender.clone(), drift_ms);
@@ -479,6 +488,7 @@ fn network(key: SecretKey, store: &Store, settings: &Settings, seed: u64) -> Res
         KademliaRole::Server => Some(kad::Mode::Server),
     };
     config.max_connections_per_address = settings.p2p_max_conn_per_ip.value;
+    config.max_requests_per_min = settings.p2p_max_req_per_min.value;
     config.access = Access { allow: settings.allow.value.clone(), deny: settings.deny.value.clone() };
     let bans = store.view()?.local(driver::BANS_ROW)?;
     config.bans = bans.and_then(|row| cbor::decode_lenient(&row, row.len()).ok()).unwrap_or_default();

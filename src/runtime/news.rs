@@ -41,6 +41,15 @@ pub fn tell(events: &Events, store: &Store, news: &News) -> Moved {
         Some(false) => events.tell(EventKind::OwnLineSettled { group_id: group_id.clone() }),
         None => {}
     }
+    match &news.shut_out {
+        Some(Some(said)) => {
+            tracing::warn!(group = %news.group, by = %said.by, why = said.why.word(), "a member says that this node is none any more: nothing is written");
+            let (why, by) = (said.why.word().to_owned(), said.by.to_string());
+            events.tell(EventKind::MembershipRefused { group_id: group_id.clone(), why, by });
+        }
+        Some(None) => events.tell(EventKind::MembershipServed { group_id: group_id.clone() }),
+        None => {}
+    }
     let mut moved = tell_changes(events, store, news, &group_id);
     // A seal decides, and its time is what deadlines run from.
     moved.trade |= moved.offers || news.sealed.is_some() || news.in_doubt.is_some();
@@ -224,6 +233,8 @@ mod tests {
             blocks: Vec::<(Option<Identity>, std::sync::Arc<Fresh>)>::new(),
             changes: std::iter::once(refused).chain(new).collect(),
             members: None,
+            former: std::collections::BTreeMap::new(),
+            shut_out: None,
             equivocators: vec![],
             in_doubt: None,
             to_seal: None,

@@ -291,7 +291,10 @@ fn a_file_that_was_copied_is_in_doubt_where_others_may_know_more() {
     let nothing = Memory::default();
     let changes = [&[1][..], &[1, 2]].map(|named| {
         let mut overlay = Overlay::new(&nothing);
-        named.iter().for_each(|number| crate::chain::rows::set_named(&mut overlay, &owner(*number)));
+        let block = crate::chain::BlockId::from_bytes([7; 32]);
+        named.iter().for_each(|number| {
+            crate::chain::rows::set_named(&mut overlay, &owner(*number), 0, &block).unwrap();
+        });
         overlay.into_changes()
     });
     let [alone, shared] = changes;

@@ -3,13 +3,14 @@
 use serde_bytes::ByteBuf;
 
 use super::node::{Node, View};
+use crate::chain::gone::Gone;
 use crate::chain::transaction::MemberRemove;
 use crate::chain::{BlockId, Body, Draft, GroupId, Payload, Tip, Transaction, Unverified, rows};
 use crate::kv::Memory;
 use crate::limits;
 use crate::node::Engine;
 use crate::node::engine::Task;
-use crate::wire::{Batch, Reached, Response};
+use crate::wire::{Batch, Reached, Refused, Response};
 
 /// How a peer cheats in its answers to pulls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub(super) enum Evil {
     OtherKind,
     /// Whatever is asked of this group: a block that builds on one that nobody has, and the promise of more.
     Rootless(GroupId),
+    /// Whoever asks is no member any more.
+    Denies,
 }
 
 impl Evil {
@@ -45,13 +48,17 @@ impl Evil {
 
     /// The bytes sent in place of `honest`.
     pub(super) fn answer(self, node: &Node, clock: u64, honest: &Response) -> Vec<u8> {
-        if !matches!((self, honest), (Self::Rootless(_), _) | (_, Response::Batch(_))) {
+        let is_word = matches!(honest, Response::Batch(_) | Response::Same | Response::Differs);
+        if self == Self::Denies && is_word {
+            return Response::Refused(Refused::Gone(Gone::Removed)).encode();
+        }
+        if self == Self::Denies || !matches!((self, honest), (Self::Rootless(_), _) | (_, Response::Batch(_))) {
             return honest.encode();
         }
         let blocks = match self {
             Self::Garbage => return vec![0xff; 64],
             Self::OtherKind => return Response::Taken.encode(),
-            Self::Nowhere => vec![],
+            Self::Nowhere | Self::Denies => vec![],
             Self::BadSignature => {
                 let mut block = next_block(node, clock, 1);
                 block.signature[3] ^= 1;

@@ -16,7 +16,7 @@ const FOUNDER: Name = 0;
 
 impl World {
     /// A node hosts one more agent; the founder adds it.
-    fn host(&mut self, name: Name, group: GroupId, seed: u8) -> Identity {
+    pub(super) fn host(&mut self, name: Name, group: GroupId, seed: u8) -> Identity {
         let key = SecretKey::from_seed(&[seed; 32]);
         let agent = key.identity();
         self.nodes[name].engine.hold(key.clone());

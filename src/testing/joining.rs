@@ -1,15 +1,20 @@
 //! Stories of tickets: whoever is there lets their bearers in, and no more come in than they say, whatever is cut, lost or crashes.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use rand::RngExt;
 
 use super::each_seed;
+use super::evil::Evil;
 use super::node::Name;
-use super::world::{Weather, World};
-use crate::chain::transaction::{Invite, InviteRevoke, MemberJoin};
-use crate::chain::{GroupId, Role, Transaction};
+use super::world::{INTERVAL_MS, Weather, World};
+use crate::chain::gone::Gone;
+use crate::chain::transaction::{Invite, InviteRevoke, MemberJoin, MemberRemove};
+use crate::chain::{BlockId, GroupId, Role, Transaction, rows};
 use crate::identity::SecretKey;
 use crate::ledger::{invite, state};
 use crate::node::engine::{Failure, Written};
+use crate::node::shut_out;
 
 fn secret(number: u8) -> SecretKey {
     SecretKey::from_seed(&[200 + number; 32])
@@ -30,6 +35,30 @@ impl World {
             Err(Failure::Refused(why)) => Err(why.code()),
             Err(other) => panic!("{other}"),
         }
+    }
+
+    /// A member is shown a proof by `who`, and may crash over it: then it is not known what came of it.
+    fn let_in_if_it_lives(&mut self, by: Name, group: GroupId, number: u8, who: Name) -> bool {
+        let join = MemberJoin::prove(&secret(number), &group, self.nodes[who].id);
+        let task = self.write_task(by, group, vec![Transaction::MemberJoin(join)], vec![]);
+        let (number, deadline) = (self.start(by, Some(group), task), self.now + 1_000);
+        self.run_until(deadline, |world| world.nodes[by].replies.contains_key(&number));
+        matches!(self.nodes[by].replies.remove(&number), Some(Ok(_)))
+    }
+
+    fn write_claim(&mut self, name: Name, group: GroupId, text: &str) -> BlockId {
+        let (transaction, object) = super::act::claim(text, None);
+        self.write(name, group, vec![transaction], vec![object]).unwrap().blocks[0]
+    }
+
+    /// What members say of a node's membership, as it has noted it.
+    fn shut_out(&self, at: Name, group: &GroupId) -> Option<Gone> {
+        shut_out::shut_out(&self.nodes[at].rows[group]).unwrap().map(|said| said.why)
+    }
+
+    /// Whether a write is refused since members say that the node is none.
+    fn may_not_write(&mut self, name: Name, group: GroupId) -> bool {
+        matches!(self.answer_claim(name, group, "is anybody there?", None), Err(Failure::ShutOut { .. }))
     }
 
     fn is_in(&self, at: Name, group: &GroupId, who: Name) -> bool {
@@ -112,6 +141,7 @@ fn of_two_let_in_apart_for_the_last_place_one_is_refused_on_all() {
 
 #[test]
 fn in_rough_weather_no_ticket_lets_in_more_than_it_says() {
+    let crashes = AtomicU32::new(0);
     each_seed(40, |seed| {
         let mut world = World::new(seed, 7);
         let group = world.found(0, "rough");
@@ -121,13 +151,14 @@ fn in_rough_weather_no_ticket_lets_in_more_than_it_says() {
         }
         world.invite(0, group, 0, 2, DAY_MS).unwrap();
         world.settle();
-        world.weather = Weather { crash: 0.0, ..Weather::rough() };
+        world.weather = Weather { crash: 0.1, ..Weather::rough() };
+        let mut let_in = 0;
         for _ in 0..6 {
             let side: Vec<Name> = (0..7).filter(|_| world.rng.random_bool(0.5)).collect();
             world.partition(&side);
             let (by, who) = (world.rng.random_range(1..4), world.rng.random_range(4..7));
             // Refused or not: what counts is what all come to.
-            let _outcome = world.let_in(by, group, 0, who);
+            let_in += usize::from(world.let_in_if_it_lives(by, group, 0, who));
             world.run_for(3_000);
             world.heal();
         }
@@ -136,5 +167,138 @@ fn in_rough_weather_no_ticket_lets_in_more_than_it_says() {
         let row = invite::ticket(&world.nodes[0].rows[&group], &secret(0).identity()).unwrap().unwrap();
         let inside = (4..7).filter(|who| world.is_in(0, &group, *who)).count();
         assert_eq!((inside, true), (row.used as usize, row.used <= 2));
+        crashes.fetch_add(world.nodes.iter().map(|node| node.life).sum(), Ordering::Relaxed);
+        // Whoever was told that it let somebody in has written it.
+        assert!(inside > 0 || let_in == 0);
+    });
+    assert!(crashes.into_inner() > 0, "nobody has crashed");
+}
+
+#[test]
+fn who_is_let_in_apart_for_the_last_place_and_refused_learns_it_and_comes_back_with_what_it_wrote() {
+    each_seed(40, |seed| {
+        let mut world = World::new(seed, 5);
+        let group = world.found(0, "phantom");
+        for member in [1, 2] {
+            world.add(0, group, member, Role::Member).unwrap();
+            world.join(member, group);
+        }
+        world.invite(0, group, 0, 1, DAY_MS).unwrap();
+        world.settle();
+        world.partition(&[0, 1, 3]);
+        assert_eq!(world.let_in(1, group, 0, 3), Ok(()));
+        assert_eq!(world.let_in(2, group, 0, 4), Ok(()));
+        let mut wrote = Vec::new();
+        for who in [3, 4] {
+            world.join(who, group);
+            let deadline = world.now + 60_000;
+            assert!(world.run_until(deadline, |world| world.is_founded(who, &group) && world.is_in(who, &group, who)));
+            wrote.push(world.write_claim(who, group, "in, as far as I can see"));
+        }
+        world.heal();
+        world.settle();
+        world.run_for(2 * INTERVAL_MS);
+        let (out, within) = if world.is_in(0, &group, 3) { (4, 3) } else { (3, 4) };
+        assert!(world.is_in(out, &group, out), "by its own rows it is a member");
+        assert_eq!(world.shut_out(out, &group), Some(Gone::TicketUsedUp));
+        for member in [0, 1, 2, within] {
+            assert_eq!(world.shut_out(member, &group), None, "{member}");
+        }
+        assert!(world.may_not_write(out, group));
+        // It does not forget it, and nobody else being there changes nothing.
+        world.partition(&[out]);
+        world.restart(out);
+        world.run_for(INTERVAL_MS);
+        assert!(world.may_not_write(out, group));
+        world.heal();
+        // A new ticket lets it in again: it writes, and what it wrote before is everywhere, whatever became of it there.
+        world.invite(0, group, 1, 1, DAY_MS).unwrap();
+        world.settle();
+        assert_eq!(world.let_in(1, group, 1, out), Ok(()));
+        world.settle();
+        world.run_for(2 * INTERVAL_MS);
+        assert_eq!(world.shut_out(out, &group), None);
+        let claim = world.publish(out, group, "in again");
+        world.settle();
+        let block = wrote[out - 3];
+        for member in [0, 1, 2, within, out] {
+            assert!(world.is_in(member, &group, out) && world.has_claim(member, &group, &claim));
+            assert!(rows::placed(&world.nodes[member].rows[&group], &block).unwrap().is_some());
+        }
+        world.assert_no_faults();
+    });
+}
+
+#[test]
+fn who_is_removed_while_it_is_away_learns_it_and_so_does_its_agent_s_node() {
+    each_seed(30, |seed| {
+        let mut world = World::new(seed, 4);
+        let group = world.found(0, "away");
+        for member in [1, 2] {
+            world.add(0, group, member, Role::Member).unwrap();
+            world.join(member, group);
+        }
+        // Node 3 is there for an agent of its alone.
+        let agent = world.host(3, group, 150);
+        world.join(3, group);
+        world.settle();
+        let deadline = world.now + 60_000;
+        assert!(world.run_until(deadline, |world| world.nodes[3].is_member(&group, &agent)));
+        world.partition(&[0, 1]);
+        world.hang_up((2, 3));
+        world.run_for(10_000);
+        let late = world.publish(2, group, "nobody will take this");
+        world.remove(0, group, 2).unwrap();
+        let remove = MemberRemove { identity: agent };
+        world.write(0, group, vec![Transaction::MemberRemove(remove)], vec![]).unwrap();
+        world.run_for(1_000);
+        world.heal();
+        world.settle();
+        world.run_for(3 * INTERVAL_MS);
+        for out in [2, 3] {
+            assert_eq!(world.shut_out(out, &group), Some(Gone::Removed), "{out}");
+        }
+        assert!(world.may_not_write(2, group));
+        assert!(!world.has_claim(0, &group, &late));
+        // Named again, it writes again.
+        world.add(0, group, 2, Role::Member).unwrap();
+        world.settle();
+        world.run_for(3 * INTERVAL_MS);
+        assert_eq!(world.shut_out(2, &group), None);
+        world.publish(2, group, "here again");
+        world.assert_no_faults();
+    });
+}
+
+#[test]
+fn a_member_that_lies_holds_up_who_meets_nobody_else_and_no_longer() {
+    each_seed(40, |seed| {
+        let mut world = World::new(seed, 5);
+        let group = world.found(0, "liar");
+        for member in [1, 2, 3] {
+            world.add(0, group, member, Role::Member).unwrap();
+            world.join(member, group);
+        }
+        world.settle();
+        world.nodes[3].evil = Some(Evil::Denies);
+        world.publish(0, group, "what a pull brings");
+        world.run_for(3 * INTERVAL_MS);
+        for member in [0, 1, 2] {
+            assert_eq!(world.shut_out(member, &group), None, "{member}: others serve it");
+        }
+        // Alone with the liar.
+        world.partition(&[2, 3]);
+        let deadline = world.now + 6 * INTERVAL_MS;
+        assert!(world.run_until(deadline, |world| world.shut_out(2, &group) == Some(Gone::Removed)));
+        assert!(world.may_not_write(2, group));
+        world.heal();
+        let deadline = world.now + 6 * INTERVAL_MS;
+        assert!(world.run_until(deadline, |world| world.shut_out(2, &group).is_none()), "somebody else serves it");
+        world.publish(2, group, "still here");
+        // A stranger's word counts for nothing.
+        world.nodes[4].evil = Some(Evil::Denies);
+        world.join(4, group);
+        world.run_for(3 * INTERVAL_MS);
+        assert!([0, 1, 2].iter().all(|member| world.shut_out(*member, &group).is_none()));
     });
 }

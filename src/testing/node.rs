@@ -7,11 +7,12 @@ use crate::chain::rows;
 use crate::chain::{BlockId, Frontier, GroupId};
 use crate::identity::{Identity, SecretKey};
 use crate::kv::{KvError, Memory, Read};
-use crate::ledger::query;
+use crate::ledger::{former, query};
 use crate::node::arrival::Arrival;
 use crate::node::engine::{self, Failure, Groups, Reply, Task};
 use crate::node::io::{InboundId, Notice, Opened, Ticket};
 use crate::node::machine::Settings;
+use crate::node::shut_out;
 use crate::node::{Engine, Machine};
 
 /// Names a node of a world.
@@ -131,6 +132,8 @@ impl Node {
             group,
             frontier: Frontier::new(rows::all_tips(rows).unwrap()),
             members: query::members(rows).unwrap().into_iter().map(|(identity, _)| identity).collect(),
+            former: former::all(rows).unwrap(),
+            shut_out: shut_out::shut_out(rows).unwrap().map(|said| (said.why, said.by)),
             in_doubt: rows::in_doubt(rows).unwrap(),
             to_seal: engine::to_seal(rows, true, |identity| *identity == self.id).unwrap(),
         }

@@ -412,6 +412,7 @@ impl World {
                 let as_of = Some(own);
                 self.enqueue(name, Token::Nobody, Task::Settle { group, as_of });
             }
+            Output::ShutOut(group, mark) => self.enqueue(name, Token::Nobody, Task::ShutOut { group, mark }),
             Output::Seal(group) => self.enqueue(name, Token::Nobody, Task::Seal { group }),
             Output::Ban(peer, _) => {
                 self.nodes[name].banned.insert(peer);

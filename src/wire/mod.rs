@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::cbor::{self, DecodeError, cbor_array};
+use crate::chain::gone::Gone;
 use crate::chain::{BlockId, Frontier, GroupId, ObjectAt, Tip, Unverified};
 use crate::delegation;
 use crate::delegation::knock::{Door, Knock};
@@ -169,6 +170,8 @@ pub enum Response {
 pub enum Refused {
     /// The group is not here, or the asker is no member of it: which of the two is nobody's business.
     NotShared,
+    /// Only to who was named as a member by a block of the group, which is here: why it is none now.
+    Gone(Gone),
     /// Too much at once: ask again after so many milliseconds.
     Busy(u64),
     /// The request breaks a rule of the protocol.

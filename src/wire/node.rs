@@ -56,6 +56,10 @@ pub enum Request {
     Apply(join_request::Unverified),
     /// Which groups there are.
     Groups(GetGroups),
+    /// Tells whoever is asked that an admin has denied its request to be let into this group.
+    Denied(GroupId),
+    /// What the time is.
+    Clock,
 }
 
 /// A response.
@@ -64,10 +68,12 @@ pub enum Request {
 pub enum Response {
     /// To `admit`: it is durable in the group's chain.
     Admitted,
-    /// To `apply`: read. Whether the group is here, nobody learns.
+    /// To `apply` and `denied`: read. Whether the group is here, or is being joined, nobody learns.
     Taken,
     /// To `groups`.
     Groups(GroupsPage),
+    /// To `clock`: milliseconds since 1970 UTC.
+    Clock(u64),
     /// To any: no.
     Refused(Refused),
 }

@@ -2,82 +2,18 @@
 
 use ciborium::Value;
 use lbm::cbor;
-use lbm::chain::Role;
-use lbm::chain::transaction::{MemberJoin, Secret, TICKET_DOMAIN};
+use lbm::chain::transaction::{MemberJoin, TICKET_DOMAIN};
 use lbm::identity::SecretKey;
 use lbm::join_request::{self, JoinRequest};
 use lbm::limits;
-use lbm::ticket::{Checkpoint, Contact, Ticket, TicketError};
-use lbm::wire::node::{Admit, GetGroups, GroupsPage, Over, Refused, Request, Response, ShownGroup};
-use serde_bytes::{ByteArray, ByteBuf};
+use lbm::ticket::{Ticket, TicketError};
+use lbm::wire::node::{Request, Response};
 use serde_json::json;
 
 use crate::schema::{Place, accepts, all_rules, bytes, chars, list, map, number, refuses, word};
-use crate::story::{START_MS, Story, key, story, ticket_key};
+use crate::story::{START_MS, key, story, ticket_key};
+use crate::tickets::{application, requests, responses, tickets};
 use crate::vectors::{bytes as unhex, kept, pin};
-
-/// The ticket by which Carol comes back, with all that one can have; and one with the least.
-fn tickets(story: &Story) -> Vec<(&'static str, Ticket)> {
-    let seal = story.told("sealed").block.id();
-    let block = ByteArray::new(seal.as_bytes()[..16].try_into().unwrap());
-    let address = |bytes: &[u8]| ByteBuf::from(bytes.to_vec());
-    let tcp = address(&[4, 192, 0, 2, 7, 6, 0x1c, 0xa9]);
-    let quic = address(&[4, 192, 0, 2, 7, 0x91, 2, 0x1c, 0xa9, 0xcd, 3]);
-    let full = Ticket {
-        group: story.group,
-        name: Some("domain:research".into()),
-        role: Role::Member,
-        expires_ms: START_MS + 86_400_000,
-        seed: Secret(*ticket_key().seed()),
-        discovery_secret: Secret([9; 32]),
-        checkpoint: Some(Checkpoint { epoch: 1, block }),
-        contacts: vec![Contact { member: key("alice").identity(), addresses: vec![tcp, quic] }],
-    };
-    let least = Ticket { name: None, role: Role::Viewer, checkpoint: None, contacts: vec![], ..full.clone() };
-    vec![("all", full), ("the least", least)]
-}
-
-fn application(story: &Story) -> JoinRequest {
-    JoinRequest {
-        group: story.group,
-        applicant: key("carol").identity(),
-        name: "carol".into(),
-        note: Some("Carol from the lab:\n\tmay I?".into()),
-        time_ms: START_MS,
-    }
-}
-
-fn requests(story: &Story) -> Vec<(&'static str, Request)> {
-    let group = story.group;
-    let join = MemberJoin::prove(&ticket_key(), &group, key("carol").identity());
-    vec![
-        ("admit", Request::Admit(Box::new(Admit { group, join }))),
-        ("apply", Request::Apply(application(story).sign(&key("carol")).unwrap())),
-        ("groups", Request::Groups(GetGroups { after: None })),
-        ("groups, behind one", Request::Groups(GetGroups { after: Some(group) })),
-    ]
-}
-
-fn responses(story: &Story) -> Vec<(&'static str, Response)> {
-    let shown = |role| ShownGroup { group: story.group, name: "domain:research".into(), members: 3, role };
-    let over = |over| Response::Refused(Refused::Ticket(over));
-    vec![
-        ("admitted", Response::Admitted),
-        ("taken", Response::Taken),
-        ("groups", Response::Groups(GroupsPage { groups: vec![shown(Some(Role::Admin))], more: false })),
-        ("groups, with more behind", Response::Groups(GroupsPage { groups: vec![shown(None)], more: true })),
-        ("refused, not shared", Response::Refused(Refused::NotShared)),
-        ("refused, expired", over(Over::Expired)),
-        ("refused, used up", over(Over::UsedUp)),
-        ("refused, revoked", over(Over::Revoked)),
-        ("refused, inviter gone", over(Over::InviterGone)),
-        ("refused, removed", over(Over::Removed)),
-        ("refused, full", over(Over::Full)),
-        ("refused, busy", Response::Refused(Refused::Busy(200))),
-        ("refused, malformed", Response::Refused(Refused::Malformed)),
-        ("refused, failed", Response::Refused(Refused::Failed)),
-    ]
-}
 
 #[test]
 fn they_are_those_of_the_vectors() {
@@ -175,6 +111,7 @@ fn everything_has_the_form_of_its_rule_and_another_form_is_told_apart() {
         ("a long note", &[4], chars(513)),
         ("an empty note", &[4], chars(0)),
         ("time in words", &[5], chars(3)),
+        ("neither taken back nor not", &[6], Value::Null),
     ];
     refuses("join-request-body", &signed.body, wrong);
     refuses("join-request", &cbor::encode(&signed), &[("a short signature", &[1], bytes(63))]);
@@ -192,6 +129,7 @@ fn everything_has_the_form_of_its_rule_and_another_form_is_told_apart() {
     );
     refuses("node-request", &requests[1].1.encode(), &[("a short signature", &[0, 1], bytes(63))]);
     refuses("node-request", &requests[3].1.encode(), &[("a short group id", &[0, 0], bytes(31))]);
+    refuses("node-request", &requests[5].1.encode(), &[("a short group id", &[0], bytes(31))]);
     let shown = Value::Array(vec![bytes(32), word("x"), number(1), Value::Null]);
     let responses = responses(&story);
     refuses(

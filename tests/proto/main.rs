@@ -13,4 +13,5 @@ mod refused;
 mod rules;
 mod schema;
 mod story;
+mod tickets;
 mod vectors;

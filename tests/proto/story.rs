@@ -2,6 +2,7 @@
 //!
 //! Shared by the protocol's vectors and by the tests of the decoders.
 
+use lbm::chain::gone::Gone;
 use lbm::chain::transaction::{
     Claim, Dispute, Experience, Genesis, Grant, Invite, InviteRevoke, MemberAdd, MemberJoin, MemberRemove, Mint,
     NotarySet, OfferCreate, OfferRevoke, Offered, Order, PolicyUpdate, Purchase, Refund, Retract, RoleSet, Royalty,
@@ -577,6 +578,7 @@ impl Story {
             ("differs", Response::Differs),
             ("taken", Response::Taken),
             ("refused, not shared", Response::Refused(Refused::NotShared)),
+            ("refused, gone", Response::Refused(Refused::Gone(Gone::TicketUsedUp))),
             ("refused, busy", Response::Refused(Refused::Busy(200))),
             ("refused, malformed", Response::Refused(Refused::Malformed)),
             ("refused, failed", Response::Refused(Refused::Failed)),

@@ -1,5 +1,6 @@
 //! Members who break the rules of blocks.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::author::Author;
@@ -205,4 +206,26 @@ async fn what_the_ledger_refuses_is_kept_listed_and_nobodys_fault() {
     let recent = alice.ctl(&["claim", "recent", "--group", &name, "--limit", "1"]).done();
     assert_eq!(recent["claims"][0]["text"], "honest after all");
     alice.verified(&name);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_members_clock_that_is_behind_shows_in_the_doctor() {
+    let (alice, name, _) = daemon();
+    let bob = SecretKey::from_seed(&[41; 32]).identity();
+    alice.add(&name, &bob.to_string(), "member");
+    let bob = Peer::of(41, &alice).await;
+    let apart = || {
+        let diagnosis = alice.ctl(&["doctor"]).json();
+        let findings = diagnosis["findings"].as_array().unwrap().clone();
+        findings.into_iter().find(|finding| finding["code"] == "clock_apart")
+    };
+    assert_eq!(apart(), None);
+    bob.behind.store(3_690_000, Ordering::Relaxed);
+    let found = apart().expect("an hour is seen");
+    assert_eq!(found["severity"], "problem", "{found}");
+    let text = found.to_string();
+    assert!(["61 min behind", &bob.id.to_string(), "timedatectl"].iter().all(|word| text.contains(word)), "{text}");
+    // Asked anew each time: what was set right is no finding any more.
+    bob.behind.store(0, Ordering::Relaxed);
+    assert_eq!(apart(), None);
 }

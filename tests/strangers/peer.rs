@@ -1,12 +1,14 @@
 //! A peer that speaks the protocol, and an honest one that asks all the while.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::common::{Daemon, PATIENCE};
 use lbm::chain::{GroupId, Unverified};
 use lbm::identity::{Identity, SecretKey};
 use lbm::net::{AddressBook, NetConfig, NetEvent, Network, Protocol, RequestError};
-use lbm::wire::{Batch, Probe, Pull, Push, Refused, Request, Response};
+use lbm::wire::{Batch, Probe, Pull, Push, Refused, Request, Response, node};
 use libp2p::Multiaddr;
 use serde_bytes::ByteBuf;
 use tokio::sync::{mpsc, oneshot};
@@ -61,6 +63,8 @@ pub struct Peer {
     events: mpsc::UnboundedReceiver<NetEvent>,
     task: tokio::task::JoinHandle<()>,
     to: Identity,
+    /// By how much its clock is behind, milliseconds.
+    pub behind: Arc<AtomicU64>,
 }
 
 impl Drop for Peer {
@@ -82,11 +86,17 @@ impl Peer {
         let mut network = Network::new(&config, AddressBook::new(key.identity(), 1)).unwrap();
         let to = network.add_peer(address, None, true).unwrap();
         let (jobs, mut todo) = mpsc::channel::<Job>(16);
+        let behind = Arc::new(AtomicU64::new(0));
+        let clock = Arc::clone(&behind);
         let (out, events) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
             loop {
                 tokio::select! {
                     event = network.next() => match event {
+                        NetEvent::Request { id, protocol: Protocol::Node, .. } => {
+                            let shown = node::Response::Clock(now_ms() - clock.load(Ordering::Relaxed));
+                            let _gone = network.respond(id, shown.encode());
+                        }
                         NetEvent::Request { id, bytes, .. } => drop(network.respond(id, polite(&bytes))),
                         event => drop(out.send(event)),
                     },
@@ -98,7 +108,7 @@ impl Peer {
             }
         });
         let id = key.identity();
-        let mut peer = Self { key, id, jobs, events, task, to };
+        let mut peer = Self { key, id, jobs, events, task, to, behind };
         peer.until("connected", |event| matches!(event, NetEvent::Connected { .. }).then_some(())).await;
         peer
     }

@@ -39,9 +39,9 @@ const MEASURED: Range<Duration> = Duration::from_secs(8)..Duration::from_secs(40
 const PULLS: usize = 20;
 /// How much more memory the daemon may take under attack.
 const GROWTH: u64 = 50 << 20;
-/// How many times as long the slowest of twenty pulls may take as from a daemon that nobody attacks at the same time. Twice is the goal, on a
-/// machine with cores to spare, and the figures are printed; this bound tells being slowed down from being shut out, however few cores there are.
-const SLOWER: u32 = 25;
+/// How many times as long the slowest of twenty pulls may take as from a daemon that nobody attacks at the same time, which feels what the
+/// attackers take of this machine's processors as well. Twice the *quiet* figure is the goal, and what release builds do; the figures are printed.
+const SLOWER: u32 = 5;
 
 /// This program again, on another machine, as one of the parts below.
 struct Part {
@@ -245,7 +245,9 @@ async fn rude(target: Multiaddr, group: GroupId, number: u8, counts: Arc<Mutex<B
         for n in 0..100_u8 {
             vandal.claims_to_be_at(format!("/ip4/10.77.{number}.{n}/tcp/1").parse().unwrap());
         }
-        for _ in 0..20 {
+        // Now and then without a flood before, behind which the rest would wait and be dropped.
+        let floods = round % 3 != 0;
+        for _ in 0..if floods { 20 } else { 0 } {
             for _ in 0..50 {
                 vandal.send(probe.clone());
                 count("requests");
@@ -260,7 +262,7 @@ async fn rude(target: Multiaddr, group: GroupId, number: u8, counts: Arc<Mutex<B
         } else {
             (0..4).for_each(|_| vandal.send(vec![0xff; 64]));
         }
-        vandal.go_on(Duration::from_millis(100), Some(&[0xff; 64])).await;
+        vandal.go_on(Duration::from_millis(if floods { 100 } else { 1_000 }), Some(&[0xff; 64])).await;
     }
 }
 

@@ -6,6 +6,7 @@ use crate::author::Author;
 use crate::peer::{DAY_MS, Peer, daemon, is_sent_away, now_ms, sent_away, within};
 use crate::presence::says;
 use lbm::cbor;
+use lbm::chain::gone::Gone;
 use lbm::chain::{BlockId, GroupId, ObjectAt, Tip};
 use lbm::delegation::{self, Delegation};
 use lbm::identity::{Identity, SecretKey};
@@ -91,7 +92,7 @@ async fn a_node_is_admitted_by_a_delegation_of_a_member_to_itself_alone_and_for_
     // And so does the end of the membership.
     assert_eq!(show(&mut host, group, vec![good.clone()]).await, Response::Taken);
     alice.ctl(&["group", "remove-member", "--group", &name, "--member", &agent.identity().to_string()]).ok();
-    assert_eq!(host.ask(&pull).await.unwrap(), not_shared());
+    assert_eq!(host.ask(&pull).await.unwrap(), Response::Refused(Refused::Gone(Gone::Removed)), "it knew the group");
     assert!(!is_sent_away(&alice, &host.id));
 }
 

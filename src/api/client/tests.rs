@@ -53,6 +53,7 @@ fn a_status() -> Status {
         peers: 0,
         groups: 0,
         unsure_groups: 0,
+        shut_out_groups: 0,
         open_purchases: std::collections::BTreeMap::new(),
         embedder: None,
         indexing_groups: 0,

@@ -1,15 +1,19 @@
 //! What may keep the node from working: this machine, and what only the daemon knows, of peers and groups.
 
+use std::time::{Duration, Instant};
+
 use axum::Json;
+use futures::future::join_all;
 
 use super::extract::As;
 use super::{Api, node};
 use crate::api::types::{Diagnosis, EventKind, Finding, Problem};
 use crate::ledger::{query, state};
 use crate::limits;
-use crate::net::{DialTrouble, NetConfig, PeerInfo};
+use crate::net::{DialTrouble, NetConfig, PeerInfo, RefusedHost};
 use crate::runtime::clock::unix_ms;
 use crate::store::View;
+use crate::wire::node::{Request, Response};
 use crate::{api::types::Event, doctor};
 
 /// Checks of the health that the doctor makes himself, with more to say.
@@ -31,7 +35,10 @@ pub(super) async fn doctor(As(api): As) -> Result<Json<Diagnosis>, Problem> {
         })
         .collect();
     let (marks, now_ms) = (api.node().events.marks(), unix_ms());
-    findings.extend(peers(&api.node().peers().await?));
+    let known = api.node().peers().await?;
+    findings.extend(peers(&known));
+    findings.extend(clocks(&api, &known).await?);
+    findings.extend(api.node().refused_hosts().await?.iter().filter_map(refused));
     findings.extend(marks.iter().filter_map(|event| mark(event, now_ms)));
     let up_ms = api.node().uptime.ms();
     findings.extend(api.read(move |api, view| groups(api, view, &marks, up_ms, now_ms)).await?);
@@ -69,6 +76,10 @@ fn away(info: &PeerInfo) -> Option<Finding> {
     if info.link.is_some() {
         return None;
     }
+    if let Some(why) = &info.refused {
+        let detail = format!("{}: its connections were refused here: {why}", called(info));
+        return Some(Finding::warning("peer_away", detail, "see what `refused_here` says of its address"));
+    }
     let trouble = info.known.as_ref()?.trouble?;
     let at = info.known.as_ref()?.addresses.iter().map(|(address, _)| address.to_string()).next();
     let at = at.map(|address| format!(" at {address}")).unwrap_or_default();
@@ -85,13 +96,67 @@ fn away(info: &PeerInfo) -> Option<Finding> {
         DialTrouble::OtherPeer => {
             "it has moved or has another key now: remove it with `lbm ctl peer remove`, and add its new address"
         }
-        DialTrouble::Dropped => "run `lbm ctl doctor` there: it may be full, or have banned this node for some minutes",
+        DialTrouble::Dropped | DialTrouble::HungUp => {
+            "run `lbm ctl doctor` there: it says whether it has no room (`p2p_max_conn_per_ip`); `lbm ctl peer bans` there says whom it bans"
+        }
         DialTrouble::Banned => "`lbm ctl peer bans` says what for and how long; `lbm ctl peer unban` lets it come back",
         DialTrouble::Denied => "`lbm config` shows `allow` and `deny`; a change takes a restart",
         DialTrouble::Handshake => "see what listens there: it may be another program, or an LBM of an old version",
         DialTrouble::System(_) => "see this machine's network: `ip addr` and `ip route`",
     };
     Some(Finding::warning("peer_away", format!("{}{at}: {what}", called(info)), remedy))
+}
+
+/// Asks connected peers of this node's groups what their clocks show.
+async fn clocks(api: &Api, known: &[PeerInfo]) -> Result<Vec<Finding>, Problem> {
+    let admitted = api.node().admitted().await?;
+    let is_met = |info: &&PeerInfo| admitted.get(&info.peer).is_some_and(|groups| !groups.is_empty());
+    let asked = known.iter().filter(is_met).take(limits::DOCTOR_CLOCKS).map(async |info| {
+        let (began, patience) = (Instant::now(), Duration::from_millis(limits::DOCTOR_ASK_MS));
+        let answer = tokio::time::timeout(patience, api.node().ask_node(info.peer, Request::Clock)).await;
+        match answer {
+            Ok(Ok(Ok(Response::Clock(theirs_ms)))) => clock(&called(info), theirs_ms, unix_ms(), began.elapsed()),
+            // Who does not answer is slow, or of another version: other findings say so.
+            _ => None,
+        }
+    });
+    Ok(join_all(asked).await.into_iter().flatten().collect())
+}
+
+/// Compares a clock with this one, which shows `now_ms` when the answer has come after `took`.
+fn clock(peer: &str, theirs_ms: u64, now_ms: u64, took: Duration) -> Option<Finding> {
+    // It was read at some moment of the round trip: as far as that goes nobody can tell.
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let (least, most) = (now_ms.saturating_sub(took_ms), now_ms);
+    let (apart_ms, word) =
+        if theirs_ms < least { (least - theirs_ms, "behind") } else { (theirs_ms.saturating_sub(most), "ahead of") };
+    if apart_ms < limits::DOCTOR_CLOCK_MS {
+        return None;
+    }
+    let detail = format!("the clock of {peer} is {} {word} this one", doctor::span_of(apart_ms));
+    let remedy = "set both machines' clocks by a time server, as with `timedatectl set-ntp true`";
+    Some(if apart_ms >= limits::MAX_CLOCK_DRIFT_MS {
+        Finding::problem("clock_apart", detail, remedy)
+    } else {
+        Finding::warning("clock_apart", detail, remedy)
+    })
+}
+
+/// A host that finds no room here: it may be several nodes behind one address.
+fn refused(host: &RefusedHost) -> Option<Finding> {
+    if host.ago.as_millis() > u128::from(limits::DOCTOR_RECENT_MS) {
+        return None;
+    }
+    let ago = doctor::span_of(u64::try_from(host.ago.as_millis()).unwrap_or(u64::MAX));
+    let detail =
+        format!("{} of the connections from {} were refused, the last {ago} ago: {}", host.times, host.host, host.why);
+    let remedy = if host.is_host_full {
+        "where many nodes share that address, raise `p2p_max_conn_per_ip` (LB_P2P_MAX_CONN_PER_IP) here and start the daemon anew; members of \
+         this node's groups do not count; else keep it away with `deny`"
+    } else {
+        "where it is somebody's whom you know, `lbm ctl peer add` keeps room for it; else keep it away with `deny`"
+    };
+    Some(Finding::warning("refused_here", detail, remedy))
 }
 
 fn other_version(info: &PeerInfo) -> Option<Finding> {
@@ -135,8 +200,12 @@ fn groups(api: &Api, view: &View, marks: &[Event], up_ms: u64, now_ms: u64) -> R
     for kept in view.groups()? {
         let rows = view.rows(kept);
         let id = kept.id.to_string();
-        let name = state::group(&rows)?.map_or_else(|| id.clone(), |group| group.name);
-        if query::members(&rows)?.iter().all(|(member, _)| api.node().is_own(member)) && name != id {
+        let Some(name) = state::group(&rows)?.map(|group| group.name) else {
+            let detail = format!("{id}: being joined, nothing of it is here yet; it comes once a member is connected");
+            findings.push(Finding::ok("joining", detail));
+            continue;
+        };
+        if query::members(&rows)?.iter().all(|(member, _)| api.node().is_own(member)) {
             findings.push(Finding::ok("synced", format!("{name}: nobody else is a member")));
             continue;
         }
@@ -154,6 +223,9 @@ fn groups(api: &Api, view: &View, marks: &[Event], up_ms: u64, now_ms: u64) -> R
                 let ago = doctor::span_of(now_ms.saturating_sub(at_ms));
                 Finding::warning("not_synced", format!("{name}: last synced {ago} ago, with {peer}"), remedy)
             }
+            None if up_ms < limits::DOCTOR_START_MS => {
+                Finding::ok("synced", format!("{name}: not synced yet, the daemon has just started"))
+            }
             None => {
                 let up = doctor::span_of(up_ms);
                 Finding::warning("not_synced", format!("{name}: not synced since the daemon started {up} ago"), remedy)
@@ -166,6 +238,7 @@ fn groups(api: &Api, view: &View, marks: &[Event], up_ms: u64, now_ms: u64) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::types::Grade;
     use crate::identity::SecretKey;
     use crate::net::{LinkInfo, Transport};
 
@@ -184,6 +257,8 @@ mod tests {
                 agent: agent.to_owned(),
             }),
             banned: None,
+            denied: false,
+            refused: None,
         };
         // Nothing is said of who has not said it yet.
         for same in ["", NetConfig::AGENT_VERSION] {
@@ -192,6 +267,21 @@ mod tests {
         let found = other_version(&of("lbm/99.0.0")).unwrap();
         assert_eq!(found.code, "version_apart");
         assert!(found.detail.contains("lbm/99.0.0") && found.detail.contains(NetConfig::AGENT_VERSION), "{found:?}");
+    }
+
+    #[test]
+    fn a_clock_that_is_apart_is_told_whichever_way_and_not_what_the_way_took() {
+        let of = |theirs_ms, took_s| clock("bob", theirs_ms, 10_000_000, Duration::from_secs(took_s));
+        assert_eq!(
+            (of(10_000_000, 0), of(9_995_000, 0), of(10_009_000, 0), of(9_985_000, 6)),
+            (None, None, None, None)
+        );
+        let behind = of(9_880_000, 0).unwrap();
+        assert_eq!((behind.severity, behind.code.as_str()), (Grade::Warning, "clock_apart"));
+        assert!(behind.detail.contains("bob is 2 min behind"), "{behind:?}");
+        let ahead = of(13_600_000, 1).unwrap();
+        assert_eq!(ahead.severity, Grade::Problem);
+        assert!(ahead.detail.contains("60 min ahead"), "{ahead:?}");
     }
 
     #[test]

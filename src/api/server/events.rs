@@ -18,6 +18,8 @@ use super::Api;
 use super::extract::{As, Params};
 use super::stop::Stop;
 use crate::api::types::{Event, EventKind, ListEvents, Problem};
+use crate::chain::Role;
+use crate::ledger::state;
 use crate::limits;
 use crate::runtime::clock::unix_ms;
 use crate::store::View;
@@ -40,7 +42,8 @@ pub(super) async fn events(
     let stop = api.stop.clone();
     let members = api.node().events.members();
     let new = follow.then_some(new);
-    let mut following = Following { api, members, groups: BTreeSet::new(), held, new, last, stop };
+    let mut following =
+        Following { api, members, groups: BTreeSet::new(), administers: BTreeSet::new(), held, new, last, stop };
     following.look().await?;
     Ok(sse(stream::unfold(following, |mut following| async move {
         let event = following.next().await?;
@@ -70,6 +73,8 @@ struct Following {
     members: watch::Receiver<()>,
     /// The groups of the agent that listens; none where the node does.
     groups: BTreeSet<String>,
+    /// Those of them in which it is an admin.
+    administers: BTreeSet<String>,
     held: VecDeque<Event>,
     new: Option<broadcast::Receiver<Event>>,
     last: u64,
@@ -97,8 +102,18 @@ impl Following {
     async fn look(&mut self) -> Result<(), Problem> {
         if self.api.node().is_agent() {
             self.members.mark_unchanged();
-            let read = |_: &Api, view: &View| Ok(view.groups()?.into_iter().map(|kept| kept.id.to_string()).collect());
-            self.groups = self.api.read(read).await?;
+            let read = |api: &Api, view: &View| {
+                let (mut groups, mut administers) = (BTreeSet::new(), BTreeSet::new());
+                for kept in view.groups()? {
+                    let member = state::member(&view.rows(kept), &api.node().identity)?;
+                    if member.is_some_and(|member| member.role == Role::Admin) {
+                        administers.insert(kept.id.to_string());
+                    }
+                    groups.insert(kept.id.to_string());
+                }
+                Ok((groups, administers))
+            };
+            (self.groups, self.administers) = self.api.read(read).await?;
         }
         Ok(())
     }
@@ -107,6 +122,7 @@ impl Following {
     fn shows(&self, kind: &EventKind) -> bool {
         let me = || self.api.node().identity.to_string();
         match kind {
+            EventKind::JoinRequest { group_id, .. } => return self.administers.contains(group_id),
             EventKind::PurchaseChanged { buyer, seller, .. } => return *buyer == me() || *seller == me(),
             EventKind::MemberChanged { member_id, .. }
             | EventKind::Admitted { member_id, .. }

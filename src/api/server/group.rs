@@ -9,15 +9,19 @@ use super::resolve::{Found, find};
 use super::token;
 use crate::api::types::{
     CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Problem, ProblemCode,
-    Verified,
+    ShutOut, Verified,
 };
 use crate::chain::{GroupId, rows};
+use crate::join_request::{self, JoinRequest};
 use crate::kv::Read;
 use crate::ledger::account::{self, Totals};
 use crate::ledger::{query, state, verify};
 use crate::limits;
 use crate::node::engine::{self, Task};
-use crate::runtime::joining::{Pending, pending};
+use crate::node::joining::Joining;
+use crate::node::shut_out;
+use crate::runtime::clock::unix_ms;
+use crate::runtime::joining::{Pending, pending, pending_of};
 use crate::store::{Registry, View};
 
 /// The currency of a group whose creator names none.
@@ -54,12 +58,28 @@ pub(super) async fn list(As(api): As) -> Answer<GroupList> {
         for kept in view.groups()? {
             groups.push(summary(api, kept.id, &view.rows(kept))?);
         }
-        for pending in pending(view)? {
+        let (me, node) = (api.node().identity, api.node().node_id);
+        let names = api.node().agents.all();
+        for pending in pending(view)?.into_iter().filter(|pending| !pending.row.withdrawn) {
             let group_id = pending.group.to_string();
-            let is_new = groups.iter().all(|group: &Group| group.group_id != group_id);
-            if pending.identity == api.node().identity && is_new {
-                let name = pending.ticket.and_then(|ticket| ticket.name);
-                groups.push(Group { group_id, name, role: None, joining: true, members: 0, claims: 0, blocks: 0 });
+            let agent = names.iter().find(|(_, agent)| *agent == pending.identity).map(|(name, _)| name.to_string());
+            let is_own = pending.identity == me;
+            if let Some(known) = groups.iter_mut().find(|group: &&mut Group| is_own && group.group_id == group_id) {
+                known.refused = pending.row.refused;
+            } else if is_own || (me == node && agent.is_some()) {
+                let (members, claims, blocks) = (0, 0, 0);
+                groups.push(Group {
+                    group_id,
+                    name: pending.ticket.and_then(|ticket| ticket.name),
+                    role: None,
+                    joining: true,
+                    agent: agent.filter(|_| !is_own),
+                    refused: pending.row.refused,
+                    shut_out: None,
+                    members,
+                    claims,
+                    blocks,
+                });
             }
         }
         groups.sort_by(|a, b| (&a.name, &a.group_id).cmp(&(&b.name, &b.group_id)));
@@ -74,6 +94,13 @@ fn summary(api: &Api, id: GroupId, kv: &dyn Read) -> Result<Group, Problem> {
         group_id: id.to_string(),
         role: state::member(kv, &api.node().identity)?.map(|member| member.role),
         joining: group.is_none(),
+        agent: None,
+        refused: None,
+        shut_out: shut_out::shut_out(kv)?.map(|said| ShutOut {
+            why: said.why.word().to_owned(),
+            by: said.by.to_string(),
+            since_ms: said.since_ms,
+        }),
         members: group.as_ref().map_or(0, |group| u64::from(group.members)),
         name: group.map(|group| group.name),
         claims: counters.claims,
@@ -139,14 +166,14 @@ pub(super) async fn leave(As(api): As, Segments(name): Segments<String>) -> Answ
         // One that is being joined by a ticket has no rows yet.
         Err(problem) if problem.code == ProblemCode::UnknownGroup => match pending_named(&api, &asked).await? {
             Some(id) => {
-                api.node().door.end(&member, &id).await?;
+                give_up(&api, id).await?;
                 return Ok(Json(GroupLeft { group_id: id.to_string(), name: None }));
             }
             None => return Err(problem),
         },
         found => found?,
     };
-    api.node().door.end(&member, &id).await?;
+    give_up(&api, id).await?;
     if member != api.node().node_id {
         leave_group(&api, id, member).await?;
         return Ok(Json(GroupLeft { group_id: id.to_string(), name }));
@@ -157,11 +184,27 @@ pub(super) async fn leave(As(api): As, Segments(name): Segments<String>) -> Answ
     Ok(Json(GroupLeft { group_id: id.to_string(), name }))
 }
 
+/// Ends the caller's joining of a group. A request is taken back: members that hold it are told, now and when they are met, while it lasts.
+async fn give_up(api: &std::sync::Arc<Api>, group: GroupId) -> Result<(), Problem> {
+    let me = api.node().identity;
+    let look = move |_: &Api, view: &View| {
+        let taken_back = pending(view)?.iter().filter(|pending| pending.row.withdrawn).count();
+        Ok(pending_of(view, &me, &group)?.filter(|_| taken_back < limits::JOININGS / 2))
+    };
+    let joining = api.read_own(look).await?;
+    let asked = joining.as_ref().and_then(|joining| join_request::read(joining.request.as_ref()?).ok());
+    let (Some(joining), Some(asked)) = (joining, asked) else { return Ok(api.node().door.end(&me, &group).await?) };
+    let time_ms = unix_ms().max(asked.time_ms + 1);
+    let request = JoinRequest { note: None, time_ms, withdrawn: true, ..asked };
+    let request = api.node().sign_request(request).await?;
+    Ok(api.node().door.begin(me, group, &Joining { request, withdrawn: true, ..joining }).await?)
+}
+
 /// The group that the caller is joining by a ticket and that is named so: by its id, or by its name in the ticket.
 async fn pending_named(api: &std::sync::Arc<Api>, name: &str) -> Result<Option<GroupId>, Problem> {
     let (me, name) = (api.node().identity, name.to_owned());
     let read = move |_: &Api, view: &View| {
-        let own = pending(view)?.into_iter().filter(|pending| pending.identity == me);
+        let own = pending(view)?.into_iter().filter(|pending| pending.identity == me && !pending.row.withdrawn);
         let is_meant = |pending: &Pending| {
             let called = pending.ticket.as_ref().and_then(|ticket| ticket.name.as_deref());
             pending.group.to_string() == name || called == Some(&name)

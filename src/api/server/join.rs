@@ -24,6 +24,7 @@ use super::problem::split;
 use super::resolve::shown;
 use super::stop::Stop;
 use crate::api::types::{Event, EventKind, JoinEvent, JoinGroup, Problem, ProblemCode, Role};
+use crate::chain::gone::Gone;
 use crate::chain::{GroupId, Transaction, rows};
 use crate::identity::Identity;
 use crate::join_request::JoinRequest;
@@ -32,6 +33,7 @@ use crate::ledger::state;
 use crate::limits;
 use crate::node::engine::Groups;
 use crate::node::joining::Joining;
+use crate::node::shut_out;
 use crate::runtime::Stopping;
 use crate::runtime::clock::unix_ms;
 use crate::runtime::joining::{is_the_one, pending, pending_of};
@@ -83,6 +85,8 @@ pub(super) async fn join(As(api): As, Body(request): Body<JoinGroup>) -> Result<
         caught_up: seen.standing.is_some(),
         was_here: seen.standing.is_some(),
         turned_away: None,
+        shut_out: None,
+        is_gone: false,
         ticket,
     };
     if !is_here {
@@ -100,7 +104,8 @@ pub(super) async fn join(As(api): As, Body(request): Body<JoinGroup>) -> Result<
 
 /// What is to be joined: by a ticket, or by an id.
 fn named(api: &Api, request: &JoinGroup) -> Result<(GroupId, Option<Ticket>), Problem> {
-    let text = request.group.trim();
+    // As people copy it, with what stood around it.
+    let text = request.group.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>'));
     if text.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX)) {
         let ticket = Ticket::from_text(text).map_err(|error| split(ProblemCode::BadTicket, &error.to_string(), ""))?;
         if ticket.expires_ms.saturating_add(api.node().door.drift_ms()) <= unix_ms() {
@@ -148,7 +153,7 @@ async fn begin(api: &Arc<Api>, group: GroupId, ticket: Option<&Ticket>, note: Op
         Some(_) => None,
         None => {
             let name = api.node().name.to_string();
-            let request = JoinRequest { group, applicant: me, name, note, time_ms: began_ms };
+            let request = JoinRequest { group, applicant: me, name, note, time_ms: began_ms, withdrawn: false };
             request.check()?;
             api.node().sign_request(request).await?
         }
@@ -158,7 +163,7 @@ async fn begin(api: &Arc<Api>, group: GroupId, ticket: Option<&Ticket>, note: Op
     Ok(api
         .node()
         .door
-        .begin(me, group, &Joining { ticket, request, began_ms, refused: None, has_brought: false })
+        .begin(me, group, &Joining { ticket, request, began_ms, refused: None, has_brought: false, withdrawn: false })
         .await?)
 }
 
@@ -193,9 +198,11 @@ struct Seen {
     joining: Option<Joining>,
     /// Whether what this node wrote before it left may still be missing.
     in_doubt: bool,
+    /// Why members say that this node is none any more.
+    shut_out: Option<Gone>,
     /// Whether it has the seal that the ticket names; none while that is not known.
     is_the_one: Option<bool>,
-    /// The group's name and this node's role, once its first block is here.
+    /// The group's name and this node's role, once its first block is here, and unless members say that it is over.
     standing: Option<(String, Option<Role>)>,
     tally: Tally,
 }
@@ -204,15 +211,19 @@ impl Seen {
     fn of(api: &Api, view: &View, id: GroupId, ticket: Option<&Ticket>, tally: Tally) -> Result<Self, Problem> {
         let joining = pending_of(view, &api.node().identity, &id)?;
         let Some(kv) = view.group(&id)? else {
-            return Ok(Self { is_kept: false, joining, in_doubt: false, is_the_one: None, standing: None, tally });
+            let (in_doubt, is_the_one, standing, shut_out) = (false, None, None, None);
+            return Ok(Self { is_kept: false, joining, in_doubt, shut_out, is_the_one, standing, tally });
         };
         let kv = kv.as_ref();
         let role = state::member(kv, &api.node().identity)?.map(|member| member.role);
-        let standing = state::group(kv)?.map(|group| (group.name, role));
+        // A membership that others say is over is asked for anew.
+        let shut_out = shut_out::shut_out(kv)?.map(|said| said.why);
+        let standing = state::group(kv)?.filter(|_| shut_out.is_none()).map(|group| (group.name, role));
         let is_the_one = ticket.map_or(Ok(Some(true)), |ticket| is_the_one(kv, ticket))?;
         Ok(Self {
             is_kept: true,
             joining,
+            shut_out,
             is_the_one,
             in_doubt: rows::in_doubt(kv)?,
             standing,
@@ -239,6 +250,10 @@ struct Following {
     was_here: bool,
     /// By what it is joined, where that is a ticket.
     ticket: Option<Ticket>,
+    /// Why members say that this node is none any more.
+    shut_out: Option<Gone>,
+    /// Whether nothing was noted of the joining when it was last looked.
+    is_gone: bool,
     /// Why a peer says that the ticket lets nobody in, and whether that is the last word.
     turned_away: Option<(String, bool)>,
 }
@@ -275,9 +290,15 @@ impl Following {
                 _ => {}
             }
             if !seen.is_kept && (self.ticket.is_none() || seen.joining.is_none()) {
-                return Ok(JoinEvent::Refused { problem: self.left() });
+                if std::mem::replace(&mut self.is_gone, true) {
+                    return Ok(JoinEvent::Refused { problem: self.left() });
+                }
+                // What ended it may say why: it is told once that is durable.
+                self.listen().await?;
+                continue;
             }
             self.tally = seen.tally;
+            self.shut_out = seen.shut_out;
             let Tally { blocks, claims } = seen.tally;
             // Nothing of it here: what ended was a pull from a peer that has no more than this node.
             self.caught_up &= seen.standing.is_some();
@@ -329,7 +350,11 @@ impl Following {
                     self.caught_up = true;
                     break;
                 }
-                Ok(EventKind::OwnLineSettled { group_id } | EventKind::GroupLeft { group_id }) if group_id == ours => {
+                Ok(
+                    EventKind::OwnLineSettled { group_id }
+                    | EventKind::MembershipServed { group_id }
+                    | EventKind::GroupLeft { group_id },
+                ) if group_id == ours => {
                     break;
                 }
                 Ok(EventKind::TurnedAway { group_id, member_id, code, goes_on })
@@ -386,6 +411,10 @@ impl Following {
             ProblemCode::TicketExpired => (format!("the ticket into the group {id} has expired"), ASK_ANEW),
             ProblemCode::TicketUsedUp => (format!("the ticket into the group {id} is used up"), ASK_ANEW),
             ProblemCode::TicketRevoked => (format!("the ticket into the group {id} was revoked"), ASK_ANEW),
+            ProblemCode::RequestDenied => (
+                format!("a peer says that it is an admin of the group {id} and has denied this node's request"),
+                "ask an admin for a ticket (`lbm ctl group invite`); a denial stands for a week from the request, then ask again",
+            ),
             ProblemCode::Full => {
                 (format!("the group {id} has as many members as it may have"), "ask an admin of it to make room")
             }
@@ -409,7 +438,18 @@ impl Following {
     /// Why it is not done yet.
     fn why_not(&self) -> Problem {
         let id = self.id;
-        if self.tally.blocks > 0 {
+        if let (Some(why), None) = (self.shut_out, &self.turned_away) {
+            let detail = format!(
+                "this node was a member of the group {id} and is none any more ({}); no member has let it in again yet",
+                why.meaning()
+            );
+            return Problem::new(
+                ProblemCode::StillJoining,
+                detail,
+                "the node goes on by itself; join again to follow it",
+            );
+        }
+        if self.tally.blocks > 0 && self.shut_out.is_none() {
             let detail = format!("the group {id} is still coming: {} blocks are here", self.tally.blocks);
             return Problem::new(
                 ProblemCode::StillJoining,

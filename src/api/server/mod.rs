@@ -37,6 +37,7 @@ mod told;
 mod waits;
 mod watching;
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -54,7 +55,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use self::router::Caller;
 use self::stop::{Stop, stopped};
@@ -209,7 +210,7 @@ impl Service {
 pub async fn serve(listener: UnixListener, desk: Service) -> io::Result<()> {
     let user = own_user()?;
     let stop = desk.stop.clone();
-    let (room, refusing) = (Room::default(), Arc::new(Semaphore::new(limits::API_REFUSING)));
+    let (room, mut refusing) = (Room::default(), VecDeque::new());
     let mut connections = JoinSet::new();
     let mut stopping = stop.clone();
     loop {
@@ -225,11 +226,15 @@ pub async fn serve(listener: UnixListener, desk: Service) -> io::Result<()> {
                 let is_reserved = is_tight && !room.let_idle_go(|_| true);
                 if room.count(|_| true) < limits::API_CONNECTIONS {
                     connections.spawn(connection(stream, desk.clone(), room.enter(), is_reserved, stop.clone()));
-                } else if let Ok(turn) = Arc::clone(&refusing).try_acquire_owned() {
-                    connections.spawn(async move {
-                        let _held = turn;
-                        refuse(stream).await;
-                    });
+                } else {
+                    // Who asks something is told at once; who says nothing makes room for the next.
+                    refusing.retain(|refused: &AbortHandle| !refused.is_finished());
+                    if refusing.len() >= limits::API_REFUSING
+                        && let Some(first) = refusing.pop_front()
+                    {
+                        first.abort();
+                    }
+                    refusing.push_back(connections.spawn(refuse(stream)));
                 }
             }
             Ok(_) => tracing::warn!("sent another user away from the socket"),

@@ -11,6 +11,7 @@ use crate::api::types::{EmbedderState, EmbedderStatus, Health, HealthCheck, Prob
 use crate::chain::rows;
 use crate::ledger::{query, state};
 use crate::limits;
+use crate::node::shut_out::{self, ShutOut};
 use crate::runtime::embedding::{Progress, Standing};
 use crate::runtime::index::Condition;
 use crate::store::View;
@@ -23,7 +24,8 @@ pub(super) async fn status(As(api): As) -> Answer<Status> {
     let is_agent = node.is_agent();
     let listen = if is_agent { Vec::new() } else { node.listening().await? };
     let peers = super::peer::seen(&api).await?;
-    let (groups, unsure_groups) = api.read(|_, view| Ok((view.groups()?.len(), unsure(view)?.len()))).await?;
+    let count = |_: &Api, view: &View| Ok((view.groups()?.len(), unsure(view)?.len(), shut_out(view)?.len()));
+    let (groups, unsure_groups, shut_out_groups) = api.read(count).await?;
     let open_purchases = api.read_own(super::purchase::open).await?;
     let indexes = api.read(|api, view| Ok(api.node().indexes.conditions(view)?)).await?;
     Ok(Json(Status {
@@ -37,6 +39,7 @@ pub(super) async fn status(As(api): As) -> Answer<Status> {
         peers: peers.iter().filter(|info| info.link.is_some()).count(),
         groups,
         unsure_groups,
+        shut_out_groups,
         open_purchases,
         embedder: node.embedding.standing().filter(|_| !is_agent).map(embedder),
         indexing_groups: indexes.iter().filter(|index| index.indexed_percent.is_some()).count(),
@@ -58,6 +61,7 @@ pub(super) async fn health(As(api): As) -> Answer<Health> {
     ];
     checks.push(index(&api.read(|api, view| Ok(api.node().indexes.conditions(view)?)).await?));
     checks.push(own_lines(&api.read(|_, view| unsure(view)).await?));
+    checks.push(membership(&api.read(|_, view| shut_out(view)).await?));
     checks.push(purchases(&api.read_own(super::purchase::open).await?));
     checks.push(forks(&api.read(|_, view| forked(view)).await?));
     if node.is_agent() {
@@ -130,6 +134,31 @@ fn own_lines(unsure: &[String]) -> HealthCheck {
     let remedy = "the data folder is an older copy: connect to members that have been on since; where nobody else has the group, \
                   `lbm ctl group alone GROUP`";
     ill("own blocks", detail, remedy)
+}
+
+/// Groups of whose members some say that this node is none any more, and what they say.
+fn shut_out(view: &View) -> Result<Vec<(String, ShutOut)>, Problem> {
+    let mut shut_out = Vec::new();
+    for kept in view.groups()? {
+        let kv = view.rows(kept);
+        if let Some(said) = shut_out::shut_out(&kv)? {
+            let name = state::group(&kv)?.map_or_else(|| kept.id.to_string(), |group| group.name);
+            shut_out.push((name, said));
+        }
+    }
+    Ok(shut_out)
+}
+
+fn membership(shut_out: &[(String, ShutOut)]) -> HealthCheck {
+    let Some((name, said)) = shut_out.first() else {
+        return well("membership", "no member says that this node is none".to_owned());
+    };
+    let (by, meaning, count) = (said.by, said.why.meaning(), shut_out.len());
+    let detail = format!(
+        "shut out of {count} groups, first {name}: {by} says that this node is no member any more, since {meaning}; nothing is written there"
+    );
+    let remedy = "ask an admin of the group for a new ticket, or to be added again; where that is not so, connect to other members";
+    ill("membership", detail, remedy)
 }
 
 /// None of them makes a node ill: each ends by itself, but for those that wait for a person.

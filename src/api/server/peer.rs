@@ -10,8 +10,8 @@ use super::Api;
 use super::extract::{As, Body, Segments};
 use super::resolve::shown;
 use crate::api::types::{
-    AddPeer, Peer, PeerAdded, PeerConnection, PeerDirection, PeerList, PeerRemoved, PeerSet, Problem, ProblemCode,
-    SetPeer,
+    AddPeer, FieldError, Peer, PeerAdded, PeerConnection, PeerDirection, PeerList, PeerRemoved, PeerSet, Problem,
+    ProblemCode, SetPeer,
 };
 use crate::chain::GroupId;
 use crate::identity::Identity;
@@ -72,7 +72,10 @@ fn peer(info: &PeerInfo, groups: &[GroupId]) -> Peer {
     let trouble = match (info.banned, known.and_then(|known| known.trouble)) {
         _ if is_connected => None,
         (Some(left), _) => Some(format!("banned by this node for {} s more", left.as_secs())),
-        (None, trouble) => trouble.map(|trouble| trouble.to_string()),
+        (None, trouble) => match &info.refused {
+            Some(why) => Some(format!("its connections were refused here: {why}")),
+            None => trouble.map(|trouble| trouble.to_string()),
+        },
     };
     Peer {
         peer_id: info.peer.to_string(),
@@ -110,8 +113,10 @@ pub(super) async fn add(As(api): As, Body(request): Body<AddPeer>) -> Answer<Pee
     })?;
     let peer = api.node().add_peer(address, request.alias.clone()).await??;
     let peers = api.node().peers().await?;
-    let connected = peers.iter().any(|info| info.peer == peer && info.link.is_some());
-    Ok(Json(PeerAdded { peer_id: peer.to_string(), addr: request.addr, alias: request.alias, connected }))
+    let info = peers.iter().find(|info| info.peer == peer);
+    let connected = info.is_some_and(|info| info.link.is_some());
+    let banned_ms = info.and_then(|info| info.banned).map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+    Ok(Json(PeerAdded { peer_id: peer.to_string(), addr: request.addr, alias: request.alias, connected, banned_ms }))
 }
 
 pub(super) async fn set(
@@ -134,13 +139,16 @@ pub(super) async fn remove(As(api): As, Segments(name): Segments<String>) -> Ans
     Ok(Json(PeerRemoved { peer_id: peer.to_string() }))
 }
 
-fn nobody(name: &str) -> Problem {
+pub(super) fn nobody(name: &str) -> Problem {
     let detail = format!("there is no peer `{}` in the address book", shown(name));
     Problem::new(ProblemCode::NoSuchPeer, detail, "`lbm ctl peer list` shows who is")
 }
 
 /// The peer that a person means: by its id, or by the alias that it has here.
 pub(super) async fn meant(api: &Api, name: &str) -> Result<Identity, Problem> {
+    if name.is_empty() {
+        return Err(FieldError::Empty { field: "peer" }.into());
+    }
     if let Ok(peer) = name.parse::<Identity>() {
         return Ok(peer);
     }

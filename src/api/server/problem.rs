@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::PROBLEM_MEDIA_TYPE;
 use crate::api::types::{Problem, ProblemCode};
+use crate::chain::gone::Gone;
 use crate::chain::{FormError, Invalid};
 use crate::kv::KvError;
 use crate::ledger::market::MarketRefusal;
@@ -114,6 +115,16 @@ fn of_failure(failure: &Failure) -> Problem {
                  has the group, `lbm ctl group alone {group}`"
             );
             Problem::new(ProblemCode::RestoredUnsure, failure.to_string(), remedy)
+        }
+        Failure::ShutOut { group, said } => {
+            let remedy = match said.why {
+                Gone::Removed => {
+                    format!("ask an admin of the group to add it again (`lbm ctl group add-member --group {group}`)")
+                }
+                _ => "ask an admin of the group for a new ticket (`lbm ctl group invite`), and join by it".to_owned(),
+            };
+            let remedy = format!("{remedy}; where that is not so, connect to other members (`lbm ctl peer list`)");
+            Problem::new(ProblemCode::MembershipRefused, failure.to_string(), remedy)
         }
         Failure::NoKey(author) => {
             // Only an agent can lose its key while the daemon runs.
@@ -306,6 +317,7 @@ impl From<AddPeerError> for Problem {
             AddPeerError::NoPeerId | AddPeerError::KeyType | AddPeerError::Own | AddPeerError::Form => {
                 (ProblemCode::BadAddress, "give an address as the other machine's `lbm ctl status` prints it")
             }
+            AddPeerError::Denied { .. } => (ProblemCode::PeerDenied, "change `allow` or `deny`"),
             AddPeerError::Alias => (ProblemCode::BadField, "choose another alias"),
             AddPeerError::Full(_) => (ProblemCode::Full, "forget some with `lbm ctl peer remove`"),
         };

@@ -1,6 +1,7 @@
 //! How groups are synced, and who was sent away.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -14,7 +15,7 @@ use crate::api::types::{
     Unbanned,
 };
 use crate::chain::GroupId;
-use crate::ledger::state;
+use crate::ledger::{query, state};
 use crate::limits;
 use crate::node::engine::Groups;
 use crate::node::{self, SyncState};
@@ -46,10 +47,11 @@ pub(super) async fn set(
     Segments(group): Segments<String>,
     Body(request): Body<SetSubscription>,
 ) -> Answer<Subscription> {
-    let (id, name) = api
+    let (id, name, members) = api
         .read(move |_, view| {
             let found = find(view, &group)?;
-            Ok((found.id, state::group(found.kv.as_ref())?.map(|group| group.name)))
+            let members = query::members(found.kv.as_ref())?.into_iter().map(|(member, _)| member);
+            Ok((found.id, state::group(found.kv.as_ref())?.map(|group| group.name), members.collect::<BTreeSet<_>>()))
         })
         .await?;
     let gone = || unknown_group(&id.to_string());
@@ -59,8 +61,15 @@ pub(super) async fn set(
     }
     to.interval_ms = request.interval_s.map(|seconds| seconds.saturating_mul(1_000)).or(to.interval_ms);
     to.paused = request.paused.or(to.paused);
-    for name in &request.add_peers {
-        to.peers.insert(meant(&api, name).await?);
+    for peer in &request.add_peers {
+        let chosen = meant(&api, peer).await?;
+        // Whoever is neither would be waited for in vain.
+        if !members.contains(&chosen) && !api.node().peers().await?.iter().any(|info| info.peer == chosen) {
+            let detail = format!("{chosen} is neither a member of the group nor in the address book");
+            let remedy = "`lbm ctl group members` and `lbm ctl peer list` show who is; `lbm ctl peer add` adds one";
+            return Err(Problem::new(ProblemCode::NoSuchPeer, detail, remedy));
+        }
+        to.peers.insert(chosen);
     }
     for name in &request.remove_peers {
         to.peers.remove(&meant(&api, name).await?);

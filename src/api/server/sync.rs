@@ -35,7 +35,15 @@ pub(super) async fn sync(
 ) -> Result<Json<SyncReport>, Problem> {
     let is_one = group.is_some();
     let only = match peer {
-        Some(name) => Some(meant(&api, &name).await?),
+        Some(name) => {
+            let peer = meant(&api, &name).await?;
+            let peers = api.node().peers().await?;
+            match peers.iter().find(|info| info.peer == peer) {
+                None => return Err(super::peer::nobody(&name)),
+                Some(info) if info.link.is_none() => return Err(away(&name)),
+                Some(_) => Some(peer),
+            }
+        }
         None => None,
     };
     let mut groups = api.read(move |api, view| kept(api, view, group.as_deref())).await?;
@@ -54,10 +62,15 @@ pub(super) async fn sync(
             group.report.peers.clear();
             group.report.peers_asked = 0;
         } else if is_one && group.open.is_empty() {
-            return Err(nobody(group));
+            return Err(only.map_or_else(|| nobody(group), |peer| no_member(group, &peer)));
         } else {
             api.node().sync_now(group.id, only).await?;
         }
+    }
+    if let Some(peer) = only.filter(|_| groups.iter().all(|group| group.report.peers_asked == 0)) {
+        let detail = format!("{peer} is in none of this node's groups");
+        let remedy = "`lbm ctl peer list` counts the groups of each peer";
+        return Err(Problem::new(ProblemCode::NoMemberReachable, detail, remedy));
     }
     let mut stop = api.stop.clone();
     let deadline = tokio::time::sleep(Duration::from_millis(limits::SYNC_WAIT_MS));
@@ -129,6 +142,17 @@ fn kept(api: &Api, view: &View, only: Option<&str>) -> Result<Vec<Pulled>, Probl
         groups.push(Pulled { id, name, others, open: BTreeSet::new(), report });
     }
     Ok(groups)
+}
+
+fn away(peer: &str) -> Problem {
+    let detail = format!("the peer {peer} is not connected");
+    Problem::new(ProblemCode::NoMemberReachable, detail, "`lbm ctl peer list` says why, and when it is called next")
+}
+
+fn no_member(group: &Pulled, peer: &Identity) -> Problem {
+    let name = group.name.as_deref().unwrap_or(&group.report.group_id);
+    let detail = format!("{peer} is connected and not in the group {name}");
+    Problem::new(ProblemCode::NoMemberReachable, detail, "`lbm ctl group members` shows who is")
 }
 
 fn nobody(group: &Pulled) -> Problem {

@@ -260,6 +260,21 @@ pub enum EventKind {
         /// The group.
         group_id: String,
     },
+    /// Members say that this node is no member of a group any more, though what is here says otherwise: it was removed while it was away, or
+    /// its joining is refused. Nothing of this node is written in the group while that stands.
+    MembershipRefused {
+        /// The group.
+        group_id: String,
+        /// Why, as they say: a word of `shut_out.why`.
+        why: String,
+        /// Who says so: a peer id.
+        by: String,
+    },
+    /// Members serve this node in a group again, and it writes.
+    MembershipServed {
+        /// The group.
+        group_id: String,
+    },
     /// This node knows its last block of a group again, and writes.
     OwnLineSettled {
         /// The group.
@@ -346,6 +361,8 @@ impl EventKind {
             | Self::Unfrozen { group_id, .. }
             | Self::OwnLineInDoubt { group_id }
             | Self::OwnLineSettled { group_id }
+            | Self::MembershipRefused { group_id, .. }
+            | Self::MembershipServed { group_id }
             | Self::SyncFinished { group_id, .. }
             | Self::NotShared { group_id, .. } => Some(group_id),
             Self::PeerConnected { .. }

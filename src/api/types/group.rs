@@ -51,12 +51,32 @@ pub struct Group {
     pub role: Option<Role>,
     /// Whether it is still being joined: nothing of it is served until a member answered.
     pub joining: bool,
+    /// The agent of this node that is joining it; `null` where that is who asks.
+    #[serde(default)]
+    pub agent: Option<String>,
+    /// Why a peer says that the joining comes to nothing: the code of a problem.
+    #[serde(default)]
+    pub refused: Option<String>,
+    /// What members say of this node's membership, where they say that it is over; `null` in general.
+    #[serde(default)]
+    pub shut_out: Option<ShutOut>,
     /// Members.
     pub members: u64,
     /// Claims, retracted ones included.
     pub claims: u64,
     /// Blocks.
     pub blocks: u64,
+}
+
+/// Members say that this node is none of them any more, though what is here says otherwise. Nothing of it is written while that stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShutOut {
+    /// Why, as they say: `removed`, `left`, `ticket_expired`, `ticket_used_up`, `ticket_revoked`, `inviter_gone`, `group_full`, `not_let_in`.
+    pub why: String,
+    /// Who says so: a peer id.
+    pub by: String,
+    /// Since when.
+    pub since_ms: u64,
 }
 
 /// Answer of `GET /groups`.

@@ -38,7 +38,7 @@ pub use doctor::{Diagnosis, Finding, Grade};
 pub use event::{Event, EventKind, JoinEvent, ListEvents};
 pub use group::{
     AddMember, CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, JoinGroup,
-    Member, MemberChanged, MemberList, NotaryChanged, Role, SetNotary, SetRole, Unfrozen, Verified,
+    Member, MemberChanged, MemberList, NotaryChanged, Role, SetNotary, SetRole, ShutOut, Unfrozen, Verified,
 };
 pub use joining::{
     ApproveRequest, DiscoverGroups, Invite, InviteList, InviteMade, InviteRevoked, InviteState, JoinRequest,

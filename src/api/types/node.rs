@@ -33,6 +33,9 @@ pub struct Status {
     pub groups: usize,
     /// Those of them in which it may not know its own last block and so writes nothing.
     pub unsure_groups: usize,
+    /// Those of them of whose members some say that this node is none any more.
+    #[serde(default)]
+    pub shut_out_groups: usize,
     /// Those of them whose retrieval index is being rebuilt: their contexts are compiled from a part of their claims.
     pub indexing_groups: usize,
     /// What it buys and sells that has not ended, counted by how it stands: `{"paid": 2}`.

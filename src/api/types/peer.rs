@@ -97,6 +97,8 @@ pub struct PeerAdded {
     pub alias: Option<String>,
     /// Whether a connection stood when the answer was written.
     pub connected: bool,
+    /// How long this node still bans it, milliseconds: it is not called before; `null` where it does not.
+    pub banned_ms: Option<u64>,
 }
 
 /// Answer to a removed peer: it is out of the address book and its connections are closed.

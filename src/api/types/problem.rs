@@ -91,6 +91,8 @@ problem_codes! {
     AgentExists = "agent_exists", 409, "There is such an agent already";
     /// The keys have another form than when the daemon started.
     KeysChanged = "keys_changed", 409, "The keys were given another form";
+    /// The settings `allow` and `deny` keep the peer away.
+    PeerDenied = "peer_denied", 409, "The settings keep the peer away";
     /// No such peer in the address book.
     NoSuchPeer = "no_such_peer", 404, "No such peer";
     /// The route exists, the method does not.
@@ -125,6 +127,8 @@ problem_codes! {
     Frozen = "frozen", 403, "The identity may not spend";
     /// The data folder is an older copy, and this node may not know its own last block of the group.
     RestoredUnsure = "restored_unsure", 409, "The node may not know its own last block";
+    /// Members say that this node is none any more.
+    MembershipRefused = "membership_refused", 409, "Members say that this node is none any more";
     /// The group is still being joined.
     StillJoining = "still_joining", 409, "The group is still being joined";
     /// The group has no such ticket, or has forgotten it.
@@ -137,6 +141,8 @@ problem_codes! {
     TicketRevoked = "ticket_revoked", 410, "The ticket was revoked";
     /// The ticket lets this identity in no more.
     TicketRefused = "ticket_refused", 403, "The ticket does not let this identity in";
+    /// An admin has denied the join request.
+    RequestDenied = "request_denied", 403, "The request was denied";
     /// The string is no ticket, or was copied with a fault.
     BadTicket = "bad_ticket", 400, "The ticket cannot be read";
     /// The group that was sent is not the one that the ticket was made in.

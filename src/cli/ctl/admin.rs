@@ -1,15 +1,13 @@
-//! `lbm ctl admin url|settings`.
+//! `lbm ctl admin url`.
 
 use std::io::{self, Write};
 
 use clap::Subcommand;
 
-use crate::api::types::{AdminLink, NewAdminLink, SettingList};
-use crate::cli::config::value;
+use crate::api::types::{AdminLink, NewAdminLink};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
 use crate::cli::session::Session;
-use crate::cli::text::Table;
 use crate::cli::when::span;
 
 /// What to do with the panel.
@@ -21,18 +19,12 @@ pub enum AdminCommand {
         #[arg(long)]
         read_only: bool,
     },
-    /// The settings that the daemon runs with, and where each came from
-    Settings,
 }
 
 pub(super) async fn run(command: &AdminCommand, session: &mut Session<'_>) -> Result<Outcome, CliError> {
     match command {
         AdminCommand::Url { read_only } => {
             let answer = session.client.admin_link(&NewAdminLink { read_only: *read_only }).await?;
-            session.answer(answer)?;
-        }
-        AdminCommand::Settings => {
-            let answer = session.client.settings().await?;
             session.answer(answer)?;
         }
     }
@@ -45,15 +37,5 @@ impl Render for At<AdminLink> {
         writeln!(out, "{}", self.answer.url)?;
         let left = span(self.answer.expires_ms.saturating_sub(self.now_ms));
         writeln!(out, "Open it in a browser within {left}. It works once, and whoever opens it {may}.")
-    }
-}
-
-impl Render for At<SettingList> {
-    fn render(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut table = Table::new(&["SETTING", "VALUE", "FROM"]);
-        for row in &self.answer.settings {
-            table.row([&row.key, &value(&row.value), &row.origin]);
-        }
-        table.write(out)
     }
 }

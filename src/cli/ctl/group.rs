@@ -83,6 +83,24 @@ pub struct OneGroup {
     group: String,
 }
 
+impl GroupCommand {
+    /// Whether it writes something that can be waited for.
+    pub(super) const fn writes(&self) -> bool {
+        match self {
+            Self::Invite(_)
+            | Self::Uninvite(_)
+            | Self::Approve(_)
+            | Self::AddMember(_)
+            | Self::RemoveMember(_)
+            | Self::SetRole(_)
+            | Self::SetNotary(_)
+            | Self::Unfreeze(_) => true,
+            Self::Policy(args) => args.changes(),
+            _ => false,
+        }
+    }
+}
+
 pub(super) async fn run(command: &GroupCommand, session: &mut Session<'_>) -> Result<Outcome, CliError> {
     match command {
         GroupCommand::Create(args) => {
@@ -164,6 +182,7 @@ impl Render for At<GroupAlone> {
 fn standing(group: &Group) -> &'static str {
     match group.role {
         _ if group.joining => "joining",
+        _ if group.shut_out.is_some() => "shut out",
         Some(role) => role.word(),
         None => "no member",
     }
@@ -176,7 +195,14 @@ impl Render for At<GroupList> {
             let name = group.name.as_deref().unwrap_or("-");
             let [members, claims, blocks] =
                 [group.members, group.claims, group.blocks].map(|number| number.to_string());
-            table.row([name, &group.group_id, standing(group), &members, &claims, &blocks]);
+            let mut standing = standing(group).to_owned();
+            if let Some(agent) = &group.agent {
+                standing = format!("{standing} ({})", one_line(agent, 64));
+            }
+            if let Some(refused) = &group.refused {
+                standing = format!("{standing}: {}", one_line(refused, 64));
+            }
+            table.row([name, &group.group_id, &standing, &members, &claims, &blocks]);
         }
         if table.is_empty() {
             return writeln!(out, "No group yet: `lbm ctl group create --name NAME` or `lbm ctl group join TICKET`.");
@@ -197,6 +223,13 @@ impl Render for At<GroupDetail> {
             let frozen = one_line(frozen, 100);
             writeln!(out, "FROZEN: {frozen} has signed two blocks with one number and may not spend.")?;
             writeln!(out, "An admin may lift it: lbm ctl group unfreeze --group {} --member {frozen}", group.group_id)?;
+        }
+        if let Some(said) = &group.shut_out {
+            let (by, why, since) = (one_line(&said.by, 100), one_line(&said.why, 100), ago(said.since_ms, self.now_ms));
+            writeln!(
+                out,
+                "SHUT OUT: {by} says that this node is no member any more ({why}), since {since}. It writes nothing here."
+            )?;
         }
         fields(
             out,

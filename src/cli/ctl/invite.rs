@@ -6,13 +6,12 @@ use std::time::Duration;
 use clap::Args;
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
-use serde::Serialize;
 
 use super::GroupFlag;
 use super::member::RoleArg;
 use crate::api::types::{
     ApproveRequest, DiscoverGroups, InviteList, InviteMade, InviteRevoked, JoinRequestList, ListRequests, NewInvite,
-    RequestDenied, ShownGroupList, Wrote,
+    RequestDenied, ShownGroupList,
 };
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
@@ -94,29 +93,15 @@ pub struct DiscoverArgs {
     peer: Option<String>,
 }
 
-/// A new ticket, and whether a code of it is shown.
-#[derive(Debug, Clone, Serialize)]
-struct Shown {
-    #[serde(flatten)]
-    made: InviteMade,
-    #[serde(skip)]
-    with_code: bool,
-}
-
-impl Wrote for Shown {
-    fn block_id(&self) -> &str {
-        self.made.block_id()
-    }
-}
-
 pub(super) async fn invite(args: &InviteArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
     let life_ms = u64::try_from(args.expires.as_millis()).unwrap_or(u64::MAX);
     let request = NewInvite { role: args.role.into(), uses: Some(args.uses), life_ms: Some(life_ms) };
     request.check()?;
     let made = session.client.invite(&args.group.group, &request).await?;
-    // A code is for a telephone before a screen: nothing that reads a pipe wants one.
-    let with_code = !args.no_qr && session.shows_progress;
-    session.wrote(&args.group.group, Shown { made, with_code }).await?;
+    session.wrote(&args.group.group, made.clone()).await?;
+    if !session.json {
+        explain(&made, !args.no_qr && session.shows_progress, session)?;
+    }
     Ok(Outcome::Done)
 }
 
@@ -163,20 +148,22 @@ fn code(ticket: &str) -> Option<String> {
     Some(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
 }
 
-impl Render for At<Shown> {
+/// Says what a ticket is, beside the answer: whoever reads a pipe has the ticket alone. A code is for a telephone before a screen.
+fn explain(made: &InviteMade, with_code: bool, session: &mut Session<'_>) -> Result<(), CliError> {
+    session.out.flush()?;
+    if let Some(code) = with_code.then(|| code(&made.ticket)).flatten() {
+        session.tell(&code);
+    }
+    let (role, uses) = (made.role.word(), count(made.uses.into(), "use"));
+    let until = full(made.expires_ms);
+    session.tell(&format!("Who has this ticket comes in as {role}: {uses}, until {until}. It is shown once."));
+    session.tell("There: lbm ctl group join TICKET");
+    Ok(())
+}
+
+impl Render for At<InviteMade> {
     fn render(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Shown { made, with_code } = &self.answer;
-        writeln!(out, "{}", one_line(&made.ticket, 2_000))?;
-        if let Some(code) = with_code.then(|| code(&made.ticket)).flatten() {
-            writeln!(out, "{code}")?;
-        }
-        let (role, uses) = (made.role.word(), count(made.uses.into(), "use"));
-        writeln!(
-            out,
-            "Who has this ticket comes in as {role}: {uses}, until {}. It is shown once.",
-            full(made.expires_ms)
-        )?;
-        writeln!(out, "There: lbm ctl group join TICKET")
+        writeln!(out, "{}", one_line(&self.answer.ticket, 2_000))
     }
 }
 
@@ -228,7 +215,10 @@ impl Render for At<JoinRequestList> {
 impl Render for At<RequestDenied> {
     fn render(&self, out: &mut dyn Write) -> io::Result<()> {
         let (member, group) = (one_line(&self.answer.member_id, 100), short(&self.answer.group_id));
-        writeln!(out, "Denied {member}: it is not let into {group}, and is not told.")
+        writeln!(
+            out,
+            "Denied {member}: it is not let into {group}. Where it can be reached it is told; its request is shown again in a week at the earliest."
+        )
     }
 }
 

@@ -110,6 +110,35 @@ pub enum CtlCommand {
     Peer(peer::PeerCommand),
 }
 
+impl CtlCommand {
+    /// Whether it writes something that can be waited for.
+    const fn writes(&self) -> bool {
+        match self {
+            Self::Group(command) => command.writes(),
+            Self::Claim(command) => {
+                matches!(command, claim::ClaimCommand::Publish(_) | claim::ClaimCommand::Retract(_))
+            }
+            Self::Task(command) => command.writes(),
+            Self::Experience(context::ExperienceCommand::Submit(_)) => true,
+            Self::Token(command) => command.writes(),
+            Self::Offer(command) => matches!(command, offer::OfferCommand::Create(_) | offer::OfferCommand::Revoke(_)),
+            Self::Status
+            | Self::Health
+            | Self::Doctor
+            | Self::Events(_)
+            | Self::Rejected(_)
+            | Self::Sync(_)
+            | Self::Presence(_)
+            | Self::Context(_)
+            | Self::Library(_)
+            | Self::Market(_)
+            | Self::Agent(_)
+            | Self::Subscription(_)
+            | Self::Peer(_) => false,
+        }
+    }
+}
+
 /// A group on the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 struct GroupFlag {
@@ -124,6 +153,9 @@ struct GroupFlag {
 /// [`CliError`].
 pub async fn run(args: &CtlArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
     session.wait_final = args.wait_final;
+    if args.wait_final.is_some() && !args.command.writes() {
+        return Err(CliError::NothingToWaitFor);
+    }
     if let Some(name) = &args.agent {
         session.client = session.client.clone().as_agent(name.clone());
     }

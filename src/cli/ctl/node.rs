@@ -118,6 +118,9 @@ impl Render for At<Status> {
         if status.unsure_groups > 0 {
             rows.push(("unsure", format!("{} groups: see `lbm ctl health`", status.unsure_groups)));
         }
+        if status.shut_out_groups > 0 {
+            rows.push(("shut out", format!("{} groups: see `lbm ctl health`", status.shut_out_groups)));
+        }
         if status.indexing_groups > 0 {
             rows.push(("indexing", format!("{} groups: see `lbm ctl health`", status.indexing_groups)));
         }
@@ -311,6 +314,16 @@ fn told(kind: &EventKind) -> String {
                 "OLDER COPY: a peer has blocks of this node in {} that are not here; nothing is written",
                 short(group_id)
             )
+        }
+        EventKind::MembershipRefused { group_id, why, by } => {
+            format!(
+                "NO MEMBER: {} says that this node is no member of {} any more ({why}); nothing is written",
+                tail(by),
+                short(group_id)
+            )
+        }
+        EventKind::MembershipServed { group_id } => {
+            format!("members of {} serve this node again; it writes", short(group_id))
         }
         EventKind::OwnLineSettled { group_id } => format!("this node writes in {} again", short(group_id)),
         EventKind::NotShared { group_id, peer_id } => {

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
 use super::invite::{self, DiscoverArgs};
@@ -28,7 +29,7 @@ pub enum PeerCommand {
     /// Forget a peer and close its connections
     Remove {
         /// Peer: its id or its alias
-        #[arg(value_name = "PEER")]
+        #[arg(value_name = "PEER", value_parser = NonEmptyStringValueParser::new())]
         peer: String,
     },
     /// Who was sent away for its faults, until when, and what for
@@ -36,7 +37,7 @@ pub enum PeerCommand {
     /// Let a peer come back that was sent away
     Unban {
         /// Peer: its id or its alias
-        #[arg(value_name = "PEER")]
+        #[arg(value_name = "PEER", value_parser = NonEmptyStringValueParser::new())]
         peer: String,
     },
 }
@@ -56,7 +57,7 @@ pub struct AddArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct SetArgs {
     /// Peer: its id or its alias
-    #[arg(value_name = "PEER")]
+    #[arg(value_name = "PEER", value_parser = NonEmptyStringValueParser::new())]
     peer: String,
     /// Its name from now on; empty for none
     #[arg(long, value_name = "NAME")]
@@ -183,8 +184,16 @@ impl Render for At<PeerSet> {
 
 impl Render for At<PeerAdded> {
     fn render(&self, out: &mut dyn Write) -> io::Result<()> {
-        let state = if self.answer.connected { "connected" } else { "dialling" };
-        writeln!(out, "Added {}: {state}.", one_line(&self.answer.peer_id, 100))
+        let peer = one_line(&self.answer.peer_id, 100);
+        match self.answer.banned_ms {
+            Some(left_ms) => writeln!(
+                out,
+                "Added {peer}: banned by this node for {}; `lbm ctl peer unban {peer}` lets it come back.",
+                span(left_ms)
+            ),
+            None if self.answer.connected => writeln!(out, "Added {peer}: connected."),
+            None => writeln!(out, "Added {peer}: dialling."),
+        }
     }
 }
 

@@ -43,7 +43,7 @@ pub struct SetArgs {
     #[command(flatten)]
     group: GroupFlag,
     /// Pause between two repair pulls from one peer, like 30s
-    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    #[arg(long, value_name = "SPAN", value_parser = parse_seconds)]
     interval: Option<Duration>,
     /// Take nothing in until it is resumed; members may ask this node all the same
     #[arg(long, conflicts_with = "resume")]
@@ -63,6 +63,15 @@ pub struct RemoveArgs {
     peer: Option<String>,
 }
 
+/// A span of whole seconds.
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let span = parse_span(text).map_err(|error| error.to_string())?;
+    if span.is_zero() || span.subsec_nanos() > 0 {
+        return Err("an interval has whole seconds, at least one: like 30s".to_owned());
+    }
+    Ok(span)
+}
+
 pub(super) async fn run(command: &SubscriptionCommand, session: &mut Session<'_>) -> Result<Outcome, CliError> {
     let (group, request) = match command {
         SubscriptionCommand::List => {
@@ -75,8 +84,7 @@ pub(super) async fn run(command: &SubscriptionCommand, session: &mut Session<'_>
         }
         SubscriptionCommand::Set(args) => {
             let paused = (args.pause || args.resume).then_some(args.pause);
-            // A part of a second is one: no interval is 0.
-            let interval_s = args.interval.map(|span| span.as_secs() + u64::from(span.subsec_nanos() > 0));
+            let interval_s = args.interval.map(|span| span.as_secs());
             (&args.group, SetSubscription { interval_s, paused, ..SetSubscription::default() })
         }
         SubscriptionCommand::Remove(args) => {

@@ -244,6 +244,13 @@ pub struct ReadyArgs {
     limit: usize,
 }
 
+impl TaskCommand {
+    /// Whether it writes something that can be waited for.
+    pub(super) const fn writes(&self) -> bool {
+        !matches!(self, Self::Reserve(_) | Self::List(_) | Self::Ready(_) | Self::Show(_))
+    }
+}
+
 pub(super) async fn run(command: &TaskCommand, session: &mut Session<'_>) -> Result<Outcome, CliError> {
     match command {
         TaskCommand::List(args) => {

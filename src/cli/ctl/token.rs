@@ -138,6 +138,20 @@ fn update(rules: &[Rule]) -> PolicyUpdate {
     update
 }
 
+impl PolicyArgs {
+    /// Whether a rule is changed.
+    pub(super) const fn changes(&self) -> bool {
+        !self.rules.is_empty()
+    }
+}
+
+impl TokenCommand {
+    /// Whether it writes something that can be waited for.
+    pub(super) const fn writes(&self) -> bool {
+        matches!(self, Self::Mint(_) | Self::Transfer(_) | Self::Pay(_))
+    }
+}
+
 pub(super) async fn policy(args: &PolicyArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
     let group = &args.group.group;
     if args.rules.is_empty() {

@@ -31,6 +31,7 @@ pub(super) async fn purchase(client: &Client, mut arguments: Arguments) -> Resul
     how.check()?;
     let bought = client.buy_offer(&offer, &how).await?;
     let mut structured = lean(&bought);
+    let mut hint = None;
     if bought.opened {
         let content = client.library_content(&bought.purchase.offer_id).await?;
         let (text, kind) = match (&content.text, &content.content_base64) {
@@ -53,16 +54,19 @@ pub(super) async fn purchase(client: &Client, mut arguments: Arguments) -> Resul
                 object.insert("next_offset".to_owned(), (offset + end).into());
             }
         }
-    } else if let (Some(next), Some(object)) = (bought.purchase.next, structured.as_object_mut()) {
-        let hint = if next == NextStep::Approve {
+    } else if let Some(next) = bought.purchase.next {
+        hint = Some(if next == NextStep::Approve {
             "over your spending limit: a person has to approve it with `lbm ctl offer approve`; until then calling again changes nothing"
                 .to_owned()
         } else {
             format!("waits for `{}`; call again, nothing is paid twice", next.word())
-        };
-        object.insert("hint".to_owned(), hint.into());
+        });
     }
-    Ok(Answer::of_others("what you bought, its seller's words", &structured))
+    let answer = Answer::of_others("what you bought, its seller's words", &structured);
+    Ok(match hint {
+        Some(hint) => answer.with_hint(&hint),
+        None => answer,
+    })
 }
 
 pub(super) async fn pull(client: &Client, arguments: Arguments) -> Result<Answer, Failure> {

@@ -48,6 +48,8 @@ pub enum DialTrouble {
     OtherPeer,
     /// It closed the connection at once: it is full, or has banned us.
     Dropped,
+    /// It hung up before the handshake: it has no room for this address.
+    HungUp,
     /// This node has banned it.
     Banned,
     /// The settings `allow` and `deny` keep it away.
@@ -65,7 +67,13 @@ impl fmt::Display for DialTrouble {
             Self::TimedOut => f.write_str("no answer in time: is the machine on, and no firewall between?"),
             Self::Unreachable => f.write_str("no route to it: is this machine on the same network?"),
             Self::OtherPeer => f.write_str("another peer answers at its address: has it moved?"),
-            Self::Dropped => f.write_str("it closed the connection at once: it may be full, or have banned this node"),
+            Self::Dropped => f.write_str(
+                "it closed the connection at once: it may be full (`p2p_max_conn_per_ip` there), or have banned this node",
+            ),
+            Self::HungUp => f.write_str(
+                "it hung up before the handshake: it may have as many connections from this address as its \
+                 `p2p_max_conn_per_ip` lets it, or deny this address, or be no LBM node",
+            ),
             Self::Banned => f.write_str("banned by this node for a while"),
             Self::Denied => f.write_str("the settings `allow` and `deny` of this node keep it away"),
             Self::Handshake => f.write_str("the handshake failed: is it an LBM node?"),
@@ -108,7 +116,7 @@ pub struct BookAddress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Connected { since_ms: u64 },
-    Dialling,
+    Dialling { since_ms: u64 },
     Waiting { until_ms: u64 },
 }
 
@@ -263,6 +271,11 @@ impl Contact {
     /// Makes a waiting peer due at `at_ms`, with a fresh count of failures.
     pub(super) fn retry_at(&mut self, at_ms: u64) {
         self.failures = 0;
+        self.due_by(at_ms);
+    }
+
+    /// Makes a waiting peer due at `at_ms` at the latest.
+    pub(super) fn due_by(&mut self, at_ms: u64) {
         if let State::Waiting { until_ms } = &mut self.state {
             *until_ms = at_ms.min(*until_ms);
         }

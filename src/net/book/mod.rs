@@ -2,8 +2,10 @@
 //!
 //! Owns what is known of each peer and the redial policy; refuses to grow beyond its bounds. Pure: time comes in as
 //! milliseconds, randomness as a seed, and the caller dials. **A pinned peer is never evicted and never given up.**
-//! Between two peers that know each other the one with the lower identity calls first, the other 1–3 s later, so that
-//! calls seldom cross. What fails is tried again after 1–2 s, and ever more rarely up to once in `REDIAL_MAX_MS`.
+//! Between two peers that know each other the one with the lower identity calls first, the other half a second to one and a half later, so that
+//! calls seldom cross. Who was here of late is tried each 1–2 s, as long as it takes; who has been away for longer, or turned us away,
+//! ever more rarely up to once in `REDIAL_MAX_MS`, unless nobody is connected: then we may be the one that is cut off. And when one
+//! that was away is back, all others are tried at once: what parted us from it may have parted us from them.
 
 mod entry;
 
@@ -12,16 +14,19 @@ use std::collections::BTreeMap;
 use libp2p::Multiaddr;
 
 use crate::identity::Identity;
-use crate::limits::{BOOK_PEERS, PEER_MEMORY_MS, REDIAL_MAX_MS, SHORT_CONNECTION_MS, SWEEP_MS};
+use crate::limits::{
+    AWAY_MS, BOOK_PEERS, PEER_MEMORY_MS, RALLY_MS, REDIAL_ALONE, REDIAL_MAX_MS, REDIAL_MS, SHORT_CONNECTION_MS,
+    SWEEP_MS,
+};
 
 use super::address::is_dialable;
 pub use entry::{BookAddress, BookEntry, DialTrouble, Keep, Source};
 use entry::{Contact, State};
 
 /// How soon the lower identity calls, milliseconds.
-const FIRST_CALLER_MS: core::ops::Range<u64> = 0..250;
+const FIRST_CALLER_MS: core::ops::Range<u64> = 0..20;
 /// How soon the higher one does.
-const SECOND_CALLER_MS: core::ops::Range<u64> = 1_000..3_000;
+const SECOND_CALLER_MS: core::ops::Range<u64> = 500..1_500;
 
 /// No room: every peer in the book is pinned, connected or better proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +40,8 @@ pub struct AddressBook {
     peers: BTreeMap<Identity, Contact>,
     random: u64,
     changed: bool,
+    /// When all were last tried at once.
+    rallied_ms: u64,
 }
 
 /// One peer to dial now.
@@ -67,7 +74,7 @@ impl AddressBook {
     /// An empty book of the node `me`. `seed` drives the jitter.
     #[must_use]
     pub const fn new(me: Identity, seed: u64) -> Self {
-        Self { me, peers: BTreeMap::new(), random: seed, changed: false }
+        Self { me, peers: BTreeMap::new(), random: seed, changed: false, rallied_ms: 0 }
     }
 
     /// The book that was stored as `entries`. Rows that do not fit any more are left out.
@@ -119,6 +126,12 @@ impl AddressBook {
     #[must_use]
     pub fn get(&self, peer: &Identity) -> Option<Known> {
         self.peers.get(peer).map(Contact::known)
+    }
+
+    /// Whether a person wants a peer to be connected.
+    #[must_use]
+    pub fn is_kept(&self, peer: &Identity) -> bool {
+        self.peers.get(peer).is_some_and(|contact| contact.keep != Keep::Loosely)
     }
 
     /// Adds an address that a person gave, and calls there at once.
@@ -265,7 +278,7 @@ impl AddressBook {
     /// Whom to dial now: pinned peers first, then who waits longest; at most so many that `limit` are dialled at once.
     /// Each is counted as being dialled until a connection, a failure or a postponement is reported.
     pub fn due(&mut self, now_ms: u64, limit: usize) -> Vec<Dial> {
-        let under_way = self.peers.values().filter(|contact| matches!(contact.state, State::Dialling)).count();
+        let under_way = self.peers.values().filter(|contact| matches!(contact.state, State::Dialling { .. })).count();
         let mut due: Vec<_> = self
             .peers
             .iter()
@@ -279,7 +292,7 @@ impl AddressBook {
         due.into_iter()
             .filter_map(|(_, _, peer)| {
                 let contact = self.peers.get_mut(&peer)?;
-                contact.state = State::Dialling;
+                contact.state = State::Dialling { since_ms: now_ms };
                 Some(Dial { peer, addresses: contact.freshest_first() })
             })
             .collect()
@@ -302,7 +315,7 @@ impl AddressBook {
             lost |= contact.drop_expired(now_ms);
             let remembered = now_ms.saturating_sub(contact.known_since_ms()) < PEER_MEMORY_MS;
             contact.keep != Keep::Loosely
-                || matches!(contact.state, State::Dialling)
+                || matches!(contact.state, State::Dialling { .. })
                 || (remembered && contact.has_address())
         });
         self.changed |= lost || self.peers.len() != before;
@@ -333,12 +346,52 @@ impl AddressBook {
     }
 
     fn back_off(&mut self, peer: &Identity, now_ms: u64) {
-        let Some(failures) = self.peers.get(peer).map(|contact| contact.failures) else { return };
-        let longest_ms = SWEEP_MS.saturating_mul(1 << failures.min(16)).min(REDIAL_MAX_MS);
-        let until_ms = now_ms + self.jitter(longest_ms / 2..longest_ms);
+        let Some(contact) = self.peers.get(peer) else { return };
+        let failures = contact.failures;
+        let until_ms = if self.may_be_back_any_moment(contact, now_ms) {
+            let begun_ms = if let State::Dialling { since_ms } = contact.state { since_ms } else { now_ms };
+            let pause_ms = self.jitter(REDIAL_MS);
+            (begun_ms + pause_ms).max(now_ms + self.jitter(FIRST_CALLER_MS))
+        } else {
+            let longest_ms = SWEEP_MS.saturating_mul(1 << failures.min(16)).min(REDIAL_MAX_MS);
+            now_ms + self.jitter(longest_ms / 2..longest_ms)
+        };
         if let Some(contact) = self.peers.get_mut(peer) {
             contact.failures = failures.saturating_add(1);
             contact.state = State::Waiting { until_ms };
+        }
+    }
+
+    /// Whether a peer that could not be reached was here of late, or is one of the last that were, and nobody is now.
+    fn may_be_back_any_moment(&self, contact: &Contact, now_ms: u64) -> bool {
+        let is_away = contact.trouble.is_some_and(|trouble| {
+            matches!(
+                trouble,
+                DialTrouble::Unreachable | DialTrouble::TimedOut | DialTrouble::Refused | DialTrouble::System(_)
+            )
+        });
+        if !is_away || contact.last_seen_ms == 0 {
+            return false;
+        }
+        let is_alone = || !self.peers.values().any(|other| matches!(other.state, State::Connected { .. }));
+        let seen_later = || self.peers.values().filter(|other| other.last_seen_ms > contact.last_seen_ms).count();
+        now_ms.saturating_sub(contact.last_seen_ms) < AWAY_MS || (is_alone() && seen_later() < REDIAL_ALONE)
+    }
+
+    /// Tries all soon that were ever reached: what kept them away may be over.
+    pub fn rally(&mut self, now_ms: u64) {
+        if now_ms.saturating_sub(self.rallied_ms) < RALLY_MS {
+            return;
+        }
+        self.rallied_ms = now_ms;
+        let waiting = self.peers.iter().filter(|(_, contact)| {
+            contact.reached && contact.failures > 0 && matches!(contact.state, State::Waiting { .. })
+        });
+        for peer in waiting.map(|(peer, _)| *peer).collect::<Vec<_>>() {
+            let at_ms = self.turn(&peer, now_ms);
+            if let Some(contact) = self.peers.get_mut(&peer) {
+                contact.due_by(at_ms);
+            }
         }
     }
 

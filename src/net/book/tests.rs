@@ -1,6 +1,6 @@
 use super::*;
 use crate::identity::SecretKey;
-use crate::limits::{ADDRESS_GRACE_MS, BOOK_ADDRESSES_PER_PEER, DIALS};
+use crate::limits::{ADDRESS_GRACE_MS, BOOK_ADDRESSES_PER_PEER, CONNECT_MS, DIALS};
 
 const START_MS: u64 = 1_700_000_000_000;
 
@@ -73,6 +73,84 @@ fn failures_back_off_to_a_minute_and_a_pinned_peer_is_never_given_up() {
     assert!(tries > 100);
     book.sweep(START_MS + 10 * PEER_MEMORY_MS);
     assert_eq!(book.len(), 1);
+}
+
+/// A book whose peers were connected until `START_MS`, and whom it has called.
+fn parted_from(peers: &[Identity]) -> AddressBook {
+    let mut book = book_of(1);
+    for peer in peers {
+        book.add(*peer, at(1), None, Keep::Loosely, 0).unwrap();
+    }
+    book.due(0, DIALS);
+    for peer in peers {
+        book.connected(peer, Some(&at(1)), 0);
+        book.disconnected(peer, START_MS);
+    }
+    book
+}
+
+/// Calls that take `lasts_ms` each and find nobody, until then; the times at which they began.
+fn calls_in_vain(book: &mut AddressBook, lasts_ms: u64, until_ms: u64) -> Vec<u64> {
+    let mut begun = Vec::new();
+    while let Some(now_ms) = book.next_due_ms().filter(|at| *at < until_ms) {
+        for call in book.due(now_ms, DIALS) {
+            begun.push(now_ms);
+            book.dial_failed(&call.peer, DialTrouble::TimedOut, now_ms + lasts_ms);
+        }
+    }
+    begun
+}
+
+fn longest_pause(begun: &[u64]) -> u64 {
+    begun.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap()
+}
+
+#[test]
+fn who_was_here_of_late_is_called_each_second_or_two_and_by_who_is_alone_for_longer() {
+    let (away, here) = (someone(2), someone(3));
+    for (lasts_ms, most_ms) in [(1, REDIAL_MS.end), (CONNECT_MS, CONNECT_MS + FIRST_CALLER_MS.end)] {
+        let mut book = parted_from(&[away]);
+        let begun = calls_in_vain(&mut book, lasts_ms, START_MS + 10 * AWAY_MS);
+        assert!(longest_pause(&begun) <= most_ms, "{}", longest_pause(&begun));
+        // With somebody there it is the other that is away: each second or two for a while, and then rarely.
+        let mut book = parted_from(&[away, here]);
+        book.connected(&here, None, START_MS);
+        let begun = calls_in_vain(&mut book, lasts_ms, START_MS + 10 * AWAY_MS);
+        let (soon, later): (Vec<u64>, Vec<u64>) = begun.iter().partition(|at| **at < START_MS + AWAY_MS);
+        assert!(longest_pause(&soon) <= most_ms, "{}", longest_pause(&soon));
+        assert!(later.len() < 200 && longest_pause(&later) > REDIAL_MAX_MS / 2, "{} calls", later.len());
+    }
+}
+
+#[test]
+fn who_is_alone_calls_a_few_often_and_the_others_rarely() {
+    let peers = crowd(3 * REDIAL_ALONE);
+    let mut book = parted_from(&peers);
+    // Those first that were seen last.
+    for (peer, seen_ms) in peers.iter().zip(START_MS..) {
+        book.connected(peer, None, seen_ms);
+        book.disconnected(peer, seen_ms);
+    }
+    let from_ms = START_MS + 2 * AWAY_MS;
+    let calls = calls_in_vain(&mut book, 1, from_ms + AWAY_MS).into_iter().filter(|at| *at > from_ms).count();
+    let a_few = REDIAL_ALONE as u64 * AWAY_MS / REDIAL_MS.start;
+    assert!((calls as u64) < a_few + peers.len() as u64 * AWAY_MS / (REDIAL_MAX_MS / 4), "{calls}");
+    assert!(calls as u64 > a_few / 2, "{calls}");
+}
+
+#[test]
+fn when_one_is_back_the_others_are_called_at_once_but_not_again_and_again() {
+    let (back, away) = (someone(2), someone(3));
+    let mut book = parted_from(&[back, away]);
+    book.connected(&back, None, START_MS);
+    let begun = calls_in_vain(&mut book, 1, START_MS + 3 * AWAY_MS);
+    let now_ms = *begun.last().unwrap() + 2;
+    assert!(book.next_due_ms().unwrap() > now_ms + FIRST_CALLER_MS.end);
+    book.rally(now_ms);
+    assert!(book.next_due_ms().unwrap() <= now_ms + FIRST_CALLER_MS.end);
+    calls_in_vain(&mut book, 1, now_ms + FIRST_CALLER_MS.end);
+    book.rally(now_ms + RALLY_MS - 1);
+    assert!(book.next_due_ms().unwrap() > now_ms + RALLY_MS + FIRST_CALLER_MS.end);
 }
 
 #[test]

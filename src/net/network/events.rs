@@ -2,17 +2,20 @@
 
 use libp2p::core::ConnectedPoint;
 use libp2p::request_response::{self as rr, Message, OutboundRequestId};
-use libp2p::swarm::{ConnectionId, DialError, ListenError, SwarmEvent};
+use libp2p::swarm::{ConnectionId, DialError, FromSwarm, ListenError, NetworkBehaviour, NewListenAddr, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, gossipsub, identify, mdns, ping};
 
 use super::{Line, Link, Network, TICK_MS};
-use crate::limits::NODE_NAME_BYTES;
-use crate::net::address::{endpoint, host, identity_of, is_credible, split};
+use crate::limits::{MDNS_ANEW_MS, MDNS_RECORDS, NODE_NAME_BYTES, TRIAL_MS};
+use crate::net::address::{endpoint, host, identity_of, is_credible, source_of, split};
 use crate::net::behaviour::BehaviourEvent;
 use crate::net::codec::{Frame, Protocol};
 use crate::net::nudge::NUDGES_MS;
-use crate::net::{Acceptance, InboundId, NetEvent, RequestError, dial};
+use crate::net::{Acceptance, InboundId, NetEvent, RequestError, behaviour, dial};
 
+/// How long before a peer's call ours may have come through for the two to have crossed, milliseconds: longer than the way takes. Closing one of
+/// them here is no harm, and never do both sides close theirs: only for one of them is the other's the later.
+const CROSSED_MS: u64 = 1_000;
 /// Shortest pause between two reports of our own key elsewhere, milliseconds.
 const OWN_KEY_MS: u64 = 60_000;
 
@@ -43,6 +46,7 @@ impl Network {
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 let now_ms = self.clock.now_ms();
+                self.book.rally(now_ms);
                 self.nudges_ms.extend(NUDGES_MS.iter().map(|pause| now_ms + pause));
                 self.nudges_ms.sort_unstable();
                 self.nudges_ms.dedup_by(|later, earlier| later.abs_diff(*earlier) < TICK_MS);
@@ -50,6 +54,7 @@ impl Network {
                 self.events.push_back(NetEvent::Listening(self.full(&address)));
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.close_from(&address);
                 self.tell_addresses();
                 self.events.push_back(NetEvent::NotListening(self.full(&address)));
             }
@@ -65,18 +70,42 @@ impl Network {
 
     fn on_open(&mut self, peer: PeerId, connection: ConnectionId, point: &ConnectedPoint) {
         let remote = point.get_remote_address();
-        let (Some(identity), Some((_, transport))) = (identity_of(&peer), endpoint(remote)) else {
+        let (Some(identity), Some((socket, transport))) = (identity_of(&peer), endpoint(remote)) else {
             self.swarm.close_connection(connection);
             return;
         };
         let (remote, _) = split(remote);
         let (outbound, now_ms) = (point.is_dialer(), self.clock.now_ms());
         let stranger_until_ms = Some(now_ms.saturating_add(self.stranger_ms));
-        let line = Line { id: connection, outbound, transport, remote: remote.clone(), rtt: None, stranger_until_ms };
+        let gate = &mut self.swarm.behaviour_mut().gate;
+        if self.book.is_kept(&identity) {
+            gate.vouch(peer, true);
+        }
+        let trial_until_ms = gate.is_on_trial(&connection).then_some(now_ms + TRIAL_MS);
+        let line = Line {
+            id: connection,
+            outbound,
+            transport,
+            remote: remote.clone(),
+            local: source_of(socket),
+            since_ms: now_ms,
+            rtt: None,
+            stranger_until_ms,
+            trial_until_ms,
+        };
         let link = self.links.entry(peer).or_insert_with(|| Link::new(identity, now_ms));
+        // Who calls has no connection as far as it knows: what stands here of an earlier one is dead, and half of what is asked
+        // would go there.
+        let has_crossed = |old: &Line| old.outbound && now_ms.saturating_sub(old.since_ms) < CROSSED_MS;
+        let is_dead = |old: &&Line| !outbound && !has_crossed(old);
+        for old in link.lines.iter().filter(is_dead) {
+            tracing::debug!(%peer, "it has called anew: closing the connection that it had");
+            self.swarm.close_connection(old.id);
+        }
         link.lines.push(line);
         if link.lines.len() == 1 {
             self.book.connected(&identity, outbound.then_some(&remote), now_ms);
+            self.book.rally(now_ms);
             self.events.push_back(NetEvent::Connected { peer: identity, outbound, transport });
         }
     }
@@ -115,6 +144,15 @@ impl Network {
             DialError::LocalPeerId { .. } | DialError::NoAddresses | DialError::Transport(_) => {}
         }
         self.book.dial_failed(&identity, dial::trouble(error), now_ms);
+    }
+
+    /// Closes what leaves from an address that this machine has no longer: nothing comes back on it.
+    fn close_from(&mut self, address: &Multiaddr) {
+        let gone = endpoint(address).map(|(socket, _)| socket.ip());
+        let lines = self.links.values().flat_map(|link| &link.lines);
+        for line in lines.filter(|line| gone.is_some() && line.local == gone) {
+            self.swarm.close_connection(line.id);
+        }
     }
 
     fn on_own_key(&mut self, address: Multiaddr) {
@@ -170,6 +208,7 @@ impl Network {
         let now_ms = self.clock.now_ms();
         match event {
             mdns::Event::Discovered(found) => {
+                self.mdns_records += found.len();
                 for (peer, address) in found {
                     let Some(identity) = identity_of(&peer) else { continue };
                     let linked = self.links.contains_key(&peer);
@@ -179,6 +218,7 @@ impl Network {
                 }
             }
             mdns::Event::Expired(lost) => {
+                self.mdns_records = self.mdns_records.saturating_sub(lost.len());
                 for (peer, address) in lost {
                     if let Some(identity) = identity_of(&peer) {
                         self.book.expired(&identity, &split(&address).0, now_ms);
@@ -186,6 +226,29 @@ impl Network {
                 }
             }
         }
+        self.bound_mdns(now_ms);
+    }
+
+    /// Begins multicast DNS anew where it remembers too much. libp2p keeps each record for as long as its sender says, looks through all of
+    /// them for each that comes, and has no bound: a machine of the local network that makes up peers would cost ever more.
+    fn bound_mdns(&mut self, now_ms: u64) {
+        let is_due = now_ms.saturating_sub(self.mdns_anew_ms) >= MDNS_ANEW_MS;
+        if self.mdns_records <= MDNS_RECORDS || !is_due {
+            return;
+        }
+        tracing::warn!(
+            records = self.mdns_records,
+            "somebody on the local network makes up peers: forgetting what multicast DNS has told; `--no-mdns` leaves it out"
+        );
+        (self.mdns_records, self.mdns_anew_ms) = (0, now_ms);
+        let me = *self.swarm.local_peer_id();
+        let mut anew = behaviour::discovery(true, me);
+        if let (Some(mdns), Some(listener_id)) = (&mut anew, self.listeners.first().copied()) {
+            for addr in self.swarm.listeners() {
+                mdns.on_swarm_event(FromSwarm::NewListenAddr(NewListenAddr { listener_id, addr }));
+            }
+        }
+        self.swarm.behaviour_mut().mdns = anew.into();
     }
 
     fn on_ping(&mut self, event: &ping::Event) {
@@ -230,7 +293,7 @@ impl Network {
     }
 
     /// A request has waited in vain. Where nothing at all has come from the peer since, it is gone, though its connection stands: it is
-    /// closed now and called anew, and not after two pings.
+    /// closed now and called anew, and not at the next ping.
     fn waited_in_vain(&mut self, peer: PeerId, asked_ms: u64) {
         if self.links.get(&peer).is_some_and(|link| link.heard_ms <= asked_ms) {
             tracing::debug!(%peer, "nothing has come from it: closing the connection");

@@ -29,12 +29,12 @@ use super::gossip::{Acceptance, Gossip, GossipId};
 use super::nudge::nudge;
 use super::transport::kind_of;
 use super::{
-    AddPeerError, InboundId, LinkInfo, NetConfig, NetError, NetEvent, PeerInfo, RequestError, RequestId, RespondError,
-    dial,
+    AddPeerError, InboundId, LinkInfo, NetConfig, NetError, NetEvent, PeerInfo, RefusedHost, RequestError, RequestId,
+    RespondError, dial, gate,
 };
 
 /// Shortest sleep of the timer, milliseconds: peers that are due but find no room to be dialled must not spin it.
-const TICK_MS: u64 = 50;
+const TICK_MS: u64 = 10;
 
 /// Unix milliseconds that never run backwards: the wall clock at the start, and a steady clock since.
 struct Clock {
@@ -63,9 +63,14 @@ struct Line {
     outbound: bool,
     transport: Transport,
     remote: Multiaddr,
+    /// The address of this machine that it leaves from, where the system says.
+    local: Option<IpAddr>,
+    since_ms: u64,
     rtt: Option<Duration>,
     /// When it is closed, because the peer has not shown that it speaks our protocol.
     stranger_until_ms: Option<u64>,
+    /// When it is closed, because there is room for strangers no more and nobody has vouched for the peer.
+    trial_until_ms: Option<u64>,
 }
 
 /// All connections with one peer; never without any.
@@ -102,6 +107,9 @@ pub struct Network {
     stored_ms: u64,
     own_key_ms: Option<u64>,
     stranger_ms: u64,
+    /// Addresses that multicast DNS remembers, and when it was last begun anew.
+    mdns_records: usize,
+    mdns_anew_ms: u64,
 }
 
 impl Network {
@@ -132,6 +140,8 @@ impl Network {
             stored_ms: 0,
             own_key_ms: None,
             stranger_ms: millis(config.idle_timeout),
+            mdns_records: 0,
+            mdns_anew_ms: 0,
             clock,
         };
         for ban in &config.bans {
@@ -257,6 +267,28 @@ impl Network {
         address::addresses_to_tell(listeners.collect())
     }
 
+    /// Says of a connected peer whether it is one for whom there is always room, as there is for those whom a person has added: it counts
+    /// against its host's connections no more. It is a stranger again when its last connection is gone.
+    pub fn vouch(&mut self, peer: &Identity, is_vouched: bool) {
+        let is_vouched = is_vouched || self.book.is_kept(peer);
+        if let Some(peer) = peer_id_of(peer) {
+            self.swarm.behaviour_mut().gate.vouch(peer, is_vouched);
+        }
+    }
+
+    /// The hosts whose connections were refused for want of room, and why the last was.
+    #[must_use]
+    pub fn refused_hosts(&self) -> Vec<RefusedHost> {
+        let told = |(host, refusals): (IpAddr, gate::Refusals)| RefusedHost {
+            host,
+            why: refusals.why.to_string(),
+            is_host_full: matches!(refusals.why, gate::Refused::HostFull { .. }),
+            times: refusals.times,
+            ago: refusals.last.elapsed(),
+        };
+        self.swarm.behaviour().gate.refused().map(told).collect()
+    }
+
     /// Has a known peer that is not connected called soon, however often it could not be reached. Says whether it is known.
     pub fn call(&mut self, peer: &Identity) -> bool {
         let is_known = self.book.call_soon(peer, self.clock.now_ms());
@@ -313,6 +345,11 @@ impl Network {
         alias: Option<String>,
         pinned: bool,
     ) -> Result<Identity, AddPeerError> {
+        if let Some(peer) = split(address).1.as_ref().and_then(identity_of)
+            && let Some(why) = self.swarm.behaviour().gate.why_refused(&peer, address)
+        {
+            return Err(AddPeerError::Denied { peer, why });
+        }
         let peer = self.put_peer(address, alias, if pinned { Keep::Always } else { Keep::Loosely })?;
         self.store_ms = Some(self.clock.now_ms());
         self.call_who_is_due();
@@ -346,6 +383,8 @@ impl Network {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {
         let gate = &self.swarm.behaviour().gate;
+        let refused: HashMap<IpAddr, String> =
+            gate.refused().map(|(host, refusals)| (host, refusals.why.to_string())).collect();
         let mut strangers: HashSet<_> = self.links.keys().copied().collect();
         let mut peers: Vec<_> = self
             .book
@@ -354,12 +393,16 @@ impl Network {
                 let id = peer_id_of(&peer)?;
                 strangers.remove(&id);
                 let link = self.links.get(&id).and_then(Link::info);
-                Some(PeerInfo { peer, known: Some(known), link, banned: gate.banned(&id) })
+                let mut hosts = known.addresses.iter().filter_map(|(address, _)| host(address));
+                let refused = hosts.find_map(|host| refused.get(&host)).filter(|_| link.is_none()).cloned();
+                let denied = gate.refuses(&peer);
+                Some(PeerInfo { peer, known: Some(known), link, banned: gate.banned(&id), denied, refused })
             })
             .collect();
         peers.extend(strangers.iter().filter_map(|id| {
             let link = self.links.get(id)?;
-            Some(PeerInfo { peer: link.identity, known: None, link: link.info(), banned: gate.banned(id) })
+            let banned = gate.banned(id);
+            Some(PeerInfo { peer: link.identity, known: None, link: link.info(), banned, denied: false, refused: None })
         }));
         peers
     }
@@ -465,7 +508,8 @@ impl Network {
         if self.book.take_changed() && self.store_ms.is_none() {
             self.store_ms = Some(now_ms.max(self.stored_ms + BOOK_STORE_MS));
         }
-        let strangers = self.links.values().flat_map(|link| &link.lines).filter_map(|line| line.stranger_until_ms);
+        let lines = self.links.values().flat_map(|link| &link.lines);
+        let strangers = lines.flat_map(|line| [line.stranger_until_ms, line.trial_until_ms]).flatten();
         let others =
             self.nudges_ms.iter().copied().chain(self.store_ms).chain(self.book.next_due_ms()).chain(strangers);
         let next_ms = others.chain([self.sweep_ms]).min().unwrap_or(self.sweep_ms);
@@ -477,7 +521,11 @@ impl Network {
     /// gossipsub opens a stream to everybody, and learns from no answer that nobody reads it.
     fn close_strangers(&mut self, now_ms: u64) {
         for line in self.links.values_mut().flat_map(|link| &mut link.lines) {
-            if line.stranger_until_ms.take_if(|until_ms| *until_ms <= now_ms).is_some() {
+            let is_tried = line.trial_until_ms.take_if(|until_ms| *until_ms <= now_ms).is_some();
+            if is_tried && self.swarm.behaviour().gate.is_on_trial(&line.id) {
+                self.swarm.behaviour_mut().gate.failed_trial(&line.id);
+                self.swarm.close_connection(line.id);
+            } else if line.stranger_until_ms.take_if(|until_ms| *until_ms <= now_ms).is_some() {
                 self.swarm.close_connection(line.id);
             }
         }

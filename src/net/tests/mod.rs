@@ -168,14 +168,14 @@ async fn one_host_has_ten_connections_and_gets_them_back() {
 
     let knock = async || tokio::net::TcpStream::connect(("127.0.0.1", port(&address))).await.unwrap();
     let mut guests = Vec::new();
-    for _ in 1..10 {
+    for _ in 0..10 {
         guests.push(knock().await);
     }
-    // The gate counts in the order of arrival: the eleventh is the one that is turned away.
+    // Ten may be shaking hands. The gate counts in the order of arrival: the next is the one that is turned away.
     let read = tokio::time::timeout(PATIENCE, async { knock().await.read(&mut [0]).await }).await.unwrap();
     assert!(matches!(read, Ok(0) | Err(_)));
     for guest in &guests {
-        assert!(guest.try_read(&mut [0]).is_err(), "the ten stay");
+        assert!(guest.try_read(&mut [0]).is_err(), "they stay");
     }
     assert!(alice.with(|net| net.is_connected(&key(2).identity())).await);
 
@@ -184,6 +184,52 @@ async fn one_host_has_ten_connections_and_gets_them_back() {
     carol.call(&address).await;
     carol.connected(alice.id).await;
     alice.connected(carol.id).await;
+}
+
+#[tokio::test]
+async fn a_full_host_lets_members_in_and_strangers_out_and_says_so_on_both_sides() {
+    let two = NetConfig { max_connections_per_address: 2, ..config(1, TCP) };
+    let mut alice = Node::start(&two).await;
+    let address = alice.address().await;
+    let mut guests = Vec::new();
+    for seed in 2..5 {
+        let guest = Node::start(&config(seed, TCP)).await;
+        guest.call(&address).await;
+        alice.connected(guest.id).await;
+        guests.push(guest);
+    }
+    let (member, stranger) = (Node::start(&config(5, TCP)).await, guests.pop().unwrap());
+    member.call(&address).await;
+    alice.connected(member.id).await;
+    let known = member.id;
+    alice.with(move |net| net.vouch(&known, true)).await;
+    alice.disconnected(stranger.id).await;
+    let connected = |ids: Vec<Identity>| alice.with(move |net| ids.iter().all(|id| net.is_connected(id)));
+    assert!(connected(guests.iter().map(|guest| guest.id).chain([known]).collect()).await);
+    let refused = alice.with(|net| net.refused_hosts()).await;
+    let [host] = refused.as_slice() else { panic!("{refused:?}") };
+    assert!(host.is_host_full && host.host.is_loopback() && host.why.contains("p2p_max_conn_per_ip"), "{host:?}");
+    let id = alice.id;
+    let trouble = stranger.with(move |net| net.peers().into_iter().find(|info| info.peer == id)?.known?.trouble).await;
+    assert_eq!(trouble, Some(DialTrouble::Dropped));
+    // Where those that shake hands fill it, nobody is heard at all.
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        silent.push(tokio::net::TcpStream::connect(("127.0.0.1", port(&address))).await.unwrap());
+    }
+    let late = Node::start(&config(6, TCP)).await;
+    late.call(&address).await;
+    let deadline = Instant::now() + PATIENCE;
+    let trouble = loop {
+        let trouble = late.with(move |net| net.peers().into_iter().find(|info| info.peer == id)?.known?.trouble).await;
+        match trouble {
+            Some(trouble) => break trouble,
+            None => assert!(Instant::now() < deadline, "nothing is said"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(trouble, DialTrouble::HungUp);
+    assert!(trouble.to_string().contains("p2p_max_conn_per_ip"));
 }
 
 async fn comes_back(listen: &str) {

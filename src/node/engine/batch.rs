@@ -1,5 +1,7 @@
 //! One group while a batch is worked on: its rows as they will be, the blocks of our own that are yet to be signed, and the news.
 
+use std::collections::BTreeMap;
+
 use serde_bytes::ByteBuf;
 
 use super::io::{Failure, News, ToSeal};
@@ -27,6 +29,8 @@ impl<'a> GroupBatch<'a> {
             blocks: vec![],
             changes: vec![],
             members: None,
+            former: BTreeMap::new(),
+            shut_out: None,
             equivocators: vec![],
             to_seal: None,
             sealed: None,

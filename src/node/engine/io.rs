@@ -1,11 +1,13 @@
 //! What goes into the engine and what comes out: tasks, their replies, and the news of a batch.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_bytes::ByteBuf;
 
 use super::OnceName;
 use crate::chain::block::Invalid;
+use crate::chain::gone::Gone;
 use crate::chain::transaction::Genesis;
 use crate::chain::{
     BlockId, ClaimId, GroupId, LinkError, ObjectAt, ObjectHash, Tip, Transaction, Unverified, Verified,
@@ -13,6 +15,7 @@ use crate::chain::{
 use crate::identity::Identity;
 use crate::kv::{Changes, KvError, Read};
 use crate::ledger::{Change, Refusal};
+use crate::node::shut_out::ShutOut;
 
 /// The groups of a node as one consistent view.
 pub trait Groups {
@@ -72,6 +75,13 @@ pub enum Task {
         /// Our lines' authors and tips, as they were when enough was known: where they are others now, nothing is done. None where a
         /// person says that nobody else has a block of ours.
         as_of: Option<Vec<(Identity, Vec<Tip>)>>,
+    },
+    /// Note what members say of this node's membership: why it is over and who says so, or nothing.
+    ShutOut {
+        /// Where.
+        group: GroupId,
+        /// It.
+        mark: Option<(Gone, Identity)>,
     },
     /// Make a seal, where the node's identities include the group's sealer and there is something to seal.
     Seal {
@@ -161,6 +171,17 @@ pub enum Failure {
          node may be missing here"
     )]
     InDoubt(GroupId),
+    /// Members say that this node is none.
+    #[error(
+        "nothing is written in the group {group}: {by} says that this node is no member of it any more, since {meaning}",
+        by = .said.by, meaning = .said.why.meaning()
+    )]
+    ShutOut {
+        /// Where.
+        group: GroupId,
+        /// What they say.
+        said: ShutOut,
+    },
     /// The identity is not one of this node's.
     #[error("this node does not hold the key of {0}")]
     NoKey(Identity),
@@ -213,6 +234,10 @@ pub struct News {
     pub changes: Vec<Change>,
     /// The members, where they may have changed.
     pub members: Option<Vec<Identity>>,
+    /// Then also who was named as one and is none, and why.
+    pub former: BTreeMap<Identity, Gone>,
+    /// What members say of this node's membership, where that changed.
+    pub shut_out: Option<Option<ShutOut>>,
     /// Authors that have signed two blocks with one number.
     pub equivocators: Vec<Identity>,
     /// Whether our own line is in doubt, where that changed.

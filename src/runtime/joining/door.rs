@@ -1,8 +1,8 @@
-//! What anybody may ask: to be let in by a ticket, to have a join request handed to an admin, which groups may be seen.
+//! What anybody may ask: to be let in by a ticket, to have a join request handed to an admin, which groups may be seen, what the time is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Applied, Door, of_request, requests_of};
+use super::{Applied, DENIED, Door, Joining, of_joining, of_request, pending_of, requests_of};
 use crate::api::types::EventKind;
 use crate::chain::transaction::MemberJoin;
 use crate::chain::{GroupId, Role, Transaction};
@@ -60,6 +60,12 @@ impl Door {
                 let page = aside(move || shown(&door.0.store.view()?, &peer, &asked)).await;
                 (page.map_or(refused(Refused::Failed), Response::Groups), None)
             }
+            Request::Denied(group) => {
+                let door = self.clone();
+                tokio::spawn(async move { door.was_denied(peer, group).await });
+                (Response::Taken, None)
+            }
+            Request::Clock => (Response::Clock(unix_ms()), None),
         }
     }
 
@@ -70,7 +76,7 @@ impl Door {
             return (refused(Refused::Malformed), Some(Severity::High));
         }
         let (door, asked) = (self.clone(), join.clone());
-        let standing = aside(move || door.standing(&door.0.store.view()?, &group, &asked, unix_ms())).await;
+        let standing = aside(move || door.standing(&door.0.store.view()?, &group, &peer, &asked, unix_ms())).await;
         let author = match standing {
             None => return (refused(Refused::Failed), None),
             Some(Standing::Nothing) => return (refused(Refused::NotShared), None),
@@ -103,16 +109,29 @@ impl Door {
         (response, None)
     }
 
-    fn standing(&self, view: &View, group: &GroupId, join: &MemberJoin, now_ms: u64) -> Result<Standing, KvError> {
+    fn standing(
+        &self,
+        view: &View,
+        group: &GroupId,
+        peer: &Identity,
+        join: &MemberJoin,
+        now_ms: u64,
+    ) -> Result<Standing, KvError> {
         let Some(kv) = view.group(group)? else { return Ok(Standing::Nothing) };
         let kv = kv.as_ref();
         let Some(row) = invite::ticket(kv, &join.ticket)? else { return Ok(Standing::Nothing) };
         let Some(author) = self.writes_in(kv, Role::Member)? else { return Ok(Standing::Nothing) };
-        if state::member(kv, &join.identity)?.is_some() {
+        let is_in = state::member(kv, &join.identity)?.is_some();
+        // Who asks for another, and is no member that would know, is told of the ticket alone: as if that other were not in.
+        let may_know = *peer == join.identity || state::member(kv, peer)?.is_some();
+        if is_in && may_know {
             return Ok(Standing::In);
         }
-        let why = row.is_over(join.ticket, now_ms);
-        Ok(why.as_ref().and_then(over).map_or(Standing::ByWhom(author), Standing::Over))
+        Ok(match row.is_over(join.ticket, now_ms).as_ref().and_then(over) {
+            Some(over) => Standing::Over(over),
+            None if is_in => Standing::In,
+            None => Standing::ByWhom(author),
+        })
     }
 
     /// An identity of this node that is at least `least` in a group: its own before its agents'.
@@ -156,21 +175,36 @@ impl Door {
             let admins = members.into_iter().filter(|(_, member)| member.role == Role::Admin);
             Ok(Some((door.writes_in(kv, Role::Admin)?.is_some(), admins.map(|(identity, _)| identity).collect())))
         };
-        match aside(look).await.flatten() {
-            None => {}
-            Some((true, _)) => self.keep(peer, &verified).await,
-            Some((false, admins)) => {
-                self.carry(&verified);
-                for admin in admins {
-                    // Who is not connected is handed it when it is met.
-                    drop(self.ask_peer(admin, Request::Apply(verified.signed().clone())).await);
-                }
-            }
+        let Some((is_admin, admins)) = aside(look).await.flatten() else { return };
+        self.keep(peer, &verified, is_admin).await;
+        if is_admin {
+            return;
+        }
+        for admin in admins {
+            // Who is not connected is handed it when it is met.
+            drop(self.ask_peer(admin, Request::Apply(verified.signed().clone())).await);
         }
     }
 
-    /// Keeps a request for the admin that is here.
-    async fn keep(&self, via: Identity, verified: &join_request::Verified) {
+    /// Somebody says that it is an admin of a group that this node wants to be let into, and has denied that. Who it is cannot be known here:
+    /// it is shown, and the node goes on.
+    async fn was_denied(&self, by: Identity, group: GroupId) {
+        let (door, me) = (self.clone(), self.0.me);
+        let joining = aside(move || pending_of(&door.0.store.view()?, &me, &group)).await.flatten();
+        let is_news = |joining: &Joining| joining.ticket.is_none() && joining.refused.as_deref() != Some(DENIED);
+        let Some(joining) = joining.filter(is_news) else { return };
+        tracing::info!(%group, %by, "says that a request to be let in was denied");
+        let row = Joining { refused: Some(DENIED.to_owned()), ..joining }.to_row();
+        let local = vec![(of_joining(&me, &group), Some(row))];
+        if let Err(error) = self.0.writer.register(crate::store::Registry { local, ..Default::default() }).await {
+            tracing::warn!(%error, "denied, and could not note it");
+        }
+        let (group_id, member_id) = (group.to_string(), me.to_string());
+        self.0.events.tell(EventKind::TurnedAway { group_id, member_id, code: DENIED.to_owned(), goes_on: true });
+    }
+
+    /// Keeps a request for an admin: the one that is here, or those that are met. Of two by one applicant the later stays.
+    async fn keep(&self, via: Identity, verified: &join_request::Verified, is_admin: bool) {
         let request = verified.request();
         let (group, applicant, time_ms) = (request.group, request.applicant, request.time_ms);
         let _alone = self.0.keeping.lock().await;
@@ -194,7 +228,12 @@ impl Door {
         let own = of_request(&group, &applicant);
         let before = rows.iter().position(|(key, _)| *key == own).map(|at| rows.swap_remove(at).1);
         let is_news = match &before {
-            Some(before) if before.denied => return,
+            Some(before) if before.denied => {
+                // A no stands as long as the request that it was said to; who asks again is told.
+                let door = self.clone();
+                tokio::spawn(async move { drop(door.ask_peer(applicant, Request::Denied(group)).await) });
+                return;
+            }
             Some(before) => {
                 let kept = before.record.verify(now_ms, self.0.drift_ms).ok();
                 match kept.map(|kept| (kept.request().time_ms, kept.request().note != request.note)) {
@@ -214,7 +253,7 @@ impl Door {
             tracing::warn!(%error, "a join request was not kept");
             return;
         }
-        if is_news {
+        if is_news && is_admin && !request.withdrawn {
             self.0.events.tell(EventKind::JoinRequest {
                 group_id: group.to_string(),
                 member_id: applicant.to_string(),
@@ -222,17 +261,6 @@ impl Door {
                 note: request.note.clone(),
             });
         }
-    }
-
-    fn carry(&self, verified: &join_request::Verified) {
-        let request = verified.request();
-        let key = (request.group, request.applicant);
-        self.carried(|carried| {
-            if carried.len() >= limits::JOIN_REQUESTS_CARRIED && !carried.contains_key(&key) {
-                carried.pop_first();
-            }
-            carried.insert(key, verified.signed().clone());
-        });
     }
 }
 

@@ -8,15 +8,17 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::sync::{broadcast::error::RecvError, watch};
 
-use super::{Door, Pending, Response, is_the_one, pending, word_of};
+use super::{DENIED, Door, Pending, Response, is_the_one, pending, word_of};
 use crate::api::types::EventKind;
-use crate::chain::{GroupId, rows};
+use crate::chain::{GroupId, Role, rows};
 use crate::identity::Identity;
+use crate::join_request;
 use crate::kv::KvError;
 use crate::ledger::state;
 use crate::limits;
 use crate::node::engine::Groups;
-use crate::node::joining::Joining;
+use crate::node::joining::{Applied, Joining, asked_by};
+use crate::node::shut_out;
 use crate::node::trade::shelf::Shelved;
 use crate::runtime::clock::{Uptime, unix_ms};
 use crate::runtime::{Node, Stopping};
@@ -43,6 +45,8 @@ enum Here {
     Open,
     /// Not yet.
     Outside,
+    /// Not yet, and the request's time is over.
+    Stale,
     /// What was sent is not what the ticket was made in.
     OtherBranch,
 }
@@ -76,7 +80,7 @@ pub async fn run(node: Node, mut stop: watch::Receiver<bool>) {
                         }
                         break;
                     }
-                    Ok(EventKind::MemberChanged { .. } | EventKind::MemberJoined { .. } | EventKind::BlockRejected { .. } | EventKind::Sealed { .. }) if wait.is_some() => break,
+                    Ok(EventKind::MemberChanged { .. } | EventKind::MemberJoined { .. } | EventKind::BlockRejected { .. } | EventKind::Sealed { .. } | EventKind::MembershipServed { .. }) if wait.is_some() => break,
                     Ok(_) => {}
                     Err(RecvError::Lagged(_)) => break,
                     Err(RecvError::Closed) => return,
@@ -89,33 +93,43 @@ pub async fn run(node: Node, mut stop: watch::Receiver<bool>) {
 
 /// Hands a peer the join requests that it may decide about.
 fn hand_on(door: &Door, peer: Identity) {
-    let groups: BTreeSet<GroupId> = door.carried(|carried| carried.keys().map(|(group, _)| *group).collect());
-    if groups.is_empty() {
-        return;
-    }
     let door = door.clone();
     tokio::spawn(async move {
-        let (reader, now_ms) = (door.clone(), unix_ms());
-        let is_admin = move || -> Result<BTreeSet<GroupId>, KvError> {
+        let reader = door.clone();
+        let read = move || -> Result<Vec<join_request::Unverified>, KvError> {
             let view = reader.0.store.view()?;
-            let mut decides = BTreeSet::new();
-            for group in groups {
+            let (mut records, mut decides) = (Vec::new(), BTreeMap::new());
+            for (key, value) in view.local_rows(&[Applied::LETTER])? {
+                let (Some((group, applicant)), Some(applied)) = (asked_by(&key), Applied::from_row(&value)) else {
+                    continue;
+                };
+                let is_over = applied.record.verify(unix_ms(), reader.0.drift_ms).is_err();
+                if applied.denied || is_over || applied.via == peer {
+                    continue;
+                }
                 let Some(kv) = view.group(&group)? else { continue };
-                let member = state::member(kv.as_ref(), &peer)?;
-                decides.extend(member.filter(|member| member.role == crate::chain::Role::Admin).map(|_| group));
+                let decides = match decides.get(&group) {
+                    Some(decides) => *decides,
+                    None => {
+                        let member = state::member(kv.as_ref(), &peer)?;
+                        *decides.entry(group).or_insert(member.is_some_and(|member| member.role == Role::Admin))
+                    }
+                };
+                if decides && state::member(kv.as_ref(), &applicant)?.is_none() {
+                    records.push(applied.record);
+                }
             }
-            Ok(decides)
+            Ok(records)
         };
-        let Ok(Ok(decides)) = tokio::task::spawn_blocking(is_admin).await else { return };
-        let drift_ms = door.0.drift_ms;
-        let records = door.carried(|carried| {
-            carried.retain(|_, record| record.verify(now_ms, drift_ms).is_ok());
-            let meant = carried.iter().filter(|((group, _), _)| decides.contains(group));
-            meant.map(|(_, record)| record.clone()).collect::<Vec<_>>()
-        });
+        let Ok(Ok(records)) = tokio::task::spawn_blocking(read).await else { return };
         for record in records {
-            if door.ask_peer(peer, Request::Apply(record)).await.is_err() {
-                return;
+            match door.ask_peer(peer, Request::Apply(record)).await {
+                // The one that came too soon is handed on when the admin is met again.
+                Ok(Ok(Response::Refused(Refused::Busy(after_ms)))) => {
+                    tokio::time::sleep(Duration::from_millis(after_ms.min(limits::JOIN_RETRY_MOST_MS))).await;
+                }
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) | Err(Stopping) => return,
             }
         }
     });
@@ -133,7 +147,7 @@ async fn round(
         let view = reader.view()?;
         pending(&view)?
             .into_iter()
-            .map(|pending| Ok((here(&view, &pending)?, pending)))
+            .map(|pending| Ok((here(&view, &pending, unix_ms(), reader.door.drift_ms())?, pending)))
             .map(|read| read.map(|(here, pending)| (pending, here)))
             .collect()
     };
@@ -170,6 +184,10 @@ async fn round(
                 }
             }
             Here::OtherBranch => other_branch(node, &pending).await,
+            Here::Stale => {
+                renew(node, &pending).await?;
+                next_ms = Some(next_ms.unwrap_or(u64::MAX).min(limits::JOIN_RETRY_MOST_MS));
+            }
             Here::Open => next_ms = Some(next_ms.unwrap_or(u64::MAX).min(limits::JOIN_RETRY_MOST_MS)),
             Here::Outside => {
                 let due_ms = knock(node, uptime, turns, &pending).await?;
@@ -180,7 +198,15 @@ async fn round(
     Ok(next_ms.map(Duration::from_millis))
 }
 
-fn here(view: &View, pending: &Pending) -> Result<Here, KvError> {
+fn here(view: &View, pending: &Pending, now_ms: u64, drift_ms: u64) -> Result<Here, KvError> {
+    let is_over = |record: &join_request::Unverified| {
+        matches!(record.verify(now_ms, drift_ms), Err(join_request::Invalid::Over(_)))
+    };
+    if pending.row.request.as_ref().is_some_and(is_over) {
+        // Taken back or denied, it ends with its time; else it is asked anew.
+        let is_settled = pending.row.withdrawn || pending.row.refused.as_deref() == Some(DENIED);
+        return Ok(if is_settled { Here::Done } else { Here::Stale });
+    }
     let Some(kv) = view.group(&pending.group)? else { return Ok(Here::Outside) };
     let kv = kv.as_ref();
     let is_the_one = match &pending.ticket {
@@ -190,7 +216,12 @@ fn here(view: &View, pending: &Pending) -> Result<Here, KvError> {
     if is_the_one == Some(false) {
         return Ok(Here::OtherBranch);
     }
-    Ok(match state::member(kv, &pending.identity)? {
+    // Where others say that it is none, it asks anew.
+    let member = match shut_out::shut_out(kv)? {
+        Some(_) => None,
+        None => state::member(kv, &pending.identity)?,
+    };
+    Ok(match member {
         None => Here::Outside,
         Some(_) => {
             let Some(ticket) = &pending.ticket else { return Ok(Here::Done) };
@@ -252,12 +283,23 @@ async fn knock(node: &Node, uptime: &Uptime, turns: &mut Turns, pending: &Pendin
                 turned_away(node, pending, word_of(over), is_named).await;
                 pause_ms = limits::JOIN_RETRY_MOST_MS;
             }
-            Ok(Response::Refused(_) | Response::Groups(_)) | Err(_) => {}
+            Ok(Response::Refused(_) | Response::Groups(_) | Response::Clock(_)) | Err(_) => {}
         }
         turns.insert(key, Turn { at_ms: uptime.ms() + pause_ms, pause_ms });
         next_ms = next_ms.min(pause_ms);
     }
     Ok(next_ms.max(10))
+}
+
+/// Asks anew with a request whose time is over.
+async fn renew(node: &Node, Pending { identity, group, row, .. }: &Pending) -> Result<(), Stopping> {
+    let asked = row.request.as_ref().and_then(|record| join_request::read(record).ok());
+    let Some(asked) = asked else { return Ok(()) };
+    let request = node.sign_request(join_request::JoinRequest { time_ms: unix_ms(), ..asked }).await?;
+    if let Err(error) = node.door.begin(*identity, *group, &Joining { request, ..row.clone() }).await {
+        tracing::warn!(%error, "a request to be let in was not made anew");
+    }
+    Ok(())
 }
 
 /// A member has written it into the chain: from now on the group is replicated here.

@@ -8,7 +8,7 @@ mod door;
 mod knock;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use libp2p::Multiaddr;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -61,8 +61,6 @@ struct Shared {
     events: Events,
     asks: mpsc::Sender<Ask>,
     drift_ms: u64,
-    /// Join requests for groups in which this node is no admin, until one is met.
-    carried: Mutex<BTreeMap<(GroupId, Identity), join_request::Unverified>>,
     /// Held while requests are kept, so that their bound holds.
     keeping: tokio::sync::Mutex<()>,
     /// Changes with the joinings.
@@ -82,7 +80,7 @@ pub struct Pending {
     pub row: Joining,
 }
 
-/// All joinings that wait for a member.
+/// All joinings that wait for a member, those among them that were given up and are still to be taken back.
 ///
 /// # Errors
 /// [`KvError`] where the store fails.
@@ -96,12 +94,15 @@ pub fn pending(view: &View) -> Result<Vec<Pending>, KvError> {
     Ok(rows.into_iter().filter_map(read).collect())
 }
 
-/// The joining of one identity into one group.
+/// The joining of one identity into one group; none of one that was given up.
 ///
 /// # Errors
 /// [`KvError`] where the store fails.
 pub fn pending_of(view: &View, identity: &Identity, group: &GroupId) -> Result<Option<Joining>, KvError> {
-    Ok(view.local(&of_joining(identity, group))?.and_then(|row| Joining::from_row(&row)))
+    Ok(view
+        .local(&of_joining(identity, group))?
+        .and_then(|row| Joining::from_row(&row))
+        .filter(|joining| !joining.withdrawn))
 }
 
 /// Whether the group that is here has the seal that a ticket names; none while nothing here reaches so far.
@@ -117,7 +118,7 @@ pub fn is_the_one(kv: &dyn Read, ticket: &Ticket) -> Result<Option<bool>, KvErro
     Ok(Some(seal.is_some_and(|seal| checkpoint.is(&seal.block))))
 }
 
-/// The requests that wait for an admin of a group, with those that were denied, by applicant.
+/// The requests that wait for an admin of a group, with those that were denied, and none that was taken back.
 ///
 /// # Errors
 /// [`KvError`] where the store fails.
@@ -131,7 +132,7 @@ pub fn requests(
     let read = |(_, value): (Vec<u8>, Vec<u8>)| {
         let applied = Applied::from_row(&value)?;
         let request = applied.record.verify(now_ms, drift_ms).ok()?.request().clone();
-        Some((request, applied))
+        (!request.withdrawn).then_some((request, applied))
     };
     Ok(rows.into_iter().filter_map(read).collect())
 }
@@ -146,8 +147,8 @@ impl Door {
         asks: mpsc::Sender<Ask>,
         drift_ms: u64,
     ) -> Self {
-        let (carried, keeping, changed) = (Mutex::default(), tokio::sync::Mutex::default(), watch::Sender::new(0));
-        Self(Arc::new(Shared { me, store, writer, agents, events, asks, drift_ms, carried, keeping, changed }))
+        let (keeping, changed) = (tokio::sync::Mutex::default(), watch::Sender::new(0));
+        Self(Arc::new(Shared { me, store, writer, agents, events, asks, drift_ms, keeping, changed }))
     }
 
     /// How far clocks may differ, milliseconds.
@@ -185,13 +186,17 @@ impl Door {
         self.put(of_request(group, applicant), None).await
     }
 
-    /// Notes that an admin here has said no.
+    /// Notes that an admin here has said no, and tells the applicant where it is connected.
     ///
     /// # Errors
     /// [`WriteError`].
     pub async fn deny(&self, group: &GroupId, applicant: &Identity, applied: Applied) -> Result<(), WriteError> {
         let row = Applied { denied: true, ..applied }.to_row();
-        self.put(of_request(group, applicant), Some(row)).await
+        self.put(of_request(group, applicant), Some(row)).await?;
+        let (door, group, applicant) = (self.clone(), *group, *applicant);
+        // One that is away is told when it asks again.
+        tokio::spawn(async move { drop(door.ask_peer(applicant, Request::Denied(group)).await) });
+        Ok(())
     }
 
     async fn put(&self, key: Vec<u8>, value: Option<Vec<u8>>) -> Result<(), WriteError> {
@@ -199,10 +204,6 @@ impl Door {
         self.0.writer.register(Registry { local, ..Registry::default() }).await?;
         self.0.changed.send_modify(|changed| *changed += 1);
         Ok(())
-    }
-
-    fn carried<T>(&self, look: impl FnOnce(&mut BTreeMap<(GroupId, Identity), join_request::Unverified>) -> T) -> T {
-        look(&mut self.0.carried.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn ask_peer(&self, peer: Identity, request: Request) -> Result<Result<Response, AskFailed>, Stopping> {
@@ -323,6 +324,9 @@ impl Work {
         self.tell_caller(peer, result, Response::decode, answer);
     }
 }
+
+/// The word by which it is kept that an admin has denied a request: the code of the API's problem.
+pub const DENIED: &str = "request_denied";
 
 /// The word by which a refusal of a ticket is kept: the code of the API's problem.
 #[must_use]

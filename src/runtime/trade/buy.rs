@@ -193,7 +193,7 @@ async fn place(trade: &Trade, wanting: &Wanting, nonce: u64) -> Result<(Purchase
 pub(super) fn sign(trade: &Trade, wanting: &Wanting, nonce: u64) -> SignedOrder {
     let Wanting { group, offer, seller, price, terms, .. } = *wanting;
     let key = shelf::one_time(&trade.key, &group, &offer, nonce).key();
-    let expires_ms = unix_ms().saturating_add(limits::ORDER_LIFE_MS);
+    let expires_ms = unix_ms().saturating_add(trade.order_life_ms);
     let (version, buyer) = (ORDER_VERSION, trade.me);
     Order { version, group, buyer, offer, seller, terms, price, nonce, expires_ms, key }.sign(&trade.key)
 }

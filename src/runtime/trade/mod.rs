@@ -53,6 +53,8 @@ pub struct Shared {
     packages: Arc<Packages>,
     writer: Writer,
     events: Events,
+    /// How long an order holds that is signed here, milliseconds.
+    order_life_ms: u64,
     /// Held while a purchase is looked at for its limit and written, so that two of them see one another.
     buying: AsyncMutex<()>,
     /// Held while an order is handed to a member of another group, so that the next one takes the next number.
@@ -73,21 +75,39 @@ impl Deref for Trade {
 }
 
 impl Trade {
-    /// Trade with this key.
+    /// Trade with this key, whose orders hold for so many milliseconds.
     #[must_use]
-    pub fn new(key: SecretKey, store: Arc<Store>, packages: Arc<Packages>, writer: Writer, events: Events) -> Self {
+    pub fn new(
+        key: SecretKey,
+        (store, packages): (Arc<Store>, Arc<Packages>),
+        writer: Writer,
+        events: Events,
+        order_life_ms: u64,
+    ) -> Self {
         let me = key.identity();
         let (buying, ordering, following) = (AsyncMutex::default(), AsyncMutex::default(), AsyncMutex::default());
         let (moved, revision) = (Mutex::default(), watch::Sender::new(0));
-        let parts = Shared { key, me, store, packages, writer, events, buying, ordering, following, moved, revision };
-        Self(Arc::new(parts))
+        Self(Arc::new(Shared {
+            key,
+            me,
+            store,
+            packages,
+            writer,
+            events,
+            order_life_ms,
+            buying,
+            ordering,
+            following,
+            moved,
+            revision,
+        }))
     }
 
     /// The same with another key of this node.
     #[must_use]
     pub fn of(&self, key: SecretKey) -> Self {
-        let Shared { store, packages, writer, events, .. } = &**self;
-        Self::new(key, Arc::clone(store), Arc::clone(packages), writer.clone(), events.clone())
+        let Shared { store, packages, writer, events, order_life_ms, .. } = &**self;
+        Self::new(key, (Arc::clone(store), Arc::clone(packages)), writer.clone(), events.clone(), *order_life_ms)
     }
 }
 

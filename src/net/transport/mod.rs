@@ -1,36 +1,50 @@
 //! The transports: TCP with Noise and Yamux, and QUIC.
 //!
-//! **A connection that is to be closed is gone within `CLOSE_MS`.** Closing politely means writing, and on a connection
-//! whose other end has vanished with our buffers full a write waits for minutes; all that time libp2p would hold the peer
-//! for connected, send requests into the void, and refuse to dial.
+//! **A connection whose other end is gone is an error within `UNACKNOWLEDGED_MS` where anything was sent, within `SILENCE_MS` where nothing
+//! was.** Over TCP the first is the system's doing (Linux; elsewhere a request or a ping that nobody answers ends it), the second is [`Watched`]'s;
+//! QUIC has its own clock for both. What closes and what strangers open is [`Bounded`].
+
+mod muxer;
+mod watched;
 
 use std::error::Error;
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::core::Transport as _;
-use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, SubstreamBox};
+use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
-use libp2p::core::transport::timeout::TransportTimeoutError;
-use libp2p::core::upgrade::Version;
+use libp2p::core::transport::timeout::{TransportTimeout, TransportTimeoutError};
+use libp2p::core::upgrade::{NegotiationError, ProtocolError, Version};
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, noise, quic, tcp, yamux};
-use tokio::time::Sleep;
 
-use crate::limits::{CLOSE_MS, HANDSHAKE_MS, STREAMS_PER_CONNECTION};
+use self::muxer::Bounded;
+use self::watched::Watched;
+use super::address::host;
+use super::pace::Pace;
+use crate::limits::{CONNECT_MS, HANDSHAKE_MS, QUIC_KEEP_ALIVE_MS, STREAMS_PER_CONNECTION, UNACKNOWLEDGED_MS};
 
 /// Streams of one connection in the multiplexer: our requests, and room for identify, ping and streams that close.
 const MUXED_STREAMS: usize = 4 * STREAMS_PER_CONNECTION;
 
-/// Both transports in one.
-pub(super) fn transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+/// Both transports in one. A TCP connection that brings nothing for as long as `silence` is closed.
+pub(super) fn transport(
+    key: &Keypair,
+    pace: Arc<Pace>,
+    silence: Duration,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     let mut muxer = yamux::Config::default();
     muxer.set_max_num_streams(MUXED_STREAMS);
-    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-        .map_err(System)
+    let sockets = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+    let tcp = TransportTimeout::new(sockets, Duration::from_millis(CONNECT_MS))
+        .map_err(|error| match error {
+            TransportTimeoutError::Timeout => System(io::ErrorKind::TimedOut.into()),
+            TransportTimeoutError::TimerError(error) | TransportTimeoutError::Other(error) => System(error),
+        })
+        .map(move |stream, _| Watched::new(stream, silence))
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(key)?)
         .multiplex(muxer)
@@ -42,6 +56,8 @@ pub(super) fn transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
 
     let mut config = quic::Config::new(key);
+    config.max_idle_timeout = u32::try_from(UNACKNOWLEDGED_MS).unwrap_or(u32::MAX);
+    config.keep_alive_interval = Duration::from_millis(QUIC_KEEP_ALIVE_MS);
     config.max_concurrent_stream_limit = u32::try_from(MUXED_STREAMS).unwrap_or(u32::MAX);
     let quic = quic::tokio::Transport::new(config)
         .map_err(|error| match error {
@@ -51,9 +67,10 @@ pub(super) fn transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>
         })
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
 
-    let both = tcp.or_transport(quic).map_err(|either| either.into_inner()).map(|either, _| {
+    let both = tcp.or_transport(quic).map_err(|either| either.into_inner()).map(move |either, point| {
         let (peer, muxer) = either.into_inner();
-        (peer, StreamMuxerBox::new(Impatient { muxer, deadline: None }))
+        let host = host(point.get_remote_address()).unwrap_or(IpAddr::from([0; 4]));
+        (peer, StreamMuxerBox::new(Bounded::new(muxer, Arc::clone(&pace), peer, host)))
     });
     Ok(both.boxed())
 }
@@ -73,7 +90,13 @@ fn of_system(error: impl Error + Send + Sync + 'static) -> io::Error {
 pub(super) fn kind_of(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
     let mut next = Some(error);
     while let Some(error) = next {
-        next = match error.downcast_ref::<io::Error>() {
+        // These two leave out a bare `io::Error` as well.
+        let left_out = match (error.downcast_ref(), error.downcast_ref()) {
+            (Some(noise::Error::Io(io)), _) => Some(io),
+            (_, Some(NegotiationError::ProtocolError(ProtocolError::IoError(io)))) => Some(io),
+            _ => error.downcast_ref::<io::Error>(),
+        };
+        next = match left_out {
             Some(io) if io.kind() != io::ErrorKind::Other => return Some(io.kind()),
             // `source` of a wrapping `io::Error` leaves out what it wraps.
             Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
@@ -81,36 +104,4 @@ pub(super) fn kind_of(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
         };
     }
     None
-}
-
-/// A multiplexer that closes in bounded time.
-struct Impatient {
-    muxer: StreamMuxerBox,
-    deadline: Option<Pin<Box<Sleep>>>,
-}
-
-impl StreamMuxer for Impatient {
-    type Substream = SubstreamBox;
-    type Error = io::Error;
-
-    fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<SubstreamBox>> {
-        Pin::new(&mut self.muxer).poll_inbound(cx)
-    }
-
-    fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<SubstreamBox>> {
-        Pin::new(&mut self.muxer).poll_outbound(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Poll::Ready(closed) = Pin::new(&mut self.muxer).poll_close(cx) {
-            return Poll::Ready(closed);
-        }
-        let late = || Box::pin(tokio::time::sleep(Duration::from_millis(CLOSE_MS)));
-        let deadline = self.deadline.get_or_insert_with(late);
-        deadline.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
-    }
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
-        Pin::new(&mut self.muxer).poll(cx)
-    }
 }
