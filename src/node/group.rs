@@ -515,12 +515,6 @@ impl GroupSync {
         }
     }
 
-    /// The peers that are seen to have a block, of those that may.
-    pub(super) fn seen_to_have(&self, author: &Identity, tip: &Tip) -> Vec<Identity> {
-        let seen = self.peers.iter().filter(|(peer, sync)| self.may_have(peer) && sync.has.covers(author, tip));
-        seen.map(|(peer, _)| *peer).collect()
-    }
-
     pub(super) fn lacks(&self, peer: &Identity, tips: &[Reached]) -> bool {
         self.peers
             .get(peer)

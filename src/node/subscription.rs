@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::machine::Machine;
 use crate::chain::{GroupId, Tip};
 use crate::identity::Identity;
+use crate::wire::Reached;
 
 /// What was said of one group; nothing at first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,10 +41,11 @@ impl Machine {
         self.groups.get(group).map(|group| group.sync_state(now_ms))
     }
 
-    /// The peers that are seen to have an author's block of a group. Others may have it as well.
+    /// Whether a peer is seen to have an author's block of a group. One that is not may have it as well.
     #[must_use]
-    pub fn seen_to_have(&self, group: &GroupId, author: &Identity, tip: &Tip) -> Vec<Identity> {
-        self.groups.get(group).map(|group| group.seen_to_have(author, tip)).unwrap_or_default()
+    pub fn is_seen_to_have(&self, group: &GroupId, peer: &Identity, author: Identity, tip: &Tip) -> bool {
+        let block = [Reached { author, tip: tip.clone() }];
+        self.groups.get(group).is_some_and(|group| !group.lacks(peer, &block))
     }
 
     /// Whether a peer is let into any group that is here, as a member or for one.

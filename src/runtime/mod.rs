@@ -293,11 +293,16 @@ impl Node {
         self.ask(|answer| Ask::Sharing(group, answer)).await
     }
 
-    /// The peers that are seen to have an author's block of a group.
+    /// The connected peers that would be asked for a group, and whether each is seen to have an author's block of it.
     ///
     /// # Errors
     /// [`Stopping`].
-    pub async fn seen_to_have(&self, group: GroupId, author: Identity, tip: Tip) -> Result<Vec<Identity>, Stopping> {
+    pub async fn seen_to_have(
+        &self,
+        group: GroupId,
+        author: Identity,
+        tip: Tip,
+    ) -> Result<Vec<(Identity, bool)>, Stopping> {
         self.ask(|answer| Ask::SeenToHave(group, author, tip, answer)).await
     }
 

@@ -2,7 +2,6 @@
 //!
 //! **A page costs what it shows, not what there is.**
 
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use axum::Json;
@@ -168,10 +167,10 @@ pub(super) async fn holders(As(api): As, Segments((group, claim)): Segments<(Str
         Ok((found.id, id, row.author, Tip { seq: row.seq, id: row.block }))
     };
     let (group, claim, author, tip) = api.read_group(group, read).await?;
-    let may: BTreeSet<Identity> = api.node().sharing(group).await?.into_iter().collect();
-    let seen = api.node().seen_to_have(group, author, tip).await?;
-    let peers: Vec<String> = seen.iter().filter(|peer| may.contains(peer)).map(ToString::to_string).collect();
-    let unknown = may.len() - peers.len();
+    let connected = api.node().seen_to_have(group, author, tip).await?;
+    let seen = connected.iter().filter(|(_, is_seen)| *is_seen);
+    let peers: Vec<String> = seen.map(|(peer, _)| peer.to_string()).collect();
+    let unknown = connected.len() - peers.len();
     Ok(Json(ClaimHolders { claim_hash: claim.to_string(), peers, unknown }))
 }
 

@@ -133,6 +133,7 @@ impl CtlCommand {
             | Self::Library(_)
             | Self::Market(_)
             | Self::Agent(_)
+            | Self::Admin(_)
             | Self::Subscription(_)
             | Self::Peer(_) => false,
         }
