@@ -120,7 +120,10 @@ fn a_paused_group_takes_nothing_in_gives_everything_and_catches_up() {
     let (alice, mut bob, group) = common::pair("paused");
     let first = alice.publish(&group, "first");
     bob.wait_for_claims(&group, &[&first]);
-    assert_eq!((&subscription(&bob)["mode"], &subscription(&bob)["interval_s"]), (&"live".into(), &300.into()));
+    assert_eq!(
+        (&subscription(&bob)["mode"], &subscription(&bob)["interval_s"]),
+        (&"live".into(), &lbm::limits::SYNC_INTERVAL_S.into())
+    );
     assert!(subscription(&bob)["last_sync_ms"].as_u64().unwrap() > 0);
     bob.ctl(&["subscription", "set", "--group", &group, "--pause", "--interval", "7s"]).ok();
     let pushed = alice.publish(&group, "while bob is paused");
@@ -168,7 +171,7 @@ fn only_chosen_peers_are_asked() {
     let refused = carol.ctl(&["subscription", "add", "--group", &group, "--peer", "nobody"]);
     refused.refused(1, &["nobody"]);
     let all = carol.ctl(&["subscription", "remove", "--group", &group]).done();
-    assert_eq!((&all["peers"], &all["interval_s"]), (&serde_json::json!([]), &300.into()));
+    assert_eq!((&all["peers"], &all["interval_s"]), (&serde_json::json!([]), &lbm::limits::SYNC_INTERVAL_S.into()));
 }
 
 #[test]
@@ -197,7 +200,7 @@ fn whoever_would_never_be_called_asked_or_waited_for_is_refused_with_the_reason(
     for span in ["1ms", "1500ms", "0s"] {
         subscribe("set", &["--interval", span]).refused(2, &["whole seconds"]);
     }
-    assert_eq!(subscription(&alice)["interval_s"], 300);
+    assert_eq!(subscription(&alice)["interval_s"], lbm::limits::SYNC_INTERVAL_S);
     // One that is known and away, and one that is here and in no group of this node.
     closed.wait_for_peers(1);
     bob.ctl(&["sync", "--peer", &closed.id]).refused(1, &[&closed.id]);
