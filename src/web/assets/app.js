@@ -58,7 +58,11 @@ function Shell() {
   const [View, setView] = useState(null);
   const [failed, setFailed] = useState(null);
   const status = useData(async () => {
-    const [node, list, peers] = await Promise.all([api.get(['status']), api.get(['groups']), api.get(['peers']), api.get(['agents']).then(({ agents }) => agents.forEach((agent) => learn(agent.member_id, agent.agent)))]);
+    const [node, list, peers, { agents }, { role }] = await Promise.all([
+      api.get(['status']), api.get(['groups']), api.get(['peers']), api.get(['agents']), session.role ? session : api.session()]);
+    session.role = role;
+    session.viewer = role === 'viewer';
+    agents.forEach((agent) => learn(agent.member_id, agent.agent));
     learn(node.node_id, node.name);
     peers.peers.forEach((peer) => learn(peer.peer_id, peer.alias));
     groups.clear();
@@ -124,7 +128,7 @@ function Shell() {
 function App() {
   const [state, setState] = useState({ now: 'checking' });
   useEffect(() => {
-    api.onLoggedOut(() => { live.stop(); setState({ now: 'out' }); });
+    api.onLoggedOut(() => { live.stop(); session.role = undefined; setState({ now: 'out' }); });
     enter().then(setState);
   }, []);
   if (state.now === 'checking') return null;
@@ -136,14 +140,13 @@ async function enter() {
   try {
     if (token) {
       history.replaceState(null, '', '/');
-      await api.logIn(token);
+      session.role = (await api.logIn(token)).role;
     }
-    if (!api.hasKey()) return { now: 'out' };
-    session.viewer = (await api.session()).role === 'viewer';
   } catch (error) {
-    if (token || error.status === 401) return { now: 'out', note: `${error.message} ${error.remedy}` };
-    // The daemon is away: the page says so, and goes on when it is back.
+    return { now: 'out', note: `${error.message} ${error.remedy}` };
   }
+  if (!api.hasKey()) return { now: 'out' };
+  // Where the daemon is away, or the session over, the first request says so.
   live.start();
   return { now: 'in' };
 }

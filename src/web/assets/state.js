@@ -1,5 +1,5 @@
 // What all pages share: who looks, and the groups of the node.
-export const session = { viewer: false };
+export const session = { viewer: false, role: undefined };
 
 /** The groups by id, as the last page that fetched them found them. */
 export const groups = new Map();
