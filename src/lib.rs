@@ -41,6 +41,7 @@
 //! | [`runtime`] | the wiring: threads, queues, the running [`runtime::Node`] |
 //! | [`api`] | HTTP over the local socket: types, routes, client, server |
 //! | [`mcp`] | a face: tools, resources and prompts for agents |
+//! | [`web`] | a face: the panel, for people |
 //! | [`cli`] | a face: arguments in, an answer out |
 //!
 //! # Where to start
@@ -85,4 +86,5 @@ pub mod telemetry;
 mod testing;
 pub mod ticket;
 pub mod unseen;
+pub mod web;
 pub mod wire;

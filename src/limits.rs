@@ -12,6 +12,7 @@ pub mod mcp;
 mod once;
 mod operations;
 mod retrieval;
+pub mod web;
 pub use agents::*;
 pub use discovery::*;
 pub use doctor::*;

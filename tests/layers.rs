@@ -128,6 +128,7 @@ const LAYERS: &[Layer] = &[
             "backup",
             "metrics",
             "config::SettingRow",
+            "web::session",
         ],
     ),
     outer(
@@ -143,8 +144,13 @@ const LAYERS: &[Layer] = &[
             "knowledge::fence",
         ],
     ),
+    outer("web", &["limits", "datadir", "api"]),
+    outer("web::session", &["limits", "datadir"]),
     outer("cli", &["limits", "unseen", "identity", "api", "config", "datadir", "doctor", "telemetry", "backup", "mcp"]),
-    outer("cli::daemon", &["limits", "identity", "api", "config", "datadir", "telemetry", "store", "runtime", "mcp"]),
+    outer(
+        "cli::daemon",
+        &["limits", "identity", "api", "config", "datadir", "telemetry", "store", "runtime", "mcp", "web"],
+    ),
     outer("cli::backup", &["limits", "identity", "api", "datadir", "store", "backup"]),
     outer("testing", &["limits", "cbor", "kv", "identity", "chain", "wire", "ledger", "node"]),
     outer(

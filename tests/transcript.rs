@@ -61,6 +61,7 @@ fn two_processes_share_what_their_agents_learned() {
             "node_id",
             "open_purchases",
             "peers",
+            "shut_out_groups",
             "troubled_indexes",
             "unsure_groups",
             "uptime_s",

@@ -2,7 +2,7 @@
 //!
 //! Mechanism alone: how many are too many, and who goes first, says the listener that owns it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -83,6 +83,18 @@ impl Room {
     /// Lets the oldest go of those that have not said whose they are, whatever it does.
     pub fn let_stranger_go(&self) {
         let _none = self.let_one_go(|guest| guest.owner.is_none());
+    }
+
+    /// Whose they are.
+    #[must_use]
+    pub fn owners(&self) -> BTreeSet<[u8; 32]> {
+        self.guests().all.values().filter_map(|guest| guest.owner).collect()
+    }
+
+    /// Lets all of an owner go but one, whatever they do.
+    pub fn let_others_go(&self, owner: [u8; 32], but: &Place) {
+        but.belongs_to_nobody();
+        self.let_all_go(owner);
     }
 
     /// Lets all of an owner go, whatever they do.

@@ -117,7 +117,7 @@ routes! {
     LIVE = GET "/health/live" Read, "whether the daemon answers";
     READY = GET "/health/ready" Read, "whether it can read, write and has room: 503 where not";
     METRICS = GET "/metrics" Operate, "what is counted and measured, for Prometheus";
-    SETTINGS = GET "/api/v1/settings" Operate, "the settings in force, and where each comes from";
+    SETTINGS = GET "/api/v1/settings" Read, "the settings in force, and where each comes from";
     RELOAD = POST "/api/v1/reload" Operate, "read the settings again";
     STATUS = GET "/api/v1/status" Read, "who the node is and what it does";
     HEALTH = GET "/api/v1/health" Read, "what is well and what is not";
@@ -125,6 +125,7 @@ routes! {
     EVENTS = GET "/api/v1/events" Read stream, "what happens, as it happens";
     REJECTED = GET "/api/v1/rejected" Read, "blocks that the ledger refuses, and why";
     SYNC = POST "/api/v1/sync" Write slow, "ask every connected member for what is missing, now";
+    ADMIN_LINK = POST "/api/v1/admin/link" Operate, "a link to the panel, to be followed once";
     BACKUP = POST "/api/v1/backup" Operate stream, "every row as of now, as the frames of a backup";
     AGENT_LIST = GET "/api/v1/agents" Read, "the agents that this node hosts";
     AGENT_CREATE = POST "/api/v1/agents" Operate, "make an agent with a key of its own, and add it to a group";
@@ -172,6 +173,7 @@ routes! {
     CLAIM_FOLLOW = GET "/api/v1/groups/{group}/claims/follow" Read stream, "the same, as it happens";
     CLAIM_SHOW = GET "/api/v1/groups/{group}/claims/{claim}" Read, "one claim";
     CLAIM_THREAD = GET "/api/v1/groups/{group}/claims/{claim}/thread" Read, "the thread that a claim stands in";
+    CLAIM_HOLDERS = GET "/api/v1/groups/{group}/claims/{claim}/holders" Read, "on which peers a claim is seen to be";
     CLAIM_RETRACT = POST "/api/v1/groups/{group}/claims/{claim}/retract" Write, "take a claim back";
     TASK_CREATE = POST "/api/v1/groups/{group}/tasks" Write, "create a task";
     TASK_LIST = GET "/api/v1/groups/{group}/tasks" Read, "a page of the tasks that fit a filter";

@@ -6,26 +6,27 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::error::{CliError, Outcome};
+use super::faces::Listeners;
 use super::node::NodeArgs;
 use super::password::Terminal;
-use crate::api::client::Client;
-use crate::api::{routes, server, socket_path};
-use crate::config::{LoopbackAddress, Settings, check_names, process_environment};
+use crate::api::{server, socket_path};
+use crate::config::{Settings, check_names, process_environment};
 use crate::datadir::{DataDir, Keyring};
 use crate::identity::SecretKey;
 use crate::limits;
 use crate::mcp::http;
-use crate::runtime::agents::Bearer;
+use crate::runtime::clock::unix_ms;
 use crate::runtime::{Daemon, StartError};
 use crate::store::Store;
 use crate::telemetry::{self, LogSettings};
+use crate::web;
+use crate::web::session::Sessions;
 
 /// Runs the daemon on the data folder `data` until it is told to stop.
 #[must_use]
@@ -57,38 +58,15 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
         let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Start)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(CliError::Start)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Start)?;
-        let agents = match settings.mcp.value {
-            LoopbackAddress(Some(address)) => Some(http::bind(address).await.map_err(StartFailure::from)?),
-            LoopbackAddress(None) => None,
-        };
-        let LoopbackAddress(metrics) = settings.metrics.value;
-        let metrics = server::bind_metrics(metrics).await.map_err(StartFailure::from)?;
-        let listener = server::bind(data).map_err(StartFailure::from)?;
+        let listeners = Listeners::bind(&settings, data).await?;
         let daemon = Daemon::start(&folder, keys, name, store, &settings).map_err(|error| {
             // A start that fails leaves no socket behind; one that is gone already is as good.
             let _gone = std::fs::remove_file(socket_path(data));
             StartFailure::from(error)
         })?;
         let (stop, stopping) = watch::channel(false);
-        let api = tokio::spawn(server::serve(listener, daemon.node.clone(), stopping.clone()));
-        let scraped = metrics.map(|listener| {
-            if let Ok(address) = listener.local_addr() {
-                tracing::info!(url = %format!("http://{address}{}", routes::METRICS.path), "serving metrics");
-            }
-            tokio::spawn(server::serve_metrics(listener, daemon.node.clone(), stopping.clone()))
-        });
-        let agents = agents.map(|listener| {
-            if let Ok(address) = listener.local_addr() {
-                tracing::info!(url = %format!("http://{address}{}", http::PATH), "serving agents");
-            }
-            let node = daemon.node.clone();
-            let tokens = move |token: &str| {
-                let found = node.agents.of_token(&node, token);
-                let found = found.inspect_err(|error| tracing::error!(%error, "cannot read whose token it is"));
-                found.ok().flatten().map(|Bearer { name, identity, locked }| http::Entrant { name, identity, locked })
-            };
-            tokio::spawn(http::serve(listener, Client::new(data), Arc::new(tokens), stopping))
-        });
+        let sessions = Sessions::open(folder.sessions_path(), unix_ms());
+        let serving = listeners.serve(&daemon, &settings, (data, sessions), stopping);
         ready(&daemon, settings.listen.value.len()).await?;
         loop {
             tokio::select! {
@@ -105,25 +83,9 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
             }
             std::process::exit(1);
         });
-        // The API task has ended by itself only if it failed; then there is nothing to tell.
+        // A face has ended by itself only if it failed; then there is nothing to tell.
         let _ended = stop.send(true);
-        match api.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the API failed"),
-            Err(error) => tracing::error!(%error, "the API failed"),
-        }
-        if let Some(Err(error)) = match agents {
-            Some(agents) => Some(agents.await),
-            None => None,
-        } {
-            tracing::error!(%error, "serving agents failed");
-        }
-        if let Some(Err(error)) = match scraped {
-            Some(scraped) => Some(scraped.await),
-            None => None,
-        } {
-            tracing::error!(%error, "serving metrics failed");
-        }
+        serving.ended().await;
         daemon.stop().await;
         // A file that is gone already is as good.
         let _gone = std::fs::remove_file(socket_path(data));
@@ -173,6 +135,9 @@ pub enum StartFailure {
     /// The listener for metrics.
     #[error(transparent)]
     Metrics(#[from] server::MetricsBindError),
+    /// The panel.
+    #[error(transparent)]
+    Panel(#[from] web::BindError),
     /// The local socket.
     #[error(transparent)]
     Socket(#[from] server::BindError),

@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod demo;
 pub mod doctor;
 pub mod error;
+mod faces;
 pub mod init;
 pub mod keys;
 pub mod mcp;
@@ -99,7 +100,7 @@ pub enum Command {
     Mcp(mcp::McpArgs),
     /// Run the daemon, as `lbm-node` does
     #[command(hide = true)]
-    Node(node::NodeArgs),
+    Node(Box<node::NodeArgs>),
 }
 
 /// Runs `lbm`, with the process's arguments and streams.

@@ -7,7 +7,10 @@ use libp2p::Multiaddr;
 
 use super::password::PasswordArgs;
 use crate::api::BUILD;
-use crate::config::{EmbedderFlags, Flags, KademliaRole, LogLevel, LoopbackAddress, listen_address, peer_address};
+use crate::config::{
+    AdminAddress, AdminFlags, EmbedderFlags, Flags, KademliaRole, LogLevel, LoopbackAddress, host_name, listen_address,
+    peer_address,
+};
 
 /// The daemon: keeps this machine's groups, and syncs them with other machines
 ///
@@ -44,6 +47,15 @@ pub struct NodeArgs {
     /// Serve metrics and health to Prometheus, at /metrics and /health/ready of this loopback address, like 127.0.0.1:9464 [default: off]
     #[arg(long, value_name = "ADDR|off")]
     pub metrics: Option<LoopbackAddress>,
+    /// Serve the web panel at this address; `lbm ctl admin url` prints a link to it [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR|off")]
+    pub admin: Option<AdminAddress>,
+    /// Name of this machine under which a browser may ask for the panel, besides localhost (repeatable)
+    #[arg(long = "admin-host", value_name = "NAME", value_parser = host_name)]
+    pub admin_hosts: Vec<String>,
+    /// Let the panel be served to other machines, unencrypted
+    #[arg(long)]
+    pub admin_insecure: bool,
     /// Settings file [default: config.toml in the data folder]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -79,6 +91,7 @@ impl NodeArgs {
             kademlia: self.kademlia,
             mcp: self.mcp,
             metrics: self.metrics,
+            admin: AdminFlags { address: self.admin, hosts: self.admin_hosts.clone(), insecure: self.admin_insecure },
             log_level: self.log_level,
             embedder: EmbedderFlags {
                 url: self.embedder_url.clone(),

@@ -138,7 +138,7 @@ fn the_daemons_arguments_are_settings() {
     assert_eq!((cli.node.password.password_fd, flags.config.as_deref()), (Some(3), Some(Path::new("c.toml"))));
     assert_eq!(node("").unwrap().node, node::NodeArgs::default());
     let Command::Node(alias) = lbm(&format!("node {line}")).unwrap().command else { panic!("not the daemon") };
-    assert_eq!(alias, cli.node);
+    assert_eq!(alias, Box::new(cli.node));
 }
 
 #[test]

@@ -27,6 +27,12 @@ pub enum BadValue {
     /// No address of this machine's loopback.
     #[error("expected an address of this machine like 127.0.0.1:8765, or off: nothing else is served")]
     Loopback,
+    /// No address for the panel.
+    #[error("expected an address and a port like 127.0.0.1:8080, or off")]
+    Admin,
+    /// No name of a machine.
+    #[error("expected a name or an address of this machine like laptop.local, without a port")]
+    Host,
     /// Not a part in Kademlia.
     #[error("expected off, client or server")]
     Kademlia,

@@ -4,6 +4,7 @@
 //! folder. **A value that is not understood is never skipped**: an unknown key in the file, a word that is no number, a
 //! number out of range each end the start with the place they stand at. Knows nothing of what a setting is for.
 
+mod admin;
 mod embedder;
 mod error;
 mod file;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use libp2p::Multiaddr;
 use serde::Serialize;
 
+pub use admin::{AdminAddress, AdminFlags, AdminSettings, host_name};
 pub use embedder::{EmbedderChoice, EmbedderFlags, EmbedderSettings, Prefixes, Url};
 pub use error::{BadValue, ConfigError};
 pub use value::{KademliaRole, LogLevel, LoopbackAddress, listen_address, peer_address};
@@ -87,6 +89,8 @@ pub struct Flags {
     pub metrics: Option<LoopbackAddress>,
     /// `--log-level`.
     pub log_level: Option<LogLevel>,
+    /// `--admin…`.
+    pub admin: AdminFlags,
     /// `--embedder-…`.
     pub embedder: EmbedderFlags,
 }
@@ -128,6 +132,8 @@ pub struct Settings {
     pub sync_auto_start: Setting<bool>,
     /// Where metrics are served over HTTP.
     pub metrics: Setting<LoopbackAddress>,
+    /// Where the panel is served, and to whom.
+    pub admin: AdminSettings,
     /// What makes vectors of claims and queries.
     pub embedder: EmbedderSettings,
     /// Where they came from, to be read there again.
@@ -188,7 +194,7 @@ const OWN_KEYS: [Key; 17] = [
 
 /// Every setting.
 fn keys() -> impl Iterator<Item = Key> {
-    OWN_KEYS.into_iter().chain(embedder::KEYS)
+    OWN_KEYS.into_iter().chain(admin::KEYS).chain(embedder::KEYS)
 }
 
 /// Where the daemon listens when nobody says otherwise: every IPv4 interface, so that mDNS can find it, on one port for TCP
@@ -277,6 +283,7 @@ impl Settings {
                 limits::SYNC_INTERVAL_S,
             )?,
             sync_auto_start: from.unflagged(SYNC_AUTO_START, |raw| raw.boolean(), true)?,
+            admin: AdminSettings::load(&from, flags.admin)?,
             embedder: EmbedderSettings::load(&from, flags.embedder, data)?,
             source,
         })
@@ -312,7 +319,7 @@ impl Settings {
             row(SYNC_INTERVAL_S, &self.sync_interval_s),
             row(SYNC_AUTO_START, &self.sync_auto_start),
         ];
-        own.into_iter().chain(self.embedder.rows()).collect()
+        own.into_iter().chain(self.admin.rows()).chain(self.embedder.rows()).collect()
     }
 }
 

@@ -236,7 +236,7 @@ impl Raw<'_> {
     }
 
     /// A list: TOML strings, or text with commas between.
-    fn list<T>(
+    pub(super) fn list<T>(
         self,
         parse: impl Fn(&str) -> Result<T, BadValue>,
         expected: &'static str,
@@ -258,7 +258,7 @@ impl Raw<'_> {
 }
 
 impl<'a> Raw<'a> {
-    fn string(self) -> Result<&'a str, BadValue> {
+    pub(super) fn string(self) -> Result<&'a str, BadValue> {
         match self {
             Self::Text(text) => Ok(text),
             Self::Toml(value) => value.as_str().ok_or(BadValue::Type { expected: "a word in quotes" }),

@@ -115,7 +115,10 @@ pub(super) fn read_own_key(path: &Path) -> Result<Option<KeyBytes>, DataDirError
 
 /// Puts `bytes` in place of the file at `path`: after a crash at any moment it holds the old bytes or the new ones. One
 /// process at a time, as the file aside has one name: what a crash left of it is removed, for it may hold a key.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), DataDirError> {
+///
+/// # Errors
+/// [`DataDirError::Io`].
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), DataDirError> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".new");
     let aside = PathBuf::from(aside);

@@ -14,6 +14,7 @@
 //! | `packages` | the encrypted packages that this node sells, has bought or hands on, each under its hash |
 //! | `index/` | the retrieval indexes, a folder a group: made anew from the database where they are missing |
 //! | `lbm.sock` | the daemon's local socket |
+//! | `sessions` | who is logged in to the panel, as hashes |
 //! | `config.toml` | settings |
 //! | `restoring` | stands here while a backup is put in place ([`backup`](crate::backup)) |
 //! | `lock` | held by the process that owns the folder; holds its pid |
@@ -34,7 +35,7 @@ use std::path::{Path, PathBuf};
 
 pub use agents::Keyring;
 pub use error::DataDirError;
-pub use files::{KeyBytes, NewFile, read_key_file, read_secret, write_new};
+pub use files::{KeyBytes, NewFile, read_key_file, read_secret, replace, write_new};
 pub use keys::{ExportForm, KeyInfo, check_importable, new_secret};
 pub use lock::{DataLock, Holder};
 pub use name::{NameError, NodeName};
@@ -107,6 +108,12 @@ impl DataDir {
     #[must_use]
     pub fn database_path(&self) -> PathBuf {
         self.path.join("lbm.redb")
+    }
+
+    /// Who is logged in to the panel.
+    #[must_use]
+    pub fn sessions_path(&self) -> PathBuf {
+        self.path.join("sessions")
     }
 
     /// The folder of the retrieval indexes.

@@ -299,7 +299,7 @@ fn readers_always_find_a_whole_key_while_it_is_rewritten() {
     thread::scope(|scope| {
         scope.spawn(|| {
             while Instant::now() < until {
-                files::replace(&data.key_path(), &crate::identity::keystore::plain(&secret())).unwrap();
+                replace(&data.key_path(), &crate::identity::keystore::plain(&secret())).unwrap();
             }
         });
         while Instant::now() < until {
@@ -394,7 +394,7 @@ fn an_exported_file_is_closed_to_others_and_overwrites_nothing() {
 fn a_write_that_fails_leaves_nothing_aside() {
     let (_outer, data) = fresh();
     fs::create_dir(data.key_path()).unwrap();
-    let error = files::replace(&data.key_path(), b"bytes").unwrap_err().to_string();
+    let error = replace(&data.key_path(), b"bytes").unwrap_err().to_string();
     assert!(error.starts_with("cannot put in place '"), "{error}");
     assert_eq!(names(data.path()), ["node.key"]);
 }

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
-use crate::chain::GroupId;
+use crate::chain::{GroupId, Tip};
 use crate::identity::Identity;
+use crate::wire::Reached;
 
 /// What was said of one group; nothing at first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,13 @@ impl Machine {
     #[must_use]
     pub fn sync_state(&self, now_ms: u64, group: &GroupId) -> Option<SyncState> {
         self.groups.get(group).map(|group| group.sync_state(now_ms))
+    }
+
+    /// Whether a peer is seen to have an author's block of a group. One that is not may have it as well.
+    #[must_use]
+    pub fn is_seen_to_have(&self, group: &GroupId, peer: &Identity, author: Identity, tip: &Tip) -> bool {
+        let block = [Reached { author, tip: tip.clone() }];
+        self.groups.get(group).is_some_and(|group| !group.lacks(peer, &block))
     }
 
     /// Whether a peer is let into any group that is here, as a member or for one.

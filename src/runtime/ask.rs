@@ -12,7 +12,7 @@ use super::joining::JoinAsk;
 use super::market::MarketAsk;
 use super::settings::PeerLimits;
 use crate::cbor;
-use crate::chain::GroupId;
+use crate::chain::{GroupId, Tip};
 use crate::identity::{Identity, SecretKey};
 use crate::net::{AddPeerError, Ban, PeerInfo, RefusedHost};
 use crate::node::io::Input;
@@ -41,6 +41,8 @@ pub enum Ask {
     Listening(oneshot::Sender<Vec<Multiaddr>>),
     /// Which connected peers would be asked for a group.
     Sharing(GroupId, oneshot::Sender<Vec<Identity>>),
+    /// Which connected peers would be asked for a group, and whether each is seen to have an author's block of it.
+    SeenToHave(GroupId, Identity, Tip, oneshot::Sender<Vec<(Identity, bool)>>),
     /// Pull a group from one member, or all, now; tells how many connected peers will be asked.
     SyncNow(GroupId, Option<Identity>, oneshot::Sender<usize>),
     /// How a group's sync stands; none where it is not here.
@@ -94,6 +96,11 @@ impl Work {
             Ask::Listening(answer) => drop(answer.send(self.parts.network.listen_addrs())),
             Ask::Sharing(group, answer) => {
                 let _gone = answer.send(self.sharing(&group));
+            }
+            Ask::SeenToHave(group, author, tip, answer) => {
+                let machine = &self.parts.machine;
+                let seen = |peer| (peer, machine.is_seen_to_have(&group, &peer, author, &tip));
+                let _gone = answer.send(self.sharing(&group).into_iter().map(seen).collect());
             }
             Ask::SyncNow(group, only, answer) => {
                 let asked = self.sharing(&group).iter().filter(|peer| only.is_none_or(|only| only == **peer)).count();

@@ -39,7 +39,7 @@ use libp2p::{Multiaddr, kad};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cbor;
-use crate::chain::GroupId;
+use crate::chain::{GroupId, Tip};
 use crate::config::Origin;
 use crate::config::{KademliaRole, Settings};
 use crate::datadir::{DataDir, Keyring, NodeName};
@@ -311,6 +311,19 @@ impl Node {
         self.ask(|answer| Ask::Sharing(group, answer)).await
     }
 
+    /// The connected peers that would be asked for a group, and whether each is seen to have an author's block of it.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn seen_to_have(
+        &self,
+        group: GroupId,
+        author: Identity,
+        tip: Tip,
+    ) -> Result<Vec<(Identity, bool)>, Stopping> {
+        self.ask(|answer| Ask::SeenToHave(group, author, tip, answer)).await
+    }
+
     /// Pulls a group from one connected member, or all of them, now; tells how many will be asked.
     ///
     /// # Errors
@@ -384,8 +397,7 @@ impl Daemon {
         let drift_ms = settings.max_clock_drift_ms.value;
         let mut queues = vec![(Queue::Told, Gauge::of(&told_sender)), (Queue::Asks, Gauge::of(&asks_sender))];
         let (verifier, verifying) = Verifier::start(writer.clone(), told_sender, drift_ms, metrics.clone())?;
-        let queues =
-            vec![(Queue::Verify, verifier.gauge()), (Queue::Told, told_gauge), (Queue::Asks, Gauge::of(&asks_sender))];
+        queues.push((Queue::Verify, verifier.gauge()));
         let sync_interval_ms = settings.sync_interval_s.value.saturating_mul(1_000);
         let auto = settings.sync_auto_start.value;
         let settings_of_machine = MachineSettings { sync_interval_ms, auto, max_drift_ms: drift_ms };

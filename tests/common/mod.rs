@@ -277,7 +277,7 @@ impl Daemon {
         let data = folder.path().join(name);
         std::fs::DirBuilder::new().mode(0o700).create(&data).unwrap();
         let id = lbm(&["init", "--name", name, "--data", data.to_str().unwrap(), "--json"]).text("node_id");
-        let args = ["--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"].map(str::to_owned).to_vec();
+        let args = ["--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns", "--admin", "off"].map(str::to_owned).to_vec();
         Self {
             name: name.to_owned(),
             data,

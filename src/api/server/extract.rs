@@ -18,10 +18,10 @@ use super::router::Caller;
 use crate::api::types::{
     AddMember, AddPeer, ApproveRequest, AskBalance, AssignTask, BuyOffer, CompleteTask, ContextQuery, CreateGroup,
     DiscoverGroups, FailTask, FieldError, JoinGroup, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence,
-    ListPurchases, ListRejected, ListRequests, ListTasks, NewAgent, NewClaim, NewInvite, NewOffer, NewTask, Payment,
-    PolicyUpdate, Problem, ProblemCode, PublishBulk, PullMarket, ReadyTasks, RecentClaims, ReleaseTask, RevokeAgent,
-    SetNotary, SetPeer, SetPresence, SetRole, SetSpendingLimit, SetSubscription, ShowBlock, ShowThread, StartTask,
-    SubmitExperience, SyncNow, WatchClaims,
+    ListPurchases, ListRejected, ListRequests, ListTasks, NewAdminLink, NewAgent, NewClaim, NewInvite, NewOffer,
+    NewTask, Payment, PolicyUpdate, Problem, ProblemCode, PublishBulk, PullMarket, ReadyTasks, RecentClaims,
+    ReleaseTask, RevokeAgent, SetNotary, SetPeer, SetPresence, SetRole, SetSpendingLimit, SetSubscription, ShowBlock,
+    ShowThread, StartTask, SubmitExperience, SyncNow, WatchClaims,
 };
 use crate::api::{AGENT_ID_HEADER, ONCE_HEADER};
 use crate::limits;
@@ -89,6 +89,7 @@ checked!(
 bounded_by_type!(
     ApproveRequest,
     DiscoverGroups,
+    NewAdminLink,
     ListRequests,
     RevokeAgent,
     PullMarket,
@@ -134,7 +135,7 @@ impl FromRequestParts<Arc<Api>> for As {
                 let stop = api.stop.of_agent(name, node.agents.gone(&node.identity));
                 (node, stop)
             }
-            Some(Caller::Local) | None => (api.node().clone(), api.stop.clone()),
+            Some(Caller::Local | Caller::Viewer) | None => (api.node().clone(), api.stop.clone()),
         };
         let once = once_word(&parts.headers)?.map(|word| OnceName::new(&node.identity, word));
         Ok(Self(Arc::new(Api { node, stop, once, ..(**api).clone() })))

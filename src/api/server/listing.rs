@@ -11,9 +11,10 @@ use super::extract::{As, Params, Segments};
 use super::resolve::{self, Found, find, no_such_claim};
 use super::told::told;
 use crate::api::types::{
-    Claim, ClaimList, Evidence, ListClaims, ListRejected, Problem, ProblemCode, RecentClaims, Rejected, RejectedList,
+    Claim, ClaimHolders, ClaimList, Evidence, ListClaims, ListRejected, Problem, ProblemCode, RecentClaims, Rejected,
+    RejectedList,
 };
-use crate::chain::{self, ClaimBody, ClaimId, GroupId, OPEN_EPOCH, OrderKey};
+use crate::chain::{self, ClaimBody, ClaimId, GroupId, OPEN_EPOCH, OrderKey, Tip};
 use crate::identity::Identity;
 use crate::kv::{Direction, KvError, Read, Table};
 use crate::ledger::arrange;
@@ -157,6 +158,20 @@ pub(super) async fn show(As(api): As, Segments((group, claim)): Segments<(String
         with_words(kv, id, &row)
     };
     api.read_group(group, read).await.map(Json)
+}
+
+/// Peers are asked by nobody for this: it is what their own requests and answers have shown.
+pub(super) async fn holders(As(api): As, Segments((group, claim)): Segments<(String, String)>) -> Answer<ClaimHolders> {
+    let read = move |_: &Api, found: &Found<'_>, _| {
+        let (id, row) = one(found.kv.as_ref(), &claim)?;
+        Ok((found.id, id, row.author, Tip { seq: row.seq, id: row.block }))
+    };
+    let (group, claim, author, tip) = api.read_group(group, read).await?;
+    let connected = api.node().seen_to_have(group, author, tip).await?;
+    let seen = connected.iter().filter(|(_, is_seen)| *is_seen);
+    let peers: Vec<String> = seen.map(|(peer, _)| peer.to_string()).collect();
+    let unknown = connected.len() - peers.len();
+    Ok(Json(ClaimHolders { claim_hash: claim.to_string(), peers, unknown }))
 }
 
 pub(super) fn one(kv: &dyn Read, text: &str) -> Result<(ClaimId, ClaimRow), Problem> {

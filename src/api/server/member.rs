@@ -16,7 +16,7 @@ use crate::api::types::{
 use crate::chain::transaction::{MemberAdd, MemberRemove, NotarySet, RoleSet, Unfreeze};
 use crate::chain::{GroupId, Transaction};
 use crate::identity::Identity;
-use crate::ledger::{Refusal, query, state};
+use crate::ledger::{Refusal, account, query, state};
 use crate::node::engine::{Failure, Written};
 use crate::runtime::writer::WriteError;
 
@@ -31,16 +31,18 @@ pub(super) async fn list(As(api): As, Segments(name): Segments<String>) -> Answe
         members.sort_by_key(|(identity, member)| (member.since_ms, *identity));
         let members = members.into_iter().map(|(identity, member)| {
             let is_self = identity == api.node().identity;
-            Member {
+            Ok(Member {
                 member_id: identity.to_string(),
                 role: member.role,
                 added_ms: member.since_ms,
                 is_self,
                 connected: api.node().is_own(&identity) || connected.contains(&identity),
+                balance: account::account(found.kv.as_ref(), &identity)?.balance,
                 name: api.node().called(&identity),
-            }
+            })
         });
-        Ok(MemberList { group_id: found.id.to_string(), members: members.collect() })
+        let members = members.collect::<Result<_, Problem>>()?;
+        Ok(MemberList { group_id: found.id.to_string(), members })
     };
     api.read_group(name, read).await.map(Json)
 }

@@ -22,6 +22,7 @@ mod member;
 mod node;
 mod offer;
 mod operations;
+mod panel;
 mod peer;
 mod presence;
 mod problem;
@@ -53,7 +54,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
@@ -71,10 +72,11 @@ use super::{AGENT_HEADER, AGENT_ID_HEADER, VERSION, VERSION_HEADER, socket_path}
 use crate::chain::{GroupId, Transaction};
 use crate::identity::AgentName;
 use crate::limits;
-use crate::metrics::Queue;
+use crate::metrics::{Metrics, Queue};
 use crate::node::engine::{OnceName, Task};
 use crate::runtime::Node;
 use crate::runtime::agents::Agents;
+use crate::web::session::Sessions;
 
 /// Why the socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -126,10 +128,12 @@ struct Api {
     verifying: Arc<Semaphore>,
     /// So is one backup.
     backing_up: Arc<Semaphore>,
+    /// Who is let in by the panel.
+    sessions: Sessions,
 }
 
 impl Api {
-    fn new(node: Node, stop: watch::Receiver<bool>) -> Self {
+    fn new(node: Node, sessions: Sessions, stop: watch::Receiver<bool>) -> Self {
         Self {
             node,
             once: None,
@@ -138,6 +142,7 @@ impl Api {
             waits: Waits::default(),
             verifying: Arc::new(Semaphore::new(1)),
             backing_up: Arc::new(Semaphore::new(1)),
+            sessions,
         }
     }
 
@@ -179,18 +184,50 @@ pub fn bind(data: &Path) -> Result<UnixListener, BindError> {
     Ok(listener)
 }
 
-/// Serves the API until `stop` says so: then takes no more requests, ends the streams, lets the others finish for
+/// The API of a node, to be served over the local socket and to the panel. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    router: Router,
+    agents: Agents,
+    room: Room,
+    waits: Waits,
+    counts: Metrics,
+    stop: watch::Receiver<bool>,
+}
+
+impl Service {
+    /// The API of a node, which ends its streams when `stop` says so, and makes links to the panel.
+    #[must_use]
+    pub fn new(node: Node, sessions: Sessions, stop: watch::Receiver<bool>) -> Self {
+        let (agents, counts) = (node.agents.clone(), node.metrics.clone());
+        let api = Api::new(node, sessions, stop.clone());
+        let (room, waits) = (api.room.clone(), api.waits.clone());
+        Self { router: router::router(Arc::new(api)), agents, room, waits, counts, stop }
+    }
+
+    /// Answers a request of the panel, as the operator or for somebody who may only look. **Whoever calls this has checked who asks, and from
+    /// where.**
+    pub async fn answer_panel(&self, mut request: hyper::Request<Incoming>, is_viewer: bool) -> hyper::Response<Body> {
+        request.extensions_mut().insert(if is_viewer { Caller::Viewer } else { Caller::Local });
+        request.extensions_mut().insert(self.waits.clone());
+        let mut response = match TowerToHyperService::new(self.router.clone()).call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        response.headers_mut().insert(VERSION_HEADER, HeaderValue::from_static(VERSION));
+        response
+    }
+}
+
+/// Serves the API over the local socket until it is told to stop: then takes no more requests, ends the streams, lets the others finish for
 /// [`limits::API_STOP_MS`], and removes the socket.
 ///
 /// # Errors
 /// Where the socket cannot be asked for its owner.
-pub async fn serve(listener: UnixListener, node: Node, stop: watch::Receiver<bool>) -> io::Result<()> {
+pub async fn serve(listener: UnixListener, desk: Service) -> io::Result<()> {
     let user = own_user()?;
-    let agents = node.agents.clone();
-    let counts = node.metrics.clone();
-    let api = Api::new(node, stop.clone());
-    let (room, waits, mut refusing) = (api.room.clone(), api.waits.clone(), VecDeque::new());
-    let desk = Desk { router: router::router(Arc::new(api)), agents: agents.clone(), waits };
+    let stop = desk.stop.clone();
+    let (room, counts, mut refusing) = (desk.room.clone(), desk.counts.clone(), VecDeque::new());
     let mut connections = JoinSet::new();
     let mut stopping = stop.clone();
     loop {
@@ -252,14 +289,6 @@ fn is_welcome(stream: &UnixStream, user: u32) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == user || peer.uid() == 0)
 }
 
-/// What all connections share.
-#[derive(Clone)]
-struct Desk {
-    router: Router,
-    agents: Agents,
-    waits: Waits,
-}
-
 /// There is no place for one more.
 fn full() -> hyper::Response<Body> {
     let detail = format!("the daemon is full: {} connections are open", limits::API_CONNECTIONS);
@@ -284,7 +313,7 @@ async fn refuse(stream: UnixStream) {
 /// Serves one connection. A reserved one is for what is done in the node's own name.
 async fn connection(
     stream: UnixStream,
-    desk: Desk,
+    desk: Service,
     place: Arc<Place>,
     is_reserved: bool,
     mut stop: watch::Receiver<bool>,

@@ -34,7 +34,7 @@ pub(super) async fn ready(As(api): As) -> Answer<Ready> {
     }
 }
 
-/// The settings that the daemon runs with.
+/// The settings that the daemon runs with. How the node was started is not an agent's business.
 pub(super) async fn settings(As(api): As) -> Answer<SettingList> {
     let row = |row: crate::config::SettingRow| SettingInForce {
         key: row.key.to_owned(),
@@ -43,7 +43,8 @@ pub(super) async fn settings(As(api): As) -> Answer<SettingList> {
         environment: row.environment.to_owned(),
         needs_restart: !LIVE.contains(&row.key),
     };
-    Ok(Json(SettingList { settings: api.node().settings.rows().into_iter().map(row).collect() }))
+    let rows = if api.node().is_agent() { Vec::new() } else { api.node().settings.rows() };
+    Ok(Json(SettingList { settings: rows.into_iter().map(row).collect() }))
 }
 
 /// Reads them again.

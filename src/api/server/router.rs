@@ -21,7 +21,7 @@ use super::resolve::shown;
 use super::waits::Waits;
 use super::{
     Api, agent, backup, block, claim, context, doctor, events, group, invite, join, listing, member, node, offer,
-    operations, peer, presence, purchase, request_id, subscription, sync, task, thread, token, watching,
+    operations, panel, peer, presence, purchase, request_id, subscription, sync, task, thread, token, watching,
 };
 use crate::api::openapi::{self, Call, Content, TypeOf};
 use crate::api::room::Held;
@@ -37,7 +37,9 @@ use crate::metrics::{self, Queue};
 pub(super) enum Caller {
     /// A process of the user whose daemon this is, over the local socket: it acts as the node.
     Local,
-    /// The same, or another, in the name of an agent.
+    /// Whoever may only look, by the panel.
+    Viewer,
+    /// The same as the first, or another, in the name of an agent.
     Agent(AgentName),
 }
 
@@ -46,6 +48,7 @@ impl Caller {
     const fn may(&self, permission: Permission) -> bool {
         match (self, permission) {
             (Self::Local, _) | (Self::Agent(_), Permission::Read | Permission::Write | Permission::Admin) => true,
+            (Self::Viewer, permission) => matches!(permission, Permission::Read),
             (Self::Agent(_), Permission::Operate) => false,
         }
     }
@@ -64,7 +67,7 @@ impl Caller {
             Some(Self::Local) => Some(Self::Agent(name)),
             // Who is an agent already is that one and no other.
             Some(Self::Agent(is)) if is == name => Some(Self::Agent(name)),
-            Some(Self::Agent(_)) | None => None,
+            Some(Self::Agent(_) | Self::Viewer) | None => None,
         })
     }
 }
@@ -151,6 +154,7 @@ fn with_groups(table: Table) -> Table {
         .gives(Content::Events(TypeOf::new::<Event>()))
         .route(&routes::REJECTED, listing::rejected)
         .route(&routes::SYNC, sync::sync)
+        .route(&routes::ADMIN_LINK, panel::link)
         .route(&routes::BACKUP, backup::backup)
         .gives(Content::Other(BACKUP_MEDIA_TYPE))
         .route(&routes::AGENT_LIST, agent::list)
@@ -201,6 +205,7 @@ fn with_groups(table: Table) -> Table {
         .gives(Content::Events(TypeOf::new::<WatchedClaim>()))
         .route(&routes::CLAIM_SHOW, listing::show)
         .route(&routes::CLAIM_THREAD, thread::thread)
+        .route(&routes::CLAIM_HOLDERS, listing::holders)
         .route(&routes::CLAIM_RETRACT, claim::retract)
 }
 
@@ -266,6 +271,7 @@ fn forbidden(route: &Route, caller: Option<&Caller>) -> Problem {
         format!("`{} {}` needs the permission `{needed}`, which this caller has not", route.method, route.path);
     let remedy = match caller {
         Some(Caller::Agent(_)) => "it is the node's business: call it in the node's own name, without --agent",
+        Some(Caller::Viewer) => "log in by a link that `lbm ctl admin url` prints without --read-only",
         Some(Caller::Local) | None => "call it over the local socket, as the user whose daemon this is",
     };
     Problem::new(ProblemCode::Forbidden, detail, remedy)

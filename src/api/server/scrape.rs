@@ -17,16 +17,15 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::Api;
-use super::router::{self, Caller};
+use super::Service as Desk;
+use super::router::Caller;
 use super::stop::stopped;
 use crate::api::routes;
 use crate::api::types::{Problem, ProblemCode};
 use crate::limits;
-use crate::runtime::Node;
 
 /// Why metrics are not served.
 #[derive(Debug, thiserror::Error)]
@@ -47,9 +46,9 @@ pub async fn bind_metrics(address: Option<SocketAddr>) -> Result<Option<TcpListe
     TcpListener::bind(address).await.map(Some).map_err(|source| MetricsBindError { address, source })
 }
 
-/// Serves metrics and health until `stop` says so.
-pub async fn serve_metrics(listener: TcpListener, node: Node, mut stop: watch::Receiver<bool>) {
-    let router = router::router(Arc::new(Api::new(node, stop.clone())));
+/// Serves metrics and health until the daemon stops.
+pub async fn serve_metrics(listener: TcpListener, desk: Desk) {
+    let (router, mut stop) = (desk.router, desk.stop);
     let places = Arc::new(Semaphore::new(limits::METRICS_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {

@@ -189,6 +189,17 @@ pub struct Claim {
     pub is_final: bool,
 }
 
+/// Answer of `GET …/claims/{claim}/holders`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClaimHolders {
+    /// The claim.
+    pub claim_hash: String,
+    /// Connected members that are seen to have its block, besides this node: peer ids.
+    pub peers: Vec<String>,
+    /// Connected members of which that is not known yet.
+    pub unknown: usize,
+}
+
 /// Query of `GET …/claims`: the claims in the sequence in which this node stored them, the last one first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -131,6 +131,9 @@ pub struct Member {
     pub is_self: bool,
     /// Whether this node has a connection to it now; true for itself and its agents.
     pub connected: bool,
+    /// Its tokens.
+    #[serde(default)]
+    pub balance: u64,
     /// What it is called, where it is this node or an agent of it.
     #[serde(default)]
     pub name: Option<String>,

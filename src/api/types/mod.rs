@@ -31,9 +31,9 @@ pub use agent::{Agent, AgentCreated, AgentGroup, AgentList, AgentRevoked, AgentT
 pub use block::{Block, ShowBlock, Wrote};
 pub use check::FieldError;
 pub use claim::{
-    BulkPublished, Claim, ClaimList, Evidence, ExperienceSubmitted, ListClaims, NewClaim, PublishBulk, PublishedClaim,
-    RecentClaims, RetractedClaim, ShowThread, SubmitExperience, Thread, ThreadClaim, WatchClaims, WatchKind,
-    WatchedClaim, WatchedList,
+    BulkPublished, Claim, ClaimHolders, ClaimList, Evidence, ExperienceSubmitted, ListClaims, NewClaim, PublishBulk,
+    PublishedClaim, RecentClaims, RetractedClaim, ShowThread, SubmitExperience, Thread, ThreadClaim, WatchClaims,
+    WatchKind, WatchedClaim, WatchedList,
 };
 pub use context::{Context, ContextEmbedder, ContextItem, ContextQuery};
 pub use doctor::{Diagnosis, Finding, Grade};
@@ -47,8 +47,8 @@ pub use joining::{
     JoinRequestList, ListRequests, NewInvite, RequestDenied, ShownGroup, ShownGroupList,
 };
 pub use node::{
-    EmbedderState, EmbedderStatus, Health, HealthCheck, ListRejected, Rejected, RejectedList, Status, SyncNow,
-    SyncReport, SyncedGroup, SyncedPeer,
+    AdminLink, EmbedderState, EmbedderStatus, Health, HealthCheck, ListRejected, NewAdminLink, Rejected, RejectedList,
+    Status, SyncNow, SyncReport, SyncedGroup, SyncedPeer,
 };
 pub use offer::{
     ListOffers, MarketPulled, NewOffer, Offer, OfferCreated, OfferList, OfferRevoked, OfferRoyalty, OfferSource,

@@ -78,6 +78,32 @@ pub struct EmbedderStatus {
     pub detail: Option<String>,
 }
 
+/// Body of `POST /admin/link`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewAdminLink {
+    /// Whether whoever follows it may only look.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// Answer of `POST /admin/link`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AdminLink {
+    /// The link. It can be followed once, within `limits::web::LINK_MS`.
+    pub url: String,
+    /// Whether whoever follows it may only look.
+    pub read_only: bool,
+    /// Until when it can be followed.
+    pub expires_ms: u64,
+}
+
+impl std::fmt::Debug for AdminLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdminLink").field("read_only", &self.read_only).finish_non_exhaustive()
+    }
+}
+
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HealthCheck {

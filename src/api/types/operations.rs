@@ -37,7 +37,7 @@ pub struct SettingInForce {
 /// Answer of `GET …/settings`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SettingList {
-    /// Every setting.
+    /// All of them, in the order of the documentation; none for an agent.
     pub settings: Vec<SettingInForce>,
 }
 

@@ -66,6 +66,14 @@ problem_codes! {
     NotTheAuthor = "not_the_author", 403, "Only the author or an admin may do this";
     /// A task is given away or cancelled by its creator or an admin only.
     NotYourTask = "not_your_task", 403, "Only the task's creator or an admin may do this";
+    /// No session of the panel, or one that is over.
+    LoginNeeded = "login_needed", 401, "Nobody is logged in";
+    /// A link to the panel that was followed, or whose time is over.
+    LinkOver = "link_over", 410, "The link is over";
+    /// The panel was asked by another page, or under another name.
+    WrongOrigin = "wrong_origin", 403, "Asked from elsewhere";
+    /// The panel is not served.
+    PanelOff = "panel_off", 409, "The panel is not served";
     /// No such route.
     UnknownRoute = "unknown_route", 404, "The daemon has no such route";
     /// No group of that id, prefix or name.

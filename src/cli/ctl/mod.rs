@@ -1,5 +1,6 @@
 //! `lbm ctl`: one file per family of commands, each *arguments, call, answer*.
 
+mod admin;
 mod agent;
 mod bulk;
 mod claim;
@@ -105,6 +106,9 @@ pub enum CtlCommand {
     /// How each group is synced: whom it asks, how often, or not at all for now
     #[command(subcommand)]
     Subscription(subscription::SubscriptionCommand),
+    /// The web panel
+    #[command(subcommand)]
+    Admin(admin::AdminCommand),
     /// Other nodes that this one knows
     #[command(subcommand)]
     Peer(peer::PeerCommand),
@@ -135,6 +139,7 @@ impl CtlCommand {
             | Self::Library(_)
             | Self::Market(_)
             | Self::Agent(_)
+            | Self::Admin(_)
             | Self::Subscription(_)
             | Self::Peer(_) => false,
         }
@@ -182,6 +187,7 @@ pub async fn run(args: &CtlArgs, session: &mut Session<'_>) -> Result<Outcome, C
         CtlCommand::Market(command) => offer::run_market(command, session).await,
         CtlCommand::Agent(command) => agent::run(command, session).await,
         CtlCommand::Subscription(command) => subscription::run(command, session).await,
+        CtlCommand::Admin(command) => admin::run(command, session).await,
         CtlCommand::Peer(command) => peer::run(command, session).await,
     };
     if let Some(theirs) = session.client.other_version() {

@@ -22,7 +22,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{bind, serve};
+use super::{Service, bind, serve};
 use crate::api::client::{Client, ClientError, EventStream};
 use crate::api::socket_path;
 use crate::api::types::{CreateGroup, JoinEvent, JoinGroup, NewClaim, Problem, ProblemCode};
@@ -31,6 +31,7 @@ use crate::datadir::{DataDir, Keyring, NodeName};
 use crate::identity::{Identity, SecretKey};
 use crate::runtime::Daemon;
 use crate::store::Store;
+use crate::web::session::Sessions;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -65,7 +66,8 @@ fn start_in(data: TempDir, seed: u8) -> Running {
     let daemon = Daemon::start(&home, Keyring::of(key), NodeName::of(me), store, &settings).unwrap();
     let listener = bind(data.path()).unwrap();
     let (stop, stopped) = watch::channel(false);
-    let served = tokio::spawn(serve(listener, daemon.node.clone(), stopped));
+    let sessions = Sessions::open(data.path().join("sessions"), 0);
+    let served = tokio::spawn(serve(listener, Service::new(daemon.node.clone(), sessions, stopped)));
     let client = Client::new(data.path());
     Running { data, me, daemon, stop, served, client }
 }

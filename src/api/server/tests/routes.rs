@@ -47,7 +47,8 @@ async fn every_route_of_the_table_is_there_and_names_the_version() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_gets_past_the_check_of_permissions() {
     let node = start(1);
-    let api = Api::new(node.daemon.node.clone(), node.stop.subscribe());
+    let sessions = Sessions::open(node.data.path().join("sessions"), 0);
+    let api = Api::new(node.daemon.node.clone(), sessions, node.stop.subscribe());
     let router = TowerToHyperService::new(router::router(Arc::new(api)));
     for route in routes::ALL {
         let path = route.fill(&["x", "x"][..route.parameters()]);

@@ -1,0 +1,35 @@
+// The group's tokens: how many there are, who has them, what moved them.
+import { html, useData, usePages, Await, More, Page, Card, Table, Badge, When, Who, Final, Opens, Form, Empty, toast } from './ui.js';
+import { get, post } from './api.js';
+import { number, called, capital } from './words.js';
+
+const Pay = ({ group, members, verb, title, button, tone }) => html`<${Opens} title=${title} button=${button} tone=${tone}>${(close) => html`
+  <${Form} verb=${title} close=${close} fields=${[{ name: 'to', label: 'To', options: members.map((one) => [one.member_id, called(one.member_id)]) },
+    { name: 'amount', label: 'Tokens', type: 'number', required: true, attrs: { min: 1 } }]}
+    send=${(given) => post(['groups', group.group_id, verb], given)} sent=${({ fee }) => { close(); toast(fee ? `Done; it cost ${number(fee)} on top.` : 'Done.'); }} />`}<//>`;
+
+export function Tokens({ group, status }) {
+  const id = group.group_id;
+  const mine = (event) => event.group_id === id && /^(tokens|claim_p|task|member|purchase|policy|sealed|block)/.test(event.type);
+  const found = useData(async () => {
+    const [stats, { members }, detail] = await Promise.all([get(['groups', id, 'stats']), get(['groups', id, 'members']), get(['groups', id])]);
+    return { stats, members, detail };
+  }, [id], mine);
+  const moves = usePages((page) => get(['groups', id, 'history'], page), (page) => page.moves, [id], mine, 30);
+  return html`${!found.data && html`<h1 tabindex="-1">Tokens</h1>`}<${Await} of=${found}>${({ stats, members, detail }) => {
+    const admin = detail.role === 'admin';
+    const most = Math.max(1, ...members.map((one) => one.balance));
+    return html`<${Page} title="Tokens" sub=${`${detail.currency} of ${detail.name}`} actions=${html`
+        <${Pay} group=${group} members=${members.filter((one) => !one.is_self)} verb="transfer" title="Give tokens" button="Give" tone="primary" />
+        ${admin && html`<${Pay} group=${group} members=${members} verb="mint" title="Make tokens" button="Make" /><${Pay} group=${group} members=${members} verb="pay" title="Pay out of the treasury" button="Pay out" />`}`} />
+      <dl class="stats">${[['Supply', stats.total_supply], ['Treasury', stats.treasury_balance], ['Set aside', stats.escrow_balance], ['Accounts', stats.accounts]].map(([words, n]) => html`<div><dt>${words}</dt><dd>${number(n)}</dd></div>`)}</dl>
+      <div class="grid"><${Card} title="Balances"><${Table} label="Balances" rows=${[...members].sort((a, b) => b.balance - a.balance)} keyOf=${(one) => one.member_id} columns=${[
+        ['Account', (one) => html`<${Who} id=${one.member_id} />`], ['Share', (one) => html`<meter min="0" max=${most} value=${one.balance} aria-label=${`Tokens of ${called(one.member_id)}`}></meter>`],
+        ['Tokens', (one) => number(one.balance), 'num']]} /><//>
+      <${Card} title="What moved this node’s tokens"><${Await} of=${moves}>${({ rows }) => (rows.length ? html`<${Table} label="Moves" rows=${rows} keyOf=${(one) => `${one.block_id}${one.transaction}${one.direction}${one.kind}`} columns=${[
+        ['What', (one) => html`${capital(one.kind)}${one.counterpart ? html` <${Who} id=${one.counterpart} />` : ''}${one.task_id ? ` ${one.task_id}` : ''}`], ['When', (one) => html`<${When} ms=${one.created_ms} />`],
+        ['', (one) => html`<${Final} is=${one.final} />`, 'fit'],
+        ['Amount', (one) => `${one.direction === 'in' ? '+' : '−'}${number(one.amount + one.fee)}`, 'num'], ['Balance', (one) => number(one.balance), 'num']]} />`
+        : html`<${Empty} title="Nothing has moved yet"><p>Publish a claim or complete a task: what the policy gives for it shows here.</p><//>`)}<//><${More} pages=${moves} what="moves" /><//></div>`;
+  }}<//>`;
+}
