@@ -1,5 +1,6 @@
 //! What operators need of a daemon: metrics and health over HTTP, settings that are read again, logs that keep secrets, an end in time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "shown where a test fails")]
 
 mod common;
 

@@ -384,8 +384,7 @@ impl Daemon {
         let drift_ms = settings.max_clock_drift_ms.value;
         let mut queues = vec![(Queue::Told, Gauge::of(&told_sender)), (Queue::Asks, Gauge::of(&asks_sender))];
         let (verifier, verifying) = Verifier::start(writer.clone(), told_sender, drift_ms, metrics.clone())?;
-        let queues =
-            vec![(Queue::Verify, verifier.gauge()), (Queue::Told, told_gauge), (Queue::Asks, Gauge::of(&asks_sender))];
+        queues.push((Queue::Verify, verifier.gauge()));
         let sync_interval_ms = settings.sync_interval_s.value.saturating_mul(1_000);
         let auto = settings.sync_auto_start.value;
         let settings_of_machine = MachineSettings { sync_interval_ms, auto, max_drift_ms: drift_ms };
