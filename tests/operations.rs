@@ -149,9 +149,10 @@ fn settings_are_read_again_and_what_needs_a_restart_is_named() {
     write_settings(&ann, &format!("deny = [\"{}\"]\n", ben.id));
     ann.signal("HUP");
     wait_until(PATIENCE, "ben is sent away", || ann.ctl(&["status"]).done()["peers"] == 0);
-    assert_eq!(in_force("deny")["value"], serde_json::json!([ben.id]));
+    wait_until(PATIENCE, "it is in force", || in_force("deny")["value"] == serde_json::json!([ben.id]));
     write_settings(&ann, "log_level = \"warn\"\n");
     ann.signal("HUP");
+    wait_until(PATIENCE, "nobody is denied", || in_force("deny")["value"] == serde_json::json!([]));
     ben.ctl(&["peer", "add", "--addr", &ann.address()]).ok();
     ann.wait_for_peers(1);
 
