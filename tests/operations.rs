@@ -139,7 +139,7 @@ fn settings_are_read_again_and_what_needs_a_restart_is_named() {
     assert_eq!(in_force("log_level")["value"], "debug");
     assert_eq!(
         (&in_force("sync_interval_s")["value"], &in_force("sync_interval_s")["needs_restart"]),
-        (&300.into(), &true.into())
+        (&lbm::limits::SYNC_INTERVAL_S.into(), &true.into())
     );
     // It stays to be said until the restart.
     assert_eq!(reload()["needs_restart"], serde_json::json!(["sync_interval_s"]));
