@@ -3,6 +3,7 @@
 //! It speaks TCP and the daemon a local socket: bytes are carried between them here. Needs `LBM_SCHEMATHESIS`, a folder in which
 //! `tests/schemathesis/install` has installed it; without that nothing is tested, and that is said loudly.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "shown where a test fails")]
 
 mod common;
 
