@@ -188,7 +188,9 @@ fn refusals(route: &Route, call: &Call) -> BTreeSet<u16> {
     let all = all.filter(|status| *status != ProblemCode::MethodNotAllowed.status());
     let looks = route.permission == Permission::Read && route.pace == Pace::Quick;
     all.filter(|status| !looks || ![422, 504].contains(status))
-        .filter(|status| call.body.is_some() || *status != ProblemCode::TooLarge.status() || !looks)
+        .filter(|status| {
+            call.body.is_some() || call.query.is_some() || *status != ProblemCode::TooLarge.status() || !looks
+        })
         .collect()
 }
 

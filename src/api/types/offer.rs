@@ -178,11 +178,12 @@ pub struct ListOffers {
 }
 
 impl ListOffers {
-    /// Checks the page's size.
+    /// Checks the tag and the page's size.
     ///
     /// # Errors
-    /// Where it is 0 or past `limits::PAGE_ROWS`.
+    /// The first that breaks its bounds.
     pub fn check(&self) -> Result<(), FieldError> {
+        self.tag.as_deref().map_or(Ok(()), |tag| check::line("tag", tag, limits::TAG_BYTES))?;
         self.limit.map_or(Ok(()), |limit| check::range("limit", limit, 1, limits::PAGE_ROWS))
     }
 }
