@@ -1,6 +1,6 @@
 //! The description of the API (OpenAPI 3.1.0), made from the table of routes, the handlers' signatures and the types.
 //!
-//! Types describe themselves; what of a request is bounded stands in [`bounds`], and what each status of a refusal can mean is read off
+//! Types describe themselves; what of a request is bounded stands in `bounds`, and what each status of a refusal can mean is read off
 //! [`ProblemCode::ALL`]. Nothing in it is written by hand a second time.
 
 pub(in crate::api) mod bounds;
