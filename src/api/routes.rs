@@ -225,7 +225,7 @@ mod tests {
         for route in ALL {
             let asks = route.path.ends_with("/context") || route.path.ends_with("/verify");
             // They are of all groups and of the machine.
-            let is_of_all = route.path.ends_with("/metrics") || route.path.ends_with("/settings");
+            let is_of_all = route.path.ends_with("/metrics");
             let looks = (route.method == Method::GET && !is_of_all) || asks;
             assert_eq!(route.permission == Permission::Read, looks, "{}", route.path);
         }

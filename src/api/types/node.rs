@@ -90,7 +90,7 @@ pub struct NewAdminLink {
 /// Answer of `POST /admin/link`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AdminLink {
-    /// The link. It can be followed once, within `limits::web::LINK_MS`.
+    /// The link. It can be followed once, until its time is over.
     pub url: String,
     /// Whether whoever follows it may only look.
     pub read_only: bool,
