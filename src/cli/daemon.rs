@@ -3,6 +3,8 @@
 //! Locks the data folder, opens what is in it, and serves until SIGTERM or Ctrl-C. **What it has acknowledged is on the disk
 //! before it ends**, and one that is told to stop a second time ends at once.
 
+mod faces;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,8 +13,8 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use self::faces::Listeners;
 use super::error::{CliError, Outcome};
-use super::faces::Listeners;
 use super::node::NodeArgs;
 use super::password::Terminal;
 use crate::api::{server, socket_path};

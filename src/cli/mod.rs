@@ -11,7 +11,6 @@ pub mod daemon;
 pub mod demo;
 pub mod doctor;
 pub mod error;
-mod faces;
 pub mod init;
 pub mod keys;
 pub mod mcp;

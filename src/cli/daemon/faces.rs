@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::daemon::StartFailure;
+use super::StartFailure;
 use crate::api::client::Client;
 use crate::api::{routes, server};
 use crate::config::{AdminAddress, LoopbackAddress, Origin, Settings};
