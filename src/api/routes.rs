@@ -117,7 +117,7 @@ routes! {
     LIVE = GET "/health/live" Read, "whether the daemon answers";
     READY = GET "/health/ready" Read, "whether it can read, write and has room: 503 where not";
     METRICS = GET "/metrics" Operate, "what is counted and measured, for Prometheus";
-    SETTINGS = GET "/api/v1/settings" Read, "the settings in force, and where each comes from";
+    SETTINGS = GET "/api/v1/settings" Operate, "the settings in force, and where each comes from";
     RELOAD = POST "/api/v1/reload" Operate, "read the settings again";
     STATUS = GET "/api/v1/status" Read, "who the node is and what it does";
     HEALTH = GET "/api/v1/health" Read, "what is well and what is not";
@@ -225,7 +225,7 @@ mod tests {
         for route in ALL {
             let asks = route.path.ends_with("/context") || route.path.ends_with("/verify");
             // They are of all groups and of the machine.
-            let is_of_all = route.path.ends_with("/metrics");
+            let is_of_all = route.path.ends_with("/metrics") || route.path.ends_with("/settings");
             let looks = (route.method == Method::GET && !is_of_all) || asks;
             assert_eq!(route.permission == Permission::Read, looks, "{}", route.path);
         }

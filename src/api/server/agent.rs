@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::Json;
 
-use super::Api;
 use super::extract::{As, Body, Segments};
 use super::problem::split;
 use super::resolve::{Found, shown};
+use super::{Api, purchase};
 use crate::api::types::{
     Agent, AgentCreated, AgentGroup, AgentList, AgentRevoked, AgentToken, NewAgent, Problem, ProblemCode, RevokeAgent,
     Role, SetSpendingLimit,
@@ -190,7 +190,7 @@ pub(super) async fn limit(
     Body(to): Body<SetSpendingLimit>,
 ) -> Answer<Agent> {
     let (name, identity) = named(&api, &agent)?;
-    trade::set_limit(api.node(), None, &identity, to.per_day).await?;
+    trade::set_limit(api.node(), None, &identity, purchase::bounded(to.per_day)?).await?;
     api.read(move |api, view| one(api, view, &name, identity)).await.map(Json)
 }
 

@@ -243,12 +243,21 @@ pub(super) async fn show_limit(As(api): As, Segments(group): Segments<String>) -
     api.read(read).await.map(Json)
 }
 
+/// A spending limit is an amount.
+pub(super) fn bounded(per_day: Option<u64>) -> Result<Option<u64>, Problem> {
+    if per_day.is_some_and(|per_day| per_day > limits::AMOUNT_MAX) {
+        let detail = format!("a spending limit is at most {}", limits::AMOUNT_MAX);
+        return Err(Problem::new(ProblemCode::BadField, detail, "give less, or no limit"));
+    }
+    Ok(per_day)
+}
+
 pub(super) async fn set_limit(
     As(api): As,
     Segments(group): Segments<String>,
     Body(to): Body<SetSpendingLimit>,
 ) -> Answer<SpendingLimit> {
     let id = api.group_id(group).await?;
-    trade::set_limit(api.node(), Some(&id), &api.node().identity, to.per_day).await?;
+    trade::set_limit(api.node(), Some(&id), &api.node().identity, bounded(to.per_day)?).await?;
     show_limit(As(api), Segments(id.to_string())).await
 }
