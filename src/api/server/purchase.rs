@@ -12,8 +12,8 @@ use super::Api;
 use super::extract::{As, Body, Params, Segments};
 use super::resolve;
 use crate::api::types::{
-    Approved, Bought, BuyOffer, LibraryContent, LibraryItem, LibraryList, ListPurchases, Problem, Purchase,
-    PurchaseList, PurchaseState, SetSpendingLimit, SpendingLimit,
+    Approved, Bought, BuyOffer, LibraryContent, LibraryItem, LibraryList, ListPurchases, Problem, ProblemCode,
+    Purchase, PurchaseList, PurchaseState, SetSpendingLimit, SpendingLimit,
 };
 use crate::chain::OfferId;
 use crate::chain::transaction::Settlement;
