@@ -20,6 +20,7 @@ pub mod market;
 mod presence;
 pub mod rendezvous;
 pub mod serve;
+mod session;
 pub mod shut_out;
 mod spread;
 pub mod subscription;

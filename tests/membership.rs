@@ -1,0 +1,91 @@
+//! Memberships that end, and what becomes of what was written meanwhile, on real daemons.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "shown where a test fails")]
+
+mod common;
+
+use common::{Daemon, PATIENCE, agree, wait_until};
+
+#[track_caller]
+fn ticket(admin: &Daemon, group: &str) -> String {
+    admin.ctl(&["group", "invite", "--group", group]).text("ticket")
+}
+
+#[track_caller]
+fn join(node: &Daemon, ticket: &str) {
+    assert_eq!(node.ctl(&["group", "join", ticket, "--timeout", "25s"]).done()["joined"], true);
+}
+
+/// Keeps a daemon's peers away from now on, and lets in whoever was kept away before.
+#[track_caller]
+fn keeps_away(daemon: &Daemon, others: &[&Daemon]) {
+    let ids: Vec<String> = others.iter().map(|other| format!("{:?}", other.id)).collect();
+    std::fs::write(daemon.data.join("config.toml"), format!("deny = [{}]\n", ids.join(", "))).unwrap();
+    daemon.ctl(&["reload"]).ok();
+}
+
+/// What members say of a node's membership, as it shows it.
+fn shut_out(at: &Daemon, group: &str) -> Option<String> {
+    let shown = at.ctl(&["group", "show", group]).done();
+    shown["shut_out"]["why"].as_str().map(str::to_owned)
+}
+
+#[track_caller]
+fn writes_nothing(at: &Daemon, group: &str) {
+    let answer = at.ctl(&["claim", "publish", "--group", group, "--text", "acknowledged and lost"]);
+    assert_eq!(answer.json()["code"], "membership_refused", "{answer:#?}");
+}
+
+fn is_member(at: &Daemon, group: &str, member: &Daemon) -> bool {
+    let members = at.ctl(&["group", "members", group]).done();
+    members["members"].as_array().unwrap().iter().any(|one| one["member_id"] == member.id.as_str())
+}
+
+/// Alice's group, in which bob is a member, and of which carol meets nobody but bob; a ticket's last use is still to be had.
+fn carol_behind_bob() -> (Daemon, Daemon, Daemon, String) {
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(Daemon::start);
+    let group = alice.found("relayed");
+    join(&bob, &ticket(&alice, &group));
+    agree(&[&alice, &bob], &group);
+    keeps_away(&carol, &[&alice]);
+    (alice, bob, carol, group)
+}
+
+/// No pull is due for half an hour: it is told, or its next write is lost.
+#[test]
+fn who_is_removed_is_told_by_a_member_that_has_heard_of_it() {
+    let (alice, bob, carol, group) = carol_behind_bob();
+    alice.add(&group, &carol.id, "member");
+    carol.meet(&bob);
+    carol.ctl(&["group", "join", &group, "--timeout", "25s"]).ok();
+    carol.publish(&group, "here");
+    agree(&[&alice, &bob, &carol], &group);
+    alice.ctl(&["group", "remove-member", "--group", &group, "--member", &carol.id]).ok();
+    wait_until(PATIENCE, "bob tells carol", || shut_out(&carol, &group).as_deref() == Some("removed"));
+    writes_nothing(&carol, &group);
+}
+
+#[test]
+fn who_lost_the_race_for_a_ticket_is_told_by_the_member_that_it_stays_connected_to() {
+    let (alice, bob, carol, group) = carol_behind_bob();
+    let last = ticket(&alice, &group);
+    agree(&[&alice, &bob], &group);
+    keeps_away(&bob, &[&alice]);
+    let dave = Daemon::start("dave");
+    keeps_away(&dave, &[&bob, &carol]);
+    dave.meet(&alice);
+    join(&dave, &last);
+    wait_until(PATIENCE, "dave's joining is sealed", || {
+        let shown = dave.ctl(&["group", "show", &group]).done();
+        shown["final_blocks"] == shown["blocks"] && shown["shut_out"].is_null()
+    });
+    carol.meet(&bob);
+    join(&carol, &last);
+    let written = carol.publish(&group, "a member, as far as I can see");
+    wait_until(PATIENCE, "bob has it", || bob.claims(&group).contains(&written));
+    assert_eq!(shut_out(&carol, &group), None);
+    keeps_away(&bob, &[]);
+    wait_until(PATIENCE, "bob learns who was first", || is_member(&bob, &group, &dave));
+    wait_until(PATIENCE, "bob tells carol", || shut_out(&carol, &group).as_deref() == Some("ticket_used_up"));
+    writes_nothing(&carol, &group);
+}
