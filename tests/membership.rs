@@ -36,6 +36,20 @@ fn writes_nothing(at: &Daemon, group: &str) {
     assert_eq!(answer.json()["code"], "membership_refused", "{answer:#?}");
 }
 
+/// The words of what a node wrote and the group may not have, the last first.
+fn stranded(at: &Daemon, group: &str) -> Vec<String> {
+    let (mut words, mut from) = (Vec::new(), String::new());
+    loop {
+        let line = format!("stranded --limit 1 --group {group}{from}");
+        let page = at.ctl(&line.split(' ').collect::<Vec<_>>()).done();
+        let rows = page["stranded"].as_array().unwrap();
+        words.extend(rows.iter().map(|row| row["claim"]["text"].as_str().unwrap_or_default().to_owned()));
+        let Some(cursor) = page["next_cursor"].as_str() else { return words };
+        assert_eq!(rows.len(), 1, "{page}");
+        from = format!(" --cursor {cursor}");
+    }
+}
+
 fn is_member(at: &Daemon, group: &str, member: &Daemon) -> bool {
     let members = at.ctl(&["group", "members", group]).done();
     members["members"].as_array().unwrap().iter().any(|one| one["member_id"] == member.id.as_str())
@@ -63,6 +77,9 @@ fn who_is_removed_is_told_by_a_member_that_has_heard_of_it() {
     alice.ctl(&["group", "remove-member", "--group", &group, "--member", &carol.id]).ok();
     wait_until(PATIENCE, "bob tells carol", || shut_out(&carol, &group).as_deref() == Some("removed"));
     writes_nothing(&carol, &group);
+    // All that it wrote was sealed before.
+    assert_eq!(stranded(&carol, &group), Vec::<String>::new());
+    assert_eq!(carol.ctl(&["status"]).done()["stranded_blocks"], 0);
 }
 
 #[test]
@@ -88,4 +105,19 @@ fn who_lost_the_race_for_a_ticket_is_told_by_the_member_that_it_stays_connected_
     wait_until(PATIENCE, "bob learns who was first", || is_member(&bob, &group, &dave));
     wait_until(PATIENCE, "bob tells carol", || shut_out(&carol, &group).as_deref() == Some("ticket_used_up"));
     writes_nothing(&carol, &group);
+    // What it was told is written does not vanish: it is counted, listed, and given back in the form that another group takes.
+    assert_eq!(stranded(&carol, &group), ["a member, as far as I can see"]);
+    assert_eq!(carol.ctl(&["status"]).done()["stranded_blocks"], 1);
+    for seen in [carol.ctl(&["health"]), carol.ctl(&["doctor"])] {
+        assert!(seen.stdout.contains("1 blocks of this node may be here alone"), "{seen:#?}");
+    }
+    assert_eq!(bob.ctl(&["status"]).done()["stranded_blocks"], 0);
+    let lines = carol.ctl(&["stranded", "--group", &group, "--claims"]).ok().stdout.clone();
+    let own = carol.found("own");
+    let published = carol.ctl_with(&["claim", "publish", "--group", &own, "--file", "-"], lines.as_bytes()).done();
+    assert_eq!(published["published"], 1);
+    // Let in again, it has no more there than the others.
+    join(&carol, &ticket(&alice, &group));
+    wait_until(PATIENCE, "nothing is stranded any more", || stranded(&carol, &group).is_empty());
+    agree(&[&alice, &bob, &dave, &carol], &group);
 }

@@ -23,6 +23,7 @@ pub mod serve;
 mod session;
 pub mod shut_out;
 mod spread;
+pub mod stranded;
 pub mod subscription;
 pub mod trade;
 

@@ -15,8 +15,8 @@ use crate::identity::SecretKey;
 use crate::ledger::{invite, state};
 use crate::node::engine::{Failure, Written};
 use crate::node::io::Input;
-use crate::node::shut_out;
 use crate::node::subscription::Subscription;
+use crate::node::{shut_out, stranded};
 
 fn secret(number: u8) -> SecretKey {
     SecretKey::from_seed(&[200 + number; 32])
@@ -61,6 +61,17 @@ impl World {
     /// Whether a write is refused since members say that the node is none.
     fn may_not_write(&mut self, name: Name, group: GroupId) -> bool {
         matches!(self.answer_claim(name, group, "is anybody there?", None), Err(Failure::ShutOut { .. }))
+    }
+
+    /// What a node wrote is with the others, or it says that it may not be.
+    fn assert_nothing_vanished(&self, name: Name, group: &GroupId) {
+        let node = &self.nodes[name];
+        let stranded = stranded::stranded(&node.rows[group], &node.id, None, usize::MAX).unwrap();
+        for (_, block) in node.acknowledged.iter().filter(|(of, _)| of == group) {
+            let placed = rows::placed(&node.rows[group], block).unwrap().unwrap();
+            let is_there = rows::placed(&self.nodes[0].rows[group], block).unwrap().is_some();
+            assert!(is_there || stranded.contains(&placed.line_key(block)), "{block} of {name}");
+        }
     }
 
     fn is_in(&self, at: Name, group: &GroupId, who: Name) -> bool {
@@ -278,6 +289,7 @@ fn who_is_refused_in_the_order_is_told_by_whoever_learns_it_without_being_asked(
             "it writes on, and nobody takes it"
         );
         assert!(world.may_not_write(4, group));
+        world.assert_nothing_vanished(4, &group);
         for member in [0, 1, 2, 3] {
             assert_eq!(world.shut_out(member, &group), None, "{member}");
         }
@@ -312,8 +324,58 @@ fn who_is_removed_is_told_by_whoever_learns_it_and_as_soon_as_it_connects_though
         let deadline = world.now + SOON_MS;
         assert!(world.run_until(deadline, |world| world.shut_out(3, &group) == Some(Gone::Removed)));
         assert!(world.may_not_write(3, group));
+        [2, 3].iter().for_each(|name| world.assert_nothing_vanished(*name, &group));
         world.assert_no_faults();
     });
+}
+
+/// The removal, the word of it and the writes cross each other, in any sequence.
+#[test]
+fn what_is_acknowledged_while_its_author_is_removed_is_with_all_or_shown_to_be_stranded() {
+    let stranded = AtomicU32::new(0);
+    each_seed(60, |seed| {
+        let mut world = World::with_interval(seed, 3, LONG_MS);
+        let group = world.found(0, "crossing");
+        for member in [1, 2] {
+            world.add(0, group, member, Role::Member).unwrap();
+            world.join(member, group);
+        }
+        world.settle();
+        world.weather.delay_ms = 1..2_000;
+        if world.rng.random_bool(0.5) {
+            world.cut.insert((0, 2));
+            world.hang_up((0, 2));
+        }
+        for number in 0..4 {
+            world.write_claim(2, group, &format!("before {number}"));
+        }
+        world.remove(0, group, 2).unwrap();
+        for number in 0.. {
+            let pause = world.rng.random_range(1..200);
+            world.run_for(pause);
+            let (transaction, object) = super::act::claim(&format!("after {number}"), None);
+            match world.write(2, group, vec![transaction], vec![object]) {
+                Ok(_) => assert!(number < 10_000, "nobody tells it"),
+                Err(Failure::ShutOut { .. } | Failure::Refused(_)) => break,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        world.weather = Weather::fair();
+        world.settle_as_it_is();
+        world.assert_nothing_vanished(2, &group);
+        let node = &world.nodes[2];
+        let lines = stranded::stranded(&node.rows[&group], &node.id, None, usize::MAX).unwrap();
+        stranded.fetch_add(lines.len() as u32, Ordering::Relaxed);
+        world.restart(2);
+        world.assert_nothing_vanished(2, &group);
+        // Named again, it has nothing that the others have not.
+        world.cut.clear();
+        world.add(0, group, 2, Role::Member).unwrap();
+        world.settle();
+        assert_eq!(stranded::stranded(&world.nodes[2].rows[&group], &world.nodes[2].id, None, 1).unwrap(), []);
+        world.assert_no_faults();
+    });
+    assert!(stranded.into_inner() > 0, "no write has crossed a removal");
 }
 
 #[test]

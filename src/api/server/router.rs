@@ -21,7 +21,8 @@ use super::resolve::shown;
 use super::waits::Waits;
 use super::{
     Api, agent, backup, block, claim, context, doctor, events, group, invite, join, listing, member, node, offer,
-    operations, panel, peer, presence, purchase, request_id, subscription, sync, task, thread, token, watching,
+    operations, panel, peer, presence, purchase, request_id, stranded, subscription, sync, task, thread, token,
+    watching,
 };
 use crate::api::openapi::{self, Call, Content, TypeOf};
 use crate::api::room::Held;
@@ -153,6 +154,7 @@ fn with_groups(table: Table) -> Table {
         .route(&routes::EVENTS, events::events)
         .gives(Content::Events(TypeOf::new::<Event>()))
         .route(&routes::REJECTED, listing::rejected)
+        .route(&routes::STRANDED, stranded::list)
         .route(&routes::SYNC, sync::sync)
         .route(&routes::ADMIN_LINK, panel::link)
         .route(&routes::BACKUP, backup::backup)

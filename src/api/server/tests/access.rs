@@ -114,7 +114,9 @@ async fn an_agent_finds_nothing_of_a_group_that_it_is_no_member_of_by_any_route(
                 let parameters = of(group, is_real);
                 let filled: Vec<&str> = parameters.iter().map(String::as_str).collect();
                 let query = match route.path {
-                    "/api/v1/rejected" | "/api/v1/offers" | "/api/v1/purchases" => format!("?group={group}"),
+                    "/api/v1/rejected" | "/api/v1/stranded" | "/api/v1/offers" | "/api/v1/purchases" => {
+                        format!("?group={group}")
+                    }
                     "/api/v1/events" => "?after=0".to_owned(),
                     _ => String::new(),
                 };
@@ -127,7 +129,8 @@ async fn an_agent_finds_nothing_of_a_group_that_it_is_no_member_of_by_any_route(
             for word in secrets.iter().filter(|word| !asked.iter().any(|asked| asked == *word)) {
                 assert!(!said.contains(word), "{} {}: {status} {said}", route.method, route.path);
             }
-            let is_named = route.path.contains("{group}") || matches!(route.path, "/api/v1/rejected" | "/api/v1/sync");
+            let is_named = route.path.contains("{group}")
+                || matches!(route.path, "/api/v1/rejected" | "/api/v1/stranded" | "/api/v1/sync");
             if is_named && route.permission != Permission::Operate {
                 assert_eq!((status, none_status), (404, 404), "{} {}: {said}", route.method, route.path);
                 assert_eq!(
