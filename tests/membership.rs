@@ -121,3 +121,107 @@ fn who_lost_the_race_for_a_ticket_is_told_by_the_member_that_it_stays_connected_
     wait_until(PATIENCE, "nothing is stranded any more", || stranded(&carol, &group).is_empty());
     agree(&[&alice, &bob, &dave, &carol], &group);
 }
+
+/// Each member that meets the bearer of a ticket could write its joining, and all but one would be refused.
+#[test]
+fn one_joining_is_one_block_however_many_members_are_met() {
+    let [alice, bob, carol, dave] = ["alice", "bob", "carol", "dave"].map(Daemon::start);
+    let group = alice.found("quiet");
+    for member in [&bob, &carol] {
+        join(member, &ticket(&alice, &group));
+        agree(&[&alice, member], &group);
+    }
+    for member in [&alice, &bob, &carol] {
+        dave.ctl(&["peer", "add", "--addr", &member.address()]).ok();
+    }
+    dave.wait_for_peers(3);
+    let (before, _) = alice.settled(&group);
+    let made = ticket(&alice, &group);
+    agree(&[&alice, &bob, &carol], &group);
+    join(&dave, &made);
+    agree(&[&alice, &bob, &carol, &dave], &group);
+    assert_eq!(alice.ctl(&["rejected", "--group", &group]).done()["rejected"], serde_json::json!([]));
+    // The ticket, the joining, and what seals them.
+    let seals = alice.ctl(&["group", "show", &group]).done()["epoch"].as_u64().unwrap();
+    assert!(alice.blocks(&group).0 <= before + 2 + seals, "{} blocks after {before}", alice.blocks(&group).0);
+}
+
+#[test]
+fn a_denial_is_told_whenever_it_is_asked_for_and_what_to_do_about_it() {
+    let (alice, mut bob) = (Daemon::start("alice"), Daemon::start("bob"));
+    let carol = Daemon::start("carol");
+    let group = alice.found("denied");
+    alice.add(&group, &carol.id, "member");
+    carol.meet(&alice);
+    carol.ctl(&["group", "join", &group, "--timeout", "25s"]).ok();
+    bob.meet(&alice);
+    let bob_id = bob.id.clone();
+    let words = [&alice.id, "has denied the request", "ago", "add-member", &bob_id, "group leave"];
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| bob.ctl(&["group", "join", &group, "--timeout", "60s"]));
+        let asks = || alice.ctl(&["group", "requests"]).done()["requests"].as_array().unwrap().len();
+        wait_until(PATIENCE, "alice sees the request", || asks() == 1);
+        // Only admins see who asks, and whoever is none is told so.
+        let seen = carol.lbm(&["ctl", "group", "requests"]);
+        assert!(seen.ok().stdout.contains("Only a group's admins see"), "{seen:#?}");
+        let empty = carol.ctl(&["group", "requests"]).done();
+        assert_eq!((&empty["requests"], &empty["admin_of"]), (&serde_json::json!([]), &0.into()));
+        alice.ctl(&["group", "deny", &group, &bob.id]).ok();
+        // Who follows it is told at once.
+        asked.join().unwrap().refused(1, &words);
+    });
+    // And so is who asks again, over a restart and with nobody there.
+    for line in [&["--timeout", "60s"][..], &["--no-wait"]] {
+        bob.ctl(&[&["group", "join", &group], line].concat()).refused(1, &words);
+    }
+    bob.stop();
+    bob.restart();
+    bob.ctl(&["group", "join", &group]).refused(1, &words);
+    for verb in ["approve", "deny"] {
+        alice.ctl(&["group", verb, &group, &bob.id]).refused(1, &["was denied", "ago", "add-member", &bob.id]);
+    }
+    alice.add(&group, &bob.id, "member");
+    bob.meet(&alice);
+    wait_until(PATIENCE, "bob is in", || is_member(&bob, &group, &bob));
+    agree(&[&alice, &bob], &group);
+}
+
+#[test]
+fn who_was_removed_is_told_to_be_added_and_its_agent_can_leave() {
+    let (alice, bob) = (Daemon::start("alice"), Daemon::start("bob"));
+    let group = alice.found("removed");
+    join(&bob, &ticket(&alice, &group));
+    let made = bob.ctl(&["agent", "create", "--name", "scout"]).done();
+    let scout = made["member_id"].as_str().unwrap().to_owned();
+    alice.add(&group, &scout, "member");
+    wait_until(PATIENCE, "the agent is in", || {
+        bob.claims(&group).is_empty() && {
+            let shown = bob.ctl(&["group", "show", &group, "--agent", "scout"]);
+            shown.code == Some(0) && shown.json()["role"] == "member"
+        }
+    });
+    agree(&[&alice, &bob], &group);
+    // Behind its back: it keeps alice away while she removes both, so that no block tells it.
+    keeps_away(&bob, &[&alice]);
+    for member in [&bob.id, &scout] {
+        alice.ctl(&["group", "remove-member", "--group", &group, "--member", member]).ok();
+    }
+    keeps_away(&bob, &[]);
+    wait_until(PATIENCE, "bob is told", || shut_out(&bob, &group).as_deref() == Some("removed"));
+    let by_name = ["no ticket lets it in again", "add-member"];
+    bob.ctl(&["claim", "publish", "--group", &group, "--text", "x"]).refused(1, &by_name);
+    let health = bob.ctl(&["health"]).stdout;
+    assert!(by_name.iter().all(|words| health.contains(words)) && !health.contains("new ticket"), "{health}");
+    let shown = bob.lbm(&["ctl", "group", "show", &group]).ok().stdout.clone();
+    assert!(shown.contains("SHUT OUT") && shown.contains("add-member"), "{shown}");
+    // The words are true: no ticket, but an admin by name.
+    bob.ctl(&["group", "join", &ticket(&alice, &group), "--timeout", "25s"])
+        .refused(1, &["removed before", "add-member"]);
+    bob.ctl(&["group", "leave", &group, "--agent", "scout"]).ok();
+    let left = bob.ctl(&["group", "list", "--agent", "scout"]).done();
+    assert_eq!(left["groups"], serde_json::json!([]));
+    alice.add(&group, &bob.id, "member");
+    wait_until(PATIENCE, "bob is served", || shut_out(&bob, &group).is_none());
+    bob.publish(&group, "here again");
+    agree(&[&alice, &bob], &group);
+}

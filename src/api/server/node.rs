@@ -7,6 +7,7 @@ use axum::Json;
 
 use super::Api;
 use super::extract::As;
+use super::problem::come_back;
 use super::stranded;
 use crate::api::VERSION;
 use crate::api::types::{EmbedderState, EmbedderStatus, Health, HealthCheck, Problem, PurchaseState, Status};
@@ -162,8 +163,8 @@ fn membership(shut_out: &[(String, ShutOut)]) -> HealthCheck {
     let detail = format!(
         "shut out of {count} groups, first {name}: {by} says that this node is no member any more, since {meaning}; nothing is written there"
     );
-    let remedy = "ask an admin of the group for a new ticket, or to be added again; where that is not so, connect to other members";
-    ill("membership", detail, remedy)
+    let remedy = format!("{}; where that is not so, connect to other members", come_back(said.why, name));
+    ill("membership", detail, &remedy)
 }
 
 /// Writes that were acknowledged and lie here alone, as far as is known.

@@ -54,8 +54,17 @@ impl Caller {
         }
     }
 
-    /// Who calls, where the request names an agent or not.
+    /// Who calls, where the request names an agent or not. What is meant to make it less than it is, and is not read here, is refused.
     fn of(request: &Request) -> Result<Option<Self>, Problem> {
+        if request.headers().contains_key(header::AUTHORIZATION) {
+            let detail =
+                "no token is read here: whoever reaches this API acts as the node, and a token would be ignored";
+            let remedy = format!(
+                "name the agent with the header `{AGENT_HEADER}`, or leave `authorization` out to act as the node; tokens are for the MCP \
+                 address (`lbm-node --mcp`)"
+            );
+            return Err(Problem::new(ProblemCode::Forbidden, detail, remedy));
+        }
         let caller = request.extensions().get::<Self>().cloned();
         let mut named = request.headers().get_all(AGENT_HEADER).iter();
         let Some(first) = named.next() else { return Ok(caller) };

@@ -11,6 +11,7 @@ use super::token::{self, PolicyArgs};
 use crate::api::types::{
     CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Verified,
 };
+use crate::chain::gone::Gone;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
 use crate::cli::session::Session;
@@ -230,6 +231,16 @@ impl Render for At<GroupDetail> {
                 out,
                 "SHUT OUT: {by} says that this node is no member any more ({why}), since {since}. It writes nothing here."
             )?;
+            if said.why == Gone::Removed.word() {
+                writeln!(
+                    out,
+                    "An admin may add it again: lbm ctl group add-member --group {} --member ID",
+                    group.group_id
+                )?;
+            } else {
+                writeln!(out, "A new ticket lets it in again: lbm ctl group invite, by an admin.")?;
+            }
+            writeln!(out, "What it wrote, and the group may not have: lbm ctl stranded --group {}", group.group_id)?;
         }
         fields(
             out,

@@ -277,3 +277,28 @@ async fn of_peers_an_agent_sees_those_of_its_groups_and_what_they_share_there() 
     bob.stop().await;
     alice.stop().await;
 }
+
+/// Whoever sends a token means to be the agent, and would be the node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_on_the_local_socket_is_refused_and_not_ignored() {
+    let node = start(1);
+    let group = node.create("own").await;
+    agent(&node, "scout", Some(&group)).await;
+    let token = node.client.agent_token("scout").await.unwrap().token;
+    for value in [format!("Bearer {token}"), "Bearer nobody".to_owned(), "Basic eA==".to_owned()] {
+        for (route, parameters) in
+            [(&routes::STATUS, &[][..]), (&routes::GROUP_LEAVE, &[group.as_str()]), (&routes::SETTINGS, &[])]
+        {
+            let request = format!(
+                "{} {} HTTP/1.1\r\nhost: lbm\r\nconnection: close\r\nauthorization: {value}\r\ncontent-length: 0\r\n\r\n",
+                route.method,
+                route.fill(parameters)
+            );
+            let (status, _, body) = node.raw(request.into_bytes()).await;
+            assert_eq!(status, 403, "{body}");
+            assert!(body.contains("no token is read here") && body.contains(AGENT_HEADER), "{body}");
+        }
+    }
+    assert!(node.client.group(&group).await.is_ok(), "nothing was done");
+    node.stop().await;
+}
