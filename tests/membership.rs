@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::time::Instant;
+
 use common::{Daemon, PATIENCE, agree, wait_until};
 
 #[track_caller]
@@ -51,8 +53,11 @@ fn stranded(at: &Daemon, group: &str) -> Vec<String> {
 }
 
 fn is_member(at: &Daemon, group: &str, member: &Daemon) -> bool {
-    let members = at.ctl(&["group", "members", group]).done();
-    members["members"].as_array().unwrap().iter().any(|one| one["member_id"] == member.id.as_str())
+    let members = at.ctl(&["group", "members", group]);
+    if members.code != Some(0) {
+        return false;
+    }
+    members.json()["members"].as_array().unwrap().iter().any(|one| one["member_id"] == member.id.as_str())
 }
 
 /// Alice's group, in which bob is a member, and of which carol meets nobody but bob; a ticket's last use is still to be had.
@@ -224,4 +229,29 @@ fn who_was_removed_is_told_to_be_added_and_its_agent_can_leave() {
     wait_until(PATIENCE, "bob is served", || shut_out(&bob, &group).is_none());
     bob.publish(&group, "here again");
     agree(&[&alice, &bob], &group);
+}
+
+/// The figure is printed (`--nocapture`): what it may be on a quiet machine is for a bench of the release to say.
+#[test]
+fn a_group_of_a_thousand_claims_is_usable_by_a_pasted_ticket() {
+    let (alice, bob) = (Daemon::start("alice"), Daemon::start("bob"));
+    let group = alice.found("thousand");
+    let lines: String =
+        (0..1_000).map(|n| format!("{{\"text\":\"Finding {n}: the relay number {n} is late\"}}\n")).collect();
+    alice.ctl_with(&["claim", "publish", "--group", &group, "--file", "-"], lines.as_bytes()).ok();
+    let pasted = ticket(&alice, &group);
+    let began = Instant::now();
+    let joined = bob.ctl(&["group", "join", &pasted, "--timeout", "60s"]).done();
+    let answer = bob.ctl(&["context", "relay number 777", "--group", &group]).done();
+    let took = began.elapsed();
+    assert_eq!((&joined["joined"], &joined["claims"]), (&true.into(), &1_000.into()));
+    assert!(answer["context"].as_str().unwrap().contains("Finding 777"), "{answer}");
+    println!(
+        "ticket pasted to a context of 1,000 claims: {} ms, of which joining {} ms",
+        took.as_millis(),
+        joined["elapsed_ms"]
+    );
+    // Each list ends as a line.
+    let listed = alice.lbm(&["ctl", "group", "invites", "--group", &group]).ok().stdout.clone();
+    assert!(listed.ends_with('\n') && !listed.ends_with("\n\n") && listed.lines().count() == 2, "{listed:?}");
 }

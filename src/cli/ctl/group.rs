@@ -11,7 +11,6 @@ use super::token::{self, PolicyArgs};
 use crate::api::types::{
     CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Verified,
 };
-use crate::chain::gone::Gone;
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
 use crate::cli::session::Session;
@@ -231,7 +230,7 @@ impl Render for At<GroupDetail> {
                 out,
                 "SHUT OUT: {by} says that this node is no member any more ({why}), since {since}. It writes nothing here."
             )?;
-            if said.why == Gone::Removed.word() {
+            if !said.may_come_by_ticket() {
                 writeln!(
                     out,
                     "An admin may add it again: lbm ctl group add-member --group {} --member ID",

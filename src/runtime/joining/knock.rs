@@ -260,8 +260,8 @@ async fn knock(node: &Node, uptime: &Uptime, turns: &mut Turns, pending: &Pendin
     let named = |peer: &Identity| ticket.as_ref()?.contacts.iter().position(|contact| contact.member == *peer);
     due.sort_by_key(|peer| named(peer).unwrap_or(usize::MAX));
     let pause = if ticket.is_some() { Duration::from_millis(limits::JOIN_NEXT_MS) } else { Duration::ZERO };
-    let (answers, unasked) = ask_in_turn(node, due, &request, pause).await;
-    for peer in unasked {
+    let (answers, others) = ask_in_turn(node, due, &request, pause).await;
+    for peer in others {
         let pause_ms = limits::JOIN_RETRY_MOST_MS;
         turns.insert((*identity, *group, peer), Turn { at_ms: uptime.ms() + pause_ms, pause_ms });
     }
@@ -302,7 +302,7 @@ async fn knock(node: &Node, uptime: &Uptime, turns: &mut Turns, pending: &Pendin
 type Answered = Result<Result<Result<Response, AskFailed>, Stopping>, Elapsed>;
 
 /// Asks peers one after the other: the next when one has refused or a pause is over, so that one that is slow holds up nobody, and nobody
-/// more when one has let the asker in: **each that does writes a block, and all but the first are refused**. The answers, and who was not asked.
+/// more when one has let the asker in: **each that does writes a block, and all but the first are refused**. The answers, and whose was not wanted any more.
 async fn ask_in_turn(
     node: &Node,
     peers: Vec<Identity>,
@@ -310,21 +310,26 @@ async fn ask_in_turn(
     pause: Duration,
 ) -> (Vec<(Identity, Answered)>, Vec<Identity>) {
     let (mut answers, mut asking) = (Vec::new(), FuturesUnordered::new());
-    let (mut left, mut is_in) = (VecDeque::from(peers), false);
+    let (mut left, mut asked) = (VecDeque::from(peers), BTreeSet::new());
     loop {
-        if let Some(peer) = left.pop_front_if(|_| !is_in) {
-            let asked = node.ask_node(peer, request.clone());
-            asking.push(async move { (peer, tokio::time::timeout(PATIENCE, asked).await) });
+        if let Some(peer) = left.pop_front() {
+            let answer = node.ask_node(peer, request.clone());
+            asking.push(async move { (peer, tokio::time::timeout(PATIENCE, answer).await) });
+            asked.insert(peer);
         }
-        let next = tokio::time::sleep(pause);
         tokio::select! {
             biased;
             Some((peer, answered)) = asking.next() => {
-                is_in |= matches!(answered, Ok(Ok(Ok(Response::Admitted))));
+                let is_in = matches!(answered, Ok(Ok(Ok(Response::Admitted))));
                 answers.push((peer, answered));
+                asked.remove(&peer);
+                if is_in {
+                    left.extend(asked);
+                    return (answers, left.into());
+                }
             }
-            () = next, if !is_in && !left.is_empty() => {}
-            else => return (answers, left.into()),
+            () = tokio::time::sleep(pause), if !left.is_empty() => {}
+            else => return (answers, vec![]),
         }
     }
 }
