@@ -4,8 +4,8 @@
 pub const CURSOR_BYTES: usize = 512;
 /// Bytes of the name that a caller gives a request, for the log. One that is longer gets another.
 pub const REQUEST_ID_BYTES: usize = 64;
-/// Series of one metric: pairs of a group and a peer, mostly. Of what is beyond that, the number is told.
-pub const METRIC_PAIRS: usize = 256;
+/// Series of one sampled metric: one for each group, or each group and peer. Of what is beyond that, the number is told.
+pub const METRIC_SERIES: usize = 256;
 /// The settings file, bytes.
 pub const CONFIG_FILE_BYTES: u64 = 64 * 1024;
 /// Log files that are kept in `LB_LOG_DIR`.

@@ -50,8 +50,11 @@ use crate::kv::KvError;
 use crate::limits;
 use crate::metrics::{Metrics, Queue};
 
-use crate::net::{AddPeerError, AddressBook, Ban, BookEntry, NetConfig, NetError, Network, PeerInfo, RefusedHost};
+use crate::net::{
+    AddPeerError, AddressBook, Ban, BookEntry, GossipMeasures, NetConfig, NetError, Network, PeerInfo, RefusedHost,
+};
 use crate::node::machine::Settings as MachineSettings;
+use crate::node::measure::Measures;
 use crate::node::{Engine, Machine, Subscription, SyncState};
 use crate::presence;
 use crate::store::{PackageStoreError, Packages, Store, StoreError, View};
@@ -215,6 +218,25 @@ impl Node {
     /// [`Stopping`].
     pub async fn refused_hosts(&self) -> Result<Vec<RefusedHost>, Stopping> {
         self.ask(Ask::RefusedHosts).await
+    }
+
+    /// How far this node is behind its peers, and how full what the driver owns. What was full is counted.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn measure(&self) -> Result<(Measures, GossipMeasures), Stopping> {
+        let (measured, gossip) = self.ask(Ask::Measure).await?;
+        let full = [
+            (Queue::Pushes, measured.pushes_put_off),
+            (Queue::Serving, measured.serving_refused),
+            (Queue::GossipUnheard, gossip.full.unheard),
+            (Queue::GossipJudging, gossip.full.judging),
+            (Queue::GossipPeer, gossip.full.peer),
+        ];
+        full.into_iter()
+            .filter(|(_, times)| *times > 0)
+            .for_each(|(queue, times)| self.metrics.overflowed(queue, times));
+        Ok((measured, gossip))
     }
 
     /// Where this node can be reached.
