@@ -21,7 +21,12 @@ const OWN: [&str; 3] = ["disk", "peers", "purchases"];
 
 pub(super) async fn doctor(As(api): As) -> Result<Json<Diagnosis>, Problem> {
     let subject = api.node().subject.clone();
-    let looked = tokio::task::spawn_blocking(move || doctor::of_machine(&subject));
+    let served = api.sessions.served_at();
+    let looked = tokio::task::spawn_blocking(move || {
+        let mut findings = doctor::of_machine(&subject);
+        findings.push(doctor::of_panel(&subject, served));
+        findings
+    });
     let Json(health) = node::health(As(std::sync::Arc::clone(&api))).await?;
     let checks = health.checks.into_iter().filter(|check| !OWN.contains(&check.name.as_str()));
     let mut findings: Vec<Finding> = checks
