@@ -5,7 +5,7 @@ import * as live from './live.js';
 import { useState, useEffect, useData, Toasts, Trouble, Glyph, Act } from './ui.js';
 import { session, groups, link } from './state.js';
 import { learn } from './words.js';
-import { Overview } from './overview.js';
+import { Overview, begin } from './overview.js';
 
 // Each page is fetched when it is first shown.
 const lazy = (file, name) => async () => (await import(file))[name];
@@ -148,6 +148,7 @@ async function enter() {
   if (!api.hasKey()) return { now: 'out' };
   // Where the daemon is away, or the session over, the first request says so.
   live.start();
+  if (!route().page) begin();
   return { now: 'in' };
 }
 
