@@ -70,6 +70,8 @@ function Shell() {
     return { node, groups: list.groups, peers: peers.peers };
   }, [], (event) => /^(group|peer|admitted|member_changed)/.test(event.type));
 
+  // Behind what the frame asks, which shows first.
+  useEffect(() => { if (!at.page) begin(); }, []);
   useEffect(() => {
     const moved = () => { setAt(route()); setMenu(false); };
     addEventListener('hashchange', moved);
@@ -148,7 +150,6 @@ async function enter() {
   if (!api.hasKey()) return { now: 'out' };
   // Where the daemon is away, or the session over, the first request says so.
   live.start();
-  if (!route().page) begin();
   return { now: 'in' };
 }
 
