@@ -18,7 +18,7 @@ use super::gossip;
 use super::pace::Pace;
 use super::pulse;
 use super::rendezvous;
-use super::transport::transport;
+use super::transport::{Door, transport};
 use super::{NetConfig, NetError};
 
 /// What identify calls our protocols as a whole.
@@ -59,8 +59,14 @@ pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
         .with_push_listen_addr_updates(true)
         .with_cache_size(0);
     let pace = Arc::new(Pace::new(config.max_requests_per_min));
+    let door = Arc::new(Door::default());
     let behaviour = Behaviour {
-        gate: Gate::new(config.max_connections_per_address, config.access.clone(), Arc::clone(&pace)),
+        gate: Gate::new(
+            config.max_connections_per_address,
+            config.access.clone(),
+            Arc::clone(&pace),
+            Arc::clone(&door),
+        ),
         sync: exchange(Protocol::Sync),
         market: exchange(Protocol::Market),
         node: exchange(Protocol::Node),
@@ -76,7 +82,7 @@ pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
         .with_idle_connection_timeout(config.idle_timeout)
         .with_max_negotiating_inbound_streams(STREAMS_PER_CONNECTION)
         .with_substream_upgrade_protocol_override(Version::V1Lazy);
-    let transport = transport(&key, pace, config.silence).map_err(|_| NetError::Key)?;
+    let transport = transport(&key, pace, door, config.silence).map_err(|_| NetError::Key)?;
     Ok(Swarm::new(transport, behaviour, me, settings))
 }
 

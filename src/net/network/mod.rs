@@ -151,6 +151,9 @@ impl Network {
                 network.swarm.behaviour_mut().gate.ban(peer, Duration::from_millis(left_ms));
             }
         }
+        let kept = network.book.known().filter(|(_, known)| known.keep != Keep::Loosely);
+        let hosts: Vec<_> = kept.flat_map(|(_, known)| known.addresses).filter_map(|(at, _)| host(&at)).collect();
+        hosts.into_iter().for_each(|host| network.swarm.behaviour_mut().gate.expect_from(host));
         for address in &config.listen {
             network.listen(address)?;
         }
@@ -488,7 +491,11 @@ impl Network {
             return Err(AddPeerError::Alias);
         }
         let now_ms = self.clock.now_ms();
+        let at = host(&base);
         self.book.add(peer, base, alias, keep, now_ms)?;
+        if let Some(host) = at.filter(|_| keep != Keep::Loosely) {
+            self.swarm.behaviour_mut().gate.expect_from(host);
+        }
         if self.links.contains_key(&id) {
             self.book.connected(&peer, None, now_ms);
         }

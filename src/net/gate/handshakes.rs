@@ -1,0 +1,96 @@
+//! Inbound connections that have not shown who they are.
+//!
+//! There is room for few, and nothing is known of them but an address; so whoever has many addresses could take all of it. **None is refused because others
+//! are slow: what stands in the way gives way**, first of the hosts that members are not known to be at, of these of the host that has
+//! most, and there the one that came first. On a local network a handshake takes milliseconds. Each transport has room of its own, because the
+//! address that QUIC names is not proven before the handshake is done: whoever forges addresses is in nobody's way over TCP.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use futures::future::AbortHandle;
+use libp2p::swarm::ConnectionId;
+
+use super::Refused;
+use crate::limits::{PENDING_INBOUND_CONNECTIONS, TURN_MS};
+use crate::net::address::Transport;
+
+/// All that are shaking hands.
+#[derive(Debug, Default)]
+pub(super) struct Handshakes(HashMap<ConnectionId, Handshake>);
+
+#[derive(Debug)]
+struct Handshake {
+    host: IpAddr,
+    transport: Transport,
+    since: Instant,
+    /// Ends it. None where nothing is to be ended, as in tests.
+    end: Option<AbortHandle>,
+}
+
+impl Handshakes {
+    /// How many of all hosts.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// How many of one host, over any transport.
+    pub(super) fn of(&self, host: IpAddr) -> u32 {
+        let count = self.0.values().filter(|handshake| handshake.host == host).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Which has to give way to one more of a host that may have so many, if any has to.
+    pub(super) fn in_the_way(
+        &self,
+        host: IpAddr,
+        transport: Transport,
+        per_host: u32,
+        is_known: impl Fn(&IpAddr) -> bool,
+    ) -> Result<Option<ConnectionId>, Refused> {
+        let mut counts: HashMap<IpAddr, u32> = HashMap::new();
+        let others = || self.0.iter().filter(|(_, handshake)| handshake.transport == transport);
+        others().for_each(|(_, handshake)| *counts.entry(handshake.host).or_default() += 1);
+        let of = |host: &IpAddr| counts.get(host).copied().unwrap_or(0);
+        let is_full = counts.values().sum::<u32>() >= PENDING_INBOUND_CONNECTIONS;
+        let is_host_full = of(&host) >= per_host;
+        if !is_full && !is_host_full {
+            return Ok(None);
+        }
+        let gives_way = others()
+            .filter(|(_, one)| !is_host_full || one.host == host)
+            .max_by_key(|(_, one)| (!is_known(&one.host), of(&one.host), one.since.elapsed()));
+        // Among equals each has its turn, lest none be done on a machine that is busy.
+        let is_its_turn = |one: &Handshake| {
+            transport == Transport::Tcp
+                && (is_host_full || is_known(&one.host))
+                && one.since.elapsed() < Duration::from_millis(TURN_MS)
+        };
+        match gives_way {
+            Some((id, one)) if !is_its_turn(one) => Ok(Some(*id)),
+            _ if is_host_full => Err(Refused::HostFull { host, limit: per_host }),
+            _ => Err(Refused::ShakingHands),
+        }
+    }
+
+    /// Ends one before it is done, and says whose it was.
+    pub(super) fn end(&mut self, id: &ConnectionId) -> Option<IpAddr> {
+        let Handshake { host, end, .. } = self.0.remove(id)?;
+        if let Some(end) = end {
+            end.abort();
+        }
+        Some(host)
+    }
+
+    /// Adds one.
+    pub(super) fn begin(&mut self, id: ConnectionId, host: IpAddr, transport: Transport, end: Option<AbortHandle>) {
+        self.0.insert(id, Handshake { host, transport, since: Instant::now(), end });
+    }
+
+    /// One is done, or has failed, or had to give way before.
+    pub(super) fn over(&mut self, id: &ConnectionId) {
+        self.0.remove(id);
+    }
+}
