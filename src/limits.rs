@@ -452,10 +452,12 @@ pub const STRANGER_PACKAGES_KIB_PER_MIN: u32 = 64 * 1024;
 /// Inbound connections of one host that are let in, at once and then a minute: identities are free, so whoever is sent away comes
 /// back as another no faster than this.
 pub const CONNECTS_PER_HOST_PER_MIN: u32 = 240;
-/// Streams of all strangers of one host that are taken up a second, at least: twice the requests of theirs that are answered by default.
+/// Streams of all strangers of one host, and questions of theirs in Kademlia, that are taken up a second, at least: twice the requests of theirs that are answered by default.
 pub const STRANGER_STREAMS_PER_S: u32 = 200;
-/// How many seconds' worth of them may come at once.
-pub const STRANGER_STREAMS_BURST_S: u32 = 2;
+/// Streams of one member that are taken up a second: ten times what a first sync opens, and no more than a processor bears.
+pub const MEMBER_STREAMS_PER_S: u32 = 4_000;
+/// How many seconds' worth of either may come at once.
+pub const STREAMS_BURST_S: u32 = 2;
 /// How long a peer is sent away for the first time, milliseconds (ten minutes).
 pub const BAN_MS: u64 = 600_000;
 /// By how much the next time is longer.

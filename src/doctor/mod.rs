@@ -81,5 +81,11 @@ pub fn of_start(subject: &Subject) -> Vec<Finding> {
     findings
 }
 
+/// Looks at what a running daemon got that it did not ask for.
+#[must_use]
+pub fn of_running(subject: &Subject, listening: &[Multiaddr]) -> Option<Finding> {
+    if subject.any_port { network::elsewhere(&subject.listen, listening) } else { None }
+}
+
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ use super::codec::{FrameCodec, Protocol};
 use super::gate::Gate;
 use super::gossip;
 use super::pace::Pace;
+use super::paced::Paced;
 use super::pulse;
 use super::rendezvous;
 use super::transport::{Door, transport};
@@ -35,7 +36,7 @@ pub(super) struct Behaviour {
     pub(super) identify: identify::Behaviour,
     pub(super) ping: pulse::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
-    pub(super) kademlia: Toggle<rendezvous::Behaviour>,
+    pub(super) kademlia: Toggle<Paced<rendezvous::Behaviour>>,
 }
 
 impl Behaviour {
@@ -74,7 +75,7 @@ pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
         identify: identify::Behaviour::new(identify),
         ping: pulse::Behaviour::new(config.ping_interval, config.ping_timeout),
         mdns: discovery(config.mdns, me).into(),
-        kademlia: config.kademlia.map(|mode| rendezvous::behaviour(mode, me)).into(),
+        kademlia: config.kademlia.map(|mode| Paced::new(rendezvous::behaviour(mode, me), Arc::clone(&pace))).into(),
     };
     // With the lazy version a request leaves in the first packet of its stream, behind the protocol's name: one round
     // trip instead of two.

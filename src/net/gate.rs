@@ -51,8 +51,8 @@ use super::transport::Door;
 pub(super) enum Refused {
     Banned,
     Denied,
-    TooOften { host: IpAddr },
-    HostFull { host: IpAddr, limit: u32 },
+    TooOften,
+    HostFull { limit: u32 },
     PeerFull,
     Full,
     ShakingHands,
@@ -63,15 +63,11 @@ impl fmt::Display for Refused {
         match self {
             Self::Banned => f.write_str("the peer is banned"),
             Self::Denied => f.write_str("the settings `allow` and `deny` keep it away"),
-            Self::TooOften { host } => {
-                write!(f, "{host} connects more than {CONNECTS_PER_HOST_PER_MIN} times a minute")
-            }
-            Self::HostFull { host, limit } => {
-                write!(
-                    f,
-                    "{host} has {limit} connections of strangers already, the most that `p2p_max_conn_per_ip` lets it"
-                )
-            }
+            Self::TooOften => write!(f, "its address connects more than {CONNECTS_PER_HOST_PER_MIN} times a minute"),
+            Self::HostFull { limit } => write!(
+                f,
+                "its address has {limit} connections of strangers already, the most that `p2p_max_conn_per_ip` lets it"
+            ),
             Self::PeerFull => write!(f, "the peer has {CONNECTIONS_PER_PEER} connections already"),
             Self::Full => write!(
                 f,
@@ -295,7 +291,7 @@ impl Gate {
                 && guest.since.elapsed() >= Duration::from_millis(TURN_MS)
         };
         if here >= self.per_host.saturating_add(TRIALS_PER_HOST) && !self.guests.values().any(has_had_its_turn) {
-            return Err(Refused::HostFull { host, limit: self.per_host });
+            return Err(Refused::HostFull { limit: self.per_host });
         }
         let is_known = |host: &IpAddr| self.known.contains_key(host);
         let in_the_way = self.handshakes.in_the_way(host, transport, self.per_host, is_known)?;
@@ -303,8 +299,10 @@ impl Gate {
         if transport == Transport::Tcp {
             self.check_rate(host)?;
         }
-        if let Some(other) = in_the_way.and_then(|id| self.handshakes.end(&id)) {
-            self.remember(other, Refused::ShakingHands);
+        if let Some((id, why)) = in_the_way
+            && let Some(other) = self.handshakes.end(&id)
+        {
+            self.remember(other, why);
         }
         Ok(())
     }
@@ -316,7 +314,7 @@ impl Gate {
         }
         // With so many at once the other bounds hold.
         if self.arrivals.len() < RATED_PAYERS && self.arrivals.check_key(&host).is_err() {
-            return Err(Refused::TooOften { host });
+            return Err(Refused::TooOften);
         }
         Ok(())
     }
@@ -351,7 +349,7 @@ impl Gate {
 
     fn why_over(&self, host: IpAddr) -> Refused {
         let is_host = self.strangers_of(host) > self.per_host;
-        if is_host { Refused::HostFull { host, limit: self.per_host } } else { Refused::Full }
+        if is_host { Refused::HostFull { limit: self.per_host } } else { Refused::Full }
     }
 
     fn welcome(&mut self, connection: ConnectionId, peer: PeerId, remote: &Multiaddr, is_guest: bool) {
@@ -422,7 +420,7 @@ impl Gate {
 }
 
 /// The host of an address. Our transports always name one.
-fn host_of(remote: &Multiaddr) -> IpAddr {
+pub(super) fn host_of(remote: &Multiaddr) -> IpAddr {
     host(remote).unwrap_or(IpAddr::from([0; 4]))
 }
 

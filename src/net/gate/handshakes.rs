@@ -42,14 +42,14 @@ impl Handshakes {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// Which has to give way to one more of a host that may have so many, if any has to.
+    /// Which has to give way to one more of a host that may have so many, if any has to, and why.
     pub(super) fn in_the_way(
         &self,
         host: IpAddr,
         transport: Transport,
         per_host: u32,
         is_known: impl Fn(&IpAddr) -> bool,
-    ) -> Result<Option<ConnectionId>, Refused> {
+    ) -> Result<Option<(ConnectionId, Refused)>, Refused> {
         let mut counts: HashMap<IpAddr, u32> = HashMap::new();
         let others = || self.0.iter().filter(|(_, handshake)| handshake.transport == transport);
         others().for_each(|(_, handshake)| *counts.entry(handshake.host).or_default() += 1);
@@ -59,6 +59,7 @@ impl Handshakes {
         if !is_full && !is_host_full {
             return Ok(None);
         }
+        let why = if is_host_full { Refused::HostFull { limit: per_host } } else { Refused::ShakingHands };
         let gives_way = others()
             .filter(|(_, one)| !is_host_full || one.host == host)
             .max_by_key(|(_, one)| (!is_known(&one.host), of(&one.host), one.since.elapsed()));
@@ -69,9 +70,8 @@ impl Handshakes {
                 && one.since.elapsed() < Duration::from_millis(TURN_MS)
         };
         match gives_way {
-            Some((id, one)) if !is_its_turn(one) => Ok(Some(*id)),
-            _ if is_host_full => Err(Refused::HostFull { host, limit: per_host }),
-            _ => Err(Refused::ShakingHands),
+            Some((id, one)) if !is_its_turn(one) => Ok(Some((*id, why))),
+            _ => Err(why),
         }
     }
 

@@ -217,7 +217,7 @@ fn refusals_are_remembered_within_bounds() {
     for n in 0..=REFUSED_HOSTS {
         let host = IpAddr::from(u32::try_from(n).unwrap().to_be_bytes());
         gate.remember(host, Refused::Full);
-        gate.remember(host, Refused::HostFull { host, limit: 2 });
+        gate.remember(host, Refused::HostFull { limit: 2 });
     }
     assert_eq!(gate.refused().count(), REFUSED_HOSTS);
     assert!(gate.refused().all(|(_, refusals)| refusals.times == 2 && refusals.why != Refused::Full));
@@ -254,7 +254,7 @@ fn a_host_that_comes_and_goes_has_to_wait() {
     let in_a_moment = (0..).take_while(|n| come_and_go(*n, 1).is_ok()).count();
     let most = CONNECTS_PER_HOST_PER_MIN as usize;
     assert!((most..most + 20).contains(&in_a_moment), "{in_a_moment}");
-    assert!(matches!(come_and_go(0, 1), Err(Refused::TooOften { .. })));
+    assert!(matches!(come_and_go(0, 1), Err(Refused::TooOften)));
     assert_eq!(come_and_go(0, 2), Ok(()));
     // Over QUIC it counts once the address is known to be true: whoever forges it takes nothing from who has it.
     let mut gate = with(10, Access::default());

@@ -30,8 +30,8 @@ use super::gossip::{Acceptance, Gossip, GossipId};
 use super::nudge::nudge;
 use super::transport::kind_of;
 use super::{
-    AddPeerError, InboundId, LinkInfo, NetConfig, NetError, NetEvent, PeerInfo, RefusedHost, RequestError, RequestId,
-    RespondError, dial, gate,
+    AddPeerError, Bound, InboundId, LinkInfo, NetConfig, NetError, NetEvent, PeerInfo, RefusedHost, RequestError,
+    RequestId, RespondError, dial, gate,
 };
 
 /// Shortest sleep of the timer, milliseconds: peers that are due but find no room to be dialled must not spin it.
@@ -280,13 +280,17 @@ impl Network {
         }
     }
 
-    /// The hosts whose connections were refused for want of room, and why the last was.
+    /// The hosts whose connections were refused or closed for want of room, and why the last was.
     #[must_use]
     pub fn refused_hosts(&self) -> Vec<RefusedHost> {
         let told = |(host, refusals): (IpAddr, gate::Refusals)| RefusedHost {
             host,
             why: refusals.why.to_string(),
-            is_host_full: matches!(refusals.why, gate::Refused::HostFull { .. }),
+            bound: match refusals.why {
+                gate::Refused::HostFull { .. } => Bound::OneHost,
+                gate::Refused::TooOften => Bound::Rate,
+                _ => Bound::AllHosts,
+            },
             times: refusals.times,
             ago: refusals.last.elapsed(),
         };
@@ -312,17 +316,18 @@ impl Network {
         }
     }
 
-    /// Closes all connections with a peer and refuses new ones for a while, longer each time; says for how long.
-    pub fn ban(&mut self, peer: Identity, why: &str) -> Duration {
+    /// Closes all connections with a peer and refuses new ones for a while, longer each time; says for how long. None where that has been done
+    /// already, and the time goes on.
+    pub fn ban(&mut self, peer: Identity, why: &str) -> Option<Duration> {
         let now_ms = self.clock.now_ms();
-        let time = Duration::from_millis(self.bans.add(peer, why, now_ms));
+        let time = Duration::from_millis(self.bans.add(peer, why, now_ms)?);
         if let Some(peer) = peer_id_of(&peer) {
             self.swarm.behaviour_mut().gate.ban(peer, time);
         }
         self.disconnect(peer);
         self.store_ms.get_or_insert(now_ms.max(self.stored_ms + BOOK_STORE_MS));
         self.rearm();
-        time
+        Some(time)
     }
 
     /// Lets in whom these lists let in, and no more from one host than that, from now on. Who is connected and let in no more has to go.

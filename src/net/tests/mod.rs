@@ -209,7 +209,10 @@ async fn a_full_host_lets_members_in_and_strangers_out_and_says_so_on_both_sides
     assert!(connected(guests.iter().map(|guest| guest.id).chain([known]).collect()).await);
     let refused = alice.with(|net| net.refused_hosts()).await;
     let [host] = refused.as_slice() else { panic!("{refused:?}") };
-    assert!(host.is_host_full && host.host.is_loopback() && host.why.contains("p2p_max_conn_per_ip"), "{host:?}");
+    assert!(
+        host.bound == Bound::OneHost && host.host.is_loopback() && host.why.contains("p2p_max_conn_per_ip"),
+        "{host:?}"
+    );
     let id = alice.id;
     let trouble = stranger.with(move |net| net.peers().into_iter().find(|info| info.peer == id)?.known?.trouble).await;
     assert_eq!(trouble, Some(DialTrouble::Dropped));
@@ -270,7 +273,8 @@ async fn a_ban_holds_until_it_is_lifted_and_is_remembered() {
     let (mut alice, mut bob) = pair(TCP).await;
     let banned = alice.id;
     let time = bob.with(move |net| net.ban(banned, "why")).await;
-    assert_eq!(time, Duration::from_millis(crate::limits::BAN_MS));
+    assert_eq!(time, Some(Duration::from_millis(crate::limits::BAN_MS)));
+    assert_eq!(bob.with(move |net| net.ban(banned, "what came behind it")).await, None);
     bob.disconnected(alice.id).await;
     // She calls again and again, and is turned away each time.
     alice.until("turned away", |event| matches!(event, NetEvent::Disconnected { .. }).then_some(())).await;
