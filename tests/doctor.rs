@@ -75,7 +75,7 @@ fn a_wrong_port_a_full_address_and_a_group_that_is_yet_to_come_are_told_apart() 
         daemon.restart();
         daemon
     };
-    let (alice, bob) = (with("alice", "p2p_max_conn_per_ip = 2"), with("bob", ""));
+    let (mut alice, bob) = (with("alice", "p2p_max_conn_per_ip = 2"), with("bob", ""));
     let group = alice.found("research");
     let nobody = common::free_port();
     let wrong = alice.address().replace(alice.address().split('/').nth(4).unwrap(), &nobody.to_string());

@@ -40,11 +40,12 @@ use crate::limits::{
     PENDING_INBOUND_CONNECTIONS, RATED_PAYERS, REFUSED_HOSTS, STRANGER_CONNECTIONS, TRIALS, TRIALS_PER_HOST, TURN_MS,
 };
 
-use self::handshakes::Handshakes;
+use self::handshakes::{Handshakes, Rank};
 use super::address::{Transport, endpoint, host, identity_of};
 use super::codec::Protocol;
 use super::pace::Pace;
 use super::transport::Door;
+use super::{Bound, RefusedHost};
 
 /// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,6 +255,11 @@ impl Gate {
         self.strangers_of(host) > self.per_host || self.strangers > STRANGER_CONNECTIONS
     }
 
+    fn rank(&self, host: &IpAddr) -> Rank {
+        let refusals = self.refused.get(host).map_or(0, |refusals| refusals.times);
+        Rank { is_known: self.known.contains_key(host), refusals }
+    }
+
     fn strangers_of(&self, host: IpAddr) -> u32 {
         self.hosts.get(&host).copied().unwrap_or(0)
     }
@@ -261,6 +267,22 @@ impl Gate {
     /// What was refused to hosts, but for what the lists deny.
     pub(super) fn refused(&self) -> impl Iterator<Item = (IpAddr, Refusals)> {
         self.refused.iter().map(|(host, refusals)| (*host, *refusals))
+    }
+
+    /// The same, for people.
+    pub(super) fn refused_hosts(&self) -> Vec<RefusedHost> {
+        let told = |(host, refusals): (IpAddr, Refusals)| RefusedHost {
+            host,
+            why: refusals.why.to_string(),
+            bound: match refusals.why {
+                Refused::HostFull { .. } => Bound::OneHost,
+                Refused::TooOften => Bound::Rate,
+                _ => Bound::AllHosts,
+            },
+            times: refusals.times,
+            ago: refusals.last.elapsed(),
+        };
+        self.refused().map(told).collect()
     }
 
     fn let_in(&mut self, connection: ConnectionId, remote: &Multiaddr) -> Result<(), Refused> {
@@ -283,7 +305,7 @@ impl Gate {
         if self.guests.len() >= INBOUND_CONNECTIONS as usize && self.strangers == 0 {
             return Err(Refused::Full);
         }
-        let here = self.strangers_of(host).saturating_add(self.handshakes.of(host));
+        let here = self.strangers_of(host).saturating_add(self.handshakes.of(host, transport));
         let has_had_its_turn = |guest: &Guest| {
             guest.host == host
                 && guest.standing == Standing::Stranger
@@ -293,8 +315,7 @@ impl Gate {
         if here >= self.per_host.saturating_add(TRIALS_PER_HOST) && !self.guests.values().any(has_had_its_turn) {
             return Err(Refused::HostFull { limit: self.per_host });
         }
-        let is_known = |host: &IpAddr| self.known.contains_key(host);
-        let in_the_way = self.handshakes.in_the_way(host, transport, self.per_host, is_known)?;
+        let in_the_way = self.handshakes.in_the_way(host, transport, self.per_host, |host| self.rank(host))?;
         // What the address of a QUIC connection says is known to be true only after the handshake: see `check_arrival`.
         if transport == Transport::Tcp {
             self.check_rate(host)?;
@@ -384,8 +405,8 @@ impl Gate {
             **id != newest && guest.standing == Standing::Stranger && of_host.is_none_or(|host| guest.host == host)
         };
         let worth_least = self.guests.iter().filter(may_go).max_by_key(|(_, guest)| {
-            let is_known = self.known.contains_key(&guest.host);
-            (!is_known, self.strangers_of(guest.host), guest.on_trial, guest.since.elapsed())
+            let rank = self.rank(&guest.host);
+            (!rank.is_known, self.strangers_of(guest.host), guest.on_trial, rank.refusals, guest.since.elapsed())
         });
         let Some((id, guest)) = worth_least.map(|(id, guest)| (*id, *guest)) else { return };
         self.remember(guest.host, self.why_over(guest.host));

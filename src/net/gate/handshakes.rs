@@ -2,7 +2,7 @@
 //!
 //! There is room for few, and nothing is known of them but an address; so whoever has many addresses could take all of it. **None is refused because others
 //! are slow: what stands in the way gives way**, first of the hosts that members are not known to be at, of these of the host that has
-//! most, and there the one that came first. On a local network a handshake takes milliseconds. Each transport has room of its own, because the
+//! most, or else had to give way most often, and there the one that came first. On a local network a handshake takes milliseconds. Each transport has room of its own, because the
 //! address that QUIC names is not proven before the handshake is done: whoever forges addresses is in nobody's way over TCP.
 
 use std::collections::HashMap;
@@ -15,6 +15,15 @@ use libp2p::swarm::ConnectionId;
 use super::Refused;
 use crate::limits::{PENDING_INBOUND_CONNECTIONS, TURN_MS};
 use crate::net::address::Transport;
+
+/// What is known of a host.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rank {
+    /// Whether somebody was met there who is vouched for, or is expected.
+    pub(super) is_known: bool,
+    /// How often it found no room, or had to give way.
+    pub(super) refusals: u64,
+}
 
 /// All that are shaking hands.
 #[derive(Debug, Default)]
@@ -36,9 +45,9 @@ impl Handshakes {
         self.0.len()
     }
 
-    /// How many of one host, over any transport.
-    pub(super) fn of(&self, host: IpAddr) -> u32 {
-        let count = self.0.values().filter(|handshake| handshake.host == host).count();
+    /// How many of one host.
+    pub(super) fn of(&self, host: IpAddr, transport: Transport) -> u32 {
+        let count = self.0.values().filter(|one| one.host == host && one.transport == transport).count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
@@ -48,7 +57,7 @@ impl Handshakes {
         host: IpAddr,
         transport: Transport,
         per_host: u32,
-        is_known: impl Fn(&IpAddr) -> bool,
+        rank: impl Fn(&IpAddr) -> Rank,
     ) -> Result<Option<(ConnectionId, Refused)>, Refused> {
         let mut counts: HashMap<IpAddr, u32> = HashMap::new();
         let others = || self.0.iter().filter(|(_, handshake)| handshake.transport == transport);
@@ -60,13 +69,14 @@ impl Handshakes {
             return Ok(None);
         }
         let why = if is_host_full { Refused::HostFull { limit: per_host } } else { Refused::ShakingHands };
-        let gives_way = others()
-            .filter(|(_, one)| !is_host_full || one.host == host)
-            .max_by_key(|(_, one)| (!is_known(&one.host), of(&one.host), one.since.elapsed()));
+        let gives_way = others().filter(|(_, one)| !is_host_full || one.host == host).max_by_key(|(_, one)| {
+            let rank = rank(&one.host);
+            (!rank.is_known, of(&one.host), rank.refusals, one.since.elapsed())
+        });
         // Among equals each has its turn, lest none be done on a machine that is busy.
         let is_its_turn = |one: &Handshake| {
             transport == Transport::Tcp
-                && (is_host_full || is_known(&one.host))
+                && (is_host_full || rank(&one.host).is_known)
                 && one.since.elapsed() < Duration::from_millis(TURN_MS)
         };
         match gives_way {

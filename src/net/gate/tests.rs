@@ -108,13 +108,28 @@ fn who_has_many_addresses_keeps_nobody_from_shaking_hands() {
         for n in 1_000..1_200 {
             let _ = gate.let_in(id(n), &address(n / 10));
         }
-        assert_eq!(gate.handshakes.of(host_of(&at(900))), 2);
+        for transport in [Transport::Tcp, Transport::Quic] {
+            assert_eq!(gate.handshakes.of(host_of(&at(900)), transport), 1);
+        }
         assert_eq!(gate.handshakes.len(), PENDING_INBOUND_CONNECTIONS as usize + 1);
         assert!(gate.refused().all(|(_, refusals)| refusals.why == Refused::ShakingHands));
         gate.welcome(id(900), PeerId::random(), &address(900), true);
         gate.gone(id(901));
-        assert_eq!(gate.handshakes.of(host_of(&at(900))), 0);
+        assert_eq!(gate.handshakes.of(host_of(&at(900)), Transport::Tcp), 0);
+        assert_eq!(gate.handshakes.of(host_of(&at(900)), Transport::Quic), 0);
     }
+}
+
+#[test]
+fn who_comes_again_and_again_gives_way_to_who_comes_once() {
+    let mut gate = with(10, Access::default());
+    // More hosts than there is room for, with one connection each: by that alone the oldest would have to go.
+    let hosts = 3 * PENDING_INBOUND_CONNECTIONS as usize;
+    let come = |gate: &mut Gate, n: usize| assert_eq!(gate.let_in(id(n), &at(n % hosts)), Ok(()));
+    (0..3 * hosts).for_each(|n| come(&mut gate, n));
+    assert_eq!(gate.let_in(id(9_999), &from(250)), Ok(()));
+    (3 * hosts..6 * hosts).for_each(|n| come(&mut gate, n));
+    assert_eq!(gate.handshakes.of(host_of(&from(250)), Transport::Tcp), 1);
 }
 
 #[test]
@@ -127,7 +142,7 @@ fn where_members_are_met_handshakes_give_way_last() {
     for n in 2..4 * PENDING_INBOUND_CONNECTIONS as usize {
         assert_eq!(gate.let_in(id(n), &at(200 + n)), Ok(()));
     }
-    assert_eq!(gate.handshakes.of(host_of(&from(77))), 1);
+    assert_eq!(gate.handshakes.of(host_of(&from(77)), Transport::Tcp), 1);
     // Where members are everywhere, each has its turn, and then gives way.
     let mut gate = with(10, Access::default());
     let all = PENDING_INBOUND_CONNECTIONS as usize;

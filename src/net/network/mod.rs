@@ -30,8 +30,8 @@ use super::gossip::{Acceptance, Gossip, GossipId};
 use super::nudge::nudge;
 use super::transport::kind_of;
 use super::{
-    AddPeerError, Bound, InboundId, LinkInfo, NetConfig, NetError, NetEvent, PeerInfo, RefusedHost, RequestError,
-    RequestId, RespondError, dial, gate,
+    AddPeerError, InboundId, LinkInfo, NetConfig, NetError, NetEvent, PeerInfo, RefusedHost, RequestError, RequestId,
+    RespondError, dial, gate,
 };
 
 /// Shortest sleep of the timer, milliseconds: peers that are due but find no room to be dialled must not spin it.
@@ -283,18 +283,7 @@ impl Network {
     /// The hosts whose connections were refused or closed for want of room, and why the last was.
     #[must_use]
     pub fn refused_hosts(&self) -> Vec<RefusedHost> {
-        let told = |(host, refusals): (IpAddr, gate::Refusals)| RefusedHost {
-            host,
-            why: refusals.why.to_string(),
-            bound: match refusals.why {
-                gate::Refused::HostFull { .. } => Bound::OneHost,
-                gate::Refused::TooOften => Bound::Rate,
-                _ => Bound::AllHosts,
-            },
-            times: refusals.times,
-            ago: refusals.last.elapsed(),
-        };
-        self.swarm.behaviour().gate.refused().map(told).collect()
+        self.swarm.behaviour().gate.refused_hosts()
     }
 
     /// Has a known peer that is not connected called soon, however often it could not be reached. Says whether it is known.
