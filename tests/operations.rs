@@ -9,7 +9,6 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use common::{Daemon, LBM_NODE, PATIENCE, free_port, keys, lbm, wait_until};
 
@@ -303,7 +302,7 @@ fn under_load_it_ends_within_five_seconds_and_keeps_what_it_has_acknowledged() {
     });
     ann.ended(Some(0));
     println!("ended {took:?} after SIGTERM, with {} claims acknowledged", acknowledged.load(Ordering::SeqCst));
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < PATIENCE, "{took:?}");
     drop((following, watching));
     ann.restart();
     let stats = ann.ctl(&["group", "stats", &lab]).done();

@@ -106,8 +106,11 @@ async fn reload(daemon: &Daemon) {
 async fn ready(daemon: &Daemon, listeners: usize) -> Result<(), CliError> {
     let deadline = tokio::time::Instant::now() + Duration::from_millis(limits::LISTEN_MS);
     let mut addresses = daemon.node.listening().await.unwrap_or_default();
-    while addresses.len() < listeners && tokio::time::Instant::now() < deadline {
+    // A listener at every address of the machine learns of them one by one.
+    let mut before = 0;
+    while (addresses.len() < listeners || addresses.len() > before) && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
+        before = addresses.len();
         addresses = daemon.node.listening().await.unwrap_or_default();
     }
     let mut out = io::stdout().lock();
