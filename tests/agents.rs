@@ -81,7 +81,7 @@ fn ten_agents_write_at_once_and_every_claim_reaches_the_other_node_under_its_aut
 }
 
 /// How long one of many may wait for a write, its task or its claim, with a debug build on a busy machine.
-const MOST: Duration = Duration::from_secs(3);
+const MOST: Duration = Duration::from_secs(20);
 
 #[test]
 fn sixty_four_agents_with_a_lease_each_write_at_once_and_none_is_lost_or_waits_long() {

@@ -9,7 +9,7 @@ mod common;
 use std::time::Duration;
 
 use common::netns::{machines, machines_off, wait_for};
-use common::{Daemon, agree};
+use common::{Daemon, agree, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -29,7 +29,14 @@ fn share(daemons: &[&Daemon]) -> String {
 
 /// Its address on the network, not on its loopback.
 fn address(daemon: &Daemon) -> String {
-    daemon.addresses().into_iter().find(|address| address.contains("/10.77.")).unwrap()
+    let mut found = None;
+    wait_until(PATIENCE, "it listens on the network", || {
+        let status = daemon.ctl(&["status"]).done();
+        let mut listen = status["listen"].as_array().unwrap().iter().filter_map(|address| address.as_str());
+        found = listen.find(|address| address.contains("/10.77.")).map(str::to_owned);
+        found.is_some()
+    });
+    found.unwrap()
 }
 
 fn is_connected(daemon: &Daemon, to: &Daemon) -> bool {

@@ -134,7 +134,7 @@ fn a_name_that_leads_elsewhere_is_not_called() {
     let away = endpoint::Endpoint::new("http://192.0.2.1:9/v1/embeddings", "m", &Prefixes::default(), None, false);
     let started = Instant::now();
     assert!(matches!(away.embed(Side::Query, &["a"], SOON), Err(EmbedError::Unreachable { .. })));
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
 }
 
 #[test]
@@ -392,12 +392,12 @@ fn a_slow_endpoint_holds_up_no_query_and_a_stop_does_not_wait_for_it() {
     daemon.publish(&group, "a green frog swims");
     let started = Instant::now();
     let context = daemon.ctl(&["context", "red fox", "--group", &group]).done();
-    assert!(started.elapsed() < Duration::from_millis(limits::EMBED_QUERY_MS) + Duration::from_secs(5));
+    assert!(started.elapsed() < PATIENCE);
     assert_eq!(context["claim_hashes"], json!([claim]));
     assert!(context["embedder"]["why_not"].is_string(), "{context}");
     let (code, took) = daemon.stop();
     assert_eq!(code, Some(0));
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(took < PATIENCE, "{took:?}");
 }
 
 #[test]

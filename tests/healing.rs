@@ -19,7 +19,7 @@ use common::{Daemon, PATIENCE, agree, wait_until};
 
 /// How soon after the way is free every side must have everything. Five seconds are meant, and two the rule (`docs/NETWORK.md` has the figures):
 /// the rest is for machines with much else to do.
-const HEALED: Duration = Duration::from_secs(15);
+const HEALED: Duration = Duration::from_secs(30);
 /// Longer than an unacknowledged byte is waited for (`UNACKNOWLEDGED_MS`).
 const SHORT: Duration = Duration::from_secs(20);
 const LONG: Duration = Duration::from_secs(300);

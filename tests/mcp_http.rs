@@ -109,12 +109,14 @@ fn nobody_gets_in_without_a_token_or_from_elsewhere() {
 fn answers_come_at_once_and_what_is_too_large_is_refused() {
     let (_daemon, port, token) = served();
     call(port, &token, &[], "list_groups", &json!({}));
-    let started = Instant::now();
-    for _ in 0..10 {
+    let took = (0..20).map(|_| {
+        let started = Instant::now();
         assert_eq!(call(port, &token, &[], "list_groups", &json!({})).0, 200);
-    }
-    // Ten times the delay of a socket that waits for more to send.
-    assert!(started.elapsed() < Duration::from_millis(400), "{:?}", started.elapsed());
+        started.elapsed()
+    });
+    // A socket that waits for more to send delays each answer by 40 ms; a busy machine delays some.
+    let least = took.min().unwrap();
+    assert!(least < Duration::from_millis(40), "{least:?}");
     let bearer = format!("Bearer {token}");
     let headers = [
         ("authorization", bearer.as_str()),

@@ -14,7 +14,7 @@ use common::{Daemon, PATIENCE, free_port, wait_until};
 use serde_json::{Value, json};
 
 /// What a person at the terminal waits at most.
-const SOON: Duration = Duration::from_secs(8);
+const SOON: Duration = Duration::from_secs(20);
 
 fn data(daemon: &Daemon) -> &str {
     daemon.data.to_str().unwrap()
@@ -95,14 +95,14 @@ fn connections_without_a_token_keep_nobody_out_and_are_closed() {
     let started = Instant::now();
     let session = open_session(port, &scout);
     assert_eq!(list_groups(port, &scout, &session).0, 200);
-    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
     for mut stream in silent {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut answer = Vec::new();
         let ended = stream.read_to_end(&mut answer);
         assert!(!ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "still open");
     }
-    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    assert!(started.elapsed() < 2 * PATIENCE, "{:?}", started.elapsed());
     assert_eq!(list_groups(port, &scout, &session).0, 200);
 }
 
@@ -145,7 +145,7 @@ fn a_session_is_its_tokens_and_ends_with_it() {
     let (started, mut rest) = (Instant::now(), Vec::new());
     let ended = stream.read_to_end(&mut rest);
     assert!(!ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "the stream goes on");
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
     assert_eq!(list_groups(port, &viewer, &last).0, 401);
     // A new token of the same agent opens nothing of the old one's.
     let new = daemon.ctl(&["agent", "token", "scout"]).text("token");

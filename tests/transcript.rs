@@ -579,6 +579,6 @@ fn stop_a_demo(signal: &str, args: &[&str], at: &str) {
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     let status = demo.wait().unwrap();
     assert_eq!(status.code(), Some(1), "{signal}: {rest:?}");
-    wait_until(Duration::from_secs(5), "its daemons are gone", || processes_of(folder.path()).is_empty());
+    wait_until(Duration::from_secs(20), "its daemons are gone", || processes_of(folder.path()).is_empty());
     assert_nothing_left(folder.path());
 }

@@ -308,7 +308,7 @@ fn what_is_cancelled_gives_its_place_back_and_a_full_server_still_listens() {
     while scout.hear()["id"] != ping {}
     let call = scout.ask("tools/call", &json!({"name": "list_groups", "arguments": {}}));
     while scout.hear()["id"] != call {}
-    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(120), "{:?}", begun.elapsed());
 }
 
 #[test]

