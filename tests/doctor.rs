@@ -59,12 +59,31 @@ fn it_answers_with_a_daemon_and_without() {
         finding(&up, "no_peers", "warning", &["peer add"]);
         finding(&up, "listening", "ok", &["127.0.0.1"]);
         finding(&up, "synced", "ok", &["research", "nobody else"]);
+        finding(&up, "panel", "ok", &["off"]);
     }
     assert!(!group.is_empty());
     let text = daemon.lbm(&["ctl", "doctor"]).stdout;
     assert!(text.contains("WARNING  no_peers: ") && text.contains(" → "), "{text}");
     fs::set_permissions(&daemon.data, Permissions::from_mode(0o750)).unwrap();
     finding(&daemon.ctl(&["doctor"]), "data_folder", "problem", &["0750", "chmod 700"]);
+}
+
+#[test]
+fn the_panel_is_looked_at_before_the_start_and_while_it_is_served() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = taken.local_addr().unwrap().to_string();
+    let mut daemon = Daemon::prepared("alice");
+    fs::write(daemon.data.join("config.toml"), format!("mdns = false\nadmin = \"{at}\"\n")).unwrap();
+    finding(&daemon.lbm(&["doctor", "--json"]), "port_in_use", "problem", &[&at, "--admin"]);
+    drop(taken);
+    let listen = ["--listen", "/ip4/127.0.0.1/tcp/0", "--admin"];
+    daemon.args(&[&listen[..], &[&at]].concat());
+    daemon.restart();
+    finding(&daemon.ctl(&["doctor"]), "panel", "ok", &[&at, "this machine alone"]);
+    daemon.stop();
+    daemon.args(&[&listen[..], &["0.0.0.0:0", "--admin-insecure"]].concat());
+    daemon.restart();
+    finding(&daemon.ctl(&["doctor"]), "panel", "warning", &["0.0.0.0", "unencrypted", "ssh"]);
 }
 
 #[test]

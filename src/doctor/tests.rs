@@ -99,7 +99,10 @@ fn a_port_that_is_taken_names_who_has_it() {
     is(&network::port(&tcp_at, false).unwrap(), Grade::Problem, "port_in_use", &["TCP", &me, "--listen"]);
     is(&network::port(&tcp_at, true).unwrap(), Grade::Warning, "port_in_use", &[&me, "any other"]);
     is(&network::port(&udp_at, false).unwrap(), Grade::Problem, "port_in_use", &["UDP", &me]);
-    is(&network::http_port(tcp.local_addr().unwrap()), Grade::Problem, "port_in_use", &[&me, "--mcp"]);
+    let wanted = |if_taken| network::Wanted { flag: "--mcp", if_taken };
+    let taken = tcp.local_addr().unwrap();
+    is(&network::http_port(taken, wanted(None)), Grade::Problem, "port_in_use", &[&me, "--mcp"]);
+    is(&network::http_port(taken, wanted(Some("without"))), Grade::Warning, "port_in_use", &[&me, "without"]);
     drop((tcp, udp));
     is(&network::port(&tcp_at, false).unwrap(), Grade::Ok, "port", &["free"]);
     is(&network::port(&udp_at, false).unwrap(), Grade::Ok, "port", &["free"]);

@@ -31,7 +31,7 @@ pub use address::Transport;
 pub use bans::Ban;
 pub use book::{AddressBook, BookAddress, BookEntry, BookFull, Dial, DialTrouble, Keep, Known, Source};
 pub use codec::{Held, Malformed, Protocol};
-pub use gossip::{Acceptance, GossipId, TOPIC};
+pub use gossip::{Acceptance, GossipFull, GossipId, GossipMeasures, TOPIC};
 pub use network::Network;
 
 use crate::access::Access;

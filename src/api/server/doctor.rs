@@ -23,9 +23,11 @@ const OWN: [&str; 3] = ["disk", "peers", "purchases"];
 
 pub(super) async fn doctor(As(api): As) -> Result<Json<Diagnosis>, Problem> {
     let subject = api.node().subject.clone();
+    let served = api.sessions.served_at();
     let listening = api.node().listening().await?;
     let looked = tokio::task::spawn_blocking(move || {
         let mut findings = doctor::of_machine(&subject);
+        findings.push(doctor::of_panel(&subject, served));
         findings.extend(doctor::of_running(&subject, &listening));
         findings
     });

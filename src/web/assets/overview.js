@@ -58,9 +58,20 @@ function alerts({ health, rejected, stuck, behind, requests, events }) {
   return all;
 }
 
+const askNode = () => Promise.all([get(['health']), history(), get(['rejected'], { limit: 100 }), get(['join-requests']), get(['subscriptions'])]);
+
+let begun = null;
+/** Asks what this page shows of the node before the groups are known: the first page has one wave of questions, and not two. */
+export function begin() {
+  begun = askNode();
+  // Whoever shows the page is told.
+  begun.catch(() => {});
+}
+
 async function look(groups) {
-  const [health, events, rejected, requests, subscriptions, started] = await Promise.all([
-    get(['health']), history(), get(['rejected'], { limit: 100 }), get(['join-requests']), get(['subscriptions']),
+  const asked = begun ?? askNode();
+  begun = null;
+  const [[health, events, rejected, requests, subscriptions], started] = await Promise.all([asked,
     Promise.all(groups.slice(0, 8).map(async ({ group_id }) => {
       const busy = await get(['groups', group_id, 'tasks'], { status: 'in_progress', limit: 100 }).catch(() => ({ tasks: [] }));
       return busy.tasks.map((task) => ({ task, group: group_id }));
