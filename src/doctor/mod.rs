@@ -137,5 +137,11 @@ pub fn of_panel(subject: &Subject, served: Option<SocketAddr>) -> Finding {
     }
 }
 
+/// Looks at what a running daemon got that it did not ask for.
+#[must_use]
+pub fn of_running(subject: &Subject, listening: &[Multiaddr]) -> Option<Finding> {
+    if subject.any_port { network::elsewhere(&subject.listen, listening) } else { None }
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Interfaces, ports and firewalls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
@@ -66,6 +66,32 @@ pub(super) fn port(address: &Multiaddr, any_port: bool) -> Option<Finding> {
         }
         _ => return None,
     })
+}
+
+/// Whether the daemon listens on other ports than it wanted, because those were in use when it started.
+pub(super) fn elsewhere(wanted: &[Multiaddr], listening: &[Multiaddr]) -> Option<Finding> {
+    let port_of = |address: &Multiaddr| {
+        address.iter().find_map(|part| match part {
+            Protocol::Tcp(port) => Some(("tcp", port)),
+            Protocol::Udp(port) => Some(("udp", port)),
+            _ => None,
+        })
+    };
+    let got: BTreeSet<_> = listening.iter().filter_map(port_of).collect();
+    let missed: BTreeSet<_> = wanted.iter().filter_map(port_of).filter(|port| !got.contains(port)).collect();
+    if got.is_empty() || missed.is_empty() {
+        return None;
+    }
+    let shown = |ports: &BTreeSet<(&str, u16)>| {
+        ports.iter().map(|(protocol, port)| format!("{port}/{protocol}")).collect::<Vec<_>>().join(" and ")
+    };
+    let by = missed.iter().find_map(|(protocol, port)| holder(protocol, *port));
+    let by = by.map(|by| format!(", and it is {by} that has it")).unwrap_or_default();
+    let detail =
+        format!("{} was in use when the daemon started{by}: it listens on {} instead", shown(&missed), shown(&got));
+    let remedy = "stop that program and start the daemon anew, or name a port of its own with --listen; multicast DNS tells the local network where it is, \
+                  others need the address that `lbm ctl status` prints";
+    Some(Finding::warning("port_in_use", detail, remedy))
 }
 
 /// The same of an address at which something is to be served over HTTP.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use libp2p::Multiaddr;
 
-use super::{folder, network};
+use super::{Subject, folder, network, of_running};
 use crate::api::types::{Finding, Grade};
 use crate::datadir::{DataDir, NodeName, new_secret};
 
@@ -69,6 +69,22 @@ fn who_holds_the_folder_is_named() {
     is(&folder::lock(data.path()), Grade::Warning, "no_daemon", &["lbm-node"]);
     let _held = data.lock().unwrap();
     is(&folder::lock(data.path()), Grade::Problem, "locked", &[&format!("process {}", std::process::id())]);
+}
+
+#[test]
+fn a_daemon_that_had_to_take_another_port_says_so() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let at = |text: String| text.parse::<Multiaddr>().unwrap();
+    let wanted = [at(format!("/ip4/0.0.0.0/tcp/{port}")), at("/ip4/0.0.0.0/udp/7337/quic-v1".to_owned())];
+    let subject = |any_port| Subject { listen: wanted.to_vec(), any_port, ..Subject::default() };
+    let got = [at("/ip4/127.0.0.1/tcp/40001".to_owned()), at("/ip4/10.0.0.1/udp/7337/quic-v1".to_owned())];
+    let me = format!("process {}", std::process::id());
+    let told = of_running(&subject(true), &got).unwrap();
+    is(&told, Grade::Warning, "port_in_use", &[&format!("{port}/tcp"), &me, "40001/tcp", "--listen"]);
+    assert_eq!(of_running(&subject(false), &got), None, "who names a port gets it or does not start");
+    assert_eq!(of_running(&subject(true), &wanted), None);
+    assert_eq!(of_running(&subject(true), &[]), None, "another finding says that it listens nowhere");
 }
 
 #[test]

@@ -369,9 +369,10 @@ impl Work {
             Output::ShutOut(group, mark) => self.shut_out(group, mark),
             Output::Seal(group) => self.seal(group),
             Output::Ban(peer, why) => {
-                self.parts.metrics.banned();
-                let time = self.parts.network.ban(peer, why);
-                tracing::warn!(%peer, minutes = time.as_secs() / 60, why, "sent a peer away for its faults");
+                if let Some(time) = self.parts.network.ban(peer, why) {
+                    self.parts.metrics.banned();
+                    tracing::warn!(%peer, minutes = time.as_secs() / 60, why, "sent a peer away for its faults");
+                }
             }
             Output::Notice(notice) => self.notice(&notice),
             Output::Market(output) => self.market_act(output),

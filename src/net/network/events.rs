@@ -322,8 +322,11 @@ impl Network {
         }
         match event {
             rr::Event::Message { peer, message: Message::Request { request_id, request, channel }, .. } => {
-                // What was still queued when the last connection closed has nobody waiting for it.
+                // What was still queued when the last connection closed has nobody waiting for it, nor what came behind an offence.
                 let Some(link) = self.links.get(&peer) else { return };
+                if self.swarm.behaviour().gate.banned(&peer).is_some() {
+                    return;
+                }
                 let peer = link.identity;
                 match request {
                     Frame::Good(payload) => {
