@@ -140,6 +140,7 @@ routes! {
     DOCTOR = GET "/api/v1/doctor" Read slow, "what may keep the node from working, and what to do about it";
     EVENTS = GET "/api/v1/events" Read stream, "what happens, as it happens";
     REJECTED = GET "/api/v1/rejected" Read, "blocks that the ledger refuses, and why";
+    STRANDED = GET "/api/v1/stranded" Read, "own writes that a group is not known to have, as their author is no member any more";
     SYNC = POST "/api/v1/sync" Write slow, "ask every connected member for what is missing, now";
     ADMIN_LINK = POST "/api/v1/admin/link" Operate, "a link to the panel, to be followed once";
     BACKUP = POST "/api/v1/backup" Operate stream, "every row as of now, as the frames of a backup";
