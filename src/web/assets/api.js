@@ -21,6 +21,9 @@ const BY_ITSELF_AFTER_MS = 60_000;
 let whenLoggedOut = () => {};
 export const onLoggedOut = (act) => { whenLoggedOut = act; };
 
+/** Calls `hear(isIn)` when another tab of this browser has logged in or out. */
+export const onOtherTab = (hear) => addEventListener('storage', ({ key, newValue }) => { if (key === KEY || key === null) hear(Boolean(newValue)); });
+
 export const hasKey = () => localStorage.getItem(KEY) !== null;
 
 /** Headers that show whose page this is; what nobody at the screen has caused keeps no session alive. */

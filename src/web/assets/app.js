@@ -3,7 +3,7 @@ import { html, render } from './preact.js';
 import * as api from './api.js';
 import * as live from './live.js';
 import { useState, useEffect, useData, Toasts, Trouble, Glyph, Act } from './ui.js';
-import { session, groups, link } from './state.js';
+import { session, groups, hosted, isOut, link } from './state.js';
 import { learn } from './words.js';
 import { Overview } from './overview.js';
 
@@ -65,6 +65,8 @@ function Shell() {
     agents.forEach((agent) => learn(agent.member_id, agent.agent));
     learn(node.node_id, node.name);
     peers.peers.forEach((peer) => learn(peer.peer_id, peer.alias));
+    hosted.clear();
+    agents.forEach((agent) => agent.groups.forEach((group) => hosted.add(group.group_id)));
     groups.clear();
     list.groups.forEach((group) => groups.set(group.group_id, group));
     return { node, groups: list.groups, peers: peers.peers };
@@ -119,6 +121,8 @@ function Shell() {
       ${failed && html`<${Trouble} error=${{ message: 'This page could not be fetched.', remedy: 'Look whether the daemon runs, and load the page anew.' }} again=${() => location.reload()} />`}
       ${!status.data && html`<h1 class="sr">LBM</h1>`}
       ${status.error && !status.data && html`<${Trouble} error=${status.error} again=${status.reload} />`}
+      ${inGroup && current && isOut(current) && html`<p class="note bad" role="alert"><span><strong>This node is no member of ${current.name} any more.</strong>
+        What it has can be read; what is written here is refused. Ask an admin for a ticket and <a href="#/">join again</a>, or leave the group.</span></p>`}
       ${shown && status.data && (inGroup && !current ? html`<${Overview} status=${status} />`
         : html`<${shown} key=${`${at.page}/${inGroup ? current.group_id : ''}`} status=${status} group=${current} rest=${inGroup ? at.rest.slice(1) : at.rest} />`)}
     </main>
@@ -128,15 +132,22 @@ function Shell() {
 function App() {
   const [state, setState] = useState({ now: 'checking' });
   useEffect(() => {
-    api.onLoggedOut(() => { live.stop(); session.role = undefined; setState({ now: 'out' }); });
+    const out = () => { live.stop(); session.role = undefined; setState({ now: 'out' }); };
+    api.onLoggedOut(out);
     enter().then(setState);
+    // A link that is opened in a tab that is here already changes what stands behind the `#`, and fetches no page.
+    addEventListener('hashchange', () => { if (linkIn(location.hash)) location.reload(); });
+    // Whoever logs out or in does so for all tabs.
+    api.onOtherTab((isIn) => { out(); if (isIn) enter().then(setState); });
   }, []);
   if (state.now === 'checking') return null;
   return state.now === 'in' ? html`<${Shell} />` : html`<${Login} note=${state.note} />`;
 }
 
+const linkIn = (hash) => /^#login=([\w-]+)$/.exec(hash)?.[1];
+
 async function enter() {
-  const [, token] = /^#login=([\w-]+)$/.exec(location.hash) ?? [];
+  const token = linkIn(location.hash);
   try {
     if (token) {
       history.replaceState(null, '', '/');

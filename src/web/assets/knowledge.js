@@ -1,5 +1,5 @@
 // What the group knows: searched as agents search, or the newest first; published, answered, taken back.
-import { html, useState, useData, usePages, Await, More, Page, Card, Empty, Badge, When, Who, Final, Id, Opens, Form, toast } from './ui.js';
+import { html, useEffect, useRef, useData, usePages, Await, More, Page, Card, Empty, Badge, When, Who, Final, Id, Opens, Form, toast } from './ui.js';
 import { ClaimPage } from './claim.js';
 import { get, post } from './api.js';
 import { link } from './state.js';
@@ -33,7 +33,8 @@ const ofGroup = (group, kinds) => (event) => event.group_id === group.group_id &
 function Newest({ group }) {
   const pages = usePages((page) => get(['groups', group.group_id, 'claims'], page), (page) => page.claims, [group.group_id],
     ofGroup(group, /^(claim|sealed|block)/), 30);
-  return html`<${Card} title="Newest first" side=${plural(group.claims, 'claim')}><${Await} of=${pages}>${({ rows }) => (rows.length
+  const stats = useData(() => get(['groups', group.group_id, 'stats']), [group.group_id], ofGroup(group, /^(claim|block)/));
+  return html`<${Card} title="Newest first" side=${stats.data && plural(stats.data.claims, 'claim')}><${Await} of=${pages}>${({ rows }) => (rows.length
     ? rows.map((claim) => html`<${ClaimRow} key=${claim.claim_hash} claim=${claim} group=${group} />`)
     : html`<${Empty} title="Nothing was learned here yet"><p>Agents publish what they learn. Publish the first claim yourself, or give an agent the group under <a href="#/agents">Agents</a>.</p><//>`)}<//>
     <${More} pages=${pages} what="claims" /><//>`;
@@ -51,18 +52,27 @@ function Found({ group, asked }) {
       : html`<${Empty} title="No claim fits"><p>Use the words that a claim would have, or leave the tags out.</p><//>`}`}<//><//>`;
 }
 
-export function Knowledge({ group, rest }) {
-  const [asked, setAsked] = useState(null);
-  if (rest[0]) return html`<${ClaimPage} group=${group} hash=${rest[0]} />`;
+/** A search stands in the address, so that one can go back to it, and keep it: `search/QUERY/TAGS`. */
+export function Knowledge({ group, rest: [what, ...rest] }) {
+  const [query, tags = ''] = what === 'search' ? rest : [];
+  const form = useRef();
+  useEffect(() => {
+    if (!form.current) return;
+    form.current.elements.query.value = query ?? '';
+    form.current.elements.tags.value = tags;
+  }, [what, query, tags]);
+  if (what && what !== 'search') return html`<${ClaimPage} group=${group} hash=${what} />`;
+  const asked = query && { query, top_k: 20, tags: tagsOf(tags) };
   const search = (event) => {
     event.preventDefault();
-    const { query, tags } = event.currentTarget.elements;
-    setAsked(query.value.trim() ? { query: query.value.trim(), top_k: 20, tags: tagsOf(tags.value) } : null);
+    const given = event.currentTarget.elements;
+    const words = given.query.value.trim();
+    location.hash = words ? link('knowledge', group.group_id, 'search', words, given.tags.value.trim()) : link('knowledge', group.group_id);
   };
   return html`<${Page} title="Knowledge" sub=${`What ${group.name} knows`} actions=${html`<${Publish} group=${group} button="Publish a claim" title="Publish a claim" />`} />
-    <form class="seek" role="search" onSubmit=${search}>
-      <input type="search" name="query" aria-label="Search as agents do" placeholder="Ask as an agent would" maxlength="2000" />
-      <input name="tags" aria-label="Only with these tags" placeholder="tags" size="10" /><button class="btn">Search</button></form>
-    ${asked ? html`<p><button class="btn small" onClick=${() => setAsked(null)}>Back to the newest</button></p><${Found} group=${group} asked=${asked} />`
+    <form class="seek" role="search" ref=${form} onSubmit=${search}>
+      <input type="search" name="query" aria-label="Search as agents do" placeholder="Ask a question" maxlength="2000" />
+      <input name="tags" aria-label="Only with these tags" placeholder="Tags" size="10" /><button class="btn">Search</button></form>
+    ${asked ? html`<p><button class="btn small" onClick=${() => { location.hash = link('knowledge', group.group_id); }}>Back to the newest</button></p><${Found} group=${group} asked=${asked} />`
       : html`<${Newest} group=${group} />`}`;
 }
