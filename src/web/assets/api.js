@@ -1,4 +1,6 @@
 // Asks the daemon. Every refusal becomes a Refused: a sentence, and what to do next.
+import { called, short } from './words.js';
+
 const PREFIX = '/api/v1';
 const KEY = 'lbm-panel-key';
 
@@ -55,9 +57,11 @@ export async function refusal(response) {
   });
 }
 
-export const sentence = (text) => {
-  if (!text) return '';
-  const first = /^[a-z]/.test(text) ? text[0].toUpperCase() + text.slice(1) : text;
+/** What the daemon says as a sentence of the page: members by their names, ids short. */
+export const sentence = (said) => {
+  if (!said) return '';
+  const text = said.replace(/\b12D3Koo\w{45}\b/g, called).replace(/\b[0-9a-f]{64}\b/g, short);
+  const first = /^[a-z]+\b(?!_)/.test(said) ? text[0].toUpperCase() + text.slice(1) : text;
   return /[.!?`]$/.test(first) ? first : `${first}.`;
 };
 

@@ -10,7 +10,7 @@ const tagsOf = (text) => text.split(',').map((tag) => tag.trim()).filter(Boolean
 /** The form of a claim: a new one, or an answer to `parent`. */
 export const Publish = ({ group, parent, button, title, tone = 'primary' }) => html`<${Opens} title=${title} button=${button} tone=${tone} wide=${true}>${(close) => html`
   <${Form} verb="Publish" close=${close} fields=${[
-    { name: 'text', label: 'What is so', required: true, rows: 6, attrs: { autofocus: true } },
+    { name: 'text', label: 'What is so', help: 'One thing that was learned, in a sentence or a few', required: true, rows: 6, attrs: { autofocus: true } },
     { name: 'title', label: 'Title', attrs: { maxlength: 256 } },
     { name: 'tags', label: 'Tags', help: 'With commas between them' },
     { name: 'evidence', label: 'What proves it', help: 'A link, a command, a sentence: nobody checks it' }]}
@@ -53,7 +53,7 @@ function Found({ group, asked }) {
 }
 
 /** A search stands in the address, so that one can go back to it, and keep it: `search/QUERY/TAGS`. */
-export function Knowledge({ group, rest: [what, ...rest] }) {
+export function Knowledge({ group, status, rest: [what, ...rest] }) {
   const [query, tags = ''] = what === 'search' ? rest : [];
   const form = useRef();
   useEffect(() => {
@@ -61,7 +61,7 @@ export function Knowledge({ group, rest: [what, ...rest] }) {
     form.current.elements.query.value = query ?? '';
     form.current.elements.tags.value = tags;
   }, [what, query, tags]);
-  if (what && what !== 'search') return html`<${ClaimPage} group=${group} hash=${what} />`;
+  if (what && what !== 'search') return html`<${ClaimPage} group=${group} hash=${what} status=${status} />`;
   const asked = query && { query, top_k: 20, tags: tagsOf(tags) };
   const search = (event) => {
     event.preventDefault();

@@ -1,7 +1,7 @@
 // What all pages are made of. Text goes into the page as text, never as markup.
 import { html, useState, useEffect, useRef, useCallback } from './preact.js';
 import { listen, lookAgain } from './live.js';
-import { ago, full, called, short } from './words.js';
+import { ago, full, called, isNamed, short } from './words.js';
 import { session as role } from './state.js';
 
 export { html, useState, useEffect, useRef, useCallback };
@@ -92,6 +92,8 @@ export const Card = ({ title, side, children, cls = '' }) => html`<section class
 export const Badge = ({ tone = '', children }) => html`<span class=${`badge ${tone}`}>${children}</span>`;
 export const When = ({ ms }) => html`<time datetime=${ms ? new Date(ms).toISOString() : ''} title=${full(ms)}>${ago(ms)}</time>`;
 export const Who = ({ id }) => html`<span class="who" title=${id}>${called(id)}</span>`;
+/** A member by its name, where one is known, and its id, which can be copied. */
+export const Named = ({ id, strong = false }) => html`${isNamed(id) && html`<span class=${strong ? 'who strong' : 'who'}>${called(id)}</span> `}<${Id} id=${id} what="peer id" />`;
 export const Final = ({ is }) => html`<${Badge} tone=${is ? 'good' : ''}>${is ? 'final' : 'pending'}<//>`;
 
 /** An id, short, with a button that copies the whole of it. */
@@ -215,7 +217,7 @@ function Field({ name, label, type = 'text', help, value, options, required, row
   const input = options ? html`<select ...${common}>${options.map(([is, words]) => html`<option value=${is} selected=${is === value}>${words}</option>`)}</select>`
     : rows ? html`<textarea ...${common} rows=${rows}>${value ?? ''}</textarea>`
     : type === 'checkbox' ? html`<input ...${common} type="checkbox" defaultChecked=${value} />`
-    : html`<input ...${common} type=${type} defaultValue=${value ?? ''} />`;
+    : html`<input ...${type === 'number' ? { max: Number.MAX_SAFE_INTEGER, inputmode: 'numeric' } : {}} ...${common} type=${type} defaultValue=${value ?? ''} />`;
   return html`<div class=${`field ${type}`}><label for=${id}>${label}${required ? '' : type === 'checkbox' || options ? '' : html` <span class="muted">optional</span>`}</label>
     ${input}${help && html`<p class="help" id=${`${id}h`}>${help}</p>`}</div>`;
 }
@@ -237,6 +239,12 @@ export function toast(text, tone = 'good') {
 
 export function Toasts() {
   const [all, setAll] = useState([]);
+  const node = useRef();
+  // Shown anew it stands above a dialog that was opened meanwhile.
+  useEffect(() => {
+    if (node.current.matches(':popover-open')) node.current.hidePopover();
+    if (all.length) node.current.showPopover();
+  }, [all]);
   useEffect(() => {
     const drop = (id) => setAll((now) => now.filter((one) => one.id !== id));
     const show = (one) => {
@@ -246,6 +254,6 @@ export function Toasts() {
     toasts.add(show);
     return () => toasts.delete(show);
   }, []);
-  return html`<div class="toasts" role="status" aria-live="polite">${all.map((one) => html`<div key=${one.id} class=${`toast ${one.tone}`}>${one.text}
+  return html`<div ref=${node} class="toasts" popover="manual" role="status" aria-live="polite">${all.map((one) => html`<div key=${one.id} class=${`toast ${one.tone}`}><span>${one.text}</span>
     <button class="icon" aria-label="Close" onClick=${() => setAll((now) => now.filter((other) => other.id !== one.id))}><${Glyph} name="close" /></button></div>`)}</div>`;
 }
