@@ -370,6 +370,15 @@ fn a_person_walks_through_every_page() {
 }
 
 #[test]
+fn a_stranger_finds_the_way() {
+    let Some(tools) = tools("a_stranger_finds_the_way") else { return };
+    let (mut alice, mut bob) = two();
+    let group = alice.found("stranger");
+    let know = known(&alice, &bob, &group);
+    drive(&tools, "stranger.mjs", &mut [&mut alice, &mut bob], &know);
+}
+
+#[test]
 fn what_is_hostile_or_large_breaks_no_page() {
     let Some(tools) = tools("what_is_hostile_or_large_breaks_no_page") else { return };
     let (mut alice, mut bob) = two();

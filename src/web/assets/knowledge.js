@@ -19,8 +19,8 @@ export const Publish = ({ group, parent, button, title, tone = 'primary' }) => h
     sent=${() => { close(); toast('Published: it is on this machine’s disk, and members are being told.'); }} />`}<//>`;
 
 export const ClaimRow = ({ claim, group, children, cls = '' }) => html`<article class=${`claim ${claim.retracted ? 'retracted' : ''} ${cls}`}>
-  ${claim.title && html`<h3>${claim.title}</h3>`}
-  <p class="text">${claim.text || html`<em class="muted">Its words have not come yet.</em>`}</p>
+  ${claim.title && html`<h3 dir="auto">${claim.title}</h3>`}
+  <p class="text" dir="auto">${claim.text || html`<em class="muted">Its words have not come yet.</em>`}</p>
   <p class="meta"><${Who} id=${claim.author} /><${When} ms=${claim.created_ms} /><${Final} is=${claim.final} />
     ${claim.retracted && html`<${Badge} tone="bad">taken back<//>`}${claim.superseded_by?.length > 0 && html`<${Badge} tone="warn">superseded<//>`}
     ${claim.valid_until_ms && claim.valid_until_ms < Date.now() && html`<${Badge} tone="warn">no longer true<//>`}

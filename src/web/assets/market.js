@@ -62,7 +62,7 @@ const Purchases = ({ rows }) => html`<${Card} title="Purchases and sales">${rows
 function Content({ item, close }) {
   const found = useData(() => get(['library', item.offer_id]), [item.offer_id], () => false);
   return html`<${Dialog} title=${item.title} close=${close} wide=${true}><${Await} of=${found}>${({ text, content_base64 }) => (text != null
-    ? html`<pre class="text" tabindex="0">${text}</pre>` : html`<p>${bytes(item.content_bytes)} that are no text. <a class="btn" download=${item.title} href=${`data:application/octet-stream;base64,${content_base64}`}>Save it</a></p>`)}<//><//>`;
+    ? html`<pre class="text" dir="auto" tabindex="0">${text}</pre>` : html`<p>${bytes(item.content_bytes)} that are no text. <a class="btn" download=${item.title} href=${`data:application/octet-stream;base64,${content_base64}`}>Save it</a></p>`)}<//><//>`;
 }
 
 function Library({ rows }) {

@@ -49,7 +49,7 @@ function TaskCard({ group, task, open, drag }) {
   return html`<li class="task" data-task=${task.task_id} draggable=${moves.length > 0}
       onDragStart=${(event) => { event.dataTransfer.setData('text/plain', task.task_id); event.dataTransfer.effectAllowed = 'move'; drag(task); event.currentTarget.classList.add('dragged'); }}
       onDragEnd=${(event) => { event.currentTarget.classList.remove('dragged'); drag(null); }}>
-    <button ref=${title} class="title" onClick=${() => open(task)}>${task.title}</button>
+    <button ref=${title} class="title" dir="auto" onClick=${() => open(task)}>${task.title}</button>
     <p class="meta"><code>${task.task_id}</code>${task.assignee && html`<span>${called(task.assignee)}</span>`}
       ${task.reward > 0 && html`<${Badge} tone="accent">${number(task.reward)}<//>`}${task.priority > 0 && html`<${Badge}>priority ${task.priority}<//>`}
       ${late && html`<${Badge} tone="bad">late<//>`}${['completed', 'failed', 'cancelled'].includes(task.status) && html`<${Badge} tone=${{ completed: 'good', failed: 'bad' }[task.status]}>${task.status}<//>`}
@@ -90,7 +90,7 @@ function Detail({ group, task, close }) {
       ${one.blocked_by.length > 0 && html`<dt>Waits for</dt><dd>${one.blocked_by.map((other) => `${other.task_id} (${capital(other.status)})`).join(', ')}</dd>`}
       ${one.error_message && html`<dt>Failed because</dt><dd>${one.error_message}</dd>`}
       ${one.claim_hash && html`<dt>Result</dt><dd><a href=${`#/knowledge/${group.group_id}/${one.claim_hash}`}>the claim ${one.claim_hash.slice(0, 10)}</a></dd>`}</dl>
-    ${one.description && html`<pre class="text" tabindex="0">${one.description}</pre>`}
+    ${one.description && html`<pre class="text" dir="auto" tabindex="0">${one.description}</pre>`}
     ${['pending', 'assigned'].includes(one.status) && members.data && html`<hr /><${Form} verb="Assign" fields=${[{ name: 'assignee', label: 'Assign it to', options: members.data.members.map((member) => [member.member_id, `${called(member.member_id)} (${member.role})`]) }]}
       send=${({ assignee }) => post(['groups', group.group_id, 'tasks', one.task_id, 'assign'], { assignee })} sent=${() => { toast('Assigned.'); close(); }} />`}`}<//><//>`;
 }

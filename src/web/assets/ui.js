@@ -177,7 +177,7 @@ export function Dialog({ title, close, children, wide = false }) {
     return () => dialog.close();
   }, []);
   return html`<dialog ref=${node} class=${wide ? 'wide' : ''} aria-label=${title} onCancel=${(event) => { event.preventDefault(); close(); }}>
-    <header><h2>${title}</h2><button class="icon" aria-label="Close" onClick=${close}><${Glyph} name="close" /></button></header>${children}</dialog>`;
+    <header><h2 dir="auto">${title}</h2><button class="icon" aria-label="Close" onClick=${close}><${Glyph} name="close" /></button></header>${children}</dialog>`;
 }
 
 /** A form. Fields: `{name, label, type, help, value, options, required, rows, attrs}`. What is refused is said above the buttons. */
@@ -215,9 +215,9 @@ function Field({ name, label, type = 'text', help, value, options, required, row
   const [id] = useState(() => `f${++fieldNumber}`);
   const common = { id, name, required, 'aria-describedby': help ? `${id}h` : undefined, ...attrs };
   const input = options ? html`<select ...${common}>${options.map(([is, words]) => html`<option value=${is} selected=${is === value}>${words}</option>`)}</select>`
-    : rows ? html`<textarea ...${common} rows=${rows}>${value ?? ''}</textarea>`
+    : rows ? html`<textarea ...${common} dir="auto" rows=${rows}>${value ?? ''}</textarea>`
     : type === 'checkbox' ? html`<input ...${common} type="checkbox" defaultChecked=${value} />`
-    : html`<input ...${type === 'number' ? { max: Number.MAX_SAFE_INTEGER, inputmode: 'numeric' } : {}} ...${common} type=${type} defaultValue=${value ?? ''} />`;
+    : html`<input dir=${type === 'text' ? 'auto' : undefined} ...${type === 'number' ? { max: Number.MAX_SAFE_INTEGER, inputmode: 'numeric' } : {}} ...${common} type=${type} defaultValue=${value ?? ''} />`;
   return html`<div class=${`field ${type}`}><label for=${id}>${label}${required ? '' : type === 'checkbox' || options ? '' : html` <span class="muted">optional</span>`}</label>
     ${input}${help && html`<p class="help" id=${`${id}h`}>${help}</p>`}</div>`;
 }
