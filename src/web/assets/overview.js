@@ -1,5 +1,5 @@
 // The first page: is everything well, who is here, what happens, what needs a person.
-import { html, useData, Await, Page, Card, Empty, Badge, When, Opens, Form } from './ui.js';
+import { html, useData, useEvents, Await, Page, Card, Empty, Badge, When, Opens, Form } from './ui.js';
 import { Network } from './network.js';
 import { get, post } from './api.js';
 import { groupName, isOut, link } from './state.js';
@@ -8,13 +8,6 @@ import { capital, number, span, told, plural } from './words.js';
 const HOUR = 3_600_000;
 /** What happens all the time, and is of interest on the page of events alone. */
 const QUIET = new Set(['sealed', 'sync_finished', 'presence']);
-
-/** What has happened since the daemon started, as far as it still holds it. */
-async function history() {
-  const { path, headers } = await import('./api.js');
-  const text = await (await fetch(path(['events'], { after: 0 }), { headers: headers(), cache: 'no-store' })).text();
-  return text.split('\n').filter((line) => line.startsWith('data:')).map((line) => JSON.parse(line.slice(5)));
-}
 
 export const NewGroup = ({ tone = 'primary' }) => html`<${Opens} title="Create a group" button="Create a group" tone=${tone}>${(close) => html`
   <${Form} verb="Create the group" close=${close} fields=${[
@@ -61,8 +54,8 @@ function alerts({ health, rejected, stuck, behind, requests, events, groups, pau
 }
 
 async function look(groups) {
-  const [health, events, rejected, requests, subscriptions, list, started] = await Promise.all([
-    get(['health']), history(), get(['rejected'], { limit: 100 }), get(['join-requests']), get(['subscriptions']), get(['groups']),
+  const [health, rejected, requests, subscriptions, list, started] = await Promise.all([
+    get(['health']), get(['rejected'], { limit: 100 }), get(['join-requests']), get(['subscriptions']), get(['groups']),
     Promise.all(groups.slice(0, 8).map(async ({ group_id }) => {
       const busy = await get(['groups', group_id, 'tasks'], { status: 'in_progress', limit: 100 }).catch(() => ({ tasks: [] }));
       return busy.tasks.map((task) => ({ task, group: group_id }));
@@ -71,7 +64,7 @@ async function look(groups) {
   const stuck = started.flat().filter(({ task }) => task.ready || (task.lease_until_ms && task.lease_until_ms < Date.now())).slice(0, 5);
   const behind = subscriptions.subscriptions.flatMap((one) => one.failing.map((failing) => ({ ...failing, name: one.name }))).slice(0, 5);
   const paused = subscriptions.subscriptions.filter((one) => one.mode === 'paused');
-  return { health, events, rejected: rejected.rejected, requests: requests.requests, groups: list.groups, stuck, behind, paused };
+  return { health, rejected: rejected.rejected, requests: requests.requests, groups: list.groups, stuck, behind, paused };
 }
 
 function Activity({ events }) {
@@ -94,12 +87,13 @@ const First = () => html`<${Card} title="First steps"><${Empty} title="This node
 
 export function Overview({ status }) {
   const { node, groups, peers } = status.data;
-  const found = useData(() => look(groups), [groups.map((group) => group.group_id).join()], () => true);
+  const events = useEvents();
+  const found = useData(() => look(groups), [groups.map((group) => group.group_id).join()], () => true, 1000);
   return html`<${Page} title="Overview" sub=${`lbm ${node.version}, running for ${span(node.uptime_s)}`}
       actions=${groups.length > 0 && html`<${JoinGroup} /><${NewGroup} tone="" />`} />
     ${groups.length === 0 && html`<${First} />`}
     <${Await} of=${found}>${(seen) => {
-      const all = alerts(seen);
+      const all = alerts({ ...seen, events });
       return html`
       ${all.length === 0 ? html`<p class="note good" role="status"><span><strong>All is well.</strong> ${plural(seen.health.checks.length, 'check')} passed, and nothing waits for you.</span></p>`
         : html`<${Card} title="Needs attention"><ul class="feed">${all.map(([tone, text, todo, to]) => html`<li class=${tone}><span>${text}${todo && html`<br /><a href=${to}>${todo}</a>`}</span></li>`)}</ul><//>`}
@@ -109,8 +103,8 @@ export function Overview({ status }) {
             <p>Other nodes of this network are found by themselves. Farther ones: <a href="#/peers">add a peer</a>.</p><//>`}<//>
         <${Groups} groups=${seen.groups} paused=${seen.paused} /></div>
         <${Card} title="Activity" side=${html`<a href="#/events">All events</a>`}>
-          <${Activity} events=${seen.events} />
-          <ul class="feed">${seen.events.filter((event) => !QUIET.has(event.type)).slice(-10).reverse().map((event) => { const [text, tone] = told(event, groupName); return html`<li class=${tone} key=${event.seq}><span>${text}</span><${When} ms=${event.at_ms} /></li>`; })}</ul><//>
+          <${Activity} events=${events} />
+          <ul class="feed">${events.filter((event) => !QUIET.has(event.type)).slice(0, 10).map((event) => { const [text, tone] = told(event, groupName); return html`<li class=${tone} key=${event.seq}><span>${text}</span><${When} ms=${event.at_ms} /></li>`; })}</ul><//>
       </div>`;
     }}<//>`;
 }

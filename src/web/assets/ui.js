@@ -1,5 +1,6 @@
 // What all pages are made of. Text goes into the page as text, never as markup.
 import { html, useState, useEffect, useRef, useCallback } from './preact.js';
+import { headers, path, refusal } from './api.js';
 import { listen, lookAgain } from './live.js';
 import { ago, full, called, isNamed, short } from './words.js';
 import { session as role } from './state.js';
@@ -7,9 +8,10 @@ import { session as role } from './state.js';
 export { html, useState, useEffect, useRef, useCallback };
 
 const PAUSE_MS = 100;
+const MOST_EVENTS = 1024;
 
-/** What `load` gives, fetched again when an event `concerns` it, and when `deps` change. */
-export function useData(load, deps = [], concerns = () => true) {
+/** What `load` gives, fetched again when an event `concerns` it, and when `deps` change; at most once in `pause` milliseconds. */
+export function useData(load, deps = [], concerns = () => true, pause = PAUSE_MS) {
   const [state, setState] = useState({});
   const latest = useRef();
   latest.current = { load, concerns };
@@ -33,7 +35,7 @@ export function useData(load, deps = [], concerns = () => true) {
       // A page that nobody sees looks again when it is seen.
       if (document.hidden) { missed = true; return; }
       // The first at once, and what comes close behind it in one.
-      timer ??= setTimeout(() => { timer = null; last = Date.now(); reload(); }, Math.max(0, last + PAUSE_MS - Date.now()));
+      timer ??= setTimeout(() => { timer = null; last = Date.now(); reload(); }, Math.max(0, last + pause - Date.now()));
     };
     const end = listen((event) => { if (event.type === 'anew' || latest.current.concerns(event)) due(); });
     const seen = () => { if (!document.hidden && missed) { missed = false; due(); } };
@@ -41,6 +43,31 @@ export function useData(load, deps = [], concerns = () => true) {
     return () => { end(); clearTimeout(timer); document.removeEventListener('visibilitychange', seen); turn.current++; };
   }, [reload]);
   return { ...state, reload };
+}
+
+/** What has happened since the daemon started, as far as it still holds it: the newest first. It is fetched once, and then heard. */
+export function useEvents() {
+  const [events, setEvents] = useState([]);
+  useEffect(() => {
+    let current = true;
+    const fetched = async () => {
+      const answer = await fetch(path(['events'], { after: 0 }), { headers: headers(), cache: 'no-store' });
+      if (!answer.ok) throw await refusal(answer);
+      const lines = (await answer.text()).split('\n').filter((line) => line.startsWith('data:'));
+      const held = lines.map((line) => JSON.parse(line.slice(5))).filter((event) => event.seq).reverse();
+      // What was heard meanwhile is newer; what a daemon counted before it was started anew is not.
+      const newest = held[0]?.at_ms ?? 0;
+      if (current) setEvents((now) => [...now.filter((event) => event.at_ms >= newest && !held.some(({ seq }) => seq === event.seq)), ...held].slice(0, MOST_EVENTS));
+    };
+    const again = () => fetched().catch(() => {});
+    const end = listen((event) => {
+      if (event.type === 'anew') again();
+      else if (event.seq) setEvents((now) => [event, ...now].slice(0, MOST_EVENTS));
+    });
+    again();
+    return () => { current = false; end(); };
+  }, []);
+  return events;
 }
 
 /** Pages of a listing, one behind the other; an event fetches again as many rows as are shown. */
