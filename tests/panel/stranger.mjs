@@ -87,7 +87,7 @@ await a.locator('[data-column=pending]').getByText('Sweep up').waitFor();
 check(ctl('alice', 'task', 'list', '--group', group).tasks[0].reward === Number.MAX_SAFE_INTEGER, 'the reward is what was typed');
 await button(a, 'Move to… Sweep up').focus();
 await a.keyboard.press('Enter');
-await a.getByRole('menu').waitFor();
+await a.locator('[role=menuitem]:focus').waitFor();
 await a.keyboard.press('Enter');
 await a.locator('[data-column=assigned]').getByText('Sweep up').waitFor();
 await a.waitForFunction(() => document.activeElement?.closest('.task')?.textContent.includes('Sweep up')).catch(() => check(false, 'the focus stays with the card'));
