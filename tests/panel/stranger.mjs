@@ -92,6 +92,23 @@ await a.keyboard.press('Enter');
 await a.locator('[data-column=assigned]').getByText('Sweep up').waitFor();
 await a.waitForFunction(() => document.activeElement?.closest('.task')?.textContent.includes('Sweep up')).catch(() => check(false, 'the focus stays with the card'));
 
+// ---- a group that is not here is not another one; what is asked for can be given up ----
+const nowhere = 'cd'.repeat(32);
+await go(b, `#/tasks/${nowhere}`);
+await b.getByText('This node has no such group').waitFor();
+await go(b, '#/');
+await button(b, 'Join by a ticket').first().click();
+bob.may(/status of 4/);
+await fill(b, { Ticket: nowhere }, 'Join');
+await b.locator('dialog [role=alert]').getByText(`--group ${nowhere}`).waitFor({ timeout: 30_000 });
+bob.may(null);
+await b.keyboard.press('Escape');
+await go(b, `#/group/${nowhere}`);
+await b.getByText('It is being joined').waitFor();
+await look(b, 'joining');
+await button(b, 'Stop asking').click();
+await toast(b, 'asks no more');
+
 // ---- above the limit, from the panel alone ----
 await go(a, `#/tokens/${group}`);
 await button(a, 'Make').click();

@@ -57,10 +57,12 @@ export async function refusal(response) {
   });
 }
 
-/** What the daemon says as a sentence of the page: members by their names, ids short. */
+const shown = (words) => words.replace(/\b12D3Koo\w{45}\b/g, called).replace(/\b[0-9a-f]{64}\b/g, short);
+
+/** What the daemon says as a sentence of the page: members by their names, ids short, but for what is to be typed as it is. */
 export const sentence = (said) => {
   if (!said) return '';
-  const text = said.replace(/\b12D3Koo\w{45}\b/g, called).replace(/\b[0-9a-f]{64}\b/g, short);
+  const text = said.split('`').map((part, at) => (at % 2 ? part : shown(part))).join('`');
   const first = /^[a-z]+\b(?!_)/.test(said) ? text[0].toUpperCase() + text.slice(1) : text;
   return /[.!?`]$/.test(first) ? first : `${first}.`;
 };

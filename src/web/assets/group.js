@@ -1,5 +1,5 @@
 // The group: who is in it and as what, who asks to be, tickets, the policy, how it is synced.
-import { html, useState, useData, useEffect, Await, Page, Card, Empty, Table, Badge, When, Id, Named, Act, Opens, Form, Menu, toast, copy } from './ui.js';
+import { html, useState, useData, useEffect, Await, Page, Card, Table, Badge, When, Id, Named, Act, Opens, Form, Menu, toast, copy } from './ui.js';
 import { get, post, put, patch, del, act, qr } from './api.js';
 import { number, full, learn, called } from './words.js';
 
@@ -81,7 +81,6 @@ export function Group({ group, status }) {
     return { detail, members, stats, requests, invites };
   }, [id], (event) => event.group_id === id && !/^(presence|sync|claim|task)/.test(event.type));
   const peers = useData(() => get(['peers']), [], (event) => event.type.startsWith('peer'));
-  if (group.joining) return html`<${Page} title=${group.name ?? 'A group'} /><${Card}><${Empty} title="It is being joined"><p>No member has answered yet, or its blocks are on their way. <a href="#/peers">Look at the peers</a>.</p><//><//>`;
   return html`${!found.data && html`<h1 tabindex="-1">${group.name}</h1>`}<${Await} of=${found}>${({ detail, members, stats, requests, invites }) => {
     const admin = detail.role === 'admin';
     const live = new Set(peers.data?.peers.filter((peer) => peer.connected).map((peer) => peer.peer_id));

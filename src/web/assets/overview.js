@@ -2,6 +2,7 @@
 import { html, useData, useEvents, Await, Page, Card, Empty, Badge, When, Opens, Form } from './ui.js';
 import { Network } from './network.js';
 import { get, post } from './api.js';
+import { lookAgain } from './live.js';
 import { groupName, isOut, link } from './state.js';
 import { capital, number, span, told, plural } from './words.js';
 
@@ -33,6 +34,8 @@ async function join({ group, note }) {
   const lines = (await response.text()).split('\n').filter((line) => line.startsWith('data:')).map((line) => JSON.parse(line.slice(5)));
   const end = lines.at(-1);
   if (end?.type === 'joined') return end.group_id;
+  // The node goes on by itself: it is a group that is being joined.
+  lookAgain();
   const { detail, remedy, code } = end?.problem ?? {};
   throw new Refused({ detail: sentence(detail ?? 'No member has answered yet'), remedy: sentence(remedy ?? 'The node goes on asking by itself.'), code });
 }
@@ -56,7 +59,7 @@ function alerts({ health, rejected, stuck, behind, requests, events, groups, pau
 async function look(groups) {
   const [health, rejected, requests, subscriptions, list, started] = await Promise.all([
     get(['health']), get(['rejected'], { limit: 100 }), get(['join-requests']), get(['subscriptions']), get(['groups']),
-    Promise.all(groups.slice(0, 8).map(async ({ group_id }) => {
+    Promise.all(groups.filter((group) => !group.joining).slice(0, 8).map(async ({ group_id }) => {
       const busy = await get(['groups', group_id, 'tasks'], { status: 'in_progress', limit: 100 }).catch(() => ({ tasks: [] }));
       return busy.tasks.map((task) => ({ task, group: group_id }));
     })),
