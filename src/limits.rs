@@ -400,8 +400,13 @@ pub const TRIALS: u32 = 16;
 pub const TRIAL_MS: u64 = 5_000;
 /// Addresses whose refused connections are remembered, for the doctor. Past it the one that was refused longest ago is forgotten.
 pub const REFUSED_HOSTS: usize = 256;
-/// Inbound connections that are still shaking hands.
-pub const PENDING_INBOUND_CONNECTIONS: u32 = 64;
+/// Inbound connections that are still shaking hands, of each transport. Past it one of them gives way to the next: of the host that has most, the first.
+pub const PENDING_INBOUND_CONNECTIONS: u32 = 48;
+/// How long a handshake, or a connection on trial, need not give way to the next of its own host, milliseconds: several times what it takes
+/// on a busy machine, lest all give way and none be done.
+pub const TURN_MS: u64 = 1_000;
+/// Hosts that are remembered because members were met there, or are expected: what strangers hold elsewhere gives way first.
+pub const KNOWN_HOSTS: usize = 1_024;
 /// Peers in the address book.
 pub const BOOK_PEERS: usize = 4_096;
 /// Addresses of one peer in the address book.
@@ -447,10 +452,12 @@ pub const STRANGER_PACKAGES_KIB_PER_MIN: u32 = 64 * 1024;
 /// Inbound connections of one host that are let in, at once and then a minute: identities are free, so whoever is sent away comes
 /// back as another no faster than this.
 pub const CONNECTS_PER_HOST_PER_MIN: u32 = 240;
-/// Streams of all strangers of one host that are taken up a second, at least: twice the requests of theirs that are answered by default.
+/// Streams of all strangers of one host, and questions of theirs in Kademlia, that are taken up a second, at least: twice the requests of theirs that are answered by default.
 pub const STRANGER_STREAMS_PER_S: u32 = 200;
-/// How many seconds' worth of them may come at once.
-pub const STRANGER_STREAMS_BURST_S: u32 = 2;
+/// Streams of one member that are taken up a second: ten times what a first sync opens, and no more than a processor bears.
+pub const MEMBER_STREAMS_PER_S: u32 = 4_000;
+/// How many seconds' worth of either may come at once.
+pub const STREAMS_BURST_S: u32 = 2;
 /// How long a peer is sent away for the first time, milliseconds (ten minutes).
 pub const BAN_MS: u64 = 600_000;
 /// By how much the next time is longer.
@@ -572,7 +579,7 @@ const _: () = assert!(BULK_LINE_BYTES + SUPERSEDES * 2 * 80 <= API_EVENT_BYTES);
 const _: () = assert!(BULK_LINE_BYTES <= API_BODY_BYTES && 6 * EXPERIENCE_BYTES <= API_BODY_BYTES);
 const _: () =
     assert!(2 * 6 * CONTEXT_BYTES + CONTEXT_TOP_K * (6 * EVIDENCE * EVIDENCE_BYTES + 4 * 1024) <= API_ANSWER_BYTES);
-const _: () = assert!(STRANGER_CONNECTIONS + TRIALS + PENDING_INBOUND_CONNECTIONS < INBOUND_CONNECTIONS);
+const _: () = assert!(STRANGER_CONNECTIONS + TRIALS + 2 * PENDING_INBOUND_CONNECTIONS < INBOUND_CONNECTIONS);
 const _: () = assert!(API_AGENTS_WAITS + API_RESERVED < API_CONNECTIONS && API_AGENT_WAITS < API_AGENTS_WAITS);
 const _: () = assert!(PAGE_DEFAULT_ROWS <= PAGE_ROWS && CONTEXT_DEFAULT_TOP_K <= CONTEXT_TOP_K);
 const _: () = assert!(LATENT_TOKENS as i64 * 127 * 4_095 <= i32::MAX as i64);

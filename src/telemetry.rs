@@ -12,12 +12,16 @@ use std::time::SystemTime;
 
 use time::{Date, OffsetDateTime};
 use tracing::Subscriber;
+use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
+use tracing::{Event, Metadata};
+use tracing_subscriber::filter::{FilterExt, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::reload::{self, Handle};
-use tracing_subscriber::{Layer, Registry, filter::Targets};
+use tracing_subscriber::{Layer, Registry};
 
 use crate::config::LogLevel;
 use crate::limits;
@@ -89,6 +93,33 @@ fn targets(level: LogLevel) -> Targets {
     targets.with_targets(peers)
 }
 
+/// Leaves out what a node says that is the first of its network: Kademlia looks for others wherever it begins to listen, and warns that it
+/// knows nobody yet. What else it warns of stays.
+struct Telling;
+
+impl<S> Filter<S> for Telling {
+    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        true
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+        let mut found = Needless(false);
+        if event.metadata().target().starts_with("libp2p_kad") {
+            event.record(&mut found);
+        }
+        !found.0
+    }
+}
+
+struct Needless(bool);
+
+impl Visit for Needless {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let is_it = || format!("{value:?}").starts_with("Failed to trigger bootstrap: No known peers");
+        self.0 |= field.name() == "message" && is_it();
+    }
+}
+
 fn subscriber(
     settings: &LogSettings,
     people: BoxMakeWriter,
@@ -98,7 +129,7 @@ fn subscriber(
     if let Some(folder) = &settings.folder {
         layers.push(form(settings.json, BoxMakeWriter::new(DailyFile::open(folder)?)));
     }
-    Ok((tracing_subscriber::registry().with(layers.with_filter(targets)), handle))
+    Ok((tracing_subscriber::registry().with(layers.with_filter(targets.and(Telling))), handle))
 }
 
 fn form(json: bool, writer: BoxMakeWriter) -> Box<dyn Layer<Registry> + Send + Sync> {
@@ -238,6 +269,8 @@ mod tests {
             tracing::info!(target: "libp2p_swarm", "theirs");
             tracing::warn!(target: "libp2p_swarm", "their warning");
             tracing::warn!(target: "libp2p_request_response::handler", "a stranger's doing");
+            tracing::warn!(target: "libp2p_kad::behaviour", "Failed to trigger bootstrap: {}", "No known peers.");
+            tracing::warn!(target: "libp2p_kad::behaviour", "Failed to trigger bootstrap: {}", "something else");
         });
         let bytes = page.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -247,6 +280,7 @@ mod tests {
     fn our_level_is_ours_and_others_warn() {
         let info = log(LogLevel::Info, false, None);
         assert!(info.contains("the daemon's blocks=3") && info.contains("their warning"), "{info}");
+        assert!(info.contains("something else") && !info.contains("No known peers"), "{info}");
         assert!(!info.contains("stranger") && !info.contains("ours in detail") && !info.contains("theirs"), "{info}");
         let debug = log(LogLevel::Debug, false, None);
         assert!(debug.contains("ours in detail group=\"ab12\"") && !debug.contains("theirs"), "{debug}");
@@ -258,7 +292,7 @@ mod tests {
     fn json_is_one_object_a_line_with_its_fields() {
         let text = log(LogLevel::Info, true, None);
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(lines.len(), 2);
+        assert_eq!(lines.len(), 3);
         assert_eq!((&lines[0]["message"], &lines[0]["blocks"]), (&"the daemon's".into(), &3.into()));
     }
 
@@ -274,7 +308,7 @@ mod tests {
         };
         let written = std::fs::read_to_string(&files[0]).unwrap();
         assert_eq!(messages(&written), messages(&seen));
-        assert_eq!(messages(&seen).len(), 3);
+        assert_eq!(messages(&seen).len(), 4);
     }
 
     #[test]

@@ -59,12 +59,31 @@ fn it_answers_with_a_daemon_and_without() {
         finding(&up, "no_peers", "warning", &["peer add"]);
         finding(&up, "listening", "ok", &["127.0.0.1"]);
         finding(&up, "synced", "ok", &["research", "nobody else"]);
+        finding(&up, "panel", "ok", &["off"]);
     }
     assert!(!group.is_empty());
     let text = daemon.lbm(&["ctl", "doctor"]).stdout;
     assert!(text.contains("WARNING  no_peers: ") && text.contains(" → "), "{text}");
     fs::set_permissions(&daemon.data, Permissions::from_mode(0o750)).unwrap();
     finding(&daemon.ctl(&["doctor"]), "data_folder", "problem", &["0750", "chmod 700"]);
+}
+
+#[test]
+fn the_panel_is_looked_at_before_the_start_and_while_it_is_served() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = taken.local_addr().unwrap().to_string();
+    let mut daemon = Daemon::prepared("alice");
+    fs::write(daemon.data.join("config.toml"), format!("mdns = false\nadmin = \"{at}\"\n")).unwrap();
+    finding(&daemon.lbm(&["doctor", "--json"]), "port_in_use", "problem", &[&at, "--admin"]);
+    drop(taken);
+    let listen = ["--listen", "/ip4/127.0.0.1/tcp/0", "--admin"];
+    daemon.args(&[&listen[..], &[&at]].concat());
+    daemon.restart();
+    finding(&daemon.ctl(&["doctor"]), "panel", "ok", &[&at, "this machine alone"]);
+    daemon.stop();
+    daemon.args(&[&listen[..], &["0.0.0.0:0", "--admin-insecure"]].concat());
+    daemon.restart();
+    finding(&daemon.ctl(&["doctor"]), "panel", "warning", &["0.0.0.0", "unencrypted", "ssh"]);
 }
 
 #[test]
@@ -75,7 +94,7 @@ fn a_wrong_port_a_full_address_and_a_group_that_is_yet_to_come_are_told_apart() 
         daemon.restart();
         daemon
     };
-    let (alice, bob) = (with("alice", "p2p_max_conn_per_ip = 2"), with("bob", ""));
+    let (mut alice, bob) = (with("alice", "p2p_max_conn_per_ip = 2"), with("bob", ""));
     let group = alice.found("research");
     let nobody = common::free_port();
     let wrong = alice.address().replace(alice.address().split('/').nth(4).unwrap(), &nobody.to_string());
@@ -89,24 +108,31 @@ fn a_wrong_port_a_full_address_and_a_group_that_is_yet_to_come_are_told_apart() 
     assert!(!told(&bob, "not_synced"));
     alice.add(&group, &bob.id, "member");
     assert!(!told(&alice, "not_synced"));
-    // Others fill alice's address with handshakes that never end: both sides say what is the matter, and how it is mended.
+    // Others fill bob's address with handshakes that never end: alice says what is the matter, and how it is mended, and bob gets in all the same.
     let socket = {
         let address = alice.address();
         let mut parts = address.split('/').skip(2);
         format!("{}:{}", parts.next().unwrap(), parts.nth(1).unwrap())
     };
-    let _silent: Vec<_> = (0..2).map(|_| std::net::TcpStream::connect(&socket).unwrap()).collect();
+    let _silent: Vec<_> = (0..3).map(|_| std::net::TcpStream::connect(&socket).unwrap()).collect();
     bob.ctl(&["peer", "remove", "alice"]).ok();
     bob.ctl(&["peer", "add", "--addr", &alice.address(), "--alias", "alice"]).ok();
-    wait_until(PATIENCE, "alice has refused bob", || told(&alice, "refused_here"));
+    wait_until(PATIENCE, "alice has refused one", || told(&alice, "refused_here"));
     let setting = ["127.0.0.1", "p2p_max_conn_per_ip", "LB_P2P_MAX_CONN_PER_IP"];
     finding(&alice.ctl(&["doctor"]), "refused_here", "warning", &setting);
-    wait_until(PATIENCE, "bob has been refused", || told(&bob, "peer_away"));
-    finding(&bob.ctl(&["doctor"]), "peer_away", "warning", &["hung up", "p2p_max_conn_per_ip"]);
-    let listed = bob.ctl(&["peer", "list"]).done();
-    assert!(listed["peers"][0]["trouble"].as_str().unwrap().contains("p2p_max_conn_per_ip"), "{listed}");
-    // They are cut off when their time is over, and bob comes in.
     wait_until(PATIENCE, "bob comes in", || bob.ctl(&["group", "stats", &group]).code == Some(0));
+    // Who is turned away before the handshake says what it may be.
+    let full = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = format!("/ip4/127.0.0.1/tcp/{}/p2p/{}", full.local_addr().unwrap().port(), alice.id);
+    std::thread::spawn(move || full.incoming().for_each(drop));
+    bob.ctl(&["peer", "remove", "alice"]).ok();
+    alice.kill();
+    bob.ctl(&["peer", "add", "--addr", &at, "--alias", "alice"]).ok();
+    let listed = || bob.ctl(&["peer", "list"]).done();
+    wait_until(PATIENCE, "bob has been turned away", || {
+        listed()["peers"][0]["trouble"].as_str().is_some_and(|trouble| trouble.contains("p2p_max_conn_per_ip"))
+    });
+    finding(&bob.ctl(&["doctor"]), "peer_away", "warning", &["hung up", "p2p_max_conn_per_ip"]);
 }
 
 #[test]

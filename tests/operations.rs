@@ -4,13 +4,17 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use common::{Daemon, LBM_NODE, PATIENCE, free_port, keys, lbm, wait_until};
+use common::{Daemon, LBM, LBM_NODE, PATIENCE, free_port, keys, lbm, wait_until};
+use serde_json::json;
 
 /// What an HTTP request to loopback is answered: status, head and body.
 fn http(port: u16, method: &str, path: &str, head: &str) -> (u16, String, String) {
@@ -60,7 +64,7 @@ fn metrics_and_health_over_http() {
     assert!(text.ends_with("# EOF\n"));
     for (name, _) in lbm::metrics::SAMPLED.iter().filter(|(name, _)| {
         // There is none of these here.
-        !["sync_failures", "purchases", "embedder_claims_missing"].contains(name)
+        !["purchases", "embedder_claims_missing"].contains(name)
     }) {
         assert!(text.contains(&format!("# TYPE lbm_{name} gauge")), "{name}: {text}");
     }
@@ -80,6 +84,25 @@ fn metrics_and_health_over_http() {
         let found = value(&text, sample).unwrap_or_else(|| panic!("no {sample} in {text}"));
         assert!(found >= least, "{sample} {found}");
     }
+    // Held back, it is behind by what its peer writes, and for as long as it has known of that.
+    let labels = format!("{{group=\"{}\",peer=\"{}\"}}", &lab[..12], ben.id);
+    let lag = || {
+        let text = get(port, "/metrics").2;
+        let sample = |name: &str| value(&text, &format!("lbm_sync_lag_{name}{labels}")).expect("ben is connected");
+        (sample("blocks"), sample("seconds"))
+    };
+    assert_eq!(lag(), (0.0, 0.0));
+    ann.ctl(&["subscription", "set", "--group", &lab, "--pause"]).ok();
+    ben.publish(&lab, "what ann is not to have yet");
+    wait_until(PATIENCE, "ann hears that there is more", || {
+        ben.ctl(&["sync"]).ok();
+        lag().0 >= 1.0
+    });
+    let known_s = lag().1;
+    wait_until(PATIENCE, "it is behind for longer", || lag().1 > known_s);
+    ann.ctl(&["subscription", "set", "--group", &lab, "--resume"]).ok();
+    wait_until(PATIENCE, "it has caught up", || lag() == (0.0, 0.0));
+
     // Neither a group's name, nor its whole id, nor a claim.
     for secret in ["water", "\"lab\"", lab.as_str()] {
         assert!(!text.contains(secret), "{secret}: {text}");
@@ -266,8 +289,11 @@ fn a_log_at_its_loudest_keeps_every_secret_and_every_claim() {
     }
 }
 
+/// Clients that write until the daemon is gone.
+const WRITERS: usize = 20;
+
 #[test]
-fn under_load_it_ends_within_five_seconds_and_keeps_what_it_has_acknowledged() {
+fn under_load_it_ends_in_time_and_keeps_all_that_it_has_acknowledged() {
     let mut ann = Daemon::start("ann");
     let ben = Daemon::start("ben");
     let lab = ann.found("lab");
@@ -275,39 +301,71 @@ fn under_load_it_ends_within_five_seconds_and_keeps_what_it_has_acknowledged() {
     ben.meet(&ann);
     ben.ctl(&["group", "join", &lab]).ok();
     ann.ctl(&["presence", "set", "--group", &lab, "active"]).ok();
+    for number in 0..4 {
+        ann.ctl(&["agent", "create", "--name", &format!("scout{number}"), "--group", &lab]).ok();
+    }
     let following: Vec<_> = (0..8).map(|_| ann.begin(&["events", "--follow"])).collect();
     let watching: Vec<_> = (0..8).map(|_| ann.begin(&["claim", "watch", "--group", &lab, "--follow"])).collect();
-    let bulk: String = (0..500).map(|number| format!("{{\"text\":\"claim {number} of a load\"}}\n")).collect();
-    let (stopping, acknowledged) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (stopping, acknowledged) = (AtomicBool::new(false), Mutex::new(BTreeSet::new()));
     let took = std::thread::scope(|scope| {
-        for writer in 0..4 {
-            let (ann, lab, bulk, stopping, acknowledged) = (&ann, &lab, &bulk, &stopping, &acknowledged);
+        for writer in 0..WRITERS {
+            let (ann, lab, stopping, acknowledged) = (&ann, &lab, &stopping, &acknowledged);
             scope.spawn(move || {
-                while !stopping.load(Ordering::SeqCst) {
-                    let mine =
-                        bulk.replace("of a load", &format!("of {writer} at {}", acknowledged.load(Ordering::SeqCst)));
-                    let answer = ann.ctl_with(&["claim", "publish", "--group", lab, "--file", "-"], mine.as_bytes());
+                for round in 0.. {
+                    let claim = |number: usize| json!({ "text": format!("claim {number} of {writer} in {round}") });
+                    let bulk: String = (0..50).map(|number| format!("{}\n", claim(number))).collect();
+                    let answer = ann.ctl_with(&["claim", "publish", "--group", lab, "--file", "-"], bulk.as_bytes());
                     if answer.code == Some(0) {
-                        acknowledged.fetch_add(500, Ordering::SeqCst);
+                        let hashes = answer.json()["claim_hashes"].as_array().expect("a list").clone();
+                        let hashes = hashes.iter().map(|hash| hash.as_str().unwrap().to_owned());
+                        acknowledged.lock().unwrap().extend(hashes);
+                    }
+                    if stopping.load(Ordering::SeqCst) {
+                        break;
                     }
                 }
             });
         }
-        wait_until(PATIENCE, "it writes", || acknowledged.load(Ordering::SeqCst) >= 2_000);
-        let started = std::time::Instant::now();
+        wait_until(PATIENCE, "it writes", || acknowledged.lock().unwrap().len() >= 2_000);
+        // A check of the whole history reads for long.
+        let verifying = ann.begin(&["group", "verify", &lab]);
+        let started = Instant::now();
         ann.signal("TERM");
         wait_until(PATIENCE, "it ends", || !Path::new(&format!("/proc/{}/exe", ann.pid())).exists());
+        let took = started.elapsed();
         stopping.store(true, Ordering::SeqCst);
-        started.elapsed()
+        drop(verifying);
+        took
     });
     ann.ended(Some(0));
-    println!("ended {took:?} after SIGTERM, with {} claims acknowledged", acknowledged.load(Ordering::SeqCst));
-    assert!(took < PATIENCE, "{took:?}");
+    let acknowledged = acknowledged.into_inner().unwrap();
+    println!("ended {took:?} after SIGTERM, with {WRITERS} writers and {} claims acknowledged", acknowledged.len());
+    // What had to be cut off for that, where a machine was too busy to end it.
+    ann.said().lines().filter(|line| line.contains("in time")).for_each(|line| println!("{line}"));
     drop((following, watching));
     ann.restart();
-    let stats = ann.ctl(&["group", "stats", &lab]).done();
-    assert!(stats["claims"].as_u64().unwrap() >= acknowledged.load(Ordering::SeqCst) as u64, "{stats}");
+    let here: BTreeSet<String> = ann.claims(&lab).into_iter().collect();
+    let lost: Vec<&String> = acknowledged.difference(&here).collect();
+    assert!(lost.is_empty(), "{} of {} are lost: {lost:?}", lost.len(), acknowledged.len());
     assert_eq!(ann.ctl(&["group", "verify", &lab]).done()["ok"], true);
+}
+
+#[test]
+fn the_unit_is_one_that_systemd_takes() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/lbm-node.service");
+    let text = std::fs::read_to_string(unit).unwrap();
+    // Where the binaries are here, and not where they will be installed.
+    let text = text.replace("/usr/local/bin/lbm-node", LBM_NODE).replace("/usr/local/bin/lbm ", &format!("{LBM} "));
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().join("lbm-node.service");
+    std::fs::write(&here, text).unwrap();
+    let verified = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&here).output();
+    let Ok(verified) = verified else {
+        return common::skipped("the_unit_is_one_that_systemd_takes", "there is no systemd-analyze");
+    };
+    let said = String::from_utf8_lossy(&verified.stderr);
+    // Of the machine's own units it may say what it likes.
+    assert!(!said.lines().any(|line| line.contains("lbm-node")), "{said}");
 }
 
 #[test]
@@ -323,7 +381,12 @@ fn the_command_line_documents_itself() {
         let script = lbm(&["completions", shell]).ok().stdout.clone();
         assert!(script.contains(word) && script.contains("unfreeze"), "{shell}: {}", script.len());
     }
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = lbm(&["completions", shell, "lbm-node"]).ok().stdout.clone();
+        assert!(script.contains("lbm-node") && script.contains("admin-insecure"), "{shell}: {}", script.len());
+    }
     assert_eq!(lbm(&["completions", "tcsh"]).code, Some(2));
+    assert_eq!(lbm(&["completions", "bash", "lbm-mcp"]).code, Some(2));
     let page = lbm(&["man"]).ok().stdout.clone();
     assert!(page.contains(".TH lbm 1") && page.contains("doctor"), "{page}");
     lbm(&["man", "--dir", folder.path().to_str().unwrap()]).ok();
@@ -331,7 +394,7 @@ fn the_command_line_documents_itself() {
         assert!(folder.path().join(page).exists(), "{page}: {:?}", std::fs::read_dir(folder.path()).unwrap().count());
     }
     lbm(&["man", "--dir", "/nowhere/at/all"]).refused(1, &["/nowhere/at/all"]);
-    for program in [common::LBM, LBM_NODE] {
+    for program in [LBM, LBM_NODE] {
         let said = Command::new(program).arg("--version").output().unwrap();
         let said = String::from_utf8(said.stdout).unwrap();
         let version = said.trim().rsplit_once("lbm").map(|(_, rest)| rest.trim_start_matches("-node").trim()).unwrap();

@@ -14,6 +14,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Daemon, LBM, PATIENCE, clean, free_port, lbm};
+use lbm::identity::SecretKey;
+use lbm::net::{AddressBook, NetConfig, Network, Protocol};
 use serde_json::{Value, json};
 
 /// A daemon that serves the panel, and its port.
@@ -329,7 +331,51 @@ fn tools(test: &str) -> Option<PathBuf> {
     folder
 }
 
-/// Runs a script of `tests/panel` with what it is to know, and does what it asks for: a line `restart NAME`.
+/// Has a daemon killed and started anew, and something done between.
+fn restart(daemon: &mut Daemon, between: impl FnOnce(&Daemon)) {
+    daemon.kill();
+    std::thread::sleep(Duration::from_millis(500));
+    between(daemon);
+    daemon.restart();
+}
+
+/// Everybody who is logged in to a daemon that is down has not touched the page for as long as a session lives.
+fn age_sessions(daemon: &Daemon) {
+    let file = daemon.data.join("sessions");
+    let mut sessions: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    for session in sessions.as_array_mut().unwrap() {
+        let used_ms = session["used_ms"].as_u64().unwrap();
+        session["used_ms"] = json!(used_ms - lbm::limits::web::IDLE_MS);
+    }
+    std::fs::write(&file, sessions.to_string()).unwrap();
+}
+
+/// A peer that talks rubbish to a daemon until it is sent away.
+fn vandal(daemon: &Daemon) {
+    let key = SecretKey::from_seed(&[66; 32]);
+    let config = NetConfig { mdns: false, ..NetConfig::new(key.clone()) };
+    let address = daemon.address().parse().unwrap();
+    let banned = || daemon.ctl(&["peer", "bans"]).done()["bans"].as_array().is_some_and(|bans| !bans.is_empty());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut network = Network::new(&config, AddressBook::new(key.identity(), 1)).unwrap();
+        let to = network.add_peer(&address, None, true).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while !banned() {
+            assert!(Instant::now() < deadline, "it is not sent away");
+            // What it is answered, and whether it is connected, is all one to it.
+            let _asked = network.request(Protocol::Sync, to, vec![0xff; 64]);
+            let on = async {
+                loop {
+                    network.next().await;
+                }
+            };
+            let _over = tokio::time::timeout(Duration::from_millis(50), on).await;
+        }
+    });
+}
+
+/// Runs a script of `tests/panel` with what it is to know, and does what it asks for: a line of a verb and the name of a daemon.
 fn drive(tools: &Path, script: &str, daemons: &mut [&mut Daemon], know: &Value) {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/panel");
     let mut command = clean(Command::new("node"));
@@ -337,12 +383,16 @@ fn drive(tools: &Path, script: &str, daemons: &mut [&mut Daemon], know: &Value) 
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("node is there");
     let (mut input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
     for line in output.lines().map_while(Result::ok) {
-        match line.strip_prefix("restart ") {
-            Some(name) => {
-                let daemon = daemons.iter_mut().find(|daemon| daemon.name == name).expect("one of them");
-                daemon.kill();
-                std::thread::sleep(Duration::from_millis(500));
-                daemon.restart();
+        let act: Option<fn(&mut Daemon)> = match line.split_once(' ') {
+            Some(("restart", _)) => Some(|daemon| restart(daemon, |_| {})),
+            Some(("idle", _)) => Some(|daemon| restart(daemon, age_sessions)),
+            Some(("vandal", _)) => Some(|daemon| vandal(daemon)),
+            _ => None,
+        };
+        let named = line.split_once(' ').map_or("", |(_, name)| name);
+        match act.zip(daemons.iter_mut().find(|daemon| daemon.name == named)) {
+            Some((act, daemon)) => {
+                act(daemon);
                 writeln!(input, "done").unwrap();
             }
             None => eprintln!("{line}"),
@@ -384,6 +434,16 @@ fn a_stranger_finds_the_way() {
     let group = alice.found("stranger");
     let know = known(&alice, &bob, &group);
     drive(&tools, "stranger.mjs", &mut [&mut alice, &mut bob], &know);
+}
+
+#[test]
+fn a_person_manages_what_a_node_lets_happen() {
+    let Some(tools) = tools("a_person_manages_what_a_node_lets_happen") else { return };
+    let (mut alice, mut bob) = two();
+    let know = known(&alice, &bob, "");
+    drive(&tools, "manage.mjs", &mut [&mut alice, &mut bob], &know);
+    assert_eq!(alice.ctl(&["agent", "list"]).done()["agents"], json!([]), "what was revoked is gone");
+    assert_eq!(bob.ctl(&["library", "list"]).done()["packages"].as_array().unwrap().len(), 1);
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
     let agents: Vec<_> = keys.agents.values().map(SecretKey::identity).collect();
     let store = Store::open_of(&folder.database_path(), &keys.node.identity(), &agents).map_err(StartFailure::from)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Start)?;
-    runtime.block_on(async {
+    let ran = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Start)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(CliError::Start)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Start)?;
@@ -92,7 +92,10 @@ fn serve(args: &NodeArgs, data: &Path) -> Result<Outcome, CliError> {
         // A file that is gone already is as good.
         let _gone = std::fs::remove_file(socket_path(data));
         Ok(Outcome::Done)
-    })
+    });
+    // What still reads for a caller that is gone is not waited for.
+    runtime.shutdown_timeout(Duration::from_millis(limits::READERS_STOP_MS));
+    ran
 }
 
 /// Reads the settings again, as a supervisor asks by SIGHUP. Who asked is not there to be answered: the log says what came of it.

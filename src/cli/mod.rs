@@ -89,7 +89,7 @@ pub enum Command {
     Config(config::ConfigArgs),
     /// What may keep the node from working, and what to do about it; exit code 1 where there is a problem
     Doctor,
-    /// Print what a shell needs to complete this command: `source <(lbm completions bash)`
+    /// Print what a shell needs to complete this command, or lbm-node: `source <(lbm completions bash)`
     Completions(pages::CompletionsArgs),
     /// Print the manual page, or write one for each command into a folder
     Man(pages::ManArgs),

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, CommandFactory, ValueEnum};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
@@ -16,6 +16,18 @@ use super::node::NodeCli;
 pub struct CompletionsArgs {
     /// For which shell
     pub shell: Shell,
+    /// Of which program
+    #[arg(default_value = "lbm")]
+    pub program: Program,
+}
+
+/// A program that has completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Program {
+    /// The command line
+    Lbm,
+    /// The daemon
+    LbmNode,
 }
 
 /// Arguments of `lbm man`.
@@ -32,7 +44,11 @@ pub struct ManArgs {
 /// Where they cannot be written.
 pub fn completions(args: &CompletionsArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "lbm", &mut script);
+    let (mut command, name) = match args.program {
+        Program::Lbm => (Cli::command(), "lbm"),
+        Program::LbmNode => (NodeCli::command(), "lbm-node"),
+    };
+    clap_complete::generate(args.shell, &mut command, name, &mut script);
     out.write_all(&script)?;
     out.flush()?;
     Ok(Outcome::Done)

@@ -1,15 +1,17 @@
 //! Interfaces, ports and firewalls.
 
-use std::collections::BTreeMap;
-use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
+use std::time::Duration;
 
 use if_addrs::{IfAddr, Interface};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
 use crate::api::types::Finding;
+use crate::limits;
 
 /// Interfaces that lead to others, with an address.
 pub(super) fn outward() -> io::Result<Vec<Interface>> {
@@ -51,42 +53,89 @@ pub(super) fn port(address: &Multiaddr, any_port: bool) -> Option<Finding> {
         Protocol::Ip6(ip) => ip.into(),
         _ => return None,
     };
+    let if_taken = "the daemon takes any other port then; name one with --listen where others must know it";
+    let wanted = Wanted { flag: "--listen", if_taken: any_port.then_some(if_taken) };
     Some(match parts.next()? {
         Protocol::Tcp(port) => {
             let socket = SocketAddr::new(ip, port);
-            told("tcp", socket, TcpListener::bind(socket).map(drop), any_port)
+            told("tcp", socket, TcpListener::bind(socket).map(drop), wanted)
         }
         Protocol::Udp(port) => {
             let socket = SocketAddr::new(ip, port);
-            told("udp", socket, UdpSocket::bind(socket).map(drop), any_port)
+            told("udp", socket, UdpSocket::bind(socket).map(drop), wanted)
         }
         _ => return None,
     })
 }
 
-/// The same of the address of `/mcp`.
-pub(super) fn http_port(address: SocketAddr) -> Finding {
-    told("tcp", address, TcpListener::bind(address).map(drop), false)
+/// Whether the daemon listens on other ports than it wanted, because those were in use when it started.
+pub(super) fn elsewhere(wanted: &[Multiaddr], listening: &[Multiaddr]) -> Option<Finding> {
+    let port_of = |address: &Multiaddr| {
+        address.iter().find_map(|part| match part {
+            Protocol::Tcp(port) => Some(("tcp", port)),
+            Protocol::Udp(port) => Some(("udp", port)),
+            _ => None,
+        })
+    };
+    let got: BTreeSet<_> = listening.iter().filter_map(port_of).collect();
+    let missed: BTreeSet<_> = wanted.iter().filter_map(port_of).filter(|port| !got.contains(port)).collect();
+    if got.is_empty() || missed.is_empty() {
+        return None;
+    }
+    let shown = |ports: &BTreeSet<(&str, u16)>| {
+        ports.iter().map(|(protocol, port)| format!("{port}/{protocol}")).collect::<Vec<_>>().join(" and ")
+    };
+    let by = missed.iter().find_map(|(protocol, port)| holder(protocol, *port));
+    let by = by.map(|by| format!(", and it is {by} that has it")).unwrap_or_default();
+    let detail =
+        format!("{} was in use when the daemon started{by}: it listens on {} instead", shown(&missed), shown(&got));
+    let remedy = "stop that program and start the daemon anew, or name a port of its own with --listen; multicast DNS tells the local network where it is, \
+                  others need the address that `lbm ctl status` prints";
+    Some(Finding::warning("port_in_use", detail, remedy))
 }
 
-fn told(protocol: &str, socket: SocketAddr, bound: io::Result<()>, any_port: bool) -> Finding {
+/// The same of an address at which something is to be served over HTTP.
+pub(super) fn http_port(address: SocketAddr, wanted: Wanted) -> Finding {
+    told("tcp", address, TcpListener::bind(address).map(drop), wanted)
+}
+
+/// Asks a panel for its page, as a browser on this machine would, and says whether it answers.
+pub(super) fn answers(address: SocketAddr) -> io::Result<()> {
+    let patience = Duration::from_millis(limits::DOCTOR_ASK_MS);
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    stream.write_all(format!("GET / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").as_bytes())?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head)?;
+    if &head == b"HTTP/1.1 200" { Ok(()) } else { Err(io::Error::other("it is something else that answers")) }
+}
+
+/// What a port is for.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    /// The flag that names it.
+    pub(super) flag: &'static str,
+    /// What the daemon does where it is in use, and what to do about that; none where it does not start then.
+    pub(super) if_taken: Option<&'static str>,
+}
+
+fn told(protocol: &str, socket: SocketAddr, bound: io::Result<()>, wanted: Wanted) -> Finding {
+    let Wanted { flag, if_taken } = wanted;
     let Err(error) = bound else {
-        return Finding::ok("port", format!("{protocol} {socket} is free"));
+        return Finding::ok("port", format!("{protocol} {socket} ({flag}) is free"));
     };
     let shown = protocol.to_uppercase();
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             let by = holder(protocol, socket.port()).unwrap_or_else(|| "another program".to_owned());
-            let detail = format!("{shown} {socket} is in use by {by}");
-            if any_port {
-                let remedy = "the daemon takes any other port then; name one with --listen where others must know it";
-                Finding::warning("port_in_use", detail, remedy)
-            } else {
-                Finding::problem(
-                    "port_in_use",
-                    detail,
-                    "stop that program, or name another port with --listen or --mcp",
-                )
+            let detail = format!("{shown} {socket} ({flag}) is in use by {by}");
+            match if_taken {
+                Some(remedy) => Finding::warning("port_in_use", detail, remedy),
+                None => {
+                    let remedy = format!("stop that program, or name another port with {flag}");
+                    Finding::problem("port_in_use", detail, remedy)
+                }
             }
         }
         io::ErrorKind::AddrNotAvailable => {
@@ -95,12 +144,12 @@ fn told(protocol: &str, socket: SocketAddr, bound: io::Result<()>, any_port: boo
         }
         io::ErrorKind::PermissionDenied => {
             let detail = format!("{shown} {socket} is not for this user");
-            Finding::problem("port_forbidden", detail, "name a port from 1024 on with --listen")
+            Finding::problem("port_forbidden", detail, format!("name a port from 1024 on with {flag}"))
         }
         _ => Finding::problem(
             "port",
             format!("{shown} {socket} cannot be listened on: {error}"),
-            "name another with --listen",
+            format!("name another with {flag}"),
         ),
     }
 }

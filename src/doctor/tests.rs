@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use libp2p::Multiaddr;
 
-use super::{folder, network};
+use super::{Subject, folder, network, of_running};
 use crate::api::types::{Finding, Grade};
 use crate::datadir::{DataDir, NodeName, new_secret};
 
@@ -72,6 +72,22 @@ fn who_holds_the_folder_is_named() {
 }
 
 #[test]
+fn a_daemon_that_had_to_take_another_port_says_so() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let at = |text: String| text.parse::<Multiaddr>().unwrap();
+    let wanted = [at(format!("/ip4/0.0.0.0/tcp/{port}")), at("/ip4/0.0.0.0/udp/7337/quic-v1".to_owned())];
+    let subject = |any_port| Subject { listen: wanted.to_vec(), any_port, ..Subject::default() };
+    let got = [at("/ip4/127.0.0.1/tcp/40001".to_owned()), at("/ip4/10.0.0.1/udp/7337/quic-v1".to_owned())];
+    let me = format!("process {}", std::process::id());
+    let told = of_running(&subject(true), &got).unwrap();
+    is(&told, Grade::Warning, "port_in_use", &[&format!("{port}/tcp"), &me, "40001/tcp", "--listen"]);
+    assert_eq!(of_running(&subject(false), &got), None, "who names a port gets it or does not start");
+    assert_eq!(of_running(&subject(true), &wanted), None);
+    assert_eq!(of_running(&subject(true), &[]), None, "another finding says that it listens nowhere");
+}
+
+#[test]
 fn a_port_that_is_taken_names_who_has_it() {
     let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -83,7 +99,10 @@ fn a_port_that_is_taken_names_who_has_it() {
     is(&network::port(&tcp_at, false).unwrap(), Grade::Problem, "port_in_use", &["TCP", &me, "--listen"]);
     is(&network::port(&tcp_at, true).unwrap(), Grade::Warning, "port_in_use", &[&me, "any other"]);
     is(&network::port(&udp_at, false).unwrap(), Grade::Problem, "port_in_use", &["UDP", &me]);
-    is(&network::http_port(tcp.local_addr().unwrap()), Grade::Problem, "port_in_use", &[&me, "--mcp"]);
+    let wanted = |if_taken| network::Wanted { flag: "--mcp", if_taken };
+    let taken = tcp.local_addr().unwrap();
+    is(&network::http_port(taken, wanted(None)), Grade::Problem, "port_in_use", &[&me, "--mcp"]);
+    is(&network::http_port(taken, wanted(Some("without"))), Grade::Warning, "port_in_use", &[&me, "without"]);
     drop((tcp, udp));
     is(&network::port(&tcp_at, false).unwrap(), Grade::Ok, "port", &["free"]);
     is(&network::port(&udp_at, false).unwrap(), Grade::Ok, "port", &["free"]);

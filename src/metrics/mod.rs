@@ -1,13 +1,13 @@
 //! What a daemon counts and measures, for Prometheus (OpenMetrics text 1.0).
 //!
 //! Owns the names: [`COUNTED`] grows as things happen, [`SAMPLED`] is read when somebody asks. **The number of series is bounded**: a label
-//! is a word of this program, or one of at most [`limits::METRIC_PAIRS`] pairs of a group and a peer. No label has a name that a person
+//! is a word of this program, or one of at most [`limits::METRIC_SERIES`] of a group, or a group and a peer. No label has a name that a person
 //! gave, and none a claim's words.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
@@ -54,9 +54,11 @@ pub const SAMPLED: &[(&str, &str)] = &[
     ("groups", "Groups that are here"),
     ("agents", "Agents that the node hosts"),
     ("claims_indexed", "Claims that can be searched"),
-    ("sync_age_seconds", "How long ago a pull last brought everything that a peer had of a group"),
-    ("sync_failures", "Pulls of a group from a peer that have failed in a row"),
-    ("sync_pairs_left_out", "Pairs of a group and a peer beyond the bound, which are not shown"),
+    ("sync_lag_blocks", "Blocks of a group that a connected peer is known to have and that are not here, at least"),
+    ("sync_lag_seconds", "For how long one of them has been known of and is not here"),
+    ("sync_failures", "Pulls of a group from a connected peer that have failed in a row"),
+    ("sync_age_seconds", "How long ago a pull of a group last brought everything that some peer had"),
+    ("series_left_out", "Values beyond the bound of their metric, which are not shown"),
     ("purchases", "Purchases and sales that have not ended, by state"),
     ("embedder_claims_missing", "Claims that wait for their vector"),
     ("disk_free_bytes", "Room on the disk of the data folder"),
@@ -86,13 +88,6 @@ struct Counts {
     peer_refusals: Family<Two, Counter>,
     faults: Family<One, Counter>,
     banned: Counter,
-    synced: Mutex<Synced>,
-}
-
-#[derive(Default)]
-struct Synced {
-    pairs: BTreeMap<(String, String), Instant>,
-    left_out: u64,
 }
 
 /// Seconds of things that take from a tenth of a millisecond to ten seconds.
@@ -126,7 +121,6 @@ impl Default for Metrics {
             peer_refusals: Family::default(),
             faults: Family::default(),
             banned: Counter::default(),
-            synced: Mutex::default(),
         };
         Self(Arc::new(counts.registered()))
     }
@@ -170,12 +164,37 @@ pub enum Queue {
     AgentWaits,
     /// Events that a follower has not read. What is pushed out, it is told the number of.
     Events,
+    /// Pushes that the peer with most has not acknowledged. One more is not sent: the peer is told what there is, and pulls it.
+    Pushes,
+    /// Requests being served of the peer with most. One more is refused, as `busy`.
+    Serving,
+    /// Packages being fetched, and waiting for it. One more is refused.
+    Fetches,
+    /// Own announcements that nobody has listened to. The first is dropped.
+    GossipUnheard,
+    /// Announcements of others that wait for a judgement. The first goes no further.
+    GossipJudging,
+    /// What a peer is to be sent of others' announcements and takes too slowly; libp2p owns it and tells only what is dropped.
+    GossipPeer,
 }
 
 impl Queue {
     /// Every queue.
-    pub const ALL: [Self; 7] =
-        [Self::Writer, Self::Verify, Self::Told, Self::Asks, Self::ApiConnections, Self::AgentWaits, Self::Events];
+    pub const ALL: [Self; 13] = [
+        Self::Writer,
+        Self::Verify,
+        Self::Told,
+        Self::Asks,
+        Self::ApiConnections,
+        Self::AgentWaits,
+        Self::Events,
+        Self::Pushes,
+        Self::Serving,
+        Self::Fetches,
+        Self::GossipUnheard,
+        Self::GossipJudging,
+        Self::GossipPeer,
+    ];
 
     /// The word of its label.
     #[must_use]
@@ -188,6 +207,12 @@ impl Queue {
             Self::ApiConnections => "api_connections",
             Self::AgentWaits => "agent_waits",
             Self::Events => "events",
+            Self::Pushes => "pushes",
+            Self::Serving => "serving",
+            Self::Fetches => "fetches",
+            Self::GossipUnheard => "gossip_unheard",
+            Self::GossipJudging => "gossip_judging",
+            Self::GossipPeer => "gossip_peer",
         }
     }
 }
@@ -248,35 +273,10 @@ impl Metrics {
         self.0.banned.inc();
     }
 
-    /// A pull brought everything that a peer has of a group.
-    pub fn synced(&self, group: String, peer: String) {
-        let mut synced = self.0.synced.lock().unwrap_or_else(PoisonError::into_inner);
-        let pair = (group, peer);
-        if synced.pairs.len() >= limits::METRIC_PAIRS && !synced.pairs.contains_key(&pair) {
-            // The one that is longest without news says the least.
-            let oldest = synced.pairs.iter().min_by_key(|(_, at)| **at).map(|(pair, _)| pair.clone());
-            oldest.and_then(|pair| synced.pairs.remove(&pair));
-            synced.left_out += 1;
-        }
-        synced.pairs.insert(pair, Instant::now());
-    }
-
-    /// A group is not here any more.
-    pub fn left(&self, group: &str) {
-        self.0.synced.lock().unwrap_or_else(PoisonError::into_inner).pairs.retain(|(of, _), _| of != group);
-    }
-
     /// All of it as text, with what was read just now.
     #[must_use]
     pub fn text(&self, mut sample: Sample) -> String {
-        {
-            let synced = self.0.synced.lock().unwrap_or_else(PoisonError::into_inner);
-            for ((group, peer), at) in &synced.pairs {
-                let labels = vec![("group", group.clone()), ("peer", peer.clone())];
-                sample.set("sync_age_seconds", labels, at.elapsed().as_secs_f64());
-            }
-            sample.set("sync_pairs_left_out", vec![], synced.left_out as f64);
-        }
+        sample.set("series_left_out", vec![], sample.left_out as f64);
         let mut text = String::new();
         // Writing into a string does not fail.
         let _never = encode_registry(&mut text, &self.0.registry);
@@ -291,20 +291,25 @@ type Labelled = (Vec<(&'static str, String)>, f64);
 
 /// What was read when somebody asked.
 #[derive(Debug, Default)]
-pub struct Sample(BTreeMap<&'static str, Vec<Labelled>>);
+pub struct Sample {
+    values: BTreeMap<&'static str, Vec<Labelled>>,
+    left_out: usize,
+}
 
 impl Sample {
     /// One more value, of a name of [`SAMPLED`].
     pub fn set(&mut self, name: &'static str, labels: Vec<(&'static str, String)>, value: f64) {
-        let values = self.0.entry(name).or_default();
-        if values.len() < limits::METRIC_PAIRS {
+        let values = self.values.entry(name).or_default();
+        if values.len() < limits::METRIC_SERIES {
             values.push((labels, value));
+        } else {
+            self.left_out += 1;
         }
     }
 
     fn registry(self) -> Registry {
         let mut registry = Registry::with_prefix("lbm");
-        for (name, values) in self.0 {
+        for (name, values) in self.values {
             if let [(labels, value)] = values.as_slice()
                 && labels.is_empty()
             {

@@ -16,13 +16,12 @@ fn busy() -> Metrics {
     metrics.refused("sync", "busy");
     metrics.fault("low");
     metrics.banned();
-    metrics.synced("ab12".into(), "12D3KooW".into());
     metrics
 }
 
 fn all_sampled() -> Sample {
     let mut sample = Sample::default();
-    for (name, _) in SAMPLED.iter().filter(|(name, _)| !["sync_age_seconds", "sync_pairs_left_out"].contains(name)) {
+    for (name, _) in SAMPLED.iter().filter(|(name, _)| *name != "series_left_out") {
         sample.set(name, vec![], 1.0);
     }
     sample
@@ -56,22 +55,27 @@ fn every_name_is_there_with_its_words_and_the_text_can_be_read() {
     assert_eq!(samples["lbm_queue_overflows_total{queue=\"verify\"}"], 2.0);
     assert_eq!(samples["lbm_api_requests_total{route=\"status\",status=\"200\"}"], 1.0);
     assert_eq!((samples["lbm_writer_commits_total"], samples["lbm_writer_commit_failures_total"]), (1.0, 1.0));
-    assert!(samples["lbm_sync_age_seconds{group=\"ab12\",peer=\"12D3KooW\"}"] < 60.0);
     assert!(COUNTED.iter().chain(SAMPLED).all(|(_, help)| !help.is_empty()));
 }
 
 #[test]
-fn pairs_are_bounded_and_the_rest_is_counted() {
-    let metrics = Metrics::default();
-    for number in 0..limits::METRIC_PAIRS + 5 {
-        metrics.synced("ab".into(), number.to_string());
+fn series_are_bounded_and_the_rest_is_counted() {
+    let mut sample = Sample::default();
+    for number in 0..limits::METRIC_SERIES + 5 {
+        sample.set("sync_lag_blocks", vec![("group", "ab".into()), ("peer", number.to_string())], 1.0);
     }
-    let (_, samples) = parse(&metrics.text(Sample::default()));
-    let pairs = samples.keys().filter(|name| name.starts_with("lbm_sync_age_seconds")).count();
-    assert_eq!((pairs, samples["lbm_sync_pairs_left_out"]), (limits::METRIC_PAIRS, 5.0));
-    metrics.left("ab");
-    let (_, samples) = parse(&metrics.text(Sample::default()));
-    assert!(samples.keys().all(|name| !name.starts_with("lbm_sync_age_seconds")));
+    let (_, samples) = parse(&Metrics::default().text(sample));
+    let pairs = samples.keys().filter(|name| name.starts_with("lbm_sync_lag_blocks{")).count();
+    assert_eq!((pairs, samples["lbm_series_left_out"]), (limits::METRIC_SERIES, 5.0));
+}
+
+#[test]
+fn each_queue_that_is_measured_is_described() {
+    let (queues, operations) = (include_str!("../../docs/QUEUES.md"), include_str!("../../docs/OPERATIONS.md"));
+    for queue in Queue::ALL {
+        let word = format!("`{}`", queue.word());
+        assert!(queues.contains(&word) && operations.contains(&word), "{word}");
+    }
 }
 
 #[test]

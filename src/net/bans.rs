@@ -37,8 +37,12 @@ impl Bans {
         self.0.values().cloned().collect()
     }
 
-    /// Sends a peer away; for how long, milliseconds.
-    pub(super) fn add(&mut self, peer: Identity, why: &str, now_ms: u64) -> u64 {
+    /// Sends a peer away; for how long, milliseconds. None where it is away already: what still comes in from it was sent before, and is of the
+    /// same offence.
+    pub(super) fn add(&mut self, peer: Identity, why: &str, now_ms: u64) -> Option<u64> {
+        if self.left_ms(&peer, now_ms).is_some() {
+            return None;
+        }
         self.0.retain(|_, ban| ban.times_at(now_ms) > 0);
         if self.0.len() >= BANS && !self.0.contains_key(&peer) {
             // What ends first, or has ended longest ago, goes first.
@@ -49,7 +53,7 @@ impl Bans {
         let time_ms = BAN_FACTOR.saturating_pow(before).saturating_mul(BAN_MS).min(BAN_MOST_MS);
         let until_ms = now_ms.saturating_add(time_ms);
         self.0.insert(peer, Ban { peer, until_ms, times: before.saturating_add(1), why: why.to_owned() });
-        time_ms
+        Some(time_ms)
     }
 
     /// Lifts a ban and forgets what led to it. Says whether one was in force.
@@ -87,16 +91,17 @@ mod tests {
         let (mut bans, eve) = (Bans::default(), peer(1));
         let mut now_ms = 1_000_000;
         for time_ms in [BAN_MS, BAN_MS * 6, BAN_MS * 36, BAN_MOST_MS, BAN_MOST_MS] {
-            assert_eq!(bans.add(eve, "why", now_ms), time_ms);
+            assert_eq!(bans.add(eve, "why", now_ms), Some(time_ms));
+            assert_eq!(bans.add(eve, "what was on its way", now_ms + 1), None, "one burst is one offence");
             assert_eq!(bans.left_ms(&eve, now_ms + 1), Some(time_ms - 1));
             now_ms += time_ms;
             assert_eq!(bans.left_ms(&eve, now_ms), None);
         }
         // Five times; four days later it is one.
         now_ms += 4 * BAN_FORGOTTEN_MS;
-        assert_eq!(bans.add(eve, "why", now_ms), BAN_MS * 6);
+        assert_eq!(bans.add(eve, "why", now_ms), Some(BAN_MS * 6));
         assert!(bans.lift(&eve, now_ms) && !bans.lift(&eve, now_ms));
-        assert_eq!(bans.add(eve, "why", now_ms), BAN_MS, "who is pardoned begins anew");
+        assert_eq!(bans.add(eve, "why", now_ms), Some(BAN_MS), "who is pardoned begins anew");
     }
 
     #[test]

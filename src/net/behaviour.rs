@@ -16,9 +16,10 @@ use super::codec::{FrameCodec, Protocol};
 use super::gate::Gate;
 use super::gossip;
 use super::pace::Pace;
+use super::paced::Paced;
 use super::pulse;
 use super::rendezvous;
-use super::transport::transport;
+use super::transport::{Door, transport};
 use super::{NetConfig, NetError};
 
 /// What identify calls our protocols as a whole.
@@ -35,7 +36,7 @@ pub(super) struct Behaviour {
     pub(super) identify: identify::Behaviour,
     pub(super) ping: pulse::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
-    pub(super) kademlia: Toggle<rendezvous::Behaviour>,
+    pub(super) kademlia: Toggle<Paced<rendezvous::Behaviour>>,
 }
 
 impl Behaviour {
@@ -59,8 +60,14 @@ pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
         .with_push_listen_addr_updates(true)
         .with_cache_size(0);
     let pace = Arc::new(Pace::new(config.max_requests_per_min));
+    let door = Arc::new(Door::default());
     let behaviour = Behaviour {
-        gate: Gate::new(config.max_connections_per_address, config.access.clone(), Arc::clone(&pace)),
+        gate: Gate::new(
+            config.max_connections_per_address,
+            config.access.clone(),
+            Arc::clone(&pace),
+            Arc::clone(&door),
+        ),
         sync: exchange(Protocol::Sync),
         market: exchange(Protocol::Market),
         node: exchange(Protocol::Node),
@@ -68,7 +75,7 @@ pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
         identify: identify::Behaviour::new(identify),
         ping: pulse::Behaviour::new(config.ping_interval, config.ping_timeout),
         mdns: discovery(config.mdns, me).into(),
-        kademlia: config.kademlia.map(|mode| rendezvous::behaviour(mode, me)).into(),
+        kademlia: config.kademlia.map(|mode| Paced::new(rendezvous::behaviour(mode, me), Arc::clone(&pace))).into(),
     };
     // With the lazy version a request leaves in the first packet of its stream, behind the protocol's name: one round
     // trip instead of two.
@@ -76,7 +83,7 @@ pub(super) fn swarm(config: &NetConfig) -> Result<Swarm<Behaviour>, NetError> {
         .with_idle_connection_timeout(config.idle_timeout)
         .with_max_negotiating_inbound_streams(STREAMS_PER_CONNECTION)
         .with_substream_upgrade_protocol_override(Version::V1Lazy);
-    let transport = transport(&key, pace, config.silence).map_err(|_| NetError::Key)?;
+    let transport = transport(&key, pace, door, config.silence).map_err(|_| NetError::Key)?;
     Ok(Swarm::new(transport, behaviour, me, settings))
 }
 

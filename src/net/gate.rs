@@ -1,15 +1,18 @@
 //! Who may connect, and who may stay.
 //!
-//! A libp2p behaviour that refuses inbound connections over the bounds (shaking hands, established, per host, per peer)
-//! and every connection with a banned peer, and keeps the connections of peers that speak our protocol open while idle.
+//! A libp2p behaviour that refuses inbound connections over the bounds (established, per host, per peer) and every connection with a
+//! banned peer, and keeps the connections of peers that speak our protocol open while idle.
 //! **Every connection it let in is counted exactly until it is gone**: a denial by another behaviour, a failed handshake
 //! and a close all end the count.
 //!
 //! The bounds are of strangers. A peer that is vouched for, as a member of a group that is here, counts against none of its
-//! host's, so that any number of members may live behind one address, and strangers there cannot shut them out: where a host has as many as
-//! it may, a few more are let in for a moment, to show who they are.
+//! host's, so that any number of members may live behind one address. **Strangers cannot shut members out**: before the handshake
+//! nobody knows who comes, so whoever comes is let in for a moment, to show who it is, and what others hold gives way: a handshake
+//! ([`handshakes`]), or the connection of a stranger, first of the host that has most.
 
-use std::collections::{HashMap, HashSet};
+mod handshakes;
+
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
@@ -25,29 +28,32 @@ use libp2p::core::upgrade::DeniedUpgrade;
 use libp2p::swarm::behaviour::ConnectionEstablished;
 use libp2p::swarm::handler::{ConnectionEvent, ProtocolsChange};
 use libp2p::swarm::{
-    ConnectionClosed, ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm,
-    ListenFailure, NetworkBehaviour, SubstreamProtocol, ToSwarm,
+    CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId,
+    FromSwarm, ListenFailure, NetworkBehaviour, SubstreamProtocol, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
 
 use crate::access::Access;
 use crate::identity::Identity;
 use crate::limits::{
-    BANS, CONNECTIONS_PER_PEER, CONNECTS_PER_HOST_PER_MIN, INBOUND_CONNECTIONS, PENDING_INBOUND_CONNECTIONS,
-    RATED_PAYERS, REFUSED_HOSTS, STRANGER_CONNECTIONS, TRIALS, TRIALS_PER_HOST,
+    BANS, CONNECTIONS_PER_PEER, CONNECTS_PER_HOST_PER_MIN, INBOUND_CONNECTIONS, KNOWN_HOSTS,
+    PENDING_INBOUND_CONNECTIONS, RATED_PAYERS, REFUSED_HOSTS, STRANGER_CONNECTIONS, TRIALS, TRIALS_PER_HOST, TURN_MS,
 };
 
-use super::address::{endpoint, host, identity_of};
+use self::handshakes::{Handshakes, Rank};
+use super::address::{Transport, endpoint, host, identity_of};
 use super::codec::Protocol;
 use super::pace::Pace;
+use super::transport::Door;
+use super::{Bound, RefusedHost};
 
 /// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
     Banned,
     Denied,
-    TooOften { host: IpAddr },
-    HostFull { host: IpAddr, limit: u32 },
+    TooOften,
+    HostFull { limit: u32 },
     PeerFull,
     Full,
     ShakingHands,
@@ -58,47 +64,54 @@ impl fmt::Display for Refused {
         match self {
             Self::Banned => f.write_str("the peer is banned"),
             Self::Denied => f.write_str("the settings `allow` and `deny` keep it away"),
-            Self::TooOften { host } => {
-                write!(f, "{host} connects more than {CONNECTS_PER_HOST_PER_MIN} times a minute")
-            }
-            Self::HostFull { host, limit } => {
-                write!(
-                    f,
-                    "{host} has {limit} connections of strangers already, the most that `p2p_max_conn_per_ip` lets it"
-                )
-            }
+            Self::TooOften => write!(f, "its address connects more than {CONNECTS_PER_HOST_PER_MIN} times a minute"),
+            Self::HostFull { limit } => write!(
+                f,
+                "its address has {limit} connections of strangers already, the most that `p2p_max_conn_per_ip` lets it"
+            ),
             Self::PeerFull => write!(f, "the peer has {CONNECTIONS_PER_PEER} connections already"),
             Self::Full => write!(
                 f,
                 "there are {STRANGER_CONNECTIONS} inbound connections of strangers, or {INBOUND_CONNECTIONS} in all"
             ),
-            Self::ShakingHands => write!(f, "{PENDING_INBOUND_CONNECTIONS} connections are shaking hands already"),
+            Self::ShakingHands => {
+                write!(
+                    f,
+                    "more than {PENDING_INBOUND_CONNECTIONS} connections were shaking hands, and the slowest had to give way"
+                )
+            }
         }
     }
 }
 
 impl std::error::Error for Refused {}
 
-/// One inbound connection that was let in.
+/// One inbound connection that is established.
 #[derive(Debug, Clone, Copy)]
 struct Guest {
+    peer: PeerId,
     host: IpAddr,
     standing: Standing,
+    since: Instant,
+    /// Whether there was no room for it when it came.
+    on_trial: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    ShakingHands,
-    Stranger(PeerId),
+    Stranger,
     /// It counts against no host.
-    Vouched(PeerId),
+    Vouched,
+    /// It is being closed to make room, and counts no more.
+    Leaving,
 }
 
-/// The connections of one host that count against it.
-#[derive(Debug, Clone, Copy, Default)]
-struct Count {
-    shaking_hands: u32,
-    strangers: u32,
+/// One peer that is connected.
+#[derive(Debug, Clone, Copy)]
+struct Present {
+    connections: u32,
+    /// Where it was last met.
+    host: IpAddr,
 }
 
 /// What was refused to a host.
@@ -116,12 +129,19 @@ pub(super) struct Gate {
     access: Access,
     /// Connections that each host has opened of late.
     arrivals: DefaultKeyedRateLimiter<IpAddr>,
+    door: Arc<Door>,
+    handshakes: Handshakes,
     guests: HashMap<ConnectionId, Guest>,
-    hosts: HashMap<IpAddr, Count>,
-    /// Of all hosts together.
-    count: Count,
-    peers: HashMap<PeerId, u32>,
+    /// Connections of strangers, of each host that has any.
+    hosts: HashMap<IpAddr, u32>,
+    /// The same of all hosts.
+    strangers: u32,
+    peers: HashMap<PeerId, Present>,
     vouched: HashSet<PeerId>,
+    /// Where somebody was last met who is vouched for, or may be met whom a person has added.
+    known: HashMap<IpAddr, Instant>,
+    /// Who has to make room, to be told to libp2p.
+    leaving: VecDeque<(PeerId, ConnectionId)>,
     /// Told who is vouched for.
     pace: Arc<Pace>,
     bans: HashMap<PeerId, Instant>,
@@ -129,17 +149,21 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(per_host: u32, access: Access, pace: Arc<Pace>) -> Self {
+    pub(super) fn new(per_host: u32, access: Access, pace: Arc<Pace>, door: Arc<Door>) -> Self {
         let a_minute = NonZeroU32::new(CONNECTS_PER_HOST_PER_MIN).unwrap_or(NonZeroU32::MIN);
         Self {
             per_host,
             access,
             arrivals: RateLimiter::keyed(Quota::per_minute(a_minute)),
+            door,
+            handshakes: Handshakes::default(),
             guests: HashMap::new(),
             hosts: HashMap::new(),
-            count: Count::default(),
+            strangers: 0,
             peers: HashMap::new(),
             vouched: HashSet::new(),
+            known: HashMap::new(),
+            leaving: VecDeque::new(),
             pace,
             bans: HashMap::new(),
             refused: HashMap::new(),
@@ -187,39 +211,57 @@ impl Gate {
 
     /// Says of a connected peer whether it counts against its host. A peer that is gone is a stranger again.
     pub(super) fn vouch(&mut self, peer: PeerId, is_vouched: bool) {
-        let has_changed = if is_vouched {
-            self.peers.contains_key(&peer) && self.vouched.insert(peer)
-        } else {
-            self.vouched.remove(&peer)
-        };
+        let at = self.peers.get(&peer).map(|present| present.host);
+        let has_changed =
+            if is_vouched { at.is_some() && self.vouched.insert(peer) } else { self.vouched.remove(&peer) };
         if !has_changed {
             return;
         }
         self.pace.vouch(peer, is_vouched);
-        for guest in self.guests.values_mut() {
-            let count = self.hosts.entry(guest.host).or_default();
-            match guest.standing {
-                Standing::Stranger(of) if of == peer && is_vouched => {
-                    guest.standing = Standing::Vouched(peer);
-                    count.strangers -= 1;
-                    self.count.strangers -= 1;
-                }
-                Standing::Vouched(of) if of == peer && !is_vouched => {
-                    guest.standing = Standing::Stranger(peer);
-                    count.strangers += 1;
-                    self.count.strangers += 1;
-                }
-                _ => {}
+        if let Some(host) = at.filter(|_| is_vouched) {
+            self.expect_from(host);
+        }
+        let (old, new) =
+            if is_vouched { (Standing::Stranger, Standing::Vouched) } else { (Standing::Vouched, Standing::Stranger) };
+        for guest in self.guests.values_mut().filter(|guest| guest.peer == peer && guest.standing == old) {
+            guest.standing = new;
+            if is_vouched {
+                leave(&mut self.hosts, &guest.host);
+                self.strangers -= 1;
+            } else {
+                *self.hosts.entry(guest.host).or_default() += 1;
+                self.strangers += 1;
             }
         }
-        self.hosts.retain(|_, count| count.strangers + count.shaking_hands > 0);
+    }
+
+    /// Takes note that somebody whom there is always room for may come from a host: its handshakes give way last.
+    pub(super) fn expect_from(&mut self, host: IpAddr) {
+        if self.known.len() >= KNOWN_HOSTS && !self.known.contains_key(&host) {
+            let first = self.known.iter().min_by_key(|(_, last)| **last).map(|(host, _)| *host);
+            first.and_then(|host| self.known.remove(&host));
+        }
+        self.known.insert(host, Instant::now());
     }
 
     /// Whether a connection is one that there is room for only until it has shown who it is.
     pub(super) fn is_on_trial(&self, connection: &ConnectionId) -> bool {
-        let Some(Guest { host, standing: Standing::Stranger(_) }) = self.guests.get(connection) else { return false };
-        let of_host = self.hosts.get(host).map_or(0, |count| count.strangers);
-        of_host > self.per_host || self.count.strangers > STRANGER_CONNECTIONS
+        let is_stranger = |guest: &&Guest| guest.standing == Standing::Stranger;
+        self.guests.get(connection).filter(is_stranger).is_some_and(|guest| self.is_over(guest.host))
+    }
+
+    /// Whether strangers have more connections than there is room for, of this host or of all.
+    fn is_over(&self, host: IpAddr) -> bool {
+        self.strangers_of(host) > self.per_host || self.strangers > STRANGER_CONNECTIONS
+    }
+
+    fn rank(&self, host: &IpAddr) -> Rank {
+        let refusals = self.refused.get(host).map_or(0, |refusals| refusals.times);
+        Rank { is_known: self.known.contains_key(host), refusals }
+    }
+
+    fn strangers_of(&self, host: IpAddr) -> u32 {
+        self.hosts.get(&host).copied().unwrap_or(0)
     }
 
     /// What was refused to hosts, but for what the lists deny.
@@ -227,42 +269,87 @@ impl Gate {
         self.refused.iter().map(|(host, refusals)| (*host, *refusals))
     }
 
+    /// The same, for people.
+    pub(super) fn refused_hosts(&self) -> Vec<RefusedHost> {
+        let told = |(host, refusals): (IpAddr, Refusals)| RefusedHost {
+            host,
+            why: refusals.why.to_string(),
+            bound: match refusals.why {
+                Refused::HostFull { .. } => Bound::OneHost,
+                Refused::TooOften => Bound::Rate,
+                _ => Bound::AllHosts,
+            },
+            times: refusals.times,
+            ago: refusals.last.elapsed(),
+        };
+        self.refused().map(told).collect()
+    }
+
     fn let_in(&mut self, connection: ConnectionId, remote: &Multiaddr) -> Result<(), Refused> {
-        // Our transports always name an IP address; what does not is refused with the hosts that are full.
-        let host = host(remote).unwrap_or(IpAddr::from([0; 4]));
-        if endpoint(remote).is_some_and(|(socket, _)| self.access.refuses_host(socket.ip())) {
+        let end = self.door.take();
+        let Some((socket, transport)) = endpoint(remote) else { return Err(Refused::Denied) };
+        if self.access.refuses_host(socket.ip()) {
             return Err(Refused::Denied);
         }
-        if let Err(why) = self.has_room(host) {
+        let host = host_of(remote);
+        if let Err(why) = self.has_room(host, transport) {
             self.remember(host, why);
             return Err(why);
         }
-        self.hosts.entry(host).or_default().shaking_hands += 1;
-        self.count.shaking_hands += 1;
-        self.guests.insert(connection, Guest { host, standing: Standing::ShakingHands });
+        self.handshakes.begin(connection, host, transport, end);
         Ok(())
     }
 
-    fn has_room(&mut self, host: IpAddr) -> Result<(), Refused> {
-        if self.count.shaking_hands >= PENDING_INBOUND_CONNECTIONS {
-            return Err(Refused::ShakingHands);
-        }
-        let of = |count: Count| count.strangers.saturating_add(count.shaking_hands);
-        if self.guests.len() >= INBOUND_CONNECTIONS as usize || of(self.count) >= STRANGER_CONNECTIONS + TRIALS {
+    fn has_room(&mut self, host: IpAddr, transport: Transport) -> Result<(), Refused> {
+        // Any stranger gives way to who is vouched for, once it has shown that it is.
+        if self.guests.len() >= INBOUND_CONNECTIONS as usize && self.strangers == 0 {
             return Err(Refused::Full);
         }
-        let here = self.hosts.get(&host).copied().unwrap_or_default();
-        if here.shaking_hands >= self.per_host || of(here) >= self.per_host.saturating_add(TRIALS_PER_HOST) {
-            return Err(Refused::HostFull { host, limit: self.per_host });
+        let here = self.strangers_of(host).saturating_add(self.handshakes.of(host, transport));
+        let has_had_its_turn = |guest: &Guest| {
+            guest.host == host
+                && guest.standing == Standing::Stranger
+                && guest.on_trial
+                && guest.since.elapsed() >= Duration::from_millis(TURN_MS)
+        };
+        if here >= self.per_host.saturating_add(TRIALS_PER_HOST) && !self.guests.values().any(has_had_its_turn) {
+            return Err(Refused::HostFull { limit: self.per_host });
         }
+        let in_the_way = self.handshakes.in_the_way(host, transport, self.per_host, |host| self.rank(host))?;
+        // What the address of a QUIC connection says is known to be true only after the handshake: see `check_arrival`.
+        if transport == Transport::Tcp {
+            self.check_rate(host)?;
+        }
+        if let Some((id, why)) = in_the_way
+            && let Some(other) = self.handshakes.end(&id)
+        {
+            self.remember(other, why);
+        }
+        Ok(())
+    }
+
+    /// Counts a connection that a host has opened.
+    fn check_rate(&mut self, host: IpAddr) -> Result<(), Refused> {
         if self.arrivals.len() >= RATED_PAYERS {
             self.arrivals.retain_recent();
         }
         // With so many at once the other bounds hold.
         if self.arrivals.len() < RATED_PAYERS && self.arrivals.check_key(&host).is_err() {
-            return Err(Refused::TooOften { host });
+            return Err(Refused::TooOften);
         }
         Ok(())
+    }
+
+    /// The same of one that has shaken hands, where it was not counted before.
+    fn check_arrival(&mut self, remote: &Multiaddr) -> Result<(), ConnectionDenied> {
+        let host = host_of(remote);
+        if !endpoint(remote).is_some_and(|(_, transport)| transport == Transport::Quic) {
+            return Ok(());
+        }
+        self.check_rate(host).map_err(|why| {
+            self.remember(host, why);
+            ConnectionDenied::new(why)
+        })
     }
 
     fn remember(&mut self, host: IpAddr, why: Refused) {
@@ -276,42 +363,65 @@ impl Gate {
 
     /// A connection was closed because nobody has vouched for its peer in time.
     pub(super) fn failed_trial(&mut self, connection: &ConnectionId) {
-        let Some(host) = self.guests.get(connection).map(|guest| guest.host) else { return };
-        let is_host = self.hosts.get(&host).is_some_and(|count| count.strangers > self.per_host);
-        self.remember(host, if is_host { Refused::HostFull { host, limit: self.per_host } } else { Refused::Full });
+        if let Some(host) = self.guests.get(connection).map(|guest| guest.host) {
+            self.remember(host, self.why_over(host));
+        }
     }
 
-    fn welcome(&mut self, connection: ConnectionId, peer: PeerId) {
-        *self.peers.entry(peer).or_default() += 1;
-        let Some(guest) = self.guests.get_mut(&connection) else { return };
-        let count = self.hosts.entry(guest.host).or_default();
-        count.shaking_hands -= 1;
-        self.count.shaking_hands -= 1;
-        if self.vouched.contains(&peer) {
-            guest.standing = Standing::Vouched(peer);
-        } else {
-            guest.standing = Standing::Stranger(peer);
-            count.strangers += 1;
-            self.count.strangers += 1;
+    fn why_over(&self, host: IpAddr) -> Refused {
+        let is_host = self.strangers_of(host) > self.per_host;
+        if is_host { Refused::HostFull { limit: self.per_host } } else { Refused::Full }
+    }
+
+    fn welcome(&mut self, connection: ConnectionId, peer: PeerId, remote: &Multiaddr, is_guest: bool) {
+        let host = host_of(remote);
+        let present = self.peers.entry(peer).or_insert(Present { connections: 0, host });
+        (present.connections, present.host) = (present.connections + 1, host);
+        if !is_guest {
+            return;
         }
+        self.handshakes.over(&connection);
+        let mut guest = Guest { peer, host, standing: Standing::Vouched, since: Instant::now(), on_trial: false };
+        if !self.vouched.contains(&peer) {
+            *self.hosts.entry(host).or_default() += 1;
+            self.strangers += 1;
+            guest.standing = Standing::Stranger;
+            guest.on_trial = self.is_over(host);
+        }
+        self.guests.insert(connection, guest);
+        if self.strangers_of(host) > self.per_host.saturating_add(TRIALS_PER_HOST) {
+            self.replace(connection, Some(host));
+        }
+        let staying = self.guests.values().filter(|guest| guest.standing != Standing::Leaving).count();
+        if self.strangers > STRANGER_CONNECTIONS + TRIALS || staying > INBOUND_CONNECTIONS as usize {
+            self.replace(connection, None);
+        }
+    }
+
+    /// Has a stranger, of one host or of all, make room for who has just come: first where no member is known to be, of these of the host that
+    /// has most; there, whoever there was no room for, and has had its turn longest.
+    fn replace(&mut self, newest: ConnectionId, of_host: Option<IpAddr>) {
+        let may_go = |(id, guest): &(&ConnectionId, &Guest)| {
+            **id != newest && guest.standing == Standing::Stranger && of_host.is_none_or(|host| guest.host == host)
+        };
+        let worth_least = self.guests.iter().filter(may_go).max_by_key(|(_, guest)| {
+            let rank = self.rank(&guest.host);
+            (!rank.is_known, self.strangers_of(guest.host), guest.on_trial, rank.refusals, guest.since.elapsed())
+        });
+        let Some((id, guest)) = worth_least.map(|(id, guest)| (*id, *guest)) else { return };
+        self.remember(guest.host, self.why_over(guest.host));
+        leave(&mut self.hosts, &guest.host);
+        self.strangers -= 1;
+        self.guests.insert(id, Guest { standing: Standing::Leaving, ..guest });
+        self.leaving.push_back((guest.peer, id));
     }
 
     fn gone(&mut self, connection: ConnectionId) {
+        self.handshakes.over(&connection);
         let Some(guest) = self.guests.remove(&connection) else { return };
-        let count = self.hosts.entry(guest.host).or_default();
-        match guest.standing {
-            Standing::ShakingHands => {
-                count.shaking_hands -= 1;
-                self.count.shaking_hands -= 1;
-            }
-            Standing::Stranger(_) => {
-                count.strangers -= 1;
-                self.count.strangers -= 1;
-            }
-            Standing::Vouched(_) => {}
-        }
-        if count.shaking_hands + count.strangers == 0 {
-            self.hosts.remove(&guest.host);
+        if guest.standing == Standing::Stranger {
+            leave(&mut self.hosts, &guest.host);
+            self.strangers -= 1;
         }
     }
 
@@ -323,19 +433,24 @@ impl Gate {
         if self.banned(peer).is_some() {
             return Err(ConnectionDenied::new(Refused::Banned));
         }
-        if self.peers.get(peer).is_some_and(|open| *open >= CONNECTIONS_PER_PEER) {
+        if self.peers.get(peer).is_some_and(|present| present.connections >= CONNECTIONS_PER_PEER) {
             return Err(ConnectionDenied::new(Refused::PeerFull));
         }
         Ok(Stay { speaks_ours: false })
     }
 }
 
-/// Takes one off a count and forgets it at none.
-fn leave<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, u32>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
+/// The host of an address. Our transports always name one.
+pub(super) fn host_of(remote: &Multiaddr) -> IpAddr {
+    host(remote).unwrap_or(IpAddr::from([0; 4]))
+}
+
+/// Takes one off a host's count and forgets it at none.
+fn leave(counts: &mut HashMap<IpAddr, u32>, host: &IpAddr) {
+    if let Some(count) = counts.get_mut(host) {
         *count = count.saturating_sub(1);
         if *count == 0 {
-            counts.remove(key);
+            counts.remove(host);
         }
     }
 }
@@ -360,6 +475,7 @@ impl NetworkBehaviour for Gate {
         _local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<Stay, ConnectionDenied> {
+        self.check_arrival(remote)?;
         self.check_peer(&peer, remote)
     }
 
@@ -376,13 +492,18 @@ impl NetworkBehaviour for Gate {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
-            FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, connection_id, .. }) => {
-                self.welcome(connection_id, peer_id);
+            FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, connection_id, endpoint, .. }) => {
+                self.welcome(connection_id, peer_id, endpoint.get_remote_address(), endpoint.is_listener());
             }
-            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. }) => {
-                leave(&mut self.peers, &peer_id);
-                if !self.peers.contains_key(&peer_id) && self.vouched.remove(&peer_id) {
-                    self.pace.vouch(peer_id, false);
+            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, remaining_established, .. }) => {
+                if let Some(present) = self.peers.get_mut(&peer_id) {
+                    present.connections = present.connections.saturating_sub(1);
+                }
+                if remaining_established == 0 {
+                    self.peers.remove(&peer_id);
+                    if self.vouched.remove(&peer_id) {
+                        self.pace.vouch(peer_id, false);
+                    }
                 }
                 self.gone(connection_id);
             }
@@ -396,7 +517,13 @@ impl NetworkBehaviour for Gate {
     }
 
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, Infallible>> {
-        Poll::Pending
+        // It is asked again whenever anything has come in: nobody has to be woken.
+        match self.leaving.pop_front() {
+            Some((peer_id, connection)) => {
+                Poll::Ready(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) })
+            }
+            None => Poll::Pending,
+        }
     }
 }
 

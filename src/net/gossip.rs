@@ -77,6 +77,29 @@ pub(super) struct Gossip {
     unheard: VecDeque<Vec<u8>>,
     judging: VecDeque<(GossipId, MessageId, PeerId)>,
     last: u64,
+    full: GossipFull,
+}
+
+/// How often a queue of gossip was full since that was last asked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GossipFull {
+    /// Own messages that were dropped before anybody listened.
+    pub unheard: u64,
+    /// Messages that went no further, since they were not judged in time.
+    pub judging: u64,
+    /// Messages that were not sent to a peer that takes them too slowly.
+    pub peer: u64,
+}
+
+/// How full the queues of gossip are.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GossipMeasures {
+    /// Own messages that wait for somebody to listen.
+    pub unheard: usize,
+    /// Messages that wait for a judgement.
+    pub judging: usize,
+    /// How often they were full since this was last asked.
+    pub full: GossipFull,
 }
 
 impl Gossip {
@@ -85,6 +108,7 @@ impl Gossip {
             Ok(_) | Err(PublishError::Duplicate) => {}
             Err(PublishError::NoPeersSubscribedToTopic) => {
                 if self.unheard.len() >= GOSSIP_QUEUE {
+                    self.full.unheard += 1;
                     self.unheard.pop_front();
                 }
                 self.unheard.push_back(bytes);
@@ -100,12 +124,23 @@ impl Gossip {
         }
     }
 
+    /// A peer takes what it is sent too slowly: so many messages were dropped.
+    pub(super) fn slow(&mut self, messages: usize) {
+        self.full.peer += messages as u64;
+    }
+
+    pub(super) fn measure(&mut self) -> GossipMeasures {
+        let full = std::mem::take(&mut self.full);
+        GossipMeasures { unheard: self.unheard.len(), judging: self.judging.len(), full }
+    }
+
     pub(super) fn came(&mut self, behaviour: &mut Behaviour, message: MessageId, from: PeerId) -> GossipId {
         self.last += 1;
         let id = GossipId(self.last);
         if self.judging.len() >= GOSSIP_JUDGING
             && let Some((_, message, from)) = self.judging.pop_front()
         {
+            self.full.judging += 1;
             behaviour.report_message_validation_result(&message, &from, MessageAcceptance::Ignore);
         }
         self.judging.push_back((id, message, from));

@@ -16,6 +16,7 @@ mod gossip;
 mod network;
 mod nudge;
 mod pace;
+mod paced;
 mod pulse;
 mod rendezvous;
 mod transport;
@@ -30,7 +31,7 @@ pub use address::Transport;
 pub use bans::Ban;
 pub use book::{AddressBook, BookAddress, BookEntry, BookFull, Dial, DialTrouble, Keep, Known, Source};
 pub use codec::{Held, Malformed, Protocol};
-pub use gossip::{Acceptance, GossipId, TOPIC};
+pub use gossip::{Acceptance, GossipFull, GossipId, GossipMeasures, TOPIC};
 pub use network::Network;
 
 use crate::access::Access;
@@ -311,15 +312,26 @@ pub struct PeerInfo {
     pub refused: Option<String>,
 }
 
-/// A host whose connections were refused for want of room.
+/// A bound on connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bound {
+    /// How many strangers of one host may have.
+    OneHost,
+    /// How many a host may open a minute.
+    Rate,
+    /// How many there may be of all hosts.
+    AllHosts,
+}
+
+/// A host whose connections were refused or closed for want of room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedHost {
     /// An IPv4 address, or an IPv6 /64.
     pub host: IpAddr,
     /// Why the last was.
     pub why: String,
-    /// Whether that is the bound of one host.
-    pub is_host_full: bool,
+    /// Which bound it met.
+    pub bound: Bound,
     /// How many.
     pub times: u64,
     /// How long ago the last was.

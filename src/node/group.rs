@@ -8,6 +8,7 @@ use super::acting::Delegations;
 use super::doubt::Doubt;
 use super::engine::{Fresh, News, ToSeal};
 use super::io::Opened;
+use super::measure::Behind;
 use super::presence::Presences;
 use super::shut_out::Word;
 use super::subscription::{Subscription, SyncState};
@@ -86,15 +87,17 @@ impl Session {
 
 /// What is known of one peer in one group.
 #[derive(Debug, Default)]
-struct PeerSync {
+pub(super) struct PeerSync {
     /// When to pull from it.
     pull_at_ms: Option<u64>,
     /// Whether that was put off, because it asked and had what is here.
     postponed: bool,
     /// Pulls in a row that failed.
-    failures: u32,
+    pub(super) failures: u32,
     /// What it is known to have.
-    has: Frontier,
+    pub(super) has: Frontier,
+    /// What of that is not here, the first to be heard of.
+    pub(super) behind: Option<Behind>,
     /// When to tell it what it may lack, where something was not pushed to it.
     tell_at_ms: Option<u64>,
     /// When it was last asked where others are.
@@ -113,13 +116,13 @@ pub(super) struct GroupSync {
     auto: bool,
     subscription: Subscription,
     /// When a pull last brought everything that a peer had.
-    synced_at_ms: Option<u64>,
+    pub(super) synced_at_ms: Option<u64>,
     members: BTreeSet<Identity>,
     /// Who was named as a member and is none.
     former: BTreeMap<Identity, Gone>,
     /// Why none of this node's identities is a member any more, as members say, and who of them does.
     pub(super) shut_out: Option<(Gone, Identity)>,
-    peers: BTreeMap<Identity, PeerSync>,
+    pub(super) peers: BTreeMap<Identity, PeerSync>,
     outgoing: Vec<std::sync::Arc<Fresh>>,
     announcement: BTreeMap<Identity, Tip>,
     announce_at_ms: Option<u64>,
@@ -290,7 +293,7 @@ impl GroupSync {
                 }
                 let tips =
                     pull.frontier.iter().flat_map(|AuthorTips { author, tips }| tips.iter().map(|tip| (*author, tip)));
-                tips.clone().for_each(|(author, tip)| self.peer_has(peer, author, tip));
+                tips.clone().for_each(|(author, tip)| self.peer_has(now_ms, peer, author, tip));
                 if tips.into_iter().any(|(author, tip)| !self.frontier.covers(&author, tip)) {
                     self.pull_at(*peer, now_ms);
                 }
@@ -504,14 +507,6 @@ impl GroupSync {
             self.pull_in_an_interval(peer, now_ms, rng, interval_ms);
         } else {
             self.failed(peer, now_ms, rng);
-        }
-    }
-
-    /// Notes what a peer is seen to have. Of authors that are not here it may say what it likes, and that is not kept.
-    pub(super) fn peer_has(&mut self, peer: &Identity, author: Identity, tip: &Tip) {
-        let is_here = self.members.contains(&author) || !self.frontier.tips(&author).is_empty();
-        if let Some(sync) = self.peers.get_mut(peer).filter(|_| is_here) {
-            sync.has.reach(author, tip.clone());
         }
     }
 

@@ -16,6 +16,7 @@ use super::faults::Faults;
 use super::group::{GroupSync, Session};
 use super::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Opened, Output, Severity, Ticket};
 use super::market::{self, Around, Market};
+use super::measure::Full;
 use super::shut_out::Word;
 use super::subscription::Subscription;
 use crate::chain::{GroupId, Tip};
@@ -90,7 +91,8 @@ pub struct Machine {
     pending: BTreeMap<Ticket, Pending>,
     next_ticket: u64,
     next_session: u64,
-    market: Market,
+    pub(super) market: Market,
+    pub(super) full: Full,
 }
 
 impl Machine {
@@ -108,6 +110,7 @@ impl Machine {
             next_ticket: 0,
             next_session: 0,
             market: Market::default(),
+            full: Full::default(),
         }
     }
 
@@ -268,6 +271,7 @@ impl Machine {
     /// Why a peer may not ask about a group now.
     fn refusal(&mut self, now_ms: u64, peer: Identity, group: &GroupId) -> Option<Refused> {
         if self.peers.entry(peer).or_default().serving >= limits::SERVED_PER_PEER {
+            self.full.serving += 1;
             return Some(Refused::Busy(limits::BUSY_RETRY_MS));
         }
         let Some(group) = self.groups.get_mut(group) else { return Some(Refused::NotShared) };
@@ -307,7 +311,7 @@ impl Machine {
             }
             Request::Have(have) => {
                 for reached in &have.tips {
-                    group.peer_has(&peer, reached.author, &reached.tip);
+                    group.peer_has(now_ms, &peer, reached.author, &reached.tip);
                 }
                 if have.tips.iter().any(|reached| !group.frontier.covers(&reached.author, &reached.tip)) {
                     group.pull_at(peer, now_ms);
@@ -412,7 +416,7 @@ impl Machine {
         }
         session.storing += 1;
         for reached in &batch.reached {
-            sync.peer_has(&peer, reached.author, &reached.tip);
+            sync.peer_has(now_ms, &peer, reached.author, &reached.tip);
         }
         let ticket = self.ticket(peer, group, Errand::Store(number));
         out.push(ingest(ticket, peer, group, batch));

@@ -17,6 +17,7 @@ pub mod io;
 pub mod joining;
 pub mod machine;
 pub mod market;
+pub mod measure;
 mod presence;
 pub mod rendezvous;
 pub mod serve;

@@ -15,7 +15,7 @@ use crate::limits;
 use crate::wire::{Have, Refused, Request, Response};
 
 /// Pushes to one peer that may be unacknowledged. What comes meanwhile is announced when one is.
-const PUSHING_PER_PEER: usize = 16;
+pub(super) const PUSHING_PER_PEER: usize = 16;
 
 impl Machine {
     /// Blocks are durable: push our own, announce the others'.
@@ -25,12 +25,13 @@ impl Machine {
             sync.frontier.advance(fresh.author, fresh.prev, fresh.tip.clone());
             match from {
                 Some(peer) => {
-                    sync.peer_has(peer, fresh.author, &fresh.tip);
+                    sync.peer_has(now_ms, peer, fresh.author, &fresh.tip);
                     sync.announce(now_ms, rng, fresh.author, fresh.tip.clone());
                 }
                 None => sync.outgoing(fresh),
             }
         }
+        sync.caught_up(now_ms);
         sync.schedule_seal(now_ms, news.to_seal);
         let mut removed = BTreeSet::new();
         if let Some(members) = &news.members {
@@ -74,7 +75,9 @@ impl Machine {
         for peer in members {
             let Some(state) = self.peers.get_mut(&peer) else { continue };
             for request in &requests {
-                if state.pushing >= PUSHING_PER_PEER || matches!(**request, Request::Have(_)) {
+                let is_full = state.pushing >= PUSHING_PER_PEER;
+                self.full.pushes += u64::from(is_full);
+                if is_full || matches!(**request, Request::Have(_)) {
                     sync.tell_at(&peer, now_ms);
                 } else {
                     state.pushing += 1;

@@ -411,9 +411,9 @@ fn what_a_peer_says_of_authors_that_are_not_here_is_not_kept() {
     let tip = Tip { seq: 0, id: BlockId::from_bytes([1; 32]) };
     let lacks = |group: &GroupSync, author| group.lacks(&peer, &[Reached { author, tip: tip.clone() }]);
     for stranger in 3..=250 {
-        group.peer_has(&peer, who(stranger), &tip);
+        group.peer_has(0, &peer, who(stranger), &tip);
         assert!(lacks(&group, who(stranger)));
     }
-    group.peer_has(&peer, member, &tip);
+    group.peer_has(0, &peer, member, &tip);
     assert!(!lacks(&group, member));
 }

@@ -158,12 +158,10 @@ impl Agents {
         self.change(|hosted| hosted.values_mut().for_each(|agent| agent.start(node)));
     }
 
-    /// Stops that, and waits for it.
-    pub(super) async fn stop(&self) {
+    /// Stops that; what is to be waited for.
+    pub(super) fn stop(&self) -> Vec<(&'static str, JoinHandle<()>)> {
         let all: Vec<Hosted> = self.change(|hosted| std::mem::take(hosted).into_values().collect());
-        for agent in all {
-            agent.end().await;
-        }
+        all.into_iter().filter_map(Hosted::stop).map(|trading| ("what buys and sells for an agent", trading)).collect()
     }
 
     /// Makes an agent: from its answer on it acts, whatever happens.
@@ -317,11 +315,16 @@ impl Hosted {
         self.trading = Some(tokio::spawn(trade::run(node, self.stop.subscribe())));
     }
 
-    async fn end(self) {
+    /// Ends it; what is to be waited for.
+    fn stop(self) -> Option<JoinHandle<()>> {
         self.gone.send_replace(true);
         self.locked.send_replace(true);
         self.stop.send_replace(true);
-        if let Some(trading) = self.trading
+        self.trading
+    }
+
+    async fn end(self) {
+        if let Some(trading) = self.stop()
             && let Err(error) = trading.await
         {
             tracing::error!(%error, "what bought and sold for an agent failed");

@@ -14,8 +14,9 @@ use super::settings::PeerLimits;
 use crate::cbor;
 use crate::chain::{GroupId, Tip};
 use crate::identity::{Identity, SecretKey};
-use crate::net::{AddPeerError, Ban, PeerInfo, RefusedHost};
+use crate::net::{AddPeerError, Ban, GossipMeasures, PeerInfo, RefusedHost};
 use crate::node::io::Input;
+use crate::node::measure::Measures;
 use crate::node::{Subscription, SyncState};
 use crate::presence::{Invalid, Presence, Status, Verified};
 
@@ -47,6 +48,8 @@ pub enum Ask {
     SyncNow(GroupId, Option<Identity>, oneshot::Sender<usize>),
     /// How a group's sync stands; none where it is not here.
     SyncState(GroupId, oneshot::Sender<Option<SyncState>>),
+    /// How far this node is behind its peers, and how full what the driver owns.
+    Measure(oneshot::Sender<(Measures, GossipMeasures)>),
     /// Sync a group like this from now on; tells when that is stored.
     Subscribe(GroupId, Subscription, oneshot::Sender<()>),
     /// Let peers do this much from now on.
@@ -109,6 +112,10 @@ impl Work {
             }
             Ask::SyncState(group, answer) => {
                 let _gone = answer.send(self.parts.machine.sync_state(self.uptime.ms(), &group));
+            }
+            Ask::Measure(answer) => {
+                let measured = self.parts.machine.measure(self.uptime.ms());
+                let _gone = answer.send((measured, self.parts.network.measure_gossip()));
             }
             Ask::Subscribe(group, subscription, answer) => {
                 let row = (subscription != Subscription::default()).then(|| cbor::encode(&subscription));

@@ -278,7 +278,6 @@ impl Work {
             }
             Told::Closed(group) => {
                 self.parts.agents.moved(group, true);
-                self.parts.metrics.left(&label(group));
                 self.parts.events.tell(EventKind::GroupLeft { group_id: group.to_string() });
                 self.keep_row(subscription_row(&group), None, || {});
                 self.step(Input::Closed(group));
@@ -370,9 +369,10 @@ impl Work {
             Output::ShutOut(group, mark) => self.shut_out(group, mark),
             Output::Seal(group) => self.seal(group),
             Output::Ban(peer, why) => {
-                self.parts.metrics.banned();
-                let time = self.parts.network.ban(peer, why);
-                tracing::warn!(%peer, minutes = time.as_secs() / 60, why, "sent a peer away for its faults");
+                if let Some(time) = self.parts.network.ban(peer, why) {
+                    self.parts.metrics.banned();
+                    tracing::warn!(%peer, minutes = time.as_secs() / 60, why, "sent a peer away for its faults");
+                }
             }
             Output::Notice(notice) => self.notice(&notice),
             Output::Market(output) => self.market_act(output),
@@ -403,7 +403,6 @@ impl Work {
     fn notice(&self, notice: &Notice) {
         match notice {
             Notice::CaughtUp { group, peer, blocks } => {
-                self.parts.metrics.synced(label(*group), peer.to_string());
                 tracing::debug!(%group, %peer, blocks, "caught up");
                 self.parts.events.tell(EventKind::SyncFinished {
                     group_id: group.to_string(),
@@ -541,13 +540,6 @@ impl Work {
             then();
         });
     }
-}
-
-/// A group in a label: enough of its id to tell it apart, and no way into it.
-fn label(group: GroupId) -> String {
-    let mut id = group.to_string();
-    id.truncate(limits::METRIC_GROUP_DIGITS);
-    id
 }
 
 /// Counts the blocks that the ledger refuses now and did not before.

@@ -20,6 +20,7 @@ use crate::chain::{GroupId, OfferId};
 use crate::delegation::Shown;
 use crate::identity::Identity;
 use crate::limits;
+use crate::metrics::Queue;
 use crate::net::{self, Protocol, RequestError};
 use crate::node::io::{InboundId, Input, NoAnswer, Severity};
 use crate::node::market::Filter;
@@ -366,6 +367,9 @@ impl Work {
             Notice::Pulled { peer, new } => tracing::debug!(%peer, new, "pulled a catalogue"),
             Notice::Fetching { package, chunks, of } => tracing::debug!(%package, chunks, of, "fetching"),
             Notice::Fetched(package, result) => {
+                if result == Err(NotFetched::TooMany) {
+                    self.parts.metrics.overflowed(Queue::Fetches, 1);
+                }
                 if let Err(error) = &result {
                     tracing::info!(%package, %error, "a package was not fetched");
                 }

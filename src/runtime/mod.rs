@@ -50,8 +50,11 @@ use crate::kv::KvError;
 use crate::limits;
 use crate::metrics::{Metrics, Queue};
 
-use crate::net::{AddPeerError, AddressBook, Ban, BookEntry, NetConfig, NetError, Network, PeerInfo, RefusedHost};
+use crate::net::{
+    AddPeerError, AddressBook, Ban, BookEntry, GossipMeasures, NetConfig, NetError, Network, PeerInfo, RefusedHost,
+};
 use crate::node::machine::Settings as MachineSettings;
+use crate::node::measure::Measures;
 use crate::node::{Engine, Machine, Subscription, SyncState};
 use crate::presence;
 use crate::store::{PackageStoreError, Packages, Store, StoreError, View};
@@ -215,6 +218,25 @@ impl Node {
     /// [`Stopping`].
     pub async fn refused_hosts(&self) -> Result<Vec<RefusedHost>, Stopping> {
         self.ask(Ask::RefusedHosts).await
+    }
+
+    /// How far this node is behind its peers, and how full what the driver owns. What was full is counted.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn measure(&self) -> Result<(Measures, GossipMeasures), Stopping> {
+        let (measured, gossip) = self.ask(Ask::Measure).await?;
+        let full = [
+            (Queue::Pushes, measured.pushes_put_off),
+            (Queue::Serving, measured.serving_refused),
+            (Queue::GossipUnheard, gossip.full.unheard),
+            (Queue::GossipJudging, gossip.full.judging),
+            (Queue::GossipPeer, gossip.full.peer),
+        ];
+        full.into_iter()
+            .filter(|(_, times)| *times > 0)
+            .for_each(|(queue, times)| self.metrics.overflowed(queue, times));
+        Ok((measured, gossip))
     }
 
     /// Where this node can be reached.
@@ -472,16 +494,10 @@ impl Daemon {
         node.embedding.stop();
         // Nobody to tell is fine: then the driver is gone already.
         let _gone = stop.send(true);
-        node.agents.stop().await;
-        if let Err(error) = trading.await {
-            tracing::error!(%error, "what buys and sells failed");
-        }
-        if let Err(error) = joining.await {
-            tracing::error!(%error, "what joins groups failed");
-        }
-        if let Err(error) = driver.await {
-            tracing::error!(%error, "the driver failed");
-        }
+        let mut tasks = node.agents.stop();
+        tasks.extend([("what buys and sells", trading), ("what joins groups", joining)]);
+        end(tasks, limits::TASKS_STOP_MS).await;
+        end(vec![("the driver", driver)], limits::DRIVER_STOP_MS).await;
         node.indexes.stop();
         drop(node);
         let joined = tokio::task::spawn_blocking(|| {
@@ -493,6 +509,21 @@ impl Daemon {
         });
         if tokio::time::timeout(Duration::from_millis(limits::STOP_MS), joined).await.is_err() {
             tracing::warn!("the writer did not end in time; what it has acknowledged is on the disk");
+        }
+    }
+}
+
+/// Waits for tasks that were told to end, all together so long. Those that have not are cut off where they wait.
+async fn end(tasks: Vec<(&'static str, tokio::task::JoinHandle<()>)>, within_ms: u64) {
+    let deadline = tokio::time::Instant::now() + Duration::from_millis(within_ms);
+    for (what, mut task) in tasks {
+        match tokio::time::timeout_at(deadline, &mut task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "{what} failed"),
+            Err(_late) => {
+                task.abort();
+                tracing::warn!("{what} did not end in time: the next start goes on with it");
+            }
         }
     }
 }

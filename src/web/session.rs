@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -116,6 +117,12 @@ impl Sessions {
     /// Says where the panel is served: `http://127.0.0.1:8080`.
     pub fn serve_at(&self, page: String) {
         self.state().page = Some(page);
+    }
+
+    /// Where that is; nothing while it is not served.
+    #[must_use]
+    pub fn served_at(&self) -> Option<SocketAddr> {
+        self.state().page.as_ref()?.strip_prefix("http://")?.parse().ok()
     }
 
     /// Makes a link; none where the panel is not served. Its token stands behind the `#`: a browser sends that to nobody, and what fetches

@@ -100,11 +100,17 @@ export async function look(page, name) {
 }
 
 const answers = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-/** Has a daemon killed and started anew. */
-export async function restart(who) {
-  process.stdout.write(`restart ${who}\n`);
+async function have(done, who) {
+  process.stdout.write(`${done} ${who}\n`);
   await answers.next();
 }
+
+/** Has a daemon killed and started anew. */
+export const restart = (who) => have('restart', who);
+/** The same, after so long that whoever is logged in has been idle for too long. */
+export const idle = (who) => have('idle', who);
+/** Has a peer talk rubbish to a daemon until it is sent away. */
+export const vandal = (who) => have('vandal', who);
 
 export async function end() {
   await browser.close();

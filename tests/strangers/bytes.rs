@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::common::PATIENCE;
-use crate::peer::{GROWTH_BYTES, Honest, daemon, is_sent_away};
+use crate::peer::{GROWTH_BYTES, Honest, daemon, is_sent_away, sent_away};
 use crate::vandal::{HOLD, Vandal, frame, squeezed};
 use lbm::cbor;
 use lbm::identity::SecretKey;
@@ -59,6 +59,21 @@ async fn bytes_that_are_no_message_get_their_sender_sent_away() {
     assert!(grown < GROWTH_BYTES, "the daemon grew by {} MiB", grown >> 20);
     assert_eq!(alice.settled(&name).0, before.0);
     honest.finish(&alice).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_burst_of_rubbish_is_one_offence() {
+    let (alice, _, _) = daemon();
+    for seed in 170..173 {
+        let mut vandal = Vandal::of(seed, &alice).await;
+        (0..20).for_each(|_| vandal.send(vec![0xff; 64]));
+        vandal.go_on(Duration::from_millis(500), None).await;
+        sent_away(&alice, &vandal.id).await;
+    }
+    let bans = alice.ctl(&["peer", "bans"]).done();
+    let bans = bans["bans"].as_array().unwrap();
+    assert_eq!(bans.len(), 3, "{bans:?}");
+    assert!(bans.iter().all(|ban| ban["times"] == 1), "{bans:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -155,9 +155,11 @@ fn operation(route: &Route, call: &Call, types: &mut Types) -> Value {
         Content::None => json!({}),
         Content::Json(of) => json!({ "application/json": { "schema": types.add(of) } }),
         Content::Events(of) => {
-            // A media type of text: what stands in `data` is said beside it.
-            let item = types.add(of);
-            json!({ EVENT_MEDIA_TYPE: { "schema": { "type": "string" }, "x-event-data": item } })
+            // Of one event, as what reads descriptions takes it for this media type.
+            let data =
+                json!({ "type": "string", "contentMediaType": "application/json", "contentSchema": types.add(of) });
+            let properties = json!({ "data": data, "id": { "type": "string" }, "event": { "type": "string" } });
+            json!({ EVENT_MEDIA_TYPE: { "schema": { "type": "object", "required": ["data"], "properties": properties } } })
         }
         Content::Other(media) => json!({ *media: { "schema": { "type": "string" } } }),
     };

@@ -1,5 +1,7 @@
 //! What may keep the node from working: this machine, and what only the daemon knows, of peers and groups.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use axum::Json;
@@ -10,7 +12,7 @@ use super::{Api, node};
 use crate::api::types::{Diagnosis, EventKind, Finding, Problem};
 use crate::ledger::{query, state};
 use crate::limits;
-use crate::net::{DialTrouble, NetConfig, PeerInfo, RefusedHost};
+use crate::net::{Bound, DialTrouble, NetConfig, PeerInfo, RefusedHost};
 use crate::runtime::clock::unix_ms;
 use crate::store::View;
 use crate::wire::node::{Request, Response};
@@ -21,7 +23,14 @@ const OWN: [&str; 3] = ["disk", "peers", "purchases"];
 
 pub(super) async fn doctor(As(api): As) -> Result<Json<Diagnosis>, Problem> {
     let subject = api.node().subject.clone();
-    let looked = tokio::task::spawn_blocking(move || doctor::of_machine(&subject));
+    let served = api.sessions.served_at();
+    let listening = api.node().listening().await?;
+    let looked = tokio::task::spawn_blocking(move || {
+        let mut findings = doctor::of_machine(&subject);
+        findings.push(doctor::of_panel(&subject, served));
+        findings.extend(doctor::of_running(&subject, &listening));
+        findings
+    });
     let Json(health) = node::health(As(std::sync::Arc::clone(&api))).await?;
     let checks = health.checks.into_iter().filter(|check| !OWN.contains(&check.name.as_str()));
     let mut findings: Vec<Finding> = checks
@@ -38,7 +47,7 @@ pub(super) async fn doctor(As(api): As) -> Result<Json<Diagnosis>, Problem> {
     let known = api.node().peers().await?;
     findings.extend(peers(&known));
     findings.extend(clocks(&api, &known).await?);
-    findings.extend(api.node().refused_hosts().await?.iter().filter_map(refused));
+    findings.extend(refused(&api.node().refused_hosts().await?));
     findings.extend(marks.iter().filter_map(|event| mark(event, now_ms)));
     let up_ms = api.node().uptime.ms();
     findings.extend(api.read(move |api, view| groups(api, view, &marks, up_ms, now_ms)).await?);
@@ -142,21 +151,38 @@ fn clock(peer: &str, theirs_ms: u64, now_ms: u64, took: Duration) -> Option<Find
     })
 }
 
-/// A host that finds no room here: it may be several nodes behind one address.
-fn refused(host: &RefusedHost) -> Option<Finding> {
-    if host.ago.as_millis() > u128::from(limits::DOCTOR_RECENT_MS) {
-        return None;
-    }
-    let ago = doctor::span_of(u64::try_from(host.ago.as_millis()).unwrap_or(u64::MAX));
-    let detail =
-        format!("{} of the connections from {} were refused, the last {ago} ago: {}", host.times, host.host, host.why);
-    let remedy = if host.is_host_full {
-        "where many nodes share that address, raise `p2p_max_conn_per_ip` (LB_P2P_MAX_CONN_PER_IP) here and start the daemon anew; members of \
-         this node's groups do not count; else keep it away with `deny`"
-    } else {
-        "where it is somebody's whom you know, `lbm ctl peer add` keeps room for it; else keep it away with `deny`"
+/// Hosts that find no room here, by what they meet: each may be several nodes behind one address, or an attacker with many of them.
+fn refused(hosts: &[RefusedHost]) -> Vec<Finding> {
+    let is_recent = |host: &&RefusedHost| host.ago.as_millis() <= u128::from(limits::DOCTOR_RECENT_MS);
+    let mut causes: BTreeMap<(Bound, &str), Vec<&RefusedHost>> = BTreeMap::new();
+    hosts.iter().filter(is_recent).for_each(|host| causes.entry((host.bound, &host.why)).or_default().push(host));
+    let told = |((bound, why), mut hosts): ((Bound, &str), Vec<&RefusedHost>)| {
+        hosts.sort_by_key(|host| (Reverse(host.times), host.host));
+        let times: u64 = hosts.iter().map(|host| host.times).sum();
+        let last = hosts.iter().map(|host| host.ago).min().unwrap_or_default();
+        let ago = doctor::span_of(u64::try_from(last.as_millis()).unwrap_or(u64::MAX));
+        let most = hosts.iter().take(limits::DOCTOR_HOSTS).map(|host| format!("{} ({})", host.host, host.times));
+        let most = most.collect::<Vec<_>>().join(", ");
+        let others = match hosts.len().saturating_sub(limits::DOCTOR_HOSTS) {
+            0 => String::new(),
+            others => format!(" and {others} more addresses"),
+        };
+        let detail = format!("{times} connections found no room, the last {ago} ago, from {most}{others}: {why}");
+        let remedy = match bound {
+            Bound::OneHost => {
+                "where many nodes share that address, raise `p2p_max_conn_per_ip` (LB_P2P_MAX_CONN_PER_IP) here and start the daemon anew; \
+                 members of this node's groups do not count; else keep it away with `deny`"
+            }
+            Bound::Rate => {
+                "see what runs there: a node does not call that often; keep it away with `deny`. Others at that address have to wait with it"
+            }
+            Bound::AllHosts => {
+                "members of this node's groups, and peers that `lbm ctl peer add` has added, get in all the same; keep others away with `deny`"
+            }
+        };
+        Finding::warning("refused_here", detail, remedy)
     };
-    Some(Finding::warning("refused_here", detail, remedy))
+    causes.into_iter().map(told).collect()
 }
 
 fn other_version(info: &PeerInfo) -> Option<Finding> {
@@ -267,6 +293,32 @@ mod tests {
         let found = other_version(&of("lbm/99.0.0")).unwrap();
         assert_eq!(found.code, "version_apart");
         assert!(found.detail.contains("lbm/99.0.0") && found.detail.contains(NetConfig::AGENT_VERSION), "{found:?}");
+    }
+
+    #[test]
+    fn hosts_that_found_no_room_are_told_by_cause() {
+        let of = |n: u8, bound, why: &str, ago_s| RefusedHost {
+            host: [10, 0, 0, n].into(),
+            why: why.to_owned(),
+            bound,
+            times: n.into(),
+            ago: Duration::from_secs(ago_s),
+        };
+        let mut hosts: Vec<_> = (1..=50).map(|n| of(n, Bound::AllHosts, "full", 60)).collect();
+        hosts.push(of(51, Bound::OneHost, "its address is full", 5));
+        hosts.push(of(52, Bound::OneHost, "its address is full", limits::DOCTOR_RECENT_MS / 1_000 + 1));
+        let found = refused(&hosts);
+        let [one, all] = found.as_slice() else { panic!("{found:?}") };
+        assert!(one.detail.starts_with("51 connections") && one.detail.contains("10.0.0.51 (51): its"), "{one:?}");
+        assert!(one.remedy.as_ref().unwrap().contains("p2p_max_conn_per_ip"), "{one:?}");
+        for part in [
+            "1275 connections",
+            "60 s ago",
+            "10.0.0.50 (50), 10.0.0.49 (49), 10.0.0.48 (48) and 47 more addresses: full",
+        ] {
+            assert!(all.detail.contains(part), "{all:?}");
+        }
+        assert!(all.remedy.as_ref().unwrap().contains("peer add"), "{all:?}");
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::api::types::{Alive, Problem, ProblemCode, Ready, Reloaded, SettingInF
 use crate::identity::Identity;
 use crate::limits;
 use crate::metrics::{self, Queue, Sample};
+use crate::net::GossipMeasures;
+use crate::node::measure::Measures;
 use crate::runtime::clock::unix_ms;
 use crate::runtime::settings::{LIVE, ReloadError};
 use crate::store::View;
@@ -66,7 +68,9 @@ pub(super) async fn metrics(As(api): As) -> Result<Response, Problem> {
     let mut sample = Sample::default();
     sample.set("build_info", vec![("version", VERSION.to_owned())], 1.0);
     sample.set("uptime_seconds", vec![], node.uptime.ms() as f64 / 1_000.0);
-    queues(&api, &mut sample);
+    let (measured, gossip) = node.measure().await?;
+    queues(&api, &measured, &gossip, &mut sample);
+    lags(measured, &mut sample);
     peers(&api, &mut sample).await?;
     groups(&api, &mut sample).await?;
     let (resident, open) = metrics::process();
@@ -91,7 +95,7 @@ pub(super) async fn metrics(As(api): As) -> Result<Response, Problem> {
     Ok(([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response())
 }
 
-fn queues(api: &Api, sample: &mut Sample) {
+fn queues(api: &Api, measured: &Measures, gossip: &GossipMeasures, sample: &mut Sample) {
     let node = api.node();
     let mut queue = |queue: Queue, depth: usize, capacity: usize| {
         let label = || vec![("queue", queue.word().to_owned())];
@@ -102,10 +106,32 @@ fn queues(api: &Api, sample: &mut Sample) {
     queue(Queue::ApiConnections, api.room.count(|_| true), limits::API_CONNECTIONS);
     queue(Queue::AgentWaits, api.waits.count(), limits::API_AGENTS_WAITS);
     queue(Queue::Events, node.events.unread(), limits::EVENT_BACKLOG);
+    queue(Queue::Pushes, measured.pushes.0, measured.pushes.1);
+    queue(Queue::Serving, measured.serving.0, measured.serving.1);
+    queue(Queue::Fetches, measured.fetches.0, measured.fetches.1);
+    queue(Queue::GossipUnheard, gossip.unheard, limits::GOSSIP_QUEUE);
+    queue(Queue::GossipJudging, gossip.judging, limits::GOSSIP_JUDGING);
     for (which, gauge) in &node.queues {
         if let Some((depth, capacity)) = gauge.read() {
             queue(*which, depth, capacity);
         }
+    }
+}
+
+/// How far behind each connected peer this node is, those first that are furthest ahead.
+fn lags(measured: Measures, sample: &mut Sample) {
+    let mut lags = measured.lags;
+    lags.sort_by_key(|lag| std::cmp::Reverse((lag.for_ms, lag.blocks, lag.failures)));
+    for lag in lags {
+        let mut set = |name, value| {
+            sample.set(name, vec![("group", short(&lag.group.to_string())), ("peer", lag.peer.to_string())], value);
+        };
+        set("sync_lag_blocks", lag.blocks as f64);
+        set("sync_lag_seconds", lag.for_ms as f64 / 1_000.0);
+        set("sync_failures", f64::from(lag.failures));
+    }
+    for (group, ago_ms) in measured.pulled {
+        sample.set("sync_age_seconds", vec![("group", short(&group.to_string()))], ago_ms as f64 / 1_000.0);
     }
 }
 
@@ -127,7 +153,7 @@ async fn peers(api: &Api, sample: &mut Sample) -> Result<(), Problem> {
 async fn groups(api: &std::sync::Arc<Api>, sample: &mut Sample) -> Result<(), Problem> {
     let own: Vec<Identity> = api.node().agents.all().into_iter().map(|(_, identity)| identity).collect();
     let read = move |api: &Api, view: &View| {
-        let kept: Vec<_> = view.groups()?.into_iter().map(|kept| kept.id).collect();
+        let kept = view.groups()?.len();
         let claims: usize = api.node().indexes.conditions(view)?.iter().map(|index| index.claims).sum();
         let mut open = purchase::open_of(&api.node().node_id, view)?;
         for identity in &own {
@@ -138,17 +164,10 @@ async fn groups(api: &std::sync::Arc<Api>, sample: &mut Sample) -> Result<(), Pr
         Ok((kept, claims, open))
     };
     let (kept, claims, open) = api.read_own(read).await?;
-    sample.set("groups", vec![], kept.len() as f64);
+    sample.set("groups", vec![], kept as f64);
     sample.set("claims_indexed", vec![], claims as f64);
     for (state, count) in open {
         sample.set("purchases", vec![("state", state.word().to_owned())], count as f64);
-    }
-    for group in kept {
-        let Some(state) = api.node().sync_state(group).await? else { continue };
-        for (peer, times) in state.failing {
-            let labels = vec![("group", short(&group.to_string())), ("peer", peer.to_string())];
-            sample.set("sync_failures", labels, f64::from(times));
-        }
     }
     Ok(())
 }

@@ -58,7 +58,7 @@ fn peer(info: &PeerInfo, groups: &[GroupId]) -> Peer {
     let source = match known.map(|known| known.keep) {
         Some(Keep::Session) => "static",
         Some(Keep::Always) => "added",
-        _ if has(Source::Mdns) => "mdns",
+        _ if known.is_some_and(|known| known.heard) => "mdns",
         _ if has(Source::Told) => "peers",
         _ => "inbound",
     };

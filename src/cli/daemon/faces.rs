@@ -2,15 +2,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use super::StartFailure;
 use crate::api::client::Client;
 use crate::api::{routes, server};
 use crate::config::{AdminAddress, LoopbackAddress, Origin, Settings};
+use crate::limits;
 use crate::mcp::http;
 use crate::runtime::Daemon;
 use crate::runtime::agents::Bearer;
@@ -71,27 +74,35 @@ impl Listeners {
             };
             others.push(("agents", tokio::spawn(http::serve(listener, Client::new(data), Arc::new(tokens), stop))));
         }
-        Serving { api: tokio::spawn(server::serve(self.socket, service)), others }
+        let socket = self.socket;
+        let api = tokio::spawn(async move {
+            if let Err(error) = server::serve(socket, service).await {
+                tracing::error!(%error, "the API failed");
+            }
+        });
+        Serving { api, others }
     }
 }
 
 /// What is being served.
 pub(super) struct Serving {
-    api: JoinHandle<std::io::Result<()>>,
+    api: JoinHandle<()>,
     others: Vec<(&'static str, JoinHandle<()>)>,
 }
 
 impl Serving {
-    /// Returns when all have ended.
+    /// Returns when all have ended. What has not within [`limits::FACES_STOP_MS`] of this is cut off.
     pub(super) async fn ended(self) {
-        match self.api.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the API failed"),
-            Err(error) => tracing::error!(%error, "the API failed"),
-        }
-        for (what, serving) in self.others {
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "serving {what} failed");
+        let deadline = Instant::now() + Duration::from_millis(limits::FACES_STOP_MS);
+        let all = std::iter::once(("the API", self.api)).chain(self.others);
+        for (what, mut serving) in all {
+            match timeout_at(deadline, &mut serving).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "serving {what} failed"),
+                Err(_late) => {
+                    serving.abort();
+                    tracing::warn!("serving {what} did not end in time");
+                }
             }
         }
     }

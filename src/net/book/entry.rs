@@ -138,6 +138,8 @@ pub(super) struct Contact {
     pub(super) trouble: Option<DialTrouble>,
     pub(super) failures: u32,
     pub(super) state: State,
+    /// Whether mDNS has ever heard it: an address of its own that it tells as well counts as told.
+    heard: bool,
     added_ms: u64,
     places: Vec<Place>,
 }
@@ -152,6 +154,7 @@ impl Contact {
             trouble: None,
             failures: 0,
             state: State::Waiting { until_ms: at_ms },
+            heard: false,
             added_ms: now_ms,
             places: Vec::new(),
         }
@@ -178,6 +181,7 @@ impl Contact {
             reached: row.reached,
             last_seen_ms: row.last_seen_ms.min(now_ms),
             added_ms: row.added_ms.min(now_ms),
+            heard: places.iter().any(|place| place.source == Source::Mdns),
             places,
             ..Self::new(now_ms, at_ms)
         })
@@ -204,6 +208,7 @@ impl Contact {
         Known {
             alias: self.alias.clone(),
             keep: self.keep,
+            heard: self.heard,
             addresses: self.places.iter().map(|place| (place.address.clone(), place.source)).collect(),
             last_seen_ms: (self.last_seen_ms > 0).then_some(self.last_seen_ms),
             trouble: self.trouble,
@@ -213,6 +218,7 @@ impl Contact {
 
     /// Adds or confirms an address. Says whether it is new, or back from being lost.
     pub(super) fn put(&mut self, address: Multiaddr, source: Source, now_ms: u64) -> bool {
+        self.heard |= source == Source::Mdns;
         if let Some(place) = self.places.iter_mut().find(|place| place.address == address) {
             place.source = place.source.max(source);
             place.confirmed_ms = now_ms;

@@ -60,6 +60,8 @@ pub struct Known {
     pub alias: Option<String>,
     /// Whether it is kept for good.
     pub keep: Keep,
+    /// Whether mDNS has heard it on the local network.
+    pub heard: bool,
     /// Where it may be, and who says so.
     pub addresses: Vec<(Multiaddr, Source)>,
     /// When it was last connected, Unix milliseconds.

@@ -336,3 +336,15 @@ fn who_is_out_of_reach_for_too_long_is_forgotten() {
     book.sweep(START_MS + PEER_MEMORY_MS);
     assert!(book.is_empty());
 }
+
+#[test]
+fn who_was_heard_on_the_local_network_stays_known_for_that() {
+    let mut book = book_of(5);
+    assert!(book.discovered(someone(1), at(1), START_MS));
+    book.connected(&someone(1), Some(&at(1)), START_MS);
+    book.identified(someone(1), &[at(1)], START_MS);
+    let known = book.get(&someone(1)).unwrap();
+    assert_eq!((known.heard, known.addresses), (true, vec![(at(1), Source::Told)]));
+    book.heard_of(someone(2), &[at(2)], START_MS);
+    assert!(!book.get(&someone(2)).unwrap().heard);
+}

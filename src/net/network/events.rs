@@ -11,7 +11,7 @@ use crate::net::address::{endpoint, host, identity_of, is_credible, source_of, s
 use crate::net::behaviour::BehaviourEvent;
 use crate::net::codec::{Frame, Protocol};
 use crate::net::nudge::NUDGES_MS;
-use crate::net::{Acceptance, InboundId, NetEvent, RequestError, behaviour, dial};
+use crate::net::{Acceptance, GossipMeasures, InboundId, NetEvent, RequestError, behaviour, dial};
 
 /// How long before a peer's call ours may have come through for the two to have crossed, milliseconds: longer than the way takes. Closing one of
 /// them here is no harm, and never do both sides close theirs: only for one of them is the other's the later.
@@ -267,6 +267,11 @@ impl Network {
         }
     }
 
+    /// How full the queues of gossip are. What was full is counted from here on anew.
+    pub fn measure_gossip(&mut self) -> GossipMeasures {
+        self.gossip.measure()
+    }
+
     fn on_gossip(&mut self, event: gossipsub::Event) {
         match event {
             gossipsub::Event::Message { propagation_source, message_id, message } => {
@@ -279,7 +284,10 @@ impl Network {
                 }
             }
             gossipsub::Event::Subscribed { .. } => self.gossip.heard(&mut self.swarm.behaviour_mut().gossip),
-            gossipsub::Event::SlowPeer { peer_id, .. } => tracing::debug!(peer = %peer_id, "takes gossip too slowly"),
+            gossipsub::Event::SlowPeer { peer_id, failed_messages: lost } => {
+                self.gossip.slow(lost.priority.saturating_add(lost.non_priority));
+                tracing::debug!(peer = %peer_id, "takes gossip too slowly");
+            }
             gossipsub::Event::Unsubscribed { .. } | gossipsub::Event::GossipsubNotSupported { .. } => {}
         }
     }
@@ -314,8 +322,11 @@ impl Network {
         }
         match event {
             rr::Event::Message { peer, message: Message::Request { request_id, request, channel }, .. } => {
-                // What was still queued when the last connection closed has nobody waiting for it.
+                // What was still queued when the last connection closed has nobody waiting for it, nor what came behind an offence.
                 let Some(link) = self.links.get(&peer) else { return };
+                if self.swarm.behaviour().gate.banned(&peer).is_some() {
+                    return;
+                }
                 let peer = link.identity;
                 match request {
                     Frame::Good(payload) => {

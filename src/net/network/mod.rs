@@ -151,6 +151,9 @@ impl Network {
                 network.swarm.behaviour_mut().gate.ban(peer, Duration::from_millis(left_ms));
             }
         }
+        let kept = network.book.known().filter(|(_, known)| known.keep != Keep::Loosely);
+        let hosts: Vec<_> = kept.flat_map(|(_, known)| known.addresses).filter_map(|(at, _)| host(&at)).collect();
+        hosts.into_iter().for_each(|host| network.swarm.behaviour_mut().gate.expect_from(host));
         for address in &config.listen {
             network.listen(address)?;
         }
@@ -277,17 +280,10 @@ impl Network {
         }
     }
 
-    /// The hosts whose connections were refused for want of room, and why the last was.
+    /// The hosts whose connections were refused or closed for want of room, and why the last was.
     #[must_use]
     pub fn refused_hosts(&self) -> Vec<RefusedHost> {
-        let told = |(host, refusals): (IpAddr, gate::Refusals)| RefusedHost {
-            host,
-            why: refusals.why.to_string(),
-            is_host_full: matches!(refusals.why, gate::Refused::HostFull { .. }),
-            times: refusals.times,
-            ago: refusals.last.elapsed(),
-        };
-        self.swarm.behaviour().gate.refused().map(told).collect()
+        self.swarm.behaviour().gate.refused_hosts()
     }
 
     /// Has a known peer that is not connected called soon, however often it could not be reached. Says whether it is known.
@@ -309,17 +305,18 @@ impl Network {
         }
     }
 
-    /// Closes all connections with a peer and refuses new ones for a while, longer each time; says for how long.
-    pub fn ban(&mut self, peer: Identity, why: &str) -> Duration {
+    /// Closes all connections with a peer and refuses new ones for a while, longer each time; says for how long. None where that has been done
+    /// already, and the time goes on.
+    pub fn ban(&mut self, peer: Identity, why: &str) -> Option<Duration> {
         let now_ms = self.clock.now_ms();
-        let time = Duration::from_millis(self.bans.add(peer, why, now_ms));
+        let time = Duration::from_millis(self.bans.add(peer, why, now_ms)?);
         if let Some(peer) = peer_id_of(&peer) {
             self.swarm.behaviour_mut().gate.ban(peer, time);
         }
         self.disconnect(peer);
         self.store_ms.get_or_insert(now_ms.max(self.stored_ms + BOOK_STORE_MS));
         self.rearm();
-        time
+        Some(time)
     }
 
     /// Lets in whom these lists let in, and no more from one host than that, from now on. Who is connected and let in no more has to go.
@@ -488,7 +485,11 @@ impl Network {
             return Err(AddPeerError::Alias);
         }
         let now_ms = self.clock.now_ms();
+        let at = host(&base);
         self.book.add(peer, base, alias, keep, now_ms)?;
+        if let Some(host) = at.filter(|_| keep != Keep::Loosely) {
+            self.swarm.behaviour_mut().gate.expect_from(host);
+        }
         if self.links.contains_key(&id) {
             self.book.connected(&peer, None, now_ms);
         }

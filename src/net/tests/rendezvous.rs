@@ -2,9 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use libp2p::kad;
+use std::time::{Duration, Instant};
 
-use super::support::{Node, PATIENCE, TCP, config};
+use futures::StreamExt;
+use libp2p::request_response as rr;
+use libp2p::swarm::SwarmEvent;
+use libp2p::{StreamProtocol, kad};
+
+use super::support::{Node, PATIENCE, RudeEvent, TCP, config, rude};
+use crate::limits::{STRANGER_STREAMS_PER_S, STREAMS_BURST_S};
+use crate::net::address::peer_id_of;
 use crate::net::{NetConfig, NetEvent};
 
 const OURS: [u8; 32] = [7; 32];
@@ -32,7 +39,7 @@ async fn those_who_know_a_key_find_each_other_and_others_find_nobody() {
     let met = async {
         loop {
             bob.with(|net| net.seek(&OURS)).await;
-            let other = tokio::time::timeout(std::time::Duration::from_millis(200), bob.connected(alice.id)).await;
+            let other = tokio::time::timeout(Duration::from_millis(200), bob.connected(alice.id)).await;
             if other.is_ok() {
                 break;
             }
@@ -73,4 +80,38 @@ async fn a_client_answers_nobody_and_who_wants_none_of_it_asks_nobody() {
         tokio::time::timeout(PATIENCE, identified(node)).await.unwrap();
         assert!(!node.with(|net| net.has_servers()).await);
     }
+}
+
+#[tokio::test]
+async fn who_asks_again_and_again_on_one_stream_is_answered_at_a_pace() {
+    let mut server = server().await;
+    let address = server.address().await;
+    let (_, mut eve) = rude(66, StreamProtocol::new("/lbm/kad/1"));
+    eve.dial(address).unwrap();
+    // FIND_NODE, of a key of 32 bytes, behind its length.
+    let question = [&[36, 0x08, 4, 0x12, 32][..], &[7; 32]].concat();
+    let more_s = 3;
+    let questions = STRANGER_STREAMS_PER_S * (STREAMS_BURST_S + more_s);
+    let began = Instant::now();
+    let to = peer_id_of(&server.id).unwrap();
+    let mut asked = false;
+    let answered = async {
+        loop {
+            match eve.select_next_some().await {
+                SwarmEvent::ConnectionEstablished { .. } if !asked => {
+                    asked = true;
+                    eve.behaviour_mut().raw.send_request(&to, question.repeat(questions as usize));
+                }
+                SwarmEvent::Behaviour(RudeEvent::Raw(rr::Event::Message {
+                    message: rr::Message::Response { response, .. },
+                    ..
+                })) => return response,
+                SwarmEvent::Behaviour(RudeEvent::Raw(rr::Event::OutboundFailure { error, .. })) => panic!("{error}"),
+                _ => {}
+            }
+        }
+    };
+    let answers = tokio::time::timeout(PATIENCE, answered).await.unwrap();
+    assert!(answers.len() >= questions as usize, "each has its answer: {} bytes", answers.len());
+    assert!(began.elapsed() > Duration::from_secs(u64::from(more_s) - 1), "{:?}", began.elapsed());
 }

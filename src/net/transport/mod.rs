@@ -2,8 +2,9 @@
 //!
 //! **A connection whose other end is gone is an error within `UNACKNOWLEDGED_MS` where anything was sent, within `SILENCE_MS` where nothing
 //! was.** Over TCP the first is the system's doing (Linux; elsewhere a request or a ping that nobody answers ends it), the second is [`Watched`]'s;
-//! QUIC has its own clock for both. What closes and what strangers open is [`Bounded`].
+//! QUIC has its own clock for both. What closes and what strangers open is [`Bounded`], who comes in is [`Door`]'s.
 
+mod door;
 mod muxer;
 mod watched;
 
@@ -21,6 +22,8 @@ use libp2p::core::upgrade::{NegotiationError, ProtocolError, Version};
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, noise, quic, tcp, yamux};
 
+pub(super) use self::door::Door;
+use self::door::Guarded;
 use self::muxer::Bounded;
 use self::watched::Watched;
 use super::address::host;
@@ -34,6 +37,7 @@ const MUXED_STREAMS: usize = 4 * STREAMS_PER_CONNECTION;
 pub(super) fn transport(
     key: &Keypair,
     pace: Arc<Pace>,
+    door: Arc<Door>,
     silence: Duration,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     let mut muxer = yamux::Config::default();
@@ -72,7 +76,7 @@ pub(super) fn transport(
         let host = host(point.get_remote_address()).unwrap_or(IpAddr::from([0; 4]));
         (peer, StreamMuxerBox::new(Bounded::new(muxer, Arc::clone(&pace), peer, host)))
     });
-    Ok(both.boxed())
+    Ok(Guarded::new(both, door).boxed())
 }
 
 /// An error of the system's sockets, marked so that it is found below libp2p's wrappings: some of them name as their

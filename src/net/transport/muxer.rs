@@ -1,6 +1,6 @@
 //! A multiplexer within bounds.
 //!
-//! **The streams of strangers are taken up at the pace of [`Pace`]. A connection that is to be closed is gone within `CLOSE_MS`.** Closing
+//! **Streams are taken up at the pace of [`Pace`]. A connection that is to be closed is gone within `CLOSE_MS`.** Closing
 //! politely means writing, and on a connection whose other end has vanished with our buffers full a write waits for minutes; all that
 //! time libp2p would hold the peer for connected, send requests into the void, and refuse to dial.
 
@@ -17,35 +17,9 @@ use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent, Substr
 use tokio::time::Sleep;
 
 use crate::limits::CLOSE_MS;
-use crate::net::pace::Pace;
+use crate::net::pace::{Pace, Turn};
 
-/// When the next stream of a peer is taken up.
-struct Turn {
-    pace: Arc<Pace>,
-    peer: PeerId,
-    host: IpAddr,
-    /// Whether it may come now.
-    is_mine: bool,
-    wait: Option<Pin<Box<Sleep>>>,
-}
-
-impl Turn {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.is_mine {
-            if let Some(wait) = &mut self.wait {
-                ready!(wait.as_mut().poll(cx));
-                self.wait = None;
-            }
-            match self.pace.next(&self.peer, self.host) {
-                Ok(()) => self.is_mine = true,
-                Err(time) => self.wait = Some(Box::pin(tokio::time::sleep(time))),
-            }
-        }
-        Poll::Ready(())
-    }
-}
-
-/// A multiplexer that closes in bounded time, and takes up a stranger's streams at a bounded pace.
+/// A multiplexer that closes in bounded time, and takes up streams at a bounded pace.
 pub(super) struct Bounded {
     muxer: StreamMuxerBox,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -55,7 +29,7 @@ pub(super) struct Bounded {
 impl Bounded {
     /// Bounds what a peer that is at `host` opens.
     pub(super) fn new(muxer: StreamMuxerBox, pace: Arc<Pace>, peer: PeerId, host: IpAddr) -> Self {
-        Self { muxer, deadline: None, turn: Turn { pace, peer, host, is_mine: false, wait: None } }
+        Self { muxer, deadline: None, turn: Turn::new(pace, peer, host) }
     }
 }
 
@@ -66,7 +40,7 @@ impl StreamMuxer for Bounded {
     fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<SubstreamBox>> {
         ready!(self.turn.poll(cx));
         let stream = ready!(Pin::new(&mut self.muxer).poll_inbound(cx));
-        self.turn.is_mine = false;
+        self.turn.take();
         Poll::Ready(stream)
     }
 

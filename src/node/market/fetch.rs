@@ -152,7 +152,6 @@ impl Fetch {
 
 impl Fetches {
     /// How many are under way, and how many wait.
-    #[cfg(test)]
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.under_way.len(), self.waiting.len())
     }

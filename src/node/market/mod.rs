@@ -98,6 +98,12 @@ impl Market {
         &self.book
     }
 
+    /// Packages being fetched or waiting for it.
+    pub(super) fn fetching(&self) -> usize {
+        let (under_way, waiting) = self.fetches.counts();
+        under_way + waiting
+    }
+
     /// Tickets that are not reported yet.
     #[cfg(test)]
     pub(crate) fn unreported(&self) -> usize {

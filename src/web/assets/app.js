@@ -5,7 +5,7 @@ import * as live from './live.js';
 import { useState, useEffect, useData, Toasts, Trouble, Glyph, Act, Page, Card, Empty } from './ui.js';
 import { session, groups, hosted, isOut, link } from './state.js';
 import { learn } from './words.js';
-import { Overview } from './overview.js';
+import { Overview, begin } from './overview.js';
 
 // Each page is fetched when it is first shown.
 const lazy = (file, name) => async () => (await import(file))[name];
@@ -78,6 +78,8 @@ function Shell() {
     return { node, groups: list.groups, peers: peers.peers };
   }, [], (event) => /^(group|peer|admitted|member_changed)/.test(event.type));
 
+  // Behind what the frame asks, which shows first.
+  useEffect(() => { if (!at.page) begin(); }, []);
   useEffect(() => {
     const moved = () => { setAt(route()); setMenu(false); };
     addEventListener('hashchange', moved);

@@ -56,9 +56,20 @@ function alerts({ health, rejected, stuck, behind, requests, events, groups, pau
   return all;
 }
 
+const askNode = () => Promise.all([get(['health']), get(['rejected'], { limit: 100 }), get(['join-requests']), get(['subscriptions']), get(['groups'])]);
+
+let begun = null;
+/** Asks what this page shows of the node before the groups are known: the first page has one wave of questions, and not two. */
+export function begin() {
+  begun = askNode();
+  // Whoever shows the page is told.
+  begun.catch(() => {});
+}
+
 async function look(groups) {
-  const [health, rejected, requests, subscriptions, list, started] = await Promise.all([
-    get(['health']), get(['rejected'], { limit: 100 }), get(['join-requests']), get(['subscriptions']), get(['groups']),
+  const asked = begun ?? askNode();
+  begun = null;
+  const [[health, rejected, requests, subscriptions, list], started] = await Promise.all([asked,
     Promise.all(groups.filter((group) => !group.joining).slice(0, 8).map(async ({ group_id }) => {
       const busy = await get(['groups', group_id, 'tasks'], { status: 'in_progress', limit: 100 }).catch(() => ({ tasks: [] }));
       return busy.tasks.map((task) => ({ task, group: group_id }));

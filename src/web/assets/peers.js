@@ -63,5 +63,5 @@ export function Peers({ status }) {
       <${Card} title="This node"><dl class="facts"><dt>Peer id</dt><dd><${Id} id=${node.node_id} what="peer id" whole=${true} /></dd>
         <dt>Listens on</dt><dd>${node.listen.map((address) => html`<div class="id" key=${address}><${Id} id=${address} what="address" whole=${true} /></div>`)}</dd></dl><//>
       ${bans.length > 0 && html`<${Card} title="Sent away"><${Table} label="Bans" rows=${bans} keyOf=${(one) => one.peer_id} columns=${[['Peer', (one) => html`<${Id} id=${one.peer_id} what="peer id" />`],
-        ['Until', (one) => (one.in_force ? html`<${When} ms=${one.until_ms} />` : 'over')], ['For', (one) => one.why], ['', (one) => one.in_force && html`<${Act} tone="small" label=${`Let ${called(one.peer_id)} come back`} run=${() => del(['bans', one.peer_id])} done="It may come back.">Let it back<//>`, 'fit']]} /><//>`}`}<//>`;
+        ['Until', (one) => (one.in_force ? html`<${When} ms=${one.until_ms} />` : 'over')], ['For', (one) => one.why], ['', (one) => one.in_force && html`<${Act} tone="small" label=${`Let it back: ${called(one.peer_id)}`} run=${() => del(['bans', one.peer_id])} done="It may come back.">Let it back<//>`, 'fit']]} /><//>`}`}<//>`;
 }
