@@ -1,24 +1,12 @@
 // What happens, what was refused; what is well, and the settings in force.
-import { html, useState, useEffect, useData, usePages, Await, More, Page, Card, Empty, Table, Badge, When, Who, Id, Act } from './ui.js';
-import { get, headers, path } from './api.js';
-import { listen } from './live.js';
+import { html, useState, useData, useEvents, usePages, Await, More, Page, Card, Empty, Table, Badge, When, Who, Id, Act } from './ui.js';
+import { get } from './api.js';
 import { groupName, link } from './state.js';
 import { told, full, number, capital } from './words.js';
 
-const MOST = 500;
-
 function Feed() {
-  const [events, setEvents] = useState([]);
+  const events = useEvents();
   const [only, setOnly] = useState('');
-  useEffect(() => {
-    let current = true;
-    const end = listen((event) => { if (event.seq) setEvents((now) => [event, ...now].slice(0, MOST)); });
-    fetch(path(['events'], { after: 0 }), { headers: headers(), cache: 'no-store' }).then((answer) => answer.text()).then((text) => {
-      const held = text.split('\n').filter((line) => line.startsWith('data:')).map((line) => JSON.parse(line.slice(5))).reverse();
-      if (current) setEvents((now) => [...now, ...held.filter((event) => !now.some((other) => other.seq === event.seq))].slice(0, MOST));
-    }).catch(() => {});
-    return () => { current = false; end(); };
-  }, []);
   const kinds = [...new Set(events.map((event) => event.type))].sort();
   const shown = events.filter((event) => !only || event.type === only);
   return html`<${Card} title="Since the daemon started" side=${html`<label class="row">Only <select value=${only} onChange=${(event) => setOnly(event.target.value)}><option value="">everything</option>
