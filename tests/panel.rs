@@ -143,6 +143,13 @@ fn a_link_lets_one_browser_in_and_a_restart_throws_nobody_out() {
     assert_eq!(follow(port, &link).0, 200);
     let again = follow(port, &link);
     assert!(again.0 == 410 && again.2.contains("lbm ctl admin url"), "{}", again.2);
+    // Behind a proxy that speaks TLS the cookie goes nowhere else.
+    for (scheme, is_secure) in [("http", false), ("https", true)] {
+        let origin = format!("{scheme}://127.0.0.1:{port}");
+        let headers = [("origin", origin.as_str()), ("content-type", "application/json")];
+        let opened = send(port, "POST", "/session", &headers, &json!({"token": token(&daemon, &[])}).to_string());
+        assert_eq!(opened.header("set-cookie").unwrap().contains("; Secure"), is_secure, "{}", opened.1);
+    }
 
     let browser = Browser::log_in(&daemon, port, &[]);
     let status = browser.send("GET", "/api/v1/status", "");
@@ -167,6 +174,7 @@ fn a_link_lets_one_browser_in_and_a_restart_throws_nobody_out() {
     stream.read_exact(&mut [0; 15]).unwrap();
     let out = browser.send("DELETE", "/session", "");
     assert_eq!(out.0, 200, "{}", out.2);
+    assert!(out.header("set-cookie").unwrap().contains("=; ") && out.1.contains("Max-Age=0"), "{}", out.1);
     drop(stream.read_to_end(&mut Vec::new()));
     assert_eq!(browser.send("GET", "/api/v1/status", "").0, 401);
 }
@@ -217,6 +225,8 @@ fn who_may_only_look_changes_nothing() {
         viewer.send("POST", &at("context"), r#"{"query":"cache"}"#).json()["items"].as_array().unwrap().len(),
         1
     );
+    let settings = viewer.send("GET", "/api/v1/settings", "");
+    assert!(settings.0 == 200 && settings.2.contains("\"admin\""), "{}", settings.2);
     for (method, path, body) in [
         ("POST", at("claims"), r#"{"text":"x"}"#),
         ("PATCH", at("policy"), r#"{"faucet_amount":1}"#),
@@ -417,6 +427,15 @@ fn a_person_walks_through_every_page() {
     drive(&tools, "walk.mjs", &mut [&mut alice, &mut bob], &know);
     let group = alice.ctl(&["group", "list"]).done()["groups"][0]["group_id"].as_str().unwrap().to_owned();
     common::agree(&[&alice, &bob], &group);
+}
+
+#[test]
+fn a_stranger_finds_the_way() {
+    let Some(tools) = tools("a_stranger_finds_the_way") else { return };
+    let (mut alice, mut bob) = two();
+    let group = alice.found("stranger");
+    let know = known(&alice, &bob, &group);
+    drive(&tools, "stranger.mjs", &mut [&mut alice, &mut bob], &know);
 }
 
 #[test]

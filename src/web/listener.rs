@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::response::IntoResponse;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{COOKIE, HeaderName, HeaderValue, SET_COOKIE};
+use hyper::header::{COOKIE, HeaderName, HeaderValue, ORIGIN, SET_COOKIE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -212,6 +212,9 @@ impl Panel {
 
     /// A link is followed: its session is opened.
     async fn log_in(&self, request: Request<Incoming>) -> Answer {
+        // Behind a proxy that speaks TLS the browser says so, and sends the cookie to nothing else.
+        let origin = request.headers().get(ORIGIN).and_then(|origin| origin.to_str().ok());
+        let secure = if origin.is_some_and(|origin| origin.starts_with("https://")) { "; Secure" } else { "" };
         let Login { token } = body(request).await?;
         let opened = self.sessions.follow(&token, now_ms()).map_err(|error| {
             let detail = format!("the system gives no random bytes: {error}");
@@ -224,7 +227,7 @@ impl Panel {
         self.save().await;
         let mut response = json(&serde_json::json!({ "key": key, "role": role }));
         let cookie = format!(
-            "{}={cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}",
+            "{}={cookie}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{secure}",
             self.cookie,
             limits::web::LIFE_MS / 1_000
         );
@@ -270,7 +273,12 @@ impl Panel {
                 self.sessions.close(&session);
                 self.save().await;
                 self.room.let_others_go(session, place);
-                Ok(json(&serde_json::json!({})))
+                let mut response = json(&serde_json::json!({}));
+                let gone = format!("{}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0", self.cookie);
+                if let Ok(gone) = HeaderValue::from_str(&gone) {
+                    response.headers_mut().insert(SET_COOKIE, gone);
+                }
+                Ok(response)
             }
             (&Method::POST, QR) => {
                 let Text { text } = body(request).await?;

@@ -53,7 +53,7 @@ export async function open(who, { viewer = false, may = null, width = 1280 } = {
     page.on('pageerror', (error) => check(false, `${who}: ${error.stack}`));
     page.on('console', (message) => {
       if (!['error', 'warning'].includes(message.type()) || may?.test(message.text())) return;
-      check(false, `${who}'s console: ${message.text()}`);
+      check(false, `${who}'s console: ${message.text()} ${message.location().url}`);
     });
   };
   context.on('page', watch);

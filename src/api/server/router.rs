@@ -48,9 +48,9 @@ impl Caller {
     /// What the node does for all is not an agent's business; in its groups the ledger says what it may.
     const fn may(&self, permission: Permission) -> bool {
         match (self, permission) {
-            (Self::Local, _) | (Self::Agent(_), Permission::Read | Permission::Write | Permission::Admin) => true,
-            (Self::Viewer, permission) => matches!(permission, Permission::Read),
-            (Self::Agent(_), Permission::Operate) => false,
+            (Self::Local, _) => true,
+            (Self::Viewer, permission) => permission.looks(),
+            (Self::Agent(_), permission) => !permission.is_of_node(),
         }
     }
 

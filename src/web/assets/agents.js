@@ -37,6 +37,6 @@ export function Agents() {
       ['A day', (one) => (one.spend_limit == null ? 'no limit' : number(one.spend_limit))], ['Wrote', (one) => html`<${When} ms=${one.last_write_ms} />`],
       ['', (one) => html`<div class="row"><${Limit} agent=${one} /><${Token} agent=${one} /><${Act} tone="small danger" label=${`Revoke ${one.agent}`} run=${() => post(['agents', one.agent, 'revoke'], { leave: true })} done=${`${one.agent} is gone.`}
         ask=${{ title: `Revoke ${one.agent}?`, text: 'It leaves its groups, and its key is destroyed: what tokens it has left, nobody can move any more.', yes: 'Revoke it' }}>Revoke<//></div>`, 'fit']]} />`
-      : html`<${Empty} title="This node hosts no agent"><p>Make one for each program that should have a name and tokens of its own. Programs without one act as this node.</p>
-        <p class="help">Then: <code>lbm mcp --agent NAME</code> is the command that an MCP client starts.</p><//>`)}<//><//>`;
+      : html`<${Empty} title="This node hosts no agent"><p>Make one for each program that should have a name and tokens of its own. Programs without one act as this node.</p><//>`)}<//><//>
+    <p class="help">An MCP client starts <code>lbm mcp --agent NAME</code> to be an agent of this machine. A client over HTTP shows the agent’s token.</p>`;
 }

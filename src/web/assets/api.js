@@ -1,4 +1,6 @@
 // Asks the daemon. Every refusal becomes a Refused: a sentence, and what to do next.
+import { called, short } from './words.js';
+
 const PREFIX = '/api/v1';
 const KEY = 'lbm-panel-key';
 
@@ -20,6 +22,9 @@ const BY_ITSELF_AFTER_MS = 60_000;
 
 let whenLoggedOut = () => {};
 export const onLoggedOut = (act) => { whenLoggedOut = act; };
+
+/** Calls `hear(isIn)` when another tab of this browser has logged in or out. */
+export const onOtherTab = (hear) => addEventListener('storage', ({ key, newValue }) => { if (key === KEY || key === null) hear(Boolean(newValue)); });
 
 export const hasKey = () => localStorage.getItem(KEY) !== null;
 
@@ -52,9 +57,13 @@ export async function refusal(response) {
   });
 }
 
-export const sentence = (text) => {
-  if (!text) return '';
-  const first = /^[a-z]/.test(text) ? text[0].toUpperCase() + text.slice(1) : text;
+const shown = (words) => words.replace(/\b12D3Koo\w{45}\b/g, called).replace(/\b[0-9a-f]{64}\b/g, short);
+
+/** What the daemon says as a sentence of the page: members by their names, ids short, but for what is to be typed as it is. */
+export const sentence = (said) => {
+  if (!said) return '';
+  const text = said.split('`').map((part, at) => (at % 2 ? part : shown(part))).join('`');
+  const first = /^[a-z]+\b(?!_)/.test(said) ? text[0].toUpperCase() + text.slice(1) : text;
   return /[.!?`]$/.test(first) ? first : `${first}.`;
 };
 

@@ -2,8 +2,8 @@
 import { html, render } from './preact.js';
 import * as api from './api.js';
 import * as live from './live.js';
-import { useState, useEffect, useData, Toasts, Trouble, Glyph, Act } from './ui.js';
-import { session, groups, link } from './state.js';
+import { useState, useEffect, useData, Toasts, Trouble, Glyph, Act, Page, Card, Empty } from './ui.js';
+import { session, groups, hosted, isOut, link } from './state.js';
 import { learn } from './words.js';
 import { Overview, begin } from './overview.js';
 
@@ -52,6 +52,12 @@ function Login({ note }) {
     <p>On this machine, run</p><pre><code>lbm ctl admin url</code></pre><p>and open the link that it prints. It works once.</p></main>`;
 }
 
+/** A group of which nothing is here yet. */
+const Joining = ({ group }) => html`<${Page} title=${group.name ?? 'A group'} sub=${group.agent && `for the agent ${group.agent}`}
+    actions=${html`<${Act} tone="danger" run=${() => api.post(['groups', group.group_id, 'leave']).then(() => { location.hash = '#/'; })} done="This node asks no more.">Stop asking<//>`} />
+  <${Card}><${Empty} title=${group.refused ? 'A member has said no' : 'It is being joined'}>
+    <p>${group.refused ? `It says ${group.refused.replaceAll('_', ' ')}. Ask an admin for a new ticket, and join again.` : 'No member has answered yet, or its blocks are on their way.'} <a href="#/peers">Look at the peers</a>.</p><//><//>`;
+
 function Shell() {
   const [at, setAt] = useState(route());
   const [menu, setMenu] = useState(false);
@@ -65,6 +71,8 @@ function Shell() {
     agents.forEach((agent) => learn(agent.member_id, agent.agent));
     learn(node.node_id, node.name);
     peers.peers.forEach((peer) => learn(peer.peer_id, peer.alias));
+    hosted.clear();
+    agents.forEach((agent) => agent.groups.forEach((group) => hosted.add(group.group_id)));
     groups.clear();
     list.groups.forEach((group) => groups.set(group.group_id, group));
     return { node, groups: list.groups, peers: peers.peers };
@@ -91,6 +99,14 @@ function Shell() {
   const known = status.data?.groups ?? [];
   const remembered = localStorage.getItem('lbm-group');
   const inGroup = PAGES[at.page]?.[2];
+  // An address of a group that is not known here: it may have come a moment ago, and is never another one.
+  const unknown = inGroup && status.data && at.rest[0] && !known.some(({ group_id }) => group_id === at.rest[0]) ? at.rest[0] : null;
+  const [sought, setSought] = useState(null);
+  useEffect(() => {
+    let here = true;
+    if (unknown) status.reload().then(() => here && setSought(unknown));
+    return () => { here = false; };
+  }, [unknown]);
   const current = (inGroup && known.find(({ group_id }) => group_id === at.rest[0])) || known.find(({ group_id }) => group_id === remembered) || known[0];
   useEffect(() => { if (current) localStorage.setItem('lbm-group', current.group_id); }, [current?.group_id]);
   const go = (id) => { location.hash = link(inGroup ? at.page : 'group', id); localStorage.setItem('lbm-group', id); };
@@ -121,8 +137,11 @@ function Shell() {
       ${failed && html`<${Trouble} error=${{ message: 'This page could not be fetched.', remedy: 'Look whether the daemon runs, and load the page anew.' }} again=${() => location.reload()} />`}
       ${!status.data && html`<h1 class="sr">LBM</h1>`}
       ${status.error && !status.data && html`<${Trouble} error=${status.error} again=${status.reload} />`}
-      ${shown && status.data && (inGroup && !current ? html`<${Overview} status=${status} />`
-        : html`<${shown} key=${`${at.page}/${inGroup ? current.group_id : ''}`} status=${status} group=${current} rest=${inGroup ? at.rest.slice(1) : at.rest} />`)}
+      ${inGroup && !unknown && current && isOut(current) && html`<p class="note bad" role="alert"><span><strong>This node is no member of ${current.name} any more.</strong>
+        What it has can be read; what is written here is refused. Ask an admin for a ticket and <a href="#/">join again</a>, or leave the group.</span></p>`}
+      ${shown && status.data && (unknown ? sought === unknown && html`<${Page} title="No such group" /><${Card}><${Empty} title="This node has no such group, or has left it">
+          <p>Choose another at the side, or <a href="#/">join one by a ticket</a>.</p><//><//>` : inGroup && !current ? html`<${Overview} status=${status} />`
+        : inGroup && current.joining ? html`<${Joining} group=${current} />` : html`<${shown} key=${`${at.page}/${inGroup ? current.group_id : ''}`} status=${status} group=${current} rest=${inGroup ? at.rest.slice(1) : at.rest} />`)}
     </main>
     <${Toasts} />`;
 }
@@ -130,15 +149,22 @@ function Shell() {
 function App() {
   const [state, setState] = useState({ now: 'checking' });
   useEffect(() => {
-    api.onLoggedOut(() => { live.stop(); session.role = undefined; setState({ now: 'out' }); });
+    const out = () => { live.stop(); session.role = undefined; setState({ now: 'out' }); };
+    api.onLoggedOut(out);
     enter().then(setState);
+    // A link that is opened in a tab that is here already changes what stands behind the `#`, and fetches no page.
+    addEventListener('hashchange', () => { if (linkIn(location.hash)) location.reload(); });
+    // Whoever logs out or in does so for all tabs.
+    api.onOtherTab((isIn) => { out(); if (isIn) enter().then(setState); });
   }, []);
   if (state.now === 'checking') return null;
   return state.now === 'in' ? html`<${Shell} />` : html`<${Login} note=${state.note} />`;
 }
 
+const linkIn = (hash) => /^#login=([\w-]+)$/.exec(hash)?.[1];
+
 async function enter() {
-  const [, token] = /^#login=([\w-]+)$/.exec(location.hash) ?? [];
+  const token = linkIn(location.hash);
   try {
     if (token) {
       history.replaceState(null, '', '/');

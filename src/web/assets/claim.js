@@ -1,13 +1,13 @@
 // One claim: the thread that it stands in, where it comes from, and who has it.
-import { html, useData, usePages, Await, More, Page, Card, Act, Id, Who, Final, Badge } from './ui.js';
+import { html, useData, usePages, Await, More, Page, Card, Act, Id, Named, Final } from './ui.js';
 import { ClaimRow, Publish } from './knowledge.js';
 import { get, post } from './api.js';
 import { link } from './state.js';
-import { full, called } from './words.js';
+import { full, called, plural } from './words.js';
 
 const proofs = (evidence) => evidence.map((piece) => piece.note ?? piece.link ?? piece.hash ?? `${piece.command}${piece.exit_code == null ? '' : ` (ended with ${piece.exit_code})`}`);
 
-export function ClaimPage({ group, hash }) {
+export function ClaimPage({ group, hash, status }) {
   const mine = (event) => event.group_id === group.group_id && /^(claim|sealed|block|sync)/.test(event.type);
   const found = useData(async () => {
     const claim = await get(['groups', group.group_id, 'claims', hash]);
@@ -19,14 +19,14 @@ export function ClaimPage({ group, hash }) {
     <${Await} of=${found}>${({ claim, holders }) => html`
       <${Page} title=${claim.title ?? 'Claim'} actions=${html`
         <${Publish} group=${group} parent=${claim.claim_hash} button="Reply" title="Reply to this claim" />
-        ${!claim.retracted && html`<${Act} tone="danger" run=${() => post(['groups', group.group_id, 'claims', claim.claim_hash, 'retract'])} done="Taken back."
+        ${!claim.retracted && (group.role === 'admin' || claim.author === status.data.node.node_id) && html`<${Act} tone="danger" run=${() => post(['groups', group.group_id, 'claims', claim.claim_hash, 'retract'])} done="Taken back."
           ask=${{ title: 'Take this claim back?', text: 'It stays in the history, and nobody is given it any more.', yes: 'Take it back' }}>Retract<//>`}`} />
       <${Card} title="Where it comes from"><dl class="facts">
-        <dt>Author</dt><dd><${Who} id=${claim.author} /> <${Id} id=${claim.author} what="peer id" /></dd>
+        <dt>Author</dt><dd><${Named} id=${claim.author} /></dd>
         <dt>Published</dt><dd>${full(claim.created_ms)}, by its author’s clock</dd>
         <dt>Place</dt><dd><${Final} is=${claim.final} /> ${claim.final ? 'a seal fixes its place: nothing can come before it' : 'no seal covers it yet'}</dd>
         <dt>Hash</dt><dd><${Id} id=${claim.claim_hash} what="hash" whole=${true} /></dd>
-        <dt>On</dt><dd>this node${holders.peers.map((peer) => html`, ${called(peer)}`)} ${holders.unknown > 0 && html`<span class="muted">(of ${holders.unknown} more it is not known)</span>`}</dd>
+        <dt>On</dt><dd>this node${holders.peers.map((peer) => html`, ${called(peer)}`)} ${holders.unknown > 0 && html`<span class="muted">; whether ${plural(holders.unknown, 'other member')} ${holders.unknown === 1 ? 'has' : 'have'} it is not known</span>`}</dd>
         ${claim.evidence.length > 0 && html`<dt>Evidence</dt><dd><ul class="plain">${proofs(claim.evidence).map((proof) => html`<li>${proof}</li>`)}</ul></dd>`}
         ${claim.valid_until_ms && html`<dt>True until</dt><dd>${full(claim.valid_until_ms)}</dd>`}
         ${claim.supersedes.length > 0 && html`<dt>Supersedes</dt><dd>${claim.supersedes.map((other) => html`<a href=${link('knowledge', group.group_id, other)}>${other.slice(0, 10)}</a> `)}</dd>`}

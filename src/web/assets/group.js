@@ -1,13 +1,14 @@
 // The group: who is in it and as what, who asks to be, tickets, the policy, how it is synced.
-import { html, useState, useData, useEffect, Await, Page, Card, Empty, Table, Badge, When, Who, Id, Act, Opens, Form, Menu, toast, copy } from './ui.js';
+import { html, useState, useData, useEffect, Await, Page, Card, Table, Badge, When, Id, Named, Act, Opens, Form, Menu, toast, copy } from './ui.js';
 import { get, post, put, patch, del, act, qr } from './api.js';
-import { number, plural, learn, called } from './words.js';
+import { number, full, learn, called } from './words.js';
 
 const ROLES = [['member', 'Member: reads and writes'], ['viewer', 'Viewer: reads'], ['admin', 'Admin: manages']];
 const POLICY = [
-  ['faucet_amount', 'Tokens for a new member'], ['claim_reward_amount', 'Tokens for a new claim'], ['transfer_fee_bps', 'Fee of a transfer, basis points'],
+  ['faucet_amount', 'Tokens for a new member'], ['claim_reward_amount', 'Tokens for a new claim'], ['transfer_fee_bps', 'Fee of a transfer, hundredths of a percent'],
   ['max_total_supply', 'Most tokens there may be, 0 for no bound'], ['max_account_balance', 'Most tokens of one account, 0 for no bound'],
 ];
+const POLICY_HELP = { transfer_fee_bps: '100 is one percent; at most 5000. It goes to the treasury' };
 
 function Code({ text }) {
   const [rows, setRows] = useState(null);
@@ -21,7 +22,7 @@ function Code({ text }) {
 function Invite({ group }) {
   const [made, setMade] = useState(null);
   return html`<${Opens} title="Invite a machine or an agent" button="Invite" tone="primary">${(close) => (made ? html`
-    <p>Who has this ticket comes in as ${made.role}: ${plural(made.uses, 'use')}, <${When} ms=${made.expires_ms} />. <strong>It is shown this once.</strong></p>
+    <p>Who has this ticket comes in as ${made.role}. It lets ${made.uses === 1 ? 'one' : number(made.uses)} in, until ${full(made.expires_ms)}. <strong>It is shown this once.</strong></p>
     <p><${Code} text=${made.ticket} /></p><pre class="text" tabindex="0" data-ticket>${made.ticket}</pre>
     <p class="help">There: <code>lbm ctl group join TICKET</code>, or Overview, Join by a ticket.</p>
     <div class="actions end"><button class="btn" onClick=${() => copy(made.ticket, 'ticket')}>Copy the ticket</button>
@@ -41,7 +42,7 @@ const setRole = (at, role) => put(at, { role }).then(() => toast('Changed.'), (e
 function Members({ group, detail, members, admin }) {
   const at = (member) => ['groups', group.group_id, 'members', member.member_id];
   return html`<${Card} title="Members" side=${number(members.length)}><${Table} label="Members" rows=${members} keyOf=${(one) => one.member_id} columns=${[
-    ['Member', (one) => html`<${Who} id=${one.member_id} /> <${Id} id=${one.member_id} what="peer id" />${one.is_self ? html` <${Badge} tone="accent">this node<//>` : ''}`],
+    ['Member', (one) => html`<${Named} id=${one.member_id} />${one.is_self ? html` <${Badge} tone="accent">this node<//>` : ''}`],
     ['Role', (one) => html`<${Badge}>${one.role}<//>${detail.notary === one.member_id ? html` <${Badge} tone="accent">notary<//>` : ''}${detail.frozen.includes(one.member_id) ? html` <${Badge} tone="bad">frozen<//>` : ''}`],
     ['Here', (one) => html`<${Badge} tone=${one.connected ? 'good' : ''}>${one.connected ? 'connected' : 'away'}<//>`],
     ['Since', (one) => html`<${When} ms=${one.added_ms} />`],
@@ -63,8 +64,11 @@ const Tickets = ({ invites, group }) => invites.length > 0 && html`<${Card} titl
   ['', (one) => one.state === 'open' && html`<${Act} tone="small" label=${`End the ticket ${one.ticket_id.slice(0, 10)}`} run=${() => del(['groups', group.group_id, 'invites', one.ticket_id])} done="The ticket is over.">End<//>`, 'fit']]} /><//>`;
 
 const Policy = ({ group, stats, admin }) => html`<${Card} title="Policy" side=${admin && html`<${Opens} title="Change the policy" button="Change" tone="small" label="Change the policy">${(close) => html`
-    <${Form} verb="Change" close=${close} fields=${[...POLICY.map(([name, label]) => ({ name, label, type: 'number', value: stats[name], required: true, attrs: { min: 0 } })), { name: 'listed', label: 'Show the group to peers that are no members', type: 'checkbox', value: stats.listed }]}
-      send=${(given) => patch(['groups', group.group_id, 'policy'], Object.fromEntries(Object.entries(given).filter(([name, value]) => value !== stats[name])))} sent=${() => { close(); toast('Changed.'); }} />`}<//>`}>
+    <${Form} verb="Change" close=${close} fields=${[...POLICY.map(([name, label]) => ({ name, label, type: 'number', value: stats[name], required: true, help: POLICY_HELP[name], attrs: { min: 0, ...(name === 'transfer_fee_bps' && { max: 5000 }) } })), { name: 'listed', label: 'Show the group to peers that are no members', type: 'checkbox', value: stats.listed }]}
+      send=${async (given) => {
+        const changed = Object.entries(given).filter(([name, value]) => value !== stats[name]);
+        return changed.length > 0 && patch(['groups', group.group_id, 'policy'], Object.fromEntries(changed));
+      }} sent=${(changed) => { close(); if (changed) toast('Changed.'); }} />`}<//>`}>
   <dl class="facts">${POLICY.map(([name, label]) => html`<dt>${label}</dt><dd>${number(stats[name])}</dd>`)}<dt>Shown to others</dt><dd>${stats.listed ? 'yes' : 'no'}</dd></dl><//>`;
 
 export function Group({ group, status }) {
@@ -77,7 +81,6 @@ export function Group({ group, status }) {
     return { detail, members, stats, requests, invites };
   }, [id], (event) => event.group_id === id && !/^(presence|sync|claim|task)/.test(event.type));
   const peers = useData(() => get(['peers']), [], (event) => event.type.startsWith('peer'));
-  if (group.joining) return html`<${Page} title=${group.name ?? 'A group'} /><${Card}><${Empty} title="It is being joined"><p>No member has answered yet, or its blocks are on their way. <a href="#/peers">Look at the peers</a>.</p><//><//>`;
   return html`${!found.data && html`<h1 tabindex="-1">${group.name}</h1>`}<${Await} of=${found}>${({ detail, members, stats, requests, invites }) => {
     const admin = detail.role === 'admin';
     const live = new Set(peers.data?.peers.filter((peer) => peer.connected).map((peer) => peer.peer_id));

@@ -1,5 +1,5 @@
 // What the group knows: searched as agents search, or the newest first; published, answered, taken back.
-import { html, useState, useData, usePages, Await, More, Page, Card, Empty, Badge, When, Who, Final, Id, Opens, Form, toast } from './ui.js';
+import { html, useEffect, useRef, useData, usePages, Await, More, Page, Card, Empty, Badge, When, Who, Final, Id, Opens, Form, toast } from './ui.js';
 import { ClaimPage } from './claim.js';
 import { get, post } from './api.js';
 import { link } from './state.js';
@@ -10,7 +10,7 @@ const tagsOf = (text) => text.split(',').map((tag) => tag.trim()).filter(Boolean
 /** The form of a claim: a new one, or an answer to `parent`. */
 export const Publish = ({ group, parent, button, title, tone = 'primary' }) => html`<${Opens} title=${title} button=${button} tone=${tone} wide=${true}>${(close) => html`
   <${Form} verb="Publish" close=${close} fields=${[
-    { name: 'text', label: 'What is so', required: true, rows: 6, attrs: { autofocus: true } },
+    { name: 'text', label: 'What is so', help: 'One thing that was learned, in a sentence or a few', required: true, rows: 6, attrs: { autofocus: true } },
     { name: 'title', label: 'Title', attrs: { maxlength: 256 } },
     { name: 'tags', label: 'Tags', help: 'With commas between them' },
     { name: 'evidence', label: 'What proves it', help: 'A link, a command, a sentence: nobody checks it' }]}
@@ -19,8 +19,8 @@ export const Publish = ({ group, parent, button, title, tone = 'primary' }) => h
     sent=${() => { close(); toast('Published: it is on this machine’s disk, and members are being told.'); }} />`}<//>`;
 
 export const ClaimRow = ({ claim, group, children, cls = '' }) => html`<article class=${`claim ${claim.retracted ? 'retracted' : ''} ${cls}`}>
-  ${claim.title && html`<h3>${claim.title}</h3>`}
-  <p class="text">${claim.text || html`<em class="muted">Its words have not come yet.</em>`}</p>
+  ${claim.title && html`<h3 dir="auto">${claim.title}</h3>`}
+  <p class="text" dir="auto">${claim.text || html`<em class="muted">Its words have not come yet.</em>`}</p>
   <p class="meta"><${Who} id=${claim.author} /><${When} ms=${claim.created_ms} /><${Final} is=${claim.final} />
     ${claim.retracted && html`<${Badge} tone="bad">taken back<//>`}${claim.superseded_by?.length > 0 && html`<${Badge} tone="warn">superseded<//>`}
     ${claim.valid_until_ms && claim.valid_until_ms < Date.now() && html`<${Badge} tone="warn">no longer true<//>`}
@@ -33,7 +33,8 @@ const ofGroup = (group, kinds) => (event) => event.group_id === group.group_id &
 function Newest({ group }) {
   const pages = usePages((page) => get(['groups', group.group_id, 'claims'], page), (page) => page.claims, [group.group_id],
     ofGroup(group, /^(claim|sealed|block)/), 30);
-  return html`<${Card} title="Newest first" side=${plural(group.claims, 'claim')}><${Await} of=${pages}>${({ rows }) => (rows.length
+  const stats = useData(() => get(['groups', group.group_id, 'stats']), [group.group_id], ofGroup(group, /^(claim|block)/));
+  return html`<${Card} title="Newest first" side=${stats.data && plural(stats.data.claims, 'claim')}><${Await} of=${pages}>${({ rows }) => (rows.length
     ? rows.map((claim) => html`<${ClaimRow} key=${claim.claim_hash} claim=${claim} group=${group} />`)
     : html`<${Empty} title="Nothing was learned here yet"><p>Agents publish what they learn. Publish the first claim yourself, or give an agent the group under <a href="#/agents">Agents</a>.</p><//>`)}<//>
     <${More} pages=${pages} what="claims" /><//>`;
@@ -51,18 +52,27 @@ function Found({ group, asked }) {
       : html`<${Empty} title="No claim fits"><p>Use the words that a claim would have, or leave the tags out.</p><//>`}`}<//><//>`;
 }
 
-export function Knowledge({ group, rest }) {
-  const [asked, setAsked] = useState(null);
-  if (rest[0]) return html`<${ClaimPage} group=${group} hash=${rest[0]} />`;
+/** A search stands in the address, so that one can go back to it, and keep it: `search/QUERY/TAGS`. */
+export function Knowledge({ group, status, rest: [what, ...rest] }) {
+  const [query, tags = ''] = what === 'search' ? rest : [];
+  const form = useRef();
+  useEffect(() => {
+    if (!form.current) return;
+    form.current.elements.query.value = query ?? '';
+    form.current.elements.tags.value = tags;
+  }, [what, query, tags]);
+  if (what && what !== 'search') return html`<${ClaimPage} group=${group} hash=${what} status=${status} />`;
+  const asked = query && { query, top_k: 20, tags: tagsOf(tags) };
   const search = (event) => {
     event.preventDefault();
-    const { query, tags } = event.currentTarget.elements;
-    setAsked(query.value.trim() ? { query: query.value.trim(), top_k: 20, tags: tagsOf(tags.value) } : null);
+    const given = event.currentTarget.elements;
+    const words = given.query.value.trim();
+    location.hash = words ? link('knowledge', group.group_id, 'search', words, given.tags.value.trim()) : link('knowledge', group.group_id);
   };
   return html`<${Page} title="Knowledge" sub=${`What ${group.name} knows`} actions=${html`<${Publish} group=${group} button="Publish a claim" title="Publish a claim" />`} />
-    <form class="seek" role="search" onSubmit=${search}>
-      <input type="search" name="query" aria-label="Search as agents do" placeholder="Ask as an agent would" maxlength="2000" />
-      <input name="tags" aria-label="Only with these tags" placeholder="tags" size="10" /><button class="btn">Search</button></form>
-    ${asked ? html`<p><button class="btn small" onClick=${() => setAsked(null)}>Back to the newest</button></p><${Found} group=${group} asked=${asked} />`
+    <form class="seek" role="search" ref=${form} onSubmit=${search}>
+      <input type="search" name="query" aria-label="Search as agents do" placeholder="Ask a question" maxlength="2000" />
+      <input name="tags" aria-label="Only with these tags" placeholder="Tags" size="10" /><button class="btn">Search</button></form>
+    ${asked ? html`<p><button class="btn small" onClick=${() => { location.hash = link('knowledge', group.group_id); }}>Back to the newest</button></p><${Found} group=${group} asked=${asked} />`
       : html`<${Newest} group=${group} />`}`;
 }

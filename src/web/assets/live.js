@@ -9,6 +9,8 @@ const channel = 'BroadcastChannel' in self ? new BroadcastChannel('lbm-live') : 
 let last = 0;
 let state = 'connecting';
 let stopping = null;
+/** Whether this page holds the lock: it alone knows how the stream is. */
+let leading = false;
 
 /** Calls `hear(event)` for each event; returns what ends that. */
 export function listen(hear) {
@@ -47,7 +49,7 @@ function take(message) {
     // Whatever was missed meanwhile: every page looks again.
     if (begins) hear({ type: 'anew' });
   }
-  if (message.asks && stopping) channel?.postMessage({ state });
+  if (message.asks && leading) channel?.postMessage({ state });
 }
 
 const wait = (ms, signal) => new Promise((done) => {
@@ -79,6 +81,8 @@ async function read(signal) {
 
 async function lead(signal) {
   let pause = 250;
+  leading = true;
+  signal.addEventListener('abort', () => { leading = false; }, { once: true });
   while (!signal.aborted && hasKey()) {
     try {
       await read(signal);

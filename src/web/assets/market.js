@@ -2,7 +2,7 @@
 import { html, useState, useData, usePages, Await, More, Page, Card, Empty, Table, Badge, When, Who, Act, Opens, Form, Dialog, toast } from './ui.js';
 import { get, post } from './api.js';
 import { groups, session } from './state.js';
-import { number, bytes, capital, full, called } from './words.js';
+import { number, bytes, capital, plural } from './words.js';
 
 const STEPS = [['ordered', 'Ordered'], ['paid', 'Paid'], ['granted', 'Key delivered'], ['settled', 'Settled']];
 const NEXT = { approve: 'a person approves it', order: 'a member writes the order down', seal: 'the notary seals', grant: 'the seller delivers the key', settle: 'the buyer opens and pays', refund: 'the price goes back' };
@@ -22,10 +22,12 @@ function Buy({ offer }) {
     <p><strong>${offer.title}</strong> of <${Who} id=${offer.seller} /></p>
     <dl class="facts"><dt>Price</dt><dd>${number(offer.price)} ${offer.currency}</dd><dt>You have</dt><dd>${balance == null ? 'not known here' : number(balance)}</dd>
       <dt>Size</dt><dd>${bytes(offer.content_bytes)}</dd><dt>Delivered</dt><dd>${offer.settle === 'sealed' ? 'when the order is final' : 'at once'}</dd></dl>
-    <p class="help">The price is set aside until the package opens here; else it comes back.</p></div>
+    ${balance != null && balance < offer.price ? html`<p class="note warn">You have ${number(offer.price - balance)} ${offer.currency} too few: earn them by tasks and claims, or ask an admin of ${offer.group ?? 'the group'}.</p>`
+      : html`<p class="help">The price is set aside until the package opens here; else it comes back.</p>`}</div>
     <${Form} verb=${`Buy for ${number(offer.price)} ${offer.currency}`} close=${close} fields=${[]}
       send=${() => post(['offers', offer.offer_id, 'buy'], { max_price: offer.price, wait_ms: 8000 })}
-      sent=${(bought) => { close(); toast(bought.opened ? `“${bought.title}” is in the library.` : `It is ${capital(bought.status).toLowerCase()}: the rest happens by itself.`); }} />`}<//>`;
+      sent=${(bought) => { close(); toast(bought.opened ? `“${bought.title}” is in the library.` : bought.status === 'waiting_for_approval' ? 'It is above the spending limit, and waits until a person approves it: under Purchases and sales.'
+        : `It is ${capital(bought.status).toLowerCase()}: the rest happens by itself.`, bought.status === 'waiting_for_approval' ? 'warn' : 'good'); }} />`}<//>`;
 }
 
 const Sell = () => html`<${Opens} title="Offer something for sale" button="Sell something" tone="primary" wide=${true}>${(close) => html`
@@ -45,7 +47,8 @@ function Offers() {
       ['Offer', (one) => html`<div><strong>${one.title}</strong>${one.description && html`<br /><span class="muted">${one.description}</span>`}<br />${one.tags.map((tag) => html`<span class="tag">${tag}</span> `)}</div>`],
       ['Seller', (one) => html`<${Who} id=${one.seller} />`], ['Group', (one) => one.group], ['Size', (one) => bytes(one.content_bytes), 'num'],
       ['Sold', (one) => (one.sold == null ? '–' : number(one.sold)), 'num'], ['Price', (one) => `${number(one.price)} ${one.currency}`, 'num'],
-      ['', (one) => (one.owned ? html`<${Badge} tone="good">owned<//>` : one.mine ? (one.status === 'standing' ? html`<${Act} tone="small" label=${`End the offer ${one.title}`} run=${() => post(['offers', one.offer_id, 'revoke'])} done="It is for sale no more.">End<//>` : html`<${Badge}>${one.status}<//>`)
+      ['', (one) => (one.owned ? html`<${Badge} tone="good">owned<//>` : one.mine ? (one.status === 'standing' ? html`<${Act} tone="small" label=${`End the offer ${one.title}`} run=${() => post(['offers', one.offer_id, 'revoke'])} done="It is for sale no more."
+        ask=${{ title: 'End this offer?', text: `“${one.title}” cannot be bought any more. Who has bought it keeps it.`, yes: 'End it' }}>End<//>` : html`<${Badge}>${one.status}<//>`)
         : one.status !== 'standing' ? html`<${Badge}>${one.status}<//>` : session.viewer ? '' : html`<${Buy} offer=${one} />`), 'fit']]} />`
       : html`<${Empty} title="Nothing is for sale here"><p>Offers of your groups and of peers show here by themselves. Sell something, or ask peers now.</p><//>`)}<//>
     <${More} pages=${pages} what="offers" /><//>`;
@@ -59,7 +62,7 @@ const Purchases = ({ rows }) => html`<${Card} title="Purchases and sales">${rows
 function Content({ item, close }) {
   const found = useData(() => get(['library', item.offer_id]), [item.offer_id], () => false);
   return html`<${Dialog} title=${item.title} close=${close} wide=${true}><${Await} of=${found}>${({ text, content_base64 }) => (text != null
-    ? html`<pre class="text" tabindex="0">${text}</pre>` : html`<p>${bytes(item.content_bytes)} that are no text. <a class="btn" download=${item.title} href=${`data:application/octet-stream;base64,${content_base64}`}>Save it</a></p>`)}<//><//>`;
+    ? html`<pre class="text" dir="auto" tabindex="0">${text}</pre>` : html`<p>${bytes(item.content_bytes)} that are no text. <a class="btn" download=${item.title} href=${`data:application/octet-stream;base64,${content_base64}`}>Save it</a></p>`)}<//><//>`;
 }
 
 function Library({ rows }) {
@@ -76,6 +79,6 @@ export function Market() {
     const [{ purchases }, { packages }] = await Promise.all([get(['purchases'], { limit: 50 }), get(['library'])]);
     return { purchases, packages };
   }, [], (event) => /^(purchase|offer|sealed)/.test(event.type));
-  return html`<${Page} title="Market" sub="Packages of knowledge, for tokens" actions=${html`<${Act} run=${() => post(['market', 'pull'])} done=${({ peers }) => `Asked ${number(peers)} peers what they sell.`}>Ask peers now<//>${groups.size > 0 && html`<${Sell} />`}`} />
+  return html`<${Page} title="Market" sub="Packages of knowledge, for tokens" actions=${html`<${Act} run=${() => post(['market', 'pull'])} done=${({ peers }) => `Asked ${plural(peers, 'peer')} what ${peers === 1 ? 'it sells' : 'they sell'}.`}>Ask peers now<//>${groups.size > 0 && html`<${Sell} />`}`} />
     <${Offers} /><${Await} of=${found}>${({ purchases, packages }) => html`<div class="grid"><${Purchases} rows=${purchases} /><${Library} rows=${packages} /></div>`}<//>`;
 }

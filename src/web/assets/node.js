@@ -1,24 +1,12 @@
 // What happens, what was refused; what is well, and the settings in force.
-import { html, useState, useEffect, useData, usePages, Await, More, Page, Card, Empty, Table, Badge, When, Who, Id, Act } from './ui.js';
-import { get, headers, path } from './api.js';
-import { listen } from './live.js';
+import { html, useState, useData, useEvents, usePages, Await, More, Page, Card, Empty, Table, Badge, When, Who, Id, Act } from './ui.js';
+import { get } from './api.js';
 import { groupName, link } from './state.js';
 import { told, full, number, capital } from './words.js';
 
-const MOST = 500;
-
 function Feed() {
-  const [events, setEvents] = useState([]);
+  const events = useEvents();
   const [only, setOnly] = useState('');
-  useEffect(() => {
-    let current = true;
-    const end = listen((event) => { if (event.seq) setEvents((now) => [event, ...now].slice(0, MOST)); });
-    fetch(path(['events'], { after: 0 }), { headers: headers(), cache: 'no-store' }).then((answer) => answer.text()).then((text) => {
-      const held = text.split('\n').filter((line) => line.startsWith('data:')).map((line) => JSON.parse(line.slice(5))).reverse();
-      if (current) setEvents((now) => [...now, ...held.filter((event) => !now.some((other) => other.seq === event.seq))].slice(0, MOST));
-    }).catch(() => {});
-    return () => { current = false; end(); };
-  }, []);
   const kinds = [...new Set(events.map((event) => event.type))].sort();
   const shown = events.filter((event) => !only || event.type === only);
   return html`<${Card} title="Since the daemon started" side=${html`<label class="row">Only <select value=${only} onChange=${(event) => setOnly(event.target.value)}><option value="">everything</option>
@@ -52,13 +40,13 @@ function Doctor() {
 
 export function Settings() {
   const found = useData(async () => {
-    const [{ settings }, health] = await Promise.all([get(['settings']).catch((error) => ({ settings: null, error })), get(['health'])]);
+    const [{ settings }, health] = await Promise.all([get(['settings']), get(['health'])]);
     return { settings, health };
   }, [], (event) => /^(peer|group|own)/.test(event.type));
   return html`<${Page} title="Settings" sub="With what the daemon runs, and whether it is well" />
     <${Await} of=${found}>${({ settings, health }) => html`<div class="grid">
       <${Card} title="Health" side=${html`<${Badge} tone=${health.ok ? 'good' : 'bad'}>${health.ok ? 'well' : 'not well'}<//>`}><ul class="feed">${health.checks.map((check) => html`<li key=${check.name} class=${check.ok ? 'good' : 'bad'}>
         <span><strong>${capital(check.name)}</strong>: ${check.detail}${check.remedy && html`<br /><span class="muted">${check.remedy}</span>`}</span></li>`)}</ul><//><${Doctor} /></div>
-      <${Card} title="Settings in force" side="flag, then environment, then file, then default">${!settings && html`<p class="muted">Who may only look does not see them.</p>`}<${Table} label="Settings" rows=${settings ?? []} keyOf=${(one) => one.key} columns=${[
+      <${Card} title="Settings in force" side="flag, then environment, then file, then default"><${Table} label="Settings" rows=${settings} keyOf=${(one) => one.key} columns=${[
         ['Setting', (one) => html`<code>${one.key}</code>`], ['Value', (one) => shown(one.value)], ['From', (one) => (one.origin === 'default' ? html`<span class="muted">default</span>` : one.origin)], ['Environment', (one) => html`<code class="muted">${one.environment}</code>`]]} /><//>`}<//>`;
 }

@@ -1,20 +1,14 @@
 // The first page: is everything well, who is here, what happens, what needs a person.
-import { html, useData, Await, Page, Card, Empty, Badge, When, Opens, Form } from './ui.js';
+import { html, useData, useEvents, Await, Page, Card, Empty, Badge, When, Opens, Form } from './ui.js';
 import { Network } from './network.js';
 import { get, post } from './api.js';
-import { groupName, link } from './state.js';
-import { number, span, told, plural } from './words.js';
+import { lookAgain } from './live.js';
+import { groupName, isOut, link } from './state.js';
+import { capital, number, span, told, plural } from './words.js';
 
 const HOUR = 3_600_000;
 /** What happens all the time, and is of interest on the page of events alone. */
 const QUIET = new Set(['sealed', 'sync_finished', 'presence']);
-
-/** What has happened since the daemon started, as far as it still holds it. */
-async function history() {
-  const { path, headers } = await import('./api.js');
-  const text = await (await fetch(path(['events'], { after: 0 }), { headers: headers(), cache: 'no-store' })).text();
-  return text.split('\n').filter((line) => line.startsWith('data:')).map((line) => JSON.parse(line.slice(5)));
-}
 
 export const NewGroup = ({ tone = 'primary' }) => html`<${Opens} title="Create a group" button="Create a group" tone=${tone}>${(close) => html`
   <${Form} verb="Create the group" close=${close} fields=${[
@@ -40,13 +34,17 @@ async function join({ group, note }) {
   const lines = (await response.text()).split('\n').filter((line) => line.startsWith('data:')).map((line) => JSON.parse(line.slice(5)));
   const end = lines.at(-1);
   if (end?.type === 'joined') return end.group_id;
+  // The node goes on by itself: it is a group that is being joined.
+  lookAgain();
   const { detail, remedy, code } = end?.problem ?? {};
   throw new Refused({ detail: sentence(detail ?? 'No member has answered yet'), remedy: sentence(remedy ?? 'The node goes on asking by itself.'), code });
 }
 
-function alerts({ health, rejected, stuck, behind, requests, events }) {
+function alerts({ health, rejected, stuck, behind, requests, events, groups, paused }) {
   const all = health.checks.filter((check) => !check.ok)
-    .map((check) => ['bad', `${check.name}: ${check.detail}`, check.remedy, '#/settings']);
+    .map((check) => ['bad', `${capital(check.name)}: ${check.detail}`, check.remedy, '#/settings']);
+  for (const group of groups.filter((group) => isOut(group) && !group.shut_out)) all.push(['bad', `This node is no member of ${group.name} any more`, 'What it has stays readable. Ask an admin for a ticket, or leave the group', link('group', group.group_id)]);
+  for (const one of paused) all.push(['warn', `${one.name} is paused: nothing new comes in`, 'Let it go on', '#/peers']);
   if (requests.length) all.push(['warn', `${plural(requests.length, 'request')} to be let in`, 'Approve or deny', link('group', requests[0].group_id)]);
   const forks = events.filter((event) => event.type === 'fork_detected');
   for (const fork of new Map(forks.map((event) => [event.author + event.group_id, event])).values()) {
@@ -58,7 +56,7 @@ function alerts({ health, rejected, stuck, behind, requests, events }) {
   return all;
 }
 
-const askNode = () => Promise.all([get(['health']), history(), get(['rejected'], { limit: 100 }), get(['join-requests']), get(['subscriptions'])]);
+const askNode = () => Promise.all([get(['health']), get(['rejected'], { limit: 100 }), get(['join-requests']), get(['subscriptions']), get(['groups'])]);
 
 let begun = null;
 /** Asks what this page shows of the node before the groups are known: the first page has one wave of questions, and not two. */
@@ -71,15 +69,16 @@ export function begin() {
 async function look(groups) {
   const asked = begun ?? askNode();
   begun = null;
-  const [[health, events, rejected, requests, subscriptions], started] = await Promise.all([asked,
-    Promise.all(groups.slice(0, 8).map(async ({ group_id }) => {
+  const [[health, rejected, requests, subscriptions, list], started] = await Promise.all([asked,
+    Promise.all(groups.filter((group) => !group.joining).slice(0, 8).map(async ({ group_id }) => {
       const busy = await get(['groups', group_id, 'tasks'], { status: 'in_progress', limit: 100 }).catch(() => ({ tasks: [] }));
       return busy.tasks.map((task) => ({ task, group: group_id }));
     })),
   ]);
   const stuck = started.flat().filter(({ task }) => task.ready || (task.lease_until_ms && task.lease_until_ms < Date.now())).slice(0, 5);
   const behind = subscriptions.subscriptions.flatMap((one) => one.failing.map((failing) => ({ ...failing, name: one.name }))).slice(0, 5);
-  return { health, events, rejected: rejected.rejected, requests: requests.requests, stuck, behind };
+  const paused = subscriptions.subscriptions.filter((one) => one.mode === 'paused');
+  return { health, rejected: rejected.rejected, requests: requests.requests, groups: list.groups, stuck, behind, paused };
 }
 
 function Activity({ events }) {
@@ -102,12 +101,13 @@ const First = () => html`<${Card} title="First steps"><${Empty} title="This node
 
 export function Overview({ status }) {
   const { node, groups, peers } = status.data;
-  const found = useData(() => look(groups), [groups.map((group) => group.group_id).join()], () => true);
+  const events = useEvents();
+  const found = useData(() => look(groups), [groups.map((group) => group.group_id).join()], () => true, 1000);
   return html`<${Page} title="Overview" sub=${`lbm ${node.version}, running for ${span(node.uptime_s)}`}
       actions=${groups.length > 0 && html`<${JoinGroup} /><${NewGroup} tone="" />`} />
     ${groups.length === 0 && html`<${First} />`}
     <${Await} of=${found}>${(seen) => {
-      const all = alerts(seen);
+      const all = alerts({ ...seen, events });
       return html`
       ${all.length === 0 ? html`<p class="note good" role="status"><span><strong>All is well.</strong> ${plural(seen.health.checks.length, 'check')} passed, and nothing waits for you.</span></p>`
         : html`<${Card} title="Needs attention"><ul class="feed">${all.map(([tone, text, todo, to]) => html`<li class=${tone}><span>${text}${todo && html`<br /><a href=${to}>${todo}</a>`}</span></li>`)}</ul><//>`}
@@ -115,14 +115,14 @@ export function Overview({ status }) {
         <${Card} title="Peers" side=${html`<span>${number(peers.filter((peer) => peer.connected).length)} of ${number(peers.length)} connected</span>`}>
           ${peers.length ? html`<${Network} node=${node} peers=${peers} />` : html`<${Empty} title="No peer is known yet">
             <p>Other nodes of this network are found by themselves. Farther ones: <a href="#/peers">add a peer</a>.</p><//>`}<//>
-        <${Groups} groups=${groups} /></div>
+        <${Groups} groups=${seen.groups} paused=${seen.paused} /></div>
         <${Card} title="Activity" side=${html`<a href="#/events">All events</a>`}>
-          <${Activity} events=${seen.events} />
-          <ul class="feed">${seen.events.filter((event) => !QUIET.has(event.type)).slice(-10).reverse().map((event) => { const [text, tone] = told(event, groupName); return html`<li class=${tone} key=${event.seq}><span>${text}</span><${When} ms=${event.at_ms} /></li>`; })}</ul><//>
+          <${Activity} events=${events} />
+          <ul class="feed">${events.filter((event) => !QUIET.has(event.type)).slice(0, 10).map((event) => { const [text, tone] = told(event, groupName); return html`<li class=${tone} key=${event.seq}><span>${text}</span><${When} ms=${event.at_ms} /></li>`; })}</ul><//>
       </div>`;
     }}<//>`;
 }
 
-const Groups = ({ groups }) => groups.length > 0 && html`<${Card} title="Groups"><ul class="feed">${groups.map((group) => html`<li class=${group.joining ? 'warn' : 'good'} key=${group.group_id}>
-  <span><a href=${link('knowledge', group.group_id)}>${group.name ?? 'A group that is being joined'}</a> ${group.role && html`<${Badge}>${group.role}<//>`}${group.joining && html` <${Badge} tone="warn">joining<//>`}
+const Groups = ({ groups, paused }) => groups.length > 0 && html`<${Card} title="Groups"><ul class="feed">${groups.map((group) => html`<li class=${isOut(group) ? 'bad' : group.joining || paused.some((one) => one.group_id === group.group_id) ? 'warn' : 'good'} key=${group.group_id}>
+  <span><a href=${link('knowledge', group.group_id)}>${group.name ?? 'A group that is being joined'}</a> ${group.role && html`<${Badge}>${group.role}<//>`}${group.joining && html` <${Badge} tone="warn">joining<//>`}${isOut(group) && html` <${Badge} tone="bad">no member<//>`}
   <br /><span class="muted">${plural(group.members, 'member')}, ${plural(group.claims, 'claim')}, ${plural(group.blocks, 'block')}</span></span></li>`)}</ul><//>`;

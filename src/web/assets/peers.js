@@ -1,8 +1,8 @@
 // Who is known, how far away, why not connected; and how each group is synced with them.
-import { html, useData, Await, Page, Card, Empty, Table, Badge, When, Id, Act, Opens, Form, toast } from './ui.js';
+import { html, useData, Await, Page, Card, Empty, Table, Badge, When, Id, Named, Act, Opens, Form, toast } from './ui.js';
 import { Network } from './network.js';
 import { get, post, put, patch, del } from './api.js';
-import { called, learn, number, rtt, plural } from './words.js';
+import { called, learn, number, rtt, span, plural } from './words.js';
 import { groupName } from './state.js';
 
 const SOURCES = { static: 'settings', added: 'added by hand', mdns: 'found on this network', peers: 'told by others', inbound: 'it called' };
@@ -17,7 +17,7 @@ const Rename = ({ peer }) => html`<${Opens} title="Call it by another name" butt
 const here = (peer) => (peer.connected ? html`<${Badge} tone="good">connected<//>` : html`<${Badge}>away<//>${peer.trouble && html`<br /><span class="muted">${peer.trouble}${peer.next_call_ms ? html`; called again <${When} ms=${peer.next_call_ms} />` : ''}</span>`}`);
 
 const Peers_ = ({ peers }) => html`<${Table} label="Peers" rows=${peers} keyOf=${(one) => one.peer_id} columns=${[
-  ['Peer', (one) => html`<div><strong>${called(one.peer_id)}</strong> <${Id} id=${one.peer_id} what="peer id" /><br /><span class="muted">${one.connection?.remote ?? one.addresses[0] ?? ''}</span></div>`],
+  ['Peer', (one) => html`<div><${Named} id=${one.peer_id} strong=${true} /><br /><span class="muted">${one.connection?.remote ?? one.addresses[0] ?? ''}</span></div>`],
   ['State', (one) => html`<div>${here(one)}</div>`],
   ['Round trip', (one) => (one.connected ? `${rtt(one.connection?.rtt_us)} ${one.connection?.transport ?? ''}` : '–')],
   ['Seen', (one) => (one.connected ? 'now' : html`<${When} ms=${one.last_seen_ms} />`)], ['From', (one) => SOURCES[one.source] ?? one.source],
@@ -31,7 +31,7 @@ function Subscription({ one, peers }) {
   const paused = one.mode === 'paused';
   const members = peers.filter((peer) => peer.groups.includes(one.group_id) || one.peers.includes(peer.peer_id));
   return html`<div class="claim"><div class="row"><h3>${name}</h3><${Badge} tone=${{ live: 'good', paused: 'warn' }[one.mode] ?? ''}>${one.mode.replace('_', ' ')}<//>
-      <span class="muted">every ${one.interval_s} s · synced <${When} ms=${one.last_sync_ms} /></span><span class="grow"></span>
+      <span class="muted">every ${span(one.interval_s)} · synced <${When} ms=${one.last_sync_ms} /></span><span class="grow"></span>
       <${Act} tone="small" label=${`Sync now: ${name}`} run=${() => post(['sync'], { group: one.group_id })} done=${({ groups: [done] }) => `${done.peers_answered} of ${plural(done.peers_asked, 'peer')} answered, ${plural(done.blocks_received, 'block')} came.`}>Sync now<//>
       <${Act} tone="small" label=${`${paused ? 'Go on' : 'Pause'}: ${name}`} run=${() => set({ paused: !paused })} done=${paused ? 'It goes on.' : 'Paused: nothing is taken in until you say so.'}>${paused ? 'Go on' : 'Pause'}<//></div>
     ${members.length > 0 && html`<ul class="plain">${members.map((peer) => {
@@ -41,9 +41,9 @@ function Subscription({ one, peers }) {
       return html`<li class="row" key=${peer.peer_id}><span>${called(peer.peer_id)}</span>
         ${failing ? html`<${Badge} tone="bad">${plural(failing.failures, 'pull')} failed<//>` : peer.connected ? html`<${Badge} tone="good">connected<//>` : html`<${Badge}>away<//>`}
         ${!asked && html`<${Badge} tone="warn">paused<//>`}<span class="grow"></span>
-        <${Act} tone="small" label=${`${asked ? 'Pause peer' : 'Ask it again'}: ${called(peer.peer_id)} in ${name}`}
+        ${!paused && html`<${Act} tone="small" label=${`${asked ? 'Pause peer' : 'Ask it again'}: ${called(peer.peer_id)} in ${name}`}
           run=${() => (asked && members.length === 1 ? set({ paused: true }) : asked ? set({ add_peers: others.filter((id) => id !== peer.peer_id && !one.peers.includes(id)), remove_peers: one.peers.includes(peer.peer_id) ? [peer.peer_id] : [] }) : set({ add_peers: [peer.peer_id] }))}
-          done=${asked && members.length === 1 ? 'It is the only one: the group is paused.' : asked ? 'It is asked no more.' : 'It is asked again.'}>${asked ? 'Pause peer' : 'Ask it again'}<//></li>`;
+          done=${asked && members.length === 1 ? 'It is the only one: the group is paused.' : asked ? 'It is asked no more.' : 'It is asked again.'}>${asked ? 'Pause peer' : 'Ask it again'}<//>`}</li>`;
     })}</ul>`}</div>`;
 }
 

@@ -1,5 +1,5 @@
 // The board: what is free, who has what, what ended. A card is dragged, or moved by its own menu.
-import { html, useState, usePages, useData, Await, More, Page, Badge, When, Who, Final, Opens, Form, Dialog, Menu, toast } from './ui.js';
+import { html, useState, useEffect, useRef, usePages, useData, Await, More, Page, Badge, When, Who, Final, Opens, Form, Dialog, Menu, toast } from './ui.js';
 import { get, post } from './api.js';
 import { session } from './state.js';
 import { number, capital, full, called } from './words.js';
@@ -24,27 +24,37 @@ const DROPS = {
   ended: { in_progress: 'complete' },
 };
 
+/** The card that was moved by its menu: it has the focus again where it turns up. */
+let moved = null;
+
 async function move(group, task, verb) {
   try {
     const changed = await post(['groups', group.group_id, 'tasks', task.task_id, verb]);
     toast(`${task.title} is ${capital(changed.status).toLowerCase()}.`);
   } catch (error) {
+    moved = null;
     toast(`${error.message} ${error.remedy ?? ''}`, 'bad');
   }
 }
 
 function TaskCard({ group, task, open, drag }) {
+  const title = useRef();
+  useEffect(() => {
+    const at = document.activeElement;
+    if (moved === task.task_id && (at === document.body || at.closest('.task')?.dataset.task === moved)) title.current.focus();
+    if (moved === task.task_id) moved = null;
+  }, []);
   const moves = session.viewer ? [] : MOVES[task.status] ?? [];
   const late = task.due_ms && task.due_ms < Date.now() && moves.length > 0;
   return html`<li class="task" data-task=${task.task_id} draggable=${moves.length > 0}
       onDragStart=${(event) => { event.dataTransfer.setData('text/plain', task.task_id); event.dataTransfer.effectAllowed = 'move'; drag(task); event.currentTarget.classList.add('dragged'); }}
       onDragEnd=${(event) => { event.currentTarget.classList.remove('dragged'); drag(null); }}>
-    <button class="title" onClick=${() => open(task)}>${task.title}</button>
+    <button ref=${title} class="title" dir="auto" onClick=${() => open(task)}>${task.title}</button>
     <p class="meta"><code>${task.task_id}</code>${task.assignee && html`<span>${called(task.assignee)}</span>`}
       ${task.reward > 0 && html`<${Badge} tone="accent">${number(task.reward)}<//>`}${task.priority > 0 && html`<${Badge}>priority ${task.priority}<//>`}
       ${late && html`<${Badge} tone="bad">late<//>`}${['completed', 'failed', 'cancelled'].includes(task.status) && html`<${Badge} tone=${{ completed: 'good', failed: 'bad' }[task.status]}>${task.status}<//>`}
       ${task.status === 'pending' && !task.ready && html`<${Badge} tone="warn">waits for others<//>`}</p>
-    ${moves.length > 0 && html`<${Menu} label=${`Move to… ${task.title}`} button="Move to…" items=${moves.map(([verb, words]) => [words, () => move(group, task, verb)])} />`}
+    ${moves.length > 0 && html`<${Menu} label=${`Move to… ${task.title}`} button="Move to…" items=${moves.map(([verb, words]) => [words, () => { moved = task.task_id; move(group, task, verb); }])} />`}
   </li>`;
 }
 
@@ -64,7 +74,7 @@ function Column({ group, column: [name, words, statuses], open, dragged, drag, m
       onDragOver=${(event) => { if (verb) { event.preventDefault(); setOver(true); } }} onDragLeave=${() => setOver(false)}
       onDrop=${(event) => { event.preventDefault(); setOver(false); if (verb) move(group, dragged, verb); }}>
     <header><h2>${words}</h2><span class="muted">${pages.data ? `${number(pages.data.rows.length)}${pages.data.more ? '+' : ''}` : ''}</span></header>
-    <${Await} of=${pages}>${({ rows }) => html`<ul class="plain">${rows.map((task) => html`<${TaskCard} key=${task.task_id} group=${group} task=${task} open=${open} drag=${drag} />`)}</ul>`}<//>
+    <${Await} of=${pages}>${({ rows }) => html`${rows.length === 0 && name === 'pending' && html`<p class="help">Nothing is free. Create a task, and any member or agent can take it.</p>`}<ul class="plain">${rows.map((task) => html`<${TaskCard} key=${task.task_id} group=${group} task=${task} open=${open} drag=${drag} />`)}</ul>`}<//>
     <${More} pages=${pages} what="tasks" /></section>`;
 }
 
@@ -80,7 +90,7 @@ function Detail({ group, task, close }) {
       ${one.blocked_by.length > 0 && html`<dt>Waits for</dt><dd>${one.blocked_by.map((other) => `${other.task_id} (${capital(other.status)})`).join(', ')}</dd>`}
       ${one.error_message && html`<dt>Failed because</dt><dd>${one.error_message}</dd>`}
       ${one.claim_hash && html`<dt>Result</dt><dd><a href=${`#/knowledge/${group.group_id}/${one.claim_hash}`}>the claim ${one.claim_hash.slice(0, 10)}</a></dd>`}</dl>
-    ${one.description && html`<pre class="text" tabindex="0">${one.description}</pre>`}
+    ${one.description && html`<pre class="text" dir="auto" tabindex="0">${one.description}</pre>`}
     ${['pending', 'assigned'].includes(one.status) && members.data && html`<hr /><${Form} verb="Assign" fields=${[{ name: 'assignee', label: 'Assign it to', options: members.data.members.map((member) => [member.member_id, `${called(member.member_id)} (${member.role})`]) }]}
       send=${({ assignee }) => post(['groups', group.group_id, 'tasks', one.task_id, 'assign'], { assignee })} sent=${() => { toast('Assigned.'); close(); }} />`}`}<//><//>`;
 }

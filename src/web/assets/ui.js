@@ -1,15 +1,17 @@
 // What all pages are made of. Text goes into the page as text, never as markup.
 import { html, useState, useEffect, useRef, useCallback } from './preact.js';
+import { headers, path, refusal } from './api.js';
 import { listen, lookAgain } from './live.js';
-import { ago, full, called, short } from './words.js';
+import { ago, full, called, isNamed, short } from './words.js';
 import { session as role } from './state.js';
 
 export { html, useState, useEffect, useRef, useCallback };
 
 const PAUSE_MS = 100;
+const MOST_EVENTS = 1024;
 
-/** What `load` gives, fetched again when an event `concerns` it, and when `deps` change. */
-export function useData(load, deps = [], concerns = () => true) {
+/** What `load` gives, fetched again when an event `concerns` it, and when `deps` change; at most once in `pause` milliseconds. */
+export function useData(load, deps = [], concerns = () => true, pause = PAUSE_MS) {
   const [state, setState] = useState({});
   const latest = useRef();
   latest.current = { load, concerns };
@@ -33,7 +35,7 @@ export function useData(load, deps = [], concerns = () => true) {
       // A page that nobody sees looks again when it is seen.
       if (document.hidden) { missed = true; return; }
       // The first at once, and what comes close behind it in one.
-      timer ??= setTimeout(() => { timer = null; last = Date.now(); reload(); }, Math.max(0, last + PAUSE_MS - Date.now()));
+      timer ??= setTimeout(() => { timer = null; last = Date.now(); reload(); }, Math.max(0, last + pause - Date.now()));
     };
     const end = listen((event) => { if (event.type === 'anew' || latest.current.concerns(event)) due(); });
     const seen = () => { if (!document.hidden && missed) { missed = false; due(); } };
@@ -41,6 +43,31 @@ export function useData(load, deps = [], concerns = () => true) {
     return () => { end(); clearTimeout(timer); document.removeEventListener('visibilitychange', seen); turn.current++; };
   }, [reload]);
   return { ...state, reload };
+}
+
+/** What has happened since the daemon started, as far as it still holds it: the newest first. It is fetched once, and then heard. */
+export function useEvents() {
+  const [events, setEvents] = useState([]);
+  useEffect(() => {
+    let current = true;
+    const fetched = async () => {
+      const answer = await fetch(path(['events'], { after: 0 }), { headers: headers(), cache: 'no-store' });
+      if (!answer.ok) throw await refusal(answer);
+      const lines = (await answer.text()).split('\n').filter((line) => line.startsWith('data:'));
+      const held = lines.map((line) => JSON.parse(line.slice(5))).filter((event) => event.seq).reverse();
+      // What was heard meanwhile is newer; what a daemon counted before it was started anew is not.
+      const newest = held[0]?.at_ms ?? 0;
+      if (current) setEvents((now) => [...now.filter((event) => event.at_ms >= newest && !held.some(({ seq }) => seq === event.seq)), ...held].slice(0, MOST_EVENTS));
+    };
+    const again = () => fetched().catch(() => {});
+    const end = listen((event) => {
+      if (event.type === 'anew') again();
+      else if (event.seq) setEvents((now) => [event, ...now].slice(0, MOST_EVENTS));
+    });
+    again();
+    return () => { current = false; end(); };
+  }, []);
+  return events;
 }
 
 /** Pages of a listing, one behind the other; an event fetches again as many rows as are shown. */
@@ -92,6 +119,8 @@ export const Card = ({ title, side, children, cls = '' }) => html`<section class
 export const Badge = ({ tone = '', children }) => html`<span class=${`badge ${tone}`}>${children}</span>`;
 export const When = ({ ms }) => html`<time datetime=${ms ? new Date(ms).toISOString() : ''} title=${full(ms)}>${ago(ms)}</time>`;
 export const Who = ({ id }) => html`<span class="who" title=${id}>${called(id)}</span>`;
+/** A member by its name, where one is known, and its id, which can be copied. */
+export const Named = ({ id, strong = false }) => html`${isNamed(id) && html`<span class=${strong ? 'who strong' : 'who'}>${called(id)}</span> `}<${Id} id=${id} what="peer id" />`;
 export const Final = ({ is }) => html`<${Badge} tone=${is ? 'good' : ''}>${is ? 'final' : 'pending'}<//>`;
 
 /** An id, short, with a button that copies the whole of it. */
@@ -175,7 +204,7 @@ export function Dialog({ title, close, children, wide = false }) {
     return () => dialog.close();
   }, []);
   return html`<dialog ref=${node} class=${wide ? 'wide' : ''} aria-label=${title} onCancel=${(event) => { event.preventDefault(); close(); }}>
-    <header><h2>${title}</h2><button class="icon" aria-label="Close" onClick=${close}><${Glyph} name="close" /></button></header>${children}</dialog>`;
+    <header><h2 dir="auto">${title}</h2><button class="icon" aria-label="Close" onClick=${close}><${Glyph} name="close" /></button></header>${children}</dialog>`;
 }
 
 /** A form. Fields: `{name, label, type, help, value, options, required, rows, attrs}`. What is refused is said above the buttons. */
@@ -213,9 +242,9 @@ function Field({ name, label, type = 'text', help, value, options, required, row
   const [id] = useState(() => `f${++fieldNumber}`);
   const common = { id, name, required, 'aria-describedby': help ? `${id}h` : undefined, ...attrs };
   const input = options ? html`<select ...${common}>${options.map(([is, words]) => html`<option value=${is} selected=${is === value}>${words}</option>`)}</select>`
-    : rows ? html`<textarea ...${common} rows=${rows}>${value ?? ''}</textarea>`
+    : rows ? html`<textarea ...${common} dir="auto" rows=${rows}>${value ?? ''}</textarea>`
     : type === 'checkbox' ? html`<input ...${common} type="checkbox" defaultChecked=${value} />`
-    : html`<input ...${common} type=${type} defaultValue=${value ?? ''} />`;
+    : html`<input dir=${type === 'text' ? 'auto' : undefined} ...${type === 'number' ? { max: Number.MAX_SAFE_INTEGER, inputmode: 'numeric' } : {}} ...${common} type=${type} defaultValue=${value ?? ''} />`;
   return html`<div class=${`field ${type}`}><label for=${id}>${label}${required ? '' : type === 'checkbox' || options ? '' : html` <span class="muted">optional</span>`}</label>
     ${input}${help && html`<p class="help" id=${`${id}h`}>${help}</p>`}</div>`;
 }
@@ -237,6 +266,12 @@ export function toast(text, tone = 'good') {
 
 export function Toasts() {
   const [all, setAll] = useState([]);
+  const node = useRef();
+  // Shown anew it stands above a dialog that was opened meanwhile.
+  useEffect(() => {
+    if (node.current.matches(':popover-open')) node.current.hidePopover();
+    if (all.length) node.current.showPopover();
+  }, [all]);
   useEffect(() => {
     const drop = (id) => setAll((now) => now.filter((one) => one.id !== id));
     const show = (one) => {
@@ -246,6 +281,6 @@ export function Toasts() {
     toasts.add(show);
     return () => toasts.delete(show);
   }, []);
-  return html`<div class="toasts" role="status" aria-live="polite">${all.map((one) => html`<div key=${one.id} class=${`toast ${one.tone}`}>${one.text}
+  return html`<div ref=${node} class="toasts" popover="manual" role="status" aria-live="polite">${all.map((one) => html`<div key=${one.id} class=${`toast ${one.tone}`}><span>${one.text}</span>
     <button class="icon" aria-label="Close" onClick=${() => setAll((now) => now.filter((other) => other.id !== one.id))}><${Glyph} name="close" /></button></div>`)}</div>`;
 }

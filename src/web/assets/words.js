@@ -33,6 +33,7 @@ export const rtt = (us) => (us == null ? '–' : us < 1000 ? `${us} µs` : `${(u
 // What is called how: the node itself, its agents, the peers that have a name here.
 const names = new Map();
 export function learn(id, name) { if (id && name) names.set(id, name); }
+export const isNamed = (id) => names.has(id);
 export const called = (id) => names.get(id) ?? short(id);
 
 /** An event as a sentence, and how it looks: good, bad, or neither. */
@@ -72,6 +73,7 @@ export function told(event, groupName) {
     case 'clock_ahead': return [`The clock of ${who(event.member_id)} is ahead by ${span(Math.round(event.ahead_ms / 1000))}`, 'bad'];
     case 'sync_finished': return [`Synced with ${who(event.peer_id)}${at}: ${plural(event.blocks, 'block')}`, ''];
     case 'not_shared': return [`${who(event.peer_id)} does not share ${where}`, 'warn'];
+    case 'reset': return ['The daemon counts its events anew', ''];
     case 'missed': return [`${plural(event.count, 'event')} went by unseen`, 'warn'];
     default: return [`Something that this page does not know: ${event.type}`, ''];
   }
