@@ -184,7 +184,7 @@ await go(b, `#/presence/${group}`);
 await go(a, `#/presence/${group}`);
 await button(a, 'Set mine').click();
 await fill(a, { Status: 'busy', 'What it works on': 'The report' }, 'Say so');
-await b.getByText('The report').waitFor();
+await b.locator('main').getByText('The report').waitFor();
 
 // ---- each page, wide and narrow, light and dark ----
 const claim = ctl('alice', 'claim', 'list', '--group', group).claims[0].claim_hash;
