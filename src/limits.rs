@@ -275,7 +275,8 @@ pub const RELAY_FANOUT: usize = 4;
 pub const RELAY_PAUSE_MS: core::ops::Range<u64> = 50..150;
 /// Pause before the peers beyond that number are told, milliseconds: by then gossip has reached those who have other neighbours.
 pub const RELAY_LATER_MS: core::ops::Range<u64> = 1_000..3_000;
-/// Pause after a push that was lost before the peer is told what it may lack, milliseconds.
+/// Pause after a push that was lost before the peer is told what it may lack, and after the block that removes a member before it is told
+/// so in a word, milliseconds.
 pub const TELL_RETRY_MS: u64 = 2_000;
 /// How long one peer may hold a group's pull before the next peer that is due has its turn, milliseconds.
 pub const PULL_TURN_MS: u64 = 60_000;

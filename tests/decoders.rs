@@ -191,7 +191,7 @@ fn damaged_requests_are_refused_or_within_their_bounds() {
             Request::Have(have) => assert!(have.tips.len() <= limits::GROUP_MEMBERS),
             Request::Presences(presences) => assert!(presences.records.len() <= limits::PRESENCE_RECORDS),
             Request::Acting(acting) => assert!(acting.delegations.len() <= limits::DELEGATIONS),
-            Request::Peers(_) => {}
+            Request::Peers(_) | Request::Parted(_) => {}
             Request::Knock(knock) => assert!(knock.sealed.len() <= limits::KNOCK_BYTES),
         }
         true

@@ -186,8 +186,8 @@ fn settings_are_read_again_and_what_needs_a_restart_is_named() {
     assert_eq!(in_force("log_level")["value"], "warn");
     // An agent is told of its groups, and not of the machine.
     ann.ctl(&["agent", "create", "--name", "scout"]).ok();
-    for command in ["settings", "reload"] {
-        ann.ctl(&["--agent", "scout", command]).refused(1, &["operate"]);
+    for (command, needed) in [("settings", "inspect"), ("reload", "operate")] {
+        ann.ctl(&["--agent", "scout", command]).refused(1, &[needed]);
     }
 }
 

@@ -225,6 +225,8 @@ fn who_may_only_look_changes_nothing() {
         viewer.send("POST", &at("context"), r#"{"query":"cache"}"#).json()["items"].as_array().unwrap().len(),
         1
     );
+    let settings = viewer.send("GET", "/api/v1/settings", "");
+    assert!(settings.0 == 200 && settings.2.contains("\"admin\""), "{}", settings.2);
     for (method, path, body) in [
         ("POST", at("claims"), r#"{"text":"x"}"#),
         ("PATCH", at("policy"), r#"{"faucet_amount":1}"#),

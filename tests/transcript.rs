@@ -62,6 +62,7 @@ fn two_processes_share_what_their_agents_learned() {
             "open_purchases",
             "peers",
             "shut_out_groups",
+            "stranded_blocks",
             "troubled_indexes",
             "unsure_groups",
             "uptime_s",

@@ -15,8 +15,24 @@ pub enum Permission {
     Write,
     /// Create groups and manage their members.
     Admin,
+    /// Look at what is of all groups and of the machine: nothing changes.
+    Inspect,
     /// Change what the node does: its peers, its groups, its syncs.
     Operate,
+}
+
+impl Permission {
+    /// Whether it is for the node's own people, and no agent's business.
+    #[must_use]
+    pub const fn is_of_node(self) -> bool {
+        matches!(self, Self::Inspect | Self::Operate)
+    }
+
+    /// Whether nothing changes.
+    #[must_use]
+    pub const fn looks(self) -> bool {
+        matches!(self, Self::Read | Self::Inspect)
+    }
 }
 
 /// How long an answer may take.
@@ -116,14 +132,15 @@ routes! {
     OPENAPI = GET "/api/openapi.json" Read, "this description of the API";
     LIVE = GET "/health/live" Read, "whether the daemon answers";
     READY = GET "/health/ready" Read, "whether it can read, write and has room: 503 where not";
-    METRICS = GET "/metrics" Operate, "what is counted and measured, for Prometheus";
-    SETTINGS = GET "/api/v1/settings" Operate, "the settings in force, and where each comes from";
+    METRICS = GET "/metrics" Inspect, "what is counted and measured, for Prometheus";
+    SETTINGS = GET "/api/v1/settings" Inspect, "the settings in force, and where each comes from";
     RELOAD = POST "/api/v1/reload" Operate, "read the settings again";
     STATUS = GET "/api/v1/status" Read, "who the node is and what it does";
     HEALTH = GET "/api/v1/health" Read, "what is well and what is not";
     DOCTOR = GET "/api/v1/doctor" Read slow, "what may keep the node from working, and what to do about it";
     EVENTS = GET "/api/v1/events" Read stream, "what happens, as it happens";
     REJECTED = GET "/api/v1/rejected" Read, "blocks that the ledger refuses, and why";
+    STRANDED = GET "/api/v1/stranded" Read, "own writes that a group is not known to have, as their author is no member any more";
     SYNC = POST "/api/v1/sync" Write slow, "ask every connected member for what is missing, now";
     ADMIN_LINK = POST "/api/v1/admin/link" Operate, "a link to the panel, to be followed once";
     BACKUP = POST "/api/v1/backup" Operate stream, "every row as of now, as the frames of a backup";
@@ -226,8 +243,8 @@ mod tests {
             let asks = route.path.ends_with("/context") || route.path.ends_with("/verify");
             // They are of all groups and of the machine.
             let is_of_all = route.path.ends_with("/metrics") || route.path.ends_with("/settings");
-            let looks = (route.method == Method::GET && !is_of_all) || asks;
-            assert_eq!(route.permission == Permission::Read, looks, "{}", route.path);
+            assert_eq!(route.permission.looks(), route.method == Method::GET || asks, "{}", route.path);
+            assert_eq!(route.permission == Permission::Inspect, is_of_all, "{}", route.path);
         }
     }
 

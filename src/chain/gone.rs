@@ -52,6 +52,12 @@ impl Gone {
         }
     }
 
+    /// Whether a ticket lets it in again. Whom an admin has removed is let in by name alone.
+    #[must_use]
+    pub const fn may_come_by_ticket(self) -> bool {
+        !matches!(self, Self::Removed)
+    }
+
     /// What it means, as the end of a sentence about the identity.
     #[must_use]
     pub const fn meaning(self) -> &'static str {

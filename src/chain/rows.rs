@@ -31,7 +31,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use self::named::set_named;
-pub use self::named::{all_named, is_alone, is_named};
+pub use self::named::{all_named, is_alone, is_named, named_by};
 pub use self::object::{Wanted, has_object, object, wanted};
 pub(crate) use self::object::{fill_wanted, next_wanted, set_object, set_wanted, wanted_after, wanted_places};
 use super::block::{Body, Unverified};
@@ -381,21 +381,50 @@ pub fn line_from(
     first.extend_from_slice(&seq.to_be_bytes());
     let end = crate::kv::prefix_end(author.as_bytes());
     let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    line(kv, (Bound::Included(&first), upper), Direction::Up, visit)
+}
+
+/// Visits an author's blocks, the last first: all, or those before one.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn line_before(
+    kv: &dyn Read,
+    author: &Identity,
+    before: Option<&LineKey>,
+    visit: &mut dyn FnMut(LineKey, Unverified) -> ControlFlow<()>,
+) -> Result<(), KvError> {
+    let end = match before {
+        Some(before) => Some(before.as_bytes().to_vec()),
+        None => crate::kv::prefix_end(author.as_bytes()),
+    };
+    let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    line(kv, (Bound::Included(author.as_bytes()), upper), Direction::Down, visit)
+}
+
+fn line(
+    kv: &dyn Read,
+    range: crate::kv::Range<'_>,
+    direction: Direction,
+    visit: &mut dyn FnMut(LineKey, Unverified) -> ControlFlow<()>,
+) -> Result<(), KvError> {
     let mut failed = Ok(());
-    kv.scan(Table::Line, (Bound::Included(&first), upper), Direction::Up, &mut |key, value| match (
-        LineKey::from_bytes(key),
-        parse_block(key, value),
-    ) {
-        (Some(key), Ok(block)) => visit(key, block),
-        (None, _) => {
-            failed = Err(KvError::damaged(Table::Line, key));
-            ControlFlow::Break(())
-        }
-        (_, Err(error)) => {
-            failed = Err(error);
-            ControlFlow::Break(())
-        }
-    })?;
+    kv.scan(
+        Table::Line,
+        range,
+        direction,
+        &mut |key, value| match (LineKey::from_bytes(key), parse_block(key, value)) {
+            (Some(key), Ok(block)) => visit(key, block),
+            (None, _) => {
+                failed = Err(KvError::damaged(Table::Line, key));
+                ControlFlow::Break(())
+            }
+            (_, Err(error)) => {
+                failed = Err(error);
+                ControlFlow::Break(())
+            }
+        },
+    )?;
     failed
 }
 

@@ -26,6 +26,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand};
 
 use self::error::{CliError, Outcome};
@@ -105,7 +106,7 @@ pub enum Command {
 /// Runs `lbm`, with the process's arguments and streams.
 #[must_use]
 pub fn run() -> ExitCode {
-    let Cli { global, command } = Cli::parse();
+    let Cli { global, command } = Cli::try_parse().unwrap_or_else(|error| plainly(error).exit());
     match command {
         Command::Ctl(args) => run_ctl(&args, &global),
         Command::Config(args) => run_config(&args, &global),
@@ -128,6 +129,20 @@ pub fn run() -> ExitCode {
         Command::Restore(args) => run_here(&global, |data| Ok(backup::restore(&args, data)?)),
         Command::Keys(command) => run_here(&global, |data| Ok(keys::run(&command, data, &mut Terminal)?)),
     }
+}
+
+/// The parser's error without its tip that leads astray: to give an option behind `--`, as a word of its own.
+fn plainly(mut error: clap::Error) -> clap::Error {
+    let is_group = matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(what)) if what == "--group");
+    let Some(ContextValue::StyledStrs(mut tips)) = error.remove(ContextKind::Suggested) else { return error };
+    tips.retain(|tip| !tip.to_string().contains("as a value, use '-- "));
+    if is_group {
+        tips.push("the group is named without `--group` here: see the usage".to_owned().into());
+    }
+    if !tips.is_empty() {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+    }
+    error
 }
 
 /// Runs `lbm-node`, with the process's arguments and streams.

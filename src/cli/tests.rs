@@ -55,6 +55,7 @@ fn every_documented_line_is_understood() {
         "ctl events",
         "ctl events --follow --after 7",
         "ctl rejected --group g --limit 5",
+        "ctl stranded --group g --claims",
         "ctl sync",
         "ctl sync --group g",
         &format!("ctl sync --group g --peer {ID}"),
@@ -96,6 +97,22 @@ fn every_documented_line_is_understood() {
     ] {
         assert!(lbm(line).is_ok(), "{line}: {}", lbm(line).unwrap_err());
     }
+}
+
+#[test]
+fn an_option_that_a_command_does_not_know_is_not_sent_behind_two_dashes() {
+    for line in ["ctl group members --group g", "ctl group show --group g", "ctl group leave g --group g"] {
+        let error = lbm(line).unwrap_err();
+        assert!(error.to_string().contains("use '-- --group'"), "the parser has changed: {error}");
+        let said = plainly(error).to_string();
+        assert!(!said.contains("use '--") && said.contains("named without `--group` here"), "{said}");
+        assert!(said.contains("Usage: ") && said.contains("<GROUP>"), "{said}");
+    }
+    // Any other tip stays.
+    let said = plainly(lbm("ctl group create --nam n").unwrap_err()).to_string();
+    assert!(said.contains("a similar argument exists: '--name'"), "{said}");
+    let said = plainly(lbm("ctl group leave g --force").unwrap_err()).to_string();
+    assert!(said.contains("'--force'") && !said.contains("tip"), "{said}");
 }
 
 #[test]

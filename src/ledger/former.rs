@@ -25,6 +25,17 @@ pub fn all(kv: &dyn Read) -> Result<BTreeMap<Identity, Gone>, KvError> {
     Ok(former)
 }
 
+/// Why somebody is no member; none of who is one, or was never named as one.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn of_one(kv: &dyn Read, identity: &Identity) -> Result<Option<Gone>, KvError> {
+    match (state::member(kv, identity)?, rows::named_by(kv, identity)?) {
+        (None, Some(block)) => why(kv, identity, &block).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// Why somebody who was named by a block, and last by this one, is no member.
 fn why(kv: &dyn Read, identity: &Identity, block: &BlockId) -> Result<Gone, KvError> {
     if kv.get(Table::State, &state::removed_key(identity))?.is_some() {

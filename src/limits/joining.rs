@@ -52,3 +52,6 @@ pub const NODE_PATIENCE_MS: u64 = 5_000;
 pub const JOIN_RETRY_MS: u64 = 250;
 /// The longest, milliseconds.
 pub const JOIN_RETRY_MOST_MS: u64 = 30_000;
+/// Pause before the next peer is shown a ticket where one has not answered, milliseconds. Longer holds up a joining whose first member is slow;
+/// shorter has several members write the same joining, of which all but one are refused.
+pub const JOIN_NEXT_MS: u64 = 300;

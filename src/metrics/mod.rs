@@ -53,7 +53,7 @@ pub const SAMPLED: &[(&str, &str)] = &[
     ("peers_ban_active", "Peers that are kept away now"),
     ("groups", "Groups that are here"),
     ("agents", "Agents that the node hosts"),
-    ("claims_indexed", "Claims that can be searched"),
+    ("claims_indexed", "Claims that were read into indexes and can be searched at once"),
     ("sync_lag_blocks", "Blocks of a group that a connected peer is known to have and that are not here, at least"),
     ("sync_lag_seconds", "For how long one of them has been known of and is not here"),
     ("sync_failures", "Pulls of a group from a connected peer that have failed in a row"),

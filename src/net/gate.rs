@@ -343,7 +343,7 @@ impl Gate {
     /// The same of one that has shaken hands, where it was not counted before.
     fn check_arrival(&mut self, remote: &Multiaddr) -> Result<(), ConnectionDenied> {
         let host = host_of(remote);
-        if !endpoint(remote).is_some_and(|(_, transport)| transport == Transport::Quic) {
+        if endpoint(remote).is_none_or(|(_, transport)| transport != Transport::Quic) {
             return Ok(());
         }
         self.check_rate(host).map_err(|why| {

@@ -26,7 +26,7 @@ use super::shut_out::{self, ShutOut};
 use super::trade::spending;
 use crate::chain::link::{self, Block};
 use crate::chain::rows::Wanted;
-use crate::chain::transaction::{Genesis, Seal, Secret};
+use crate::chain::transaction::{Genesis, MemberRemove, Seal, Secret};
 use crate::chain::{
     Body, ClaimId, Draft, GroupId, Link, LinkFailure, Linked, ObjectHash, Payload, Tip, Transaction, Verified, Waiting,
     rows,
@@ -183,7 +183,7 @@ impl Engine {
             Task::Write { group, author, transactions, objects } => {
                 self.require_key(&author)?;
                 let batch = groups.get_mut(&group).ok_or(Failure::NoSuchGroup(group))?;
-                require_known(&batch.overlay, group)?;
+                require_known(&batch.overlay, group, is_leaving(author, &transactions))?;
                 self.write_all(own, batch, author, now_ms, transactions, objects).map(Reply::Written)
             }
             Task::Once { name, group, author, transactions, objects } => {
@@ -193,7 +193,7 @@ impl Engine {
                 if let Some(written) = once::done(&batch.overlay, name, request)? {
                     return Ok(Reply::Written(written));
                 }
-                require_known(&batch.overlay, group)?;
+                require_known(&batch.overlay, group, false)?;
                 let written = self.write_all(own, batch, author, now_ms, transactions, objects)?;
                 once::keep(&mut batch.overlay, name, request, &written, now_ms)?;
                 Ok(Reply::Written(written))
@@ -349,12 +349,18 @@ impl Engine {
     }
 }
 
-/// Refuses to write where it could be lost: this node may lack blocks of its own, or others take it for no member.
-fn require_known(kv: &dyn Read, group: GroupId) -> Result<(), Failure> {
+/// Whether somebody wants to be no member any more, and nothing else.
+fn is_leaving(author: Identity, transactions: &[Transaction]) -> bool {
+    matches!(transactions, [Transaction::MemberRemove(MemberRemove { identity })] if *identity == author)
+}
+
+/// Refuses to write where it could be lost: this node may lack blocks of its own, or others take it for no member. To those who do, nothing
+/// is lost by one that leaves.
+fn require_known(kv: &dyn Read, group: GroupId, is_leaving: bool) -> Result<(), Failure> {
     if rows::in_doubt(kv)? {
         return Err(Failure::InDoubt(group));
     }
-    match shut_out::shut_out(kv)? {
+    match shut_out::shut_out(kv)?.filter(|_| !is_leaving) {
         Some(said) => Err(Failure::ShutOut { group, said }),
         None => Ok(()),
     }

@@ -10,80 +10,14 @@ use super::engine::{Fresh, News, ToSeal};
 use super::io::Opened;
 use super::measure::Behind;
 use super::presence::Presences;
+use super::session::Session;
 use super::shut_out::Word;
 use super::subscription::{Subscription, SyncState};
 use crate::chain::gone::Gone;
-use crate::chain::{BlockId, Frontier, GroupId, ObjectAt, Tip};
+use crate::chain::{Frontier, GroupId, Tip};
 use crate::identity::Identity;
 use crate::limits;
-use crate::wire::{AuthorTips, Have, Probe, Pull, Push, Reached, Request, WantBlocks, WantObjects};
-
-/// A pull under way. A group has at most one, so that nothing is fetched twice.
-#[derive(Debug)]
-pub(super) struct Session {
-    /// What an answer must belong to: one to an earlier session, with the same peer even, says nothing about this one.
-    pub(super) number: u64,
-    pub(super) peer: Identity,
-    /// What we have, and what is on its way into the store.
-    pub(super) frontier: Frontier,
-    /// Whether a request of the session is unanswered.
-    pub(super) asking: bool,
-    /// Batches on their way into the store.
-    pub(super) storing: usize,
-    /// Whether the peer has more than it has sent.
-    pub(super) more: bool,
-    /// Whether the peer is known to have something else than we.
-    pub(super) probed: bool,
-    /// Blocks taken.
-    pub(super) blocks: usize,
-    /// What the last batch waits for.
-    pub(super) missing: Vec<BlockId>,
-    /// Objects that nobody has sent.
-    pub(super) wanted: Vec<ObjectAt>,
-    /// Blocks that this peer was asked for by id: each once, for who sends a block has what it builds on.
-    pub(super) asked: BTreeSet<BlockId>,
-    /// Whether the last request was for objects.
-    pub(super) asked_for_objects: bool,
-    /// Whether the peer was asked for objects and had none of them.
-    pub(super) has_no_objects: bool,
-    /// When it began.
-    pub(super) started_ms: u64,
-    /// Batches in a row of which nothing could be stored.
-    pub(super) stale: usize,
-    /// Whether the peer was not told what is here, and sends that as well.
-    pub(super) asks_all: bool,
-    /// Requests for single blocks and objects that the session may still make.
-    pub(super) wants_left: usize,
-}
-
-impl Session {
-    /// What still has to be asked for by id or place, once all batches are stored; none when nothing is left that the peer could
-    /// be expected to have.
-    pub(super) fn want(&mut self, group: GroupId) -> Option<Request> {
-        self.wants_left = self.wants_left.checked_sub(1)?;
-        let ids: Vec<BlockId> = self.missing.iter().filter(|id| !self.asked.contains(*id)).copied().collect();
-        if !ids.is_empty() && self.asked.len() < limits::WAITING_BLOCKS {
-            self.asked.extend(ids.iter().copied());
-            self.asked_for_objects = false;
-            return Some(Request::WantBlocks(WantBlocks { group, ids }));
-        }
-        if !self.wanted.is_empty() && !self.has_no_objects {
-            self.asked_for_objects = true;
-            return Some(Request::WantObjects(WantObjects { group, objects: self.wanted.clone() }));
-        }
-        None
-    }
-
-    /// The next request: a probe where naming all tips would be long and may be for nothing, else a pull.
-    pub(super) fn request(&self, group: GroupId) -> Request {
-        if !self.probed && self.frontier.len() > limits::PROBE_AUTHORS {
-            let digest = serde_bytes::ByteBuf::from(self.frontier.digest().to_vec());
-            Request::Probe(Probe { group, digest })
-        } else {
-            Request::Pull(Pull { group, frontier: (&self.frontier).into() })
-        }
-    }
-}
+use crate::wire::{AuthorTips, Have, Push, Reached, Request};
 
 /// What is known of one peer in one group.
 #[derive(Debug, Default)]
@@ -104,6 +38,8 @@ pub(super) struct PeerSync {
     exchanged_ms: Option<u64>,
     /// What it last said of this node's membership.
     word: Option<Word>,
+    /// When to tell it that it is no member.
+    part_at_ms: Option<u64>,
 }
 
 /// One group's sync.
@@ -217,6 +153,16 @@ impl GroupSync {
     /// Whether one of these is a member.
     pub(super) fn holds(&self, own: &BTreeSet<Identity>) -> bool {
         own.iter().any(|identity| self.has_member(identity))
+    }
+
+    /// When a connected peer is to be told that it is no member.
+    pub(super) fn parting(&mut self, peer: &Identity) -> Option<&mut Option<u64>> {
+        self.peers.get_mut(peer).map(|sync| &mut sync.part_at_ms)
+    }
+
+    /// When which connected peers are to be told that they are no members.
+    pub(super) fn partings(&self) -> impl Iterator<Item = (&Identity, u64)> {
+        self.peers.iter().filter_map(|(peer, sync)| Some((peer, sync.part_at_ms?)))
     }
 
     /// Takes in the members, and who is none any more.
@@ -466,9 +412,10 @@ impl GroupSync {
             .min();
         let tell = self.peers.iter().filter(|(peer, _)| is_connected(peer) && self.admits(peer));
         let tell = tell.filter_map(|(_, sync)| sync.tell_at_ms).min();
+        let part = self.partings().filter(|(peer, _)| is_connected(peer)).map(|(_, at_ms)| at_ms).min();
         let seal_and_presence = self.seal_due_ms().into_iter().chain(self.presences.next_due_ms());
         let seal_and_presence = seal_and_presence.chain(self.delegations.next_due_ms());
-        pull.into_iter().chain(tell).chain(self.announce_at_ms).chain(seal_and_presence).min()
+        pull.into_iter().chain(tell).chain(part).chain(self.announce_at_ms).chain(seal_and_presence).min()
     }
 
     /// A pull has brought everything: the next is due in an interval.
@@ -514,6 +461,11 @@ impl GroupSync {
         self.peers
             .get(peer)
             .is_none_or(|sync| tips.iter().any(|reached| !sync.has.covers(&reached.author, &reached.tip)))
+    }
+
+    /// Whether blocks of our own wait to be pushed.
+    pub(super) const fn has_outgoing(&self) -> bool {
+        !self.outgoing.is_empty()
     }
 
     /// Notes a block of our own that is to be pushed.

@@ -14,6 +14,15 @@ use crate::join_request;
 use crate::node::trade::shelf::Shelved;
 
 cbor_array! {
+    /// Somebody says that it is an admin and has denied a request.
+    #[derive(Copy)]
+    pub struct Denial {
+        /// Who: the key that its connection proves.
+        pub by: Identity,
+        /// When that came here, milliseconds since 1970 UTC.
+        pub at_ms: u64,
+    }
+
     /// A joining that waits for a member.
     pub struct Joining {
         /// By this ticket; none where it is asked for without one.
@@ -24,6 +33,8 @@ cbor_array! {
         pub began_ms: u64,
         /// Why a peer says that the ticket lets nobody in: the code of a problem.
         pub refused: Option<String>,
+        /// The first denial of the request; then `refused` says so.
+        pub denied: Option<Denial>,
         /// Whether the group was not here before this joining brought it: only then does it go where it turns out to be another.
         pub has_brought: bool,
         /// Whether it was given up: the request takes back what was asked, and is handed on until its time is over.
@@ -38,8 +49,8 @@ cbor_array! {
         pub via: Identity,
         /// When, milliseconds since 1970 UTC.
         pub came_ms: u64,
-        /// Whether an admin here has said no: then no other of the applicant is shown while this stands.
-        pub denied: bool,
+        /// When an admin here has said no, milliseconds since 1970 UTC: then no other of the applicant is shown while this stands.
+        pub denied_ms: Option<u64>,
     }
 }
 

@@ -13,16 +13,17 @@ use std::sync::Arc;
 use rand::Rng;
 
 use super::faults::Faults;
-use super::group::{GroupSync, Session};
+use super::group::GroupSync;
 use super::io::{InboundId, Input, NoAnswer, NotIngested, Notice, Opened, Output, Severity, Ticket};
 use super::market::{self, Around, Market};
 use super::measure::Full;
+use super::session::Session;
 use super::shut_out::Word;
 use super::subscription::Subscription;
 use crate::chain::{GroupId, Tip};
 use crate::identity::Identity;
 use crate::limits;
-use crate::wire::{Batch, Peers, Reached, Refused, Request, Response};
+use crate::wire::{Batch, Parted, Peers, Reached, Refused, Request, Response};
 
 /// Settings of the machine.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +49,8 @@ pub(super) enum Errand {
     Presences,
     /// An acknowledgement of delegations.
     Show,
+    /// An acknowledgement of being told that it is no member.
+    Part,
     /// An answer to where others are.
     Exchange,
     /// A batch of the session on its way into the store.
@@ -131,6 +134,7 @@ impl Machine {
                     group.delegations.show_at(peer, now_ms);
                     group.pull_at(peer, now_ms);
                     group.offer_presences(peer, now_ms);
+                    group.part_at(&peer, now_ms);
                 }
             }
             Input::Disconnected(peer) => {
@@ -248,8 +252,10 @@ impl Machine {
         let (id, to_seal) = (opened.group, opened.to_seal);
         let mut group = GroupSync::new(opened, self.settings.auto, now_ms);
         for peer in self.peers.keys() {
+            group.reset_peer(peer);
             group.pull_at(*peer, now_ms);
             group.delegations.show_at(*peer, now_ms);
+            group.part_at(peer, now_ms);
         }
         group.schedule_seal(now_ms, to_seal);
         self.groups.insert(id, group);
@@ -319,6 +325,10 @@ impl Machine {
                 out.push(Output::Answer { id, response: Response::Taken });
             }
             Request::Peers(Peers { group }) => self.exchange_asked(id, peer, &group, out),
+            Request::Parted(Parted { group, why }) => {
+                self.said(now_ms, peer, group, Word::Refuses(why), out);
+                out.push(Output::Answer { id, response: Response::Taken });
+            }
             request => {
                 if let Some(state) = self.peers.get_mut(&peer) {
                     state.serving += 1;
@@ -341,6 +351,7 @@ impl Machine {
         match errand {
             Errand::Push => return self.push_answered(now_ms, peer, group, &result, out),
             Errand::Show => return self.shown(now_ms, peer, group, &result, out),
+            Errand::Part => return self.part_answered(now_ms, peer, group, &result, out),
             Errand::Exchange => return self.exchanged(now_ms, peer, result, out),
             Errand::Presences => return self.presences_answered(now_ms, (ticket, peer, group), &result, out),
             _ => {}
@@ -518,21 +529,6 @@ impl Machine {
         }
     }
 
-    /// A peer shows whether it takes this node for a member.
-    pub(super) fn said(&mut self, now_ms: u64, peer: Identity, group: GroupId, word: Word, out: &mut Vec<Output>) {
-        if let Some(sync) = self.groups.get_mut(&group) {
-            sync.said(&peer, word, now_ms);
-        }
-        self.judge_words(group, out);
-    }
-
-    /// Has noted what members say of this node's membership, where that is another than before.
-    pub(super) fn judge_words(&mut self, group: GroupId, out: &mut Vec<Output>) {
-        let Some(sync) = self.groups.get_mut(&group) else { return };
-        let holds = sync.holds(&self.own);
-        out.extend(sync.judge_words(holds).map(|mark| Output::ShutOut(group, mark)));
-    }
-
     fn end_session(&mut self, now_ms: u64, rng: &mut impl Rng, group: GroupId, out: &mut Vec<Output>) {
         let Some(sync) = self.groups.get_mut(&group) else { return };
         if let Some(Session { peer, blocks, .. }) = sync.session.take() {
@@ -561,6 +557,7 @@ impl Machine {
             self.show_delegations(now_ms, group, out);
             self.announce(now_ms, rng, group, out);
             self.tell(now_ms, group, out);
+            self.part(now_ms, group, out);
             self.send_presences(now_ms, group, out);
             let Some(sync) = self.groups.get_mut(&group) else { continue };
             if sync.take_seal(now_ms) {

@@ -21,8 +21,10 @@ pub mod measure;
 mod presence;
 pub mod rendezvous;
 pub mod serve;
+mod session;
 pub mod shut_out;
 mod spread;
+pub mod stranded;
 pub mod subscription;
 pub mod trade;
 

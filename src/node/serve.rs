@@ -47,7 +47,8 @@ pub fn serve(kv: &dyn Read, asks_as: &[Identity], request: Request) -> Result<Re
         | Request::Presences(_)
         | Request::Acting(_)
         | Request::Peers(_)
-        | Request::Knock(_) => Ok(Response::Refused(Refused::Malformed)),
+        | Request::Knock(_)
+        | Request::Parted(_) => Ok(Response::Refused(Refused::Malformed)),
     }
 }
 

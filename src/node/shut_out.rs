@@ -7,12 +7,19 @@
 //! lost. The mark lies in `Meta` under `u`, as [`ShutOut`], so that it outlives a restart; it falls as soon as those who serve this node are no
 //! fewer than those who do not, of the connected ones.
 
+use std::sync::Arc;
+
 use super::group::GroupSync;
+use super::io::{NoAnswer, Output, Severity};
+use super::machine::{Errand, Machine};
 use crate::cbor::cbor_array;
+use crate::chain::GroupId;
 use crate::chain::gone::Gone;
 use crate::chain::rows::{read_row, write_row};
 use crate::identity::Identity;
 use crate::kv::{KvError, Overlay, Read, Table};
+use crate::limits;
+use crate::wire::{Parted, Refused, Request, Response};
 
 cbor_array! {
     /// Members say that none of this node's identities is a member any more.
@@ -92,5 +99,72 @@ impl GroupSync {
         let is_news = stands != self.shut_out;
         self.shut_out = stands;
         is_news.then_some(stands)
+    }
+}
+
+impl GroupSync {
+    /// Has a connected peer told that it is no member, if it was named as one.
+    pub(super) fn part_at(&mut self, peer: &Identity, at_ms: u64) {
+        let is_former = !self.admits(peer) && self.gone(peer).is_some();
+        if let Some(part_at_ms) = self.parting(peer) {
+            *part_at_ms = is_former.then_some(at_ms);
+        }
+    }
+
+    /// Those who are to be told now that they are no members, and why.
+    fn take_partings(&mut self, now_ms: u64) -> Vec<(Identity, Gone)> {
+        let due = self.partings().filter(|(_, at_ms)| *at_ms <= now_ms);
+        let due: Vec<Identity> = due.map(|(peer, _)| *peer).collect();
+        for peer in &due {
+            self.parting(peer).map(Option::take);
+        }
+        due.into_iter().filter(|peer| !self.admits(peer)).filter_map(|peer| Some((peer, self.gone(&peer)?))).collect()
+    }
+}
+
+impl Machine {
+    /// A peer shows whether it takes this node for a member.
+    pub(super) fn said(&mut self, now_ms: u64, peer: Identity, group: GroupId, word: Word, out: &mut Vec<Output>) {
+        if let Some(sync) = self.groups.get_mut(&group) {
+            sync.said(&peer, word, now_ms);
+        }
+        self.judge_words(group, out);
+    }
+
+    /// Has noted what members say of this node's membership, where that is another than before.
+    pub(super) fn judge_words(&mut self, group: GroupId, out: &mut Vec<Output>) {
+        let Some(sync) = self.groups.get_mut(&group) else { return };
+        let holds = sync.holds(&self.own);
+        out.extend(sync.judge_words(holds).map(|mark| Output::ShutOut(group, mark)));
+    }
+
+    /// Tells peers that they are no members, where that is due: **whoever thinks that it is one writes on, and nobody takes it**.
+    pub(super) fn part(&mut self, now_ms: u64, group: GroupId, out: &mut Vec<Output>) {
+        let Some(sync) = self.groups.get_mut(&group) else { return };
+        for (peer, why) in sync.take_partings(now_ms) {
+            self.ask(peer, Arc::new(Request::Parted(Parted { group, why })), Errand::Part, out);
+        }
+    }
+
+    /// A peer has taken that it is no member, or is told again.
+    pub(super) fn part_answered(
+        &mut self,
+        now_ms: u64,
+        peer: Identity,
+        group: GroupId,
+        result: &Result<Response, NoAnswer>,
+        out: &mut Vec<Output>,
+    ) {
+        let again_ms = match result {
+            Err(NoAnswer::Malformed) => {
+                return self.blame(now_ms, peer, Severity::High, "an answer that is none", out);
+            }
+            Ok(Response::Refused(Refused::Busy(after_ms))) => (*after_ms).clamp(10, limits::REQUEST_TIMEOUT_MS),
+            Ok(Response::Refused(Refused::Failed)) | Err(NoAnswer::Lost) => limits::TELL_RETRY_MS,
+            Ok(_) => return,
+        };
+        if let Some(sync) = self.groups.get_mut(&group) {
+            sync.part_at(&peer, now_ms + again_ms);
+        }
     }
 }

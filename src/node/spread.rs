@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rand::{Rng, RngExt};
 
 use super::engine::News;
+use super::group::GroupSync;
 use super::io::{NoAnswer, Output, Severity};
 use super::machine::{Errand, Machine};
 use super::shut_out::Word;
@@ -35,14 +36,22 @@ impl Machine {
         sync.schedule_seal(now_ms, news.to_seal);
         let mut removed = BTreeSet::new();
         if let Some(members) = &news.members {
-            let before: BTreeSet<Identity> = self.peers.keys().filter(|peer| sync.admits(peer)).copied().collect();
+            let standing = |sync: &GroupSync, peer: &Identity| (sync.admits(peer), sync.gone(peer));
+            let before: Vec<_> = self.peers.keys().map(|peer| (*peer, standing(sync, peer))).collect();
             sync.set_members(members, &news.former);
-            for peer in self.peers.keys() {
+            // The block that removes it says more than a word, which comes behind it in case that it does not arrive.
+            let part_at_ms = now_ms + if sync.has_outgoing() { limits::TELL_RETRY_MS } else { 0 };
+            for (peer, (was_admitted, was_gone)) in &before {
                 sync.delegations.show_at(*peer, now_ms);
-                match (before.contains(peer), sync.admits(peer)) {
+                let (is_admitted, gone) = standing(sync, peer);
+                match (was_admitted, is_admitted) {
                     // It may have asked before it was let in: tell it that there is something to pull.
                     (false, true) => sync.welcome(*peer, now_ms),
-                    (true, false) => drop(removed.insert(*peer)),
+                    (true, false) => {
+                        removed.insert(*peer);
+                        sync.part_at(peer, part_at_ms);
+                    }
+                    (false, false) if gone != *was_gone => sync.part_at(peer, now_ms),
                     _ => {}
                 }
             }

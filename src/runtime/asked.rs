@@ -45,7 +45,8 @@ impl Work {
                 | Request::Presences(_)
                 | Request::Acting(_)
                 | Request::Peers(_)
-                | Request::Knock(_) => self.count(peer, payer),
+                | Request::Knock(_)
+                | Request::Parted(_) => self.count(peer, payer),
             };
             if let Err(wait_ms) = admitted {
                 return self.respond(id, &busy(wait_ms));

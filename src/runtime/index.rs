@@ -215,6 +215,13 @@ impl Indexes {
         Ok(conditions)
     }
 
+    /// Claims that the indexes have read so far, of groups whose index is open: nothing is read for this.
+    #[must_use]
+    pub fn claims(&self) -> usize {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        groups.into_values().filter_map(|slot| slot.with(|index| index.snapshot().len())).sum()
+    }
+
     /// Groups whose files could not be written.
     fn troubled(&self) -> Vec<GroupId> {
         let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -14,7 +14,9 @@ use crate::chain::{BlockId, GroupId, Role, Transaction, rows};
 use crate::identity::SecretKey;
 use crate::ledger::{invite, state};
 use crate::node::engine::{Failure, Written};
-use crate::node::shut_out;
+use crate::node::io::Input;
+use crate::node::subscription::Subscription;
+use crate::node::{shut_out, stranded};
 
 fn secret(number: u8) -> SecretKey {
     SecretKey::from_seed(&[200 + number; 32])
@@ -61,12 +63,27 @@ impl World {
         matches!(self.answer_claim(name, group, "is anybody there?", None), Err(Failure::ShutOut { .. }))
     }
 
+    /// What a node wrote is with the others, or it says that it may not be.
+    fn assert_nothing_vanished(&self, name: Name, group: &GroupId) {
+        let node = &self.nodes[name];
+        let stranded = stranded::stranded(&node.rows[group], &node.id, None, usize::MAX).unwrap();
+        for (_, block) in node.acknowledged.iter().filter(|(of, _)| of == group) {
+            let placed = rows::placed(&node.rows[group], block).unwrap().unwrap();
+            let is_there = rows::placed(&self.nodes[0].rows[group], block).unwrap().is_some();
+            assert!(is_there || stranded.contains(&placed.line_key(block)), "{block} of {name}");
+        }
+    }
+
     fn is_in(&self, at: Name, group: &GroupId, who: Name) -> bool {
         state::member(&self.nodes[at].rows[group], &self.nodes[who].id).unwrap().is_some()
     }
 }
 
 const DAY_MS: u64 = 24 * 3_600_000;
+/// Between two repair pulls where a story is to do without them.
+const LONG_MS: u64 = 15 * 60_000;
+/// Until what happens without a repair pull has happened.
+const SOON_MS: u64 = 20_000;
 
 #[test]
 fn any_member_lets_in_while_the_inviter_is_away_and_a_revocation_that_has_come_holds() {
@@ -227,6 +244,138 @@ fn who_is_let_in_apart_for_the_last_place_and_refused_learns_it_and_comes_back_w
         }
         world.assert_no_faults();
     });
+}
+
+/// Node 4, let in by node 2 alone while node 1 lets in node 3 by the same ticket's last use; all can write, and nobody knows better.
+fn let_in_apart(world: &mut World) -> GroupId {
+    let group = world.found(0, "apart");
+    for member in [1, 2] {
+        world.add(0, group, member, Role::Member).unwrap();
+        world.join(member, group);
+    }
+    world.invite(0, group, 0, 1, DAY_MS).unwrap();
+    world.settle();
+    world.partition(&[0, 1, 3]);
+    assert_eq!(world.let_in(1, group, 0, 3), Ok(()));
+    for (by, who) in [(1, 3), (2, 4)] {
+        if by == 2 {
+            // The notary has sealed the other joining by now.
+            world.run_for(2 * SOON_MS);
+            assert_eq!(world.let_in(by, group, 0, who), Ok(()));
+        }
+        world.join(who, group);
+        let deadline = world.now + 60_000;
+        assert!(world.run_until(deadline, |world| world.is_founded(who, &group) && world.is_in(who, &group, who)));
+    }
+    group
+}
+
+#[test]
+fn who_is_refused_in_the_order_is_told_by_whoever_learns_it_without_being_asked() {
+    each_seed(40, |seed| {
+        let mut world = World::with_interval(seed, 5, LONG_MS);
+        let group = let_in_apart(&mut world);
+        world.publish(4, group, "in, as far as I can see");
+        // It stays connected to the one that let it in, and meets nobody else, or somebody who has never heard of it.
+        let stays_with = if world.rng.random_bool(0.5) { vec![2] } else { vec![1, 2] };
+        world.heal();
+        for other in [0, 1, 3].into_iter().filter(|other| !stays_with.contains(other)) {
+            world.cut.insert((other, 4));
+            world.hang_up((other, 4));
+        }
+        let deadline = world.now + SOON_MS;
+        assert!(
+            world.run_until(deadline, |world| world.shut_out(4, &group) == Some(Gone::TicketUsedUp)),
+            "it writes on, and nobody takes it"
+        );
+        assert!(world.may_not_write(4, group));
+        world.assert_nothing_vanished(4, &group);
+        for member in [0, 1, 2, 3] {
+            assert_eq!(world.shut_out(member, &group), None, "{member}");
+        }
+        world.assert_no_faults();
+    });
+}
+
+#[test]
+fn who_is_removed_is_told_by_whoever_learns_it_and_as_soon_as_it_connects_though_it_asks_nobody() {
+    each_seed(40, |seed| {
+        let mut world = World::with_interval(seed, 4, LONG_MS);
+        let group = world.found(0, "relayed");
+        for member in [1, 2, 3] {
+            world.add(0, group, member, Role::Member).unwrap();
+            world.join(member, group);
+        }
+        world.settle();
+        // Node 2 is connected to node 1 alone, node 3 to nobody; and that asks for nothing by itself.
+        world.cut.extend([(0, 2), (2, 3), (0, 3), (1, 3)]);
+        for pair in [(0, 2), (2, 3), (0, 3), (1, 3)] {
+            world.hang_up(pair);
+        }
+        let paused = Subscription { paused: Some(true), ..Subscription::default() };
+        world.step(3, Input::Subscribe(group, paused));
+        world.remove(0, group, 2).unwrap();
+        world.remove(0, group, 3).unwrap();
+        let deadline = world.now + SOON_MS;
+        assert!(world.run_until(deadline, |world| world.shut_out(2, &group) == Some(Gone::Removed)));
+        assert!(world.may_not_write(2, group));
+        assert_eq!(world.shut_out(3, &group), None, "it has met nobody");
+        world.cut.clear();
+        let deadline = world.now + SOON_MS;
+        assert!(world.run_until(deadline, |world| world.shut_out(3, &group) == Some(Gone::Removed)));
+        assert!(world.may_not_write(3, group));
+        [2, 3].iter().for_each(|name| world.assert_nothing_vanished(*name, &group));
+        world.assert_no_faults();
+    });
+}
+
+/// The removal, the word of it and the writes cross each other, in any sequence.
+#[test]
+fn what_is_acknowledged_while_its_author_is_removed_is_with_all_or_shown_to_be_stranded() {
+    let stranded = AtomicU32::new(0);
+    each_seed(60, |seed| {
+        let mut world = World::with_interval(seed, 3, LONG_MS);
+        let group = world.found(0, "crossing");
+        for member in [1, 2] {
+            world.add(0, group, member, Role::Member).unwrap();
+            world.join(member, group);
+        }
+        world.settle();
+        world.weather.delay_ms = 1..2_000;
+        if world.rng.random_bool(0.5) {
+            world.cut.insert((0, 2));
+            world.hang_up((0, 2));
+        }
+        for number in 0..4 {
+            world.write_claim(2, group, &format!("before {number}"));
+        }
+        world.remove(0, group, 2).unwrap();
+        for number in 0.. {
+            let pause = world.rng.random_range(1..200);
+            world.run_for(pause);
+            let (transaction, object) = super::act::claim(&format!("after {number}"), None);
+            match world.write(2, group, vec![transaction], vec![object]) {
+                Ok(_) => assert!(number < 10_000, "nobody tells it"),
+                Err(Failure::ShutOut { .. } | Failure::Refused(_)) => break,
+                Err(other) => panic!("{other}"),
+            }
+        }
+        world.weather = Weather::fair();
+        world.settle_as_it_is();
+        world.assert_nothing_vanished(2, &group);
+        let node = &world.nodes[2];
+        let lines = stranded::stranded(&node.rows[&group], &node.id, None, usize::MAX).unwrap();
+        stranded.fetch_add(lines.len() as u32, Ordering::Relaxed);
+        world.restart(2);
+        world.assert_nothing_vanished(2, &group);
+        // Named again, it has nothing that the others have not.
+        world.cut.clear();
+        world.add(0, group, 2, Role::Member).unwrap();
+        world.settle();
+        assert_eq!(stranded::stranded(&world.nodes[2].rows[&group], &world.nodes[2].id, None, 1).unwrap(), []);
+        world.assert_no_faults();
+    });
+    assert!(stranded.into_inner() > 0, "no write has crossed a removal");
 }
 
 #[test]

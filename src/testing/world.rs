@@ -114,14 +114,19 @@ fn kind(request: &Request) -> &'static str {
         Request::Acting(_) => "acting",
         Request::Peers(_) => "peers",
         Request::Knock(_) => "knock",
+        Request::Parted(_) => "parted",
     }
 }
 
 impl World {
     pub(super) fn new(seed: u64, nodes: usize) -> Self {
+        Self::with_interval(seed, nodes, INTERVAL_MS)
+    }
+
+    /// A world in which so much time passes between two repair pulls.
+    pub(super) fn with_interval(seed: u64, nodes: usize, sync_interval_ms: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let drift = limits::MAX_CLOCK_DRIFT_MS;
-        let settings = Settings { sync_interval_ms: INTERVAL_MS, auto: true, max_drift_ms: drift };
+        let settings = Settings { sync_interval_ms, auto: true, max_drift_ms: limits::MAX_CLOCK_DRIFT_MS };
         let mut world = Self {
             now: 0,
             replies_first: rng.random_bool(0.5),

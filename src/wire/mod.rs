@@ -108,6 +108,15 @@ cbor_array! {
         pub group: GroupId,
     }
 
+    /// Tells somebody whom a block of the group has named as a member that it is none.
+    #[derive(Copy)]
+    pub struct Parted {
+        /// The group.
+        pub group: GroupId,
+        /// Why.
+        pub why: Gone,
+    }
+
     /// Where a member is, as far as the sender knows.
     pub struct Met {
         /// Who.
@@ -144,6 +153,7 @@ pub enum Request {
     Acting(Acting),
     Peers(Peers),
     Knock(Knock),
+    Parted(Parted),
 }
 
 /// A response.
@@ -158,7 +168,7 @@ pub enum Response {
     Differs,
     /// To `peers`.
     Peers(Vec<Met>),
-    /// To `push`, `have`, `presences` and `acting`: taken. What was pushed is durable.
+    /// To `push`, `have`, `presences`, `acting`, `knock` and `parted`: taken. What was pushed is durable.
     Taken,
     /// To any: no.
     Refused(Refused),
@@ -193,6 +203,7 @@ impl Request {
             | Self::Have(Have { group, .. })
             | Self::Presences(Presences { group, .. })
             | Self::Acting(Acting { group, .. })
+            | Self::Parted(Parted { group, .. })
             | Self::Peers(Peers { group }) => Some(*group),
             Self::Knock(_) => None,
         }
@@ -226,7 +237,7 @@ impl Request {
             Self::Have(have) => (have.tips.len(), limits::GROUP_MEMBERS),
             Self::Presences(presences) => (presences.records.len(), limits::PRESENCE_RECORDS),
             Self::Acting(acting) => (acting.delegations.len(), limits::DELEGATIONS),
-            Self::Peers(_) => (0, 0),
+            Self::Peers(_) | Self::Parted(_) => (0, 0),
             Self::Knock(knock) => (knock.sealed.len(), limits::KNOCK_BYTES),
         };
         bounded(got, max).map(|()| request)

@@ -20,8 +20,8 @@ use lbm::limits;
 use lbm::package::{self, ChunkProof, Commitment, PackageKey};
 use lbm::presence::{self, Presence, Status};
 use lbm::wire::{
-    Acting, AuthorTips, Batch, Have, Met, Peers, Presences, Probe, Pull, Push, Reached, Refused, Request, Response,
-    WantBlocks, WantObjects,
+    Acting, AuthorTips, Batch, Have, Met, Parted, Peers, Presences, Probe, Pull, Push, Reached, Refused, Request,
+    Response, WantBlocks, WantObjects,
 };
 use serde_bytes::ByteBuf;
 
@@ -542,6 +542,7 @@ impl Story {
             ),
             ("peers", Request::Peers(Peers { group })),
             ("knock", Request::Knock(self.knock())),
+            ("parted", Request::Parted(Parted { group, why: Gone::TicketUsedUp })),
         ]
     }
 

@@ -14,9 +14,9 @@ use crate::api::types::{
     PeerSet, PolicyChanged, PolicyUpdate, PresenceList, PresenceSet, PublishBulk, PublishedClaim, PullMarket,
     PurchaseList, ReadyTasks, RecentClaims, RejectedList, ReleaseTask, Reloaded, RequestDenied, RetractedClaim,
     RevokeAgent, SetNotary, SetPeer, SetPresence, SetRole, SetSpendingLimit, SetSubscription, SettingList, ShowBlock,
-    ShowThread, ShownGroupList, SpendingLimit, StartTask, Status, SubmitExperience, Subscription, SubscriptionList,
-    SyncNow, SyncReport, TaskChanged, TaskDetail, TaskList, Thread, Unbanned, Unfrozen, Verified, WatchClaims,
-    WatchedClaim, WatchedList,
+    ShowThread, ShownGroupList, SpendingLimit, StartTask, Status, StrandedList, SubmitExperience, Subscription,
+    SubscriptionList, SyncNow, SyncReport, TaskChanged, TaskDetail, TaskList, Thread, Unbanned, Unfrozen, Verified,
+    WatchClaims, WatchedClaim, WatchedList,
 };
 use crate::identity::Identity;
 
@@ -58,6 +58,11 @@ impl Client {
     /// [`routes::REJECTED`].
     pub async fn rejected(&self, query: &ListRejected) -> Result<RejectedList, ClientError> {
         self.ask(&routes::REJECTED, &[], query).await
+    }
+
+    /// [`routes::STRANDED`].
+    pub async fn stranded(&self, query: &ListRejected) -> Result<StrandedList, ClientError> {
+        self.ask(&routes::STRANDED, &[], query).await
     }
 
     /// [`routes::SYNC`].

@@ -54,6 +54,7 @@ fn a_status() -> Status {
         groups: 0,
         unsure_groups: 0,
         shut_out_groups: 0,
+        stranded_blocks: 0,
         open_purchases: std::collections::BTreeMap::new(),
         embedder: None,
         indexing_groups: 0,

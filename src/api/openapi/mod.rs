@@ -130,14 +130,14 @@ fn operation(route: &Route, call: &Call, types: &mut Types) -> Value {
         parameters.extend(query_parameters(query, types));
     }
     let header = |name: &str, description: &str, schema: Value| json!({ "name": name, "in": "header", "required": false, "description": description, "schema": schema });
-    if route.permission != Permission::Operate {
+    if !route.permission.is_of_node() {
         let description = "The agent in whose name the request is made; without it, it is made in the node's own name.";
         parameters.push(header(AGENT_HEADER, description, bounds::agent_name()));
         let description = "The peer id of the agent that is meant: another that has its name now is not.";
         parameters.push(header(AGENT_ID_HEADER, description, json!({ "$ref": "#/components/schemas/Identity" })));
         types.add(&TypeOf::new::<crate::identity::Identity>());
     }
-    if route.permission != Permission::Read {
+    if !route.permission.looks() {
         let description =
             "A name for this write: sent again under the same name, it is done once and answered as before.";
         parameters.push(header(ONCE_HEADER, description, bounds::once_name()));

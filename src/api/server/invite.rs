@@ -21,6 +21,7 @@ use crate::api::types::{
 };
 use crate::chain::transaction::{Invite, InviteRevoke, MemberAdd, Secret};
 use crate::chain::{GroupId, Transaction};
+use crate::doctor;
 use crate::identity::{Identity, SecretKey};
 use crate::kv::Read;
 use crate::ledger::{TicketRefusal, invite, state};
@@ -149,15 +150,16 @@ pub(super) async fn requests(As(api): As, Params(query): Params<ListRequests>) -
             None => view.groups()?.into_iter().map(|kept| kept.id).collect(),
         };
         let (now_ms, drift_ms) = (unix_ms(), api.node().door.drift_ms());
-        let mut requests = Vec::new();
+        let (mut requests, mut admin_of) = (Vec::new(), 0);
         for group in groups {
             let Some(kv) = view.group(&group)? else { continue };
             let kv: &dyn Read = kv.as_ref();
             if state::member(kv, &api.node().identity)?.is_none_or(|member| member.role < Role::Admin) {
                 continue;
             }
+            admin_of += 1;
             for (request, applied) in kept_requests(view, &group, now_ms, drift_ms)? {
-                if !applied.denied && state::member(kv, &request.applicant)?.is_none() {
+                if applied.denied_ms.is_none() && state::member(kv, &request.applicant)?.is_none() {
                     requests.push(JoinRequest {
                         group_id: group.to_string(),
                         member_id: request.applicant.to_string(),
@@ -170,7 +172,7 @@ pub(super) async fn requests(As(api): As, Params(query): Params<ListRequests>) -
             }
         }
         requests.sort_by_key(|request| request.came_ms);
-        Ok(JoinRequestList { requests })
+        Ok(JoinRequestList { requests, admin_of })
     };
     api.read(read).await.map(Json)
 }
@@ -185,7 +187,16 @@ async fn request_of(
     let read = move |api: &Api, found: &Found<'_>, _| {
         let view = api.node().view()?;
         let kept = kept_requests(&view, &found.id, unix_ms(), api.node().door.drift_ms())?;
-        let known = kept.into_iter().find(|(request, applied)| request.applicant == applicant && !applied.denied);
+        let known = kept.into_iter().find(|(request, _)| request.applicant == applicant);
+        if let Some(denied_ms) = known.as_ref().and_then(|(_, applied)| applied.denied_ms) {
+            let ago = doctor::span_of(unix_ms().saturating_sub(denied_ms));
+            let detail = format!("{applicant} asked to be let into the group {}, and was denied {ago} ago", found.id);
+            let remedy = format!(
+                "let it in all the same with `lbm ctl group add-member --group {} --member {applicant}`",
+                found.id
+            );
+            return Err(Problem::new(ProblemCode::RequestDenied, detail, remedy));
+        }
         let (_, applied) = known.ok_or_else(|| {
             let detail = format!("{applicant} has not asked to be let into the group {}", found.id);
             let remedy =

@@ -20,19 +20,20 @@ use super::Api;
 use super::events::{sse, to_sse};
 use super::extract::{As, Body};
 use super::group::room_for_one;
-use super::problem::split;
+use super::problem::{come_back, split};
 use super::resolve::shown;
 use super::stop::Stop;
 use crate::api::types::{Event, EventKind, JoinEvent, JoinGroup, Problem, ProblemCode, Role};
 use crate::chain::gone::Gone;
 use crate::chain::{GroupId, Transaction, rows};
+use crate::doctor;
 use crate::identity::Identity;
 use crate::join_request::JoinRequest;
 use crate::kv::{Direction, KvError, Read};
 use crate::ledger::state;
 use crate::limits;
 use crate::node::engine::Groups;
-use crate::node::joining::Joining;
+use crate::node::joining::{Denial, Joining};
 use crate::node::shut_out;
 use crate::runtime::Stopping;
 use crate::runtime::clock::unix_ms;
@@ -64,7 +65,11 @@ pub(super) async fn join(As(api): As, Body(request): Body<JoinGroup>) -> Result<
     if !seen.is_kept {
         api.read(|_, view| room_for_one(view)).await?;
     }
-    if !is_in {
+    let is_denied = ticket.is_none() && seen.joining.as_ref().is_some_and(|joining| joining.denied.is_some());
+    if is_denied {
+        // The denial stands; who said it is asked again, and so is everybody else.
+        api.node().door.look_again();
+    } else if !is_in {
         begin(&api, id, ticket.as_ref(), request.note.clone()).await?;
     }
     if !seen.is_kept && ticket.is_none() {
@@ -85,6 +90,7 @@ pub(super) async fn join(As(api): As, Body(request): Body<JoinGroup>) -> Result<
         caught_up: seen.standing.is_some(),
         was_here: seen.standing.is_some(),
         turned_away: None,
+        denied: None,
         shut_out: None,
         is_gone: false,
         ticket,
@@ -163,7 +169,11 @@ async fn begin(api: &Arc<Api>, group: GroupId, ticket: Option<&Ticket>, note: Op
     Ok(api
         .node()
         .door
-        .begin(me, group, &Joining { ticket, request, began_ms, refused: None, has_brought: false, withdrawn: false })
+        .begin(
+            me,
+            group,
+            &Joining { ticket, request, began_ms, refused: None, denied: None, has_brought: false, withdrawn: false },
+        )
         .await?)
 }
 
@@ -256,6 +266,8 @@ struct Following {
     is_gone: bool,
     /// Why a peer says that the ticket lets nobody in, and whether that is the last word.
     turned_away: Option<(String, bool)>,
+    /// Who says that it has denied the request, and when.
+    denied: Option<Denial>,
 }
 
 impl Following {
@@ -288,6 +300,12 @@ impl Following {
                 // Said before this following began.
                 (None, Some(Joining { refused: Some(word), .. })) => self.turned_away = Some((word.clone(), false)),
                 _ => {}
+            }
+            self.denied = seen.joining.as_ref().and_then(|joining| joining.denied);
+            if self.denied.is_some() && self.ticket.is_none() && seen.standing.is_none() {
+                // What is left to wait for is a person's change of mind.
+                let problem = self.turned_away(ProblemCode::RequestDenied.as_str());
+                return Ok(JoinEvent::Waiting { group_id: self.id.to_string(), problem });
             }
             if !seen.is_kept && (self.ticket.is_none() || seen.joining.is_none()) {
                 if std::mem::replace(&mut self.is_gone, true) {
@@ -405,16 +423,29 @@ impl Following {
 
     /// Why the ticket lets nobody in, as a peer says.
     fn turned_away(&self, word: &str) -> Problem {
+        let me = self.api.node().identity;
         let code = ProblemCode::ALL.iter().find(|code| code.as_str() == word).copied().unwrap_or(ProblemCode::Refused);
         let id = self.id;
         let (detail, remedy) = match code {
             ProblemCode::TicketExpired => (format!("the ticket into the group {id} has expired"), ASK_ANEW),
             ProblemCode::TicketUsedUp => (format!("the ticket into the group {id} is used up"), ASK_ANEW),
             ProblemCode::TicketRevoked => (format!("the ticket into the group {id} was revoked"), ASK_ANEW),
-            ProblemCode::RequestDenied => (
-                format!("a peer says that it is an admin of the group {id} and has denied this node's request"),
-                "ask an admin for a ticket (`lbm ctl group invite`); a denial stands for a week from the request, then ask again",
-            ),
+            ProblemCode::RequestDenied => {
+                let (by, ago) = self.denied.map_or_else(
+                    || ("a peer".to_owned(), String::new()),
+                    |Denial { by, at_ms }| {
+                        (by.to_string(), format!(", {} ago", doctor::span_of(unix_ms().saturating_sub(at_ms))))
+                    },
+                );
+                let detail = format!(
+                    "{by} says that it is an admin of the group {id} and has denied the request of this node{ago}"
+                );
+                let remedy = format!(
+                    "ask an admin for a ticket (`lbm ctl group invite`), or to be added (`lbm ctl group add-member --group {id} --member {me}`); a \
+                     request is shown to whoever denied it a week after the first at the earliest; `lbm ctl group leave {id}` takes it back"
+                );
+                return Problem::new(code, detail, remedy);
+            }
             ProblemCode::Full => {
                 (format!("the group {id} has as many members as it may have"), "ask an admin of it to make room")
             }
@@ -425,7 +456,6 @@ impl Following {
                 "ask who made the ticket which of its members to trust; nothing of what was sent is kept",
             ),
             _ => {
-                let me = self.api.node().identity;
                 let detail = format!(
                     "no ticket lets {me} into the group {id}: it was removed before, or who made the ticket is no admin any more"
                 );
@@ -443,11 +473,11 @@ impl Following {
                 "this node was a member of the group {id} and is none any more ({}); no member has let it in again yet",
                 why.meaning()
             );
-            return Problem::new(
-                ProblemCode::StillJoining,
-                detail,
-                "the node goes on by itself; join again to follow it",
-            );
+            let remedy = match why.may_come_by_ticket() {
+                true => "the node goes on by itself; join again to follow it".to_owned(),
+                false => come_back(why, &id.to_string()),
+            };
+            return Problem::new(ProblemCode::StillJoining, detail, remedy);
         }
         if self.tally.blocks > 0 && self.shut_out.is_none() {
             let detail = format!("the group {id} is still coming: {} blocks are here", self.tally.blocks);

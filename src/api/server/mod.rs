@@ -32,6 +32,7 @@ mod resolve;
 mod router;
 mod scrape;
 mod stop;
+mod stranded;
 mod subscription;
 mod sync;
 mod task;

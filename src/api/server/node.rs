@@ -7,6 +7,8 @@ use axum::Json;
 
 use super::Api;
 use super::extract::As;
+use super::problem::come_back;
+use super::stranded;
 use crate::api::VERSION;
 use crate::api::types::{EmbedderState, EmbedderStatus, Health, HealthCheck, Problem, PurchaseState, Status};
 use crate::chain::rows;
@@ -27,6 +29,7 @@ pub(super) async fn status(As(api): As) -> Answer<Status> {
     let peers = super::peer::seen(&api).await?;
     let count = |_: &Api, view: &View| Ok((view.groups()?.len(), unsure(view)?.len(), shut_out(view)?.len()));
     let (groups, unsure_groups, shut_out_groups) = api.read(count).await?;
+    let (stranded_blocks, _) = api.read(stranded::count).await?;
     let open_purchases = api.read_own(super::purchase::open).await?;
     let indexes = api.read(|api, view| Ok(api.node().indexes.conditions(view)?)).await?;
     Ok(Json(Status {
@@ -41,6 +44,7 @@ pub(super) async fn status(As(api): As) -> Answer<Status> {
         groups,
         unsure_groups,
         shut_out_groups,
+        stranded_blocks,
         open_purchases,
         embedder: node.embedding.standing().filter(|_| !is_agent).map(embedder),
         indexing_groups: indexes.iter().filter(|index| index.indexed_percent.is_some()).count(),
@@ -54,6 +58,7 @@ pub(super) async fn health(As(api): As) -> Answer<Health> {
     checks.push(index(&api.read(|api, view| Ok(api.node().indexes.conditions(view)?)).await?));
     checks.push(own_lines(&api.read(|_, view| unsure(view)).await?));
     checks.push(membership(&api.read(|_, view| shut_out(view)).await?));
+    checks.push(own_writes(api.read(stranded::count).await?));
     checks.push(purchases(&api.read_own(super::purchase::open).await?));
     checks.push(forks(&api.read(|_, view| forked(view)).await?));
     if node.is_agent() {
@@ -158,8 +163,21 @@ fn membership(shut_out: &[(String, ShutOut)]) -> HealthCheck {
     let detail = format!(
         "shut out of {count} groups, first {name}: {by} says that this node is no member any more, since {meaning}; nothing is written there"
     );
-    let remedy = "ask an admin of the group for a new ticket, or to be added again; where that is not so, connect to other members";
-    ill("membership", detail, remedy)
+    let remedy = format!("{}; where that is not so, connect to other members", come_back(said.why, name));
+    ill("membership", detail, &remedy)
+}
+
+/// Writes that were acknowledged and lie here alone, as far as is known.
+fn own_writes((blocks, first): (usize, Option<String>)) -> HealthCheck {
+    let Some(first) = first else {
+        return well("own writes", "none is kept back by the end of a membership".to_owned());
+    };
+    let detail = format!(
+        "{blocks} blocks of this node may be here alone, first in {first}: they were written before it was known that their author is no member"
+    );
+    let remedy = "`lbm ctl stranded` lists them, and with --claims writes their claims as `lbm ctl claim publish --file` reads them; they go to the \
+                  group when their author is let in again, and end with `lbm ctl group leave`";
+    ill("own writes", detail, remedy)
 }
 
 /// None of them makes a node ill: each ends by itself, but for those that wait for a person.

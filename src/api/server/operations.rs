@@ -154,7 +154,7 @@ async fn groups(api: &std::sync::Arc<Api>, sample: &mut Sample) -> Result<(), Pr
     let own: Vec<Identity> = api.node().agents.all().into_iter().map(|(_, identity)| identity).collect();
     let read = move |api: &Api, view: &View| {
         let kept = view.groups()?.len();
-        let claims: usize = api.node().indexes.conditions(view)?.iter().map(|index| index.claims).sum();
+        let claims = api.node().indexes.claims();
         let mut open = purchase::open_of(&api.node().node_id, view)?;
         for identity in &own {
             for (state, count) in purchase::open_of(identity, view)? {

@@ -119,12 +119,7 @@ fn of_failure(failure: &Failure) -> Problem {
             Problem::new(ProblemCode::RestoredUnsure, failure.to_string(), remedy)
         }
         Failure::ShutOut { group, said } => {
-            let remedy = match said.why {
-                Gone::Removed => {
-                    format!("ask an admin of the group to add it again (`lbm ctl group add-member --group {group}`)")
-                }
-                _ => "ask an admin of the group for a new ticket (`lbm ctl group invite`), and join by it".to_owned(),
-            };
+            let remedy = come_back(said.why, &group.to_string());
             let remedy = format!("{remedy}; where that is not so, connect to other members (`lbm ctl peer list`)");
             Problem::new(ProblemCode::MembershipRefused, failure.to_string(), remedy)
         }
@@ -349,4 +344,14 @@ impl From<PathRejection> for Problem {
     fn from(rejection: PathRejection) -> Self {
         Self::new(ProblemCode::BadRequest, rejection.body_text(), "write the path in UTF-8, its parameters escaped")
     }
+}
+
+/// How somebody comes back who is no member any more.
+pub(super) fn come_back(why: Gone, group: &str) -> String {
+    if why.may_come_by_ticket() {
+        return "ask an admin of the group for a new ticket (`lbm ctl group invite`), and join by it".to_owned();
+    }
+    format!(
+        "no ticket lets it in again: ask an admin of the group to add it (`lbm ctl group add-member --group {group}`)"
+    )
 }

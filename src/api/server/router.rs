@@ -21,7 +21,8 @@ use super::resolve::shown;
 use super::waits::Waits;
 use super::{
     Api, agent, backup, block, claim, context, doctor, events, group, invite, join, listing, member, node, offer,
-    operations, panel, peer, presence, purchase, request_id, subscription, sync, task, thread, token, watching,
+    operations, panel, peer, presence, purchase, request_id, stranded, subscription, sync, task, thread, token,
+    watching,
 };
 use crate::api::openapi::{self, Call, Content, TypeOf};
 use crate::api::room::Held;
@@ -47,14 +48,23 @@ impl Caller {
     /// What the node does for all is not an agent's business; in its groups the ledger says what it may.
     const fn may(&self, permission: Permission) -> bool {
         match (self, permission) {
-            (Self::Local, _) | (Self::Agent(_), Permission::Read | Permission::Write | Permission::Admin) => true,
-            (Self::Viewer, permission) => matches!(permission, Permission::Read),
-            (Self::Agent(_), Permission::Operate) => false,
+            (Self::Local, _) => true,
+            (Self::Viewer, permission) => permission.looks(),
+            (Self::Agent(_), permission) => !permission.is_of_node(),
         }
     }
 
-    /// Who calls, where the request names an agent or not.
+    /// Who calls, where the request names an agent or not. What is meant to make it less than it is, and is not read here, is refused.
     fn of(request: &Request) -> Result<Option<Self>, Problem> {
+        if request.headers().contains_key(header::AUTHORIZATION) {
+            let detail =
+                "no token is read here: whoever reaches this API acts as the node, and a token would be ignored";
+            let remedy = format!(
+                "name the agent with the header `{AGENT_HEADER}`, or leave `authorization` out to act as the node; tokens are for the MCP \
+                 address (`lbm-node --mcp`)"
+            );
+            return Err(Problem::new(ProblemCode::Forbidden, detail, remedy));
+        }
         let caller = request.extensions().get::<Self>().cloned();
         let mut named = request.headers().get_all(AGENT_HEADER).iter();
         let Some(first) = named.next() else { return Ok(caller) };
@@ -153,6 +163,7 @@ fn with_groups(table: Table) -> Table {
         .route(&routes::EVENTS, events::events)
         .gives(Content::Events(TypeOf::new::<Event>()))
         .route(&routes::REJECTED, listing::rejected)
+        .route(&routes::STRANDED, stranded::list)
         .route(&routes::SYNC, sync::sync)
         .route(&routes::ADMIN_LINK, panel::link)
         .route(&routes::BACKUP, backup::backup)

@@ -80,6 +80,14 @@ pub struct ShutOut {
     pub since_ms: u64,
 }
 
+impl ShutOut {
+    /// Whether a ticket lets it in again: not whom an admin has removed.
+    #[must_use]
+    pub fn may_come_by_ticket(&self) -> bool {
+        self.why != "removed"
+    }
+}
+
 /// Answer of `GET /groups`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupList {

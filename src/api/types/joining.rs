@@ -179,6 +179,9 @@ pub struct JoinRequest {
 pub struct JoinRequestList {
     /// Those of the groups in which the caller is an admin, the first to come first.
     pub requests: Vec<JoinRequest>,
+    /// In how many of the groups that were looked at that is: only admins see who asks.
+    #[serde(default)]
+    pub admin_of: usize,
 }
 
 /// Body of `POST …/join-requests/{member}/approve`.

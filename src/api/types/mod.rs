@@ -48,7 +48,7 @@ pub use joining::{
 };
 pub use node::{
     AdminLink, EmbedderState, EmbedderStatus, Health, HealthCheck, ListRejected, NewAdminLink, Rejected, RejectedList,
-    Status, SyncNow, SyncReport, SyncedGroup, SyncedPeer,
+    Status, Stranded, StrandedList, SyncNow, SyncReport, SyncedGroup, SyncedPeer,
 };
 pub use offer::{
     ListOffers, MarketPulled, NewOffer, Offer, OfferCreated, OfferList, OfferRevoked, OfferRoyalty, OfferSource,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::PurchaseState;
 use super::check::{self, FieldError};
+use super::{Claim, PurchaseState};
 use crate::limits;
 
 /// Answer of `GET /status`.
@@ -37,6 +37,10 @@ pub struct Status {
     /// Those of them of whose members some say that this node is none any more.
     #[serde(default)]
     pub shut_out_groups: usize,
+    /// Blocks of its own that a group is not known to have, as their author is no member of it any more, each group's counted up to
+    /// `limits::PAGE_ROWS`: `GET /stranded` has them.
+    #[serde(default)]
+    pub stranded_blocks: usize,
     /// Those of them whose retrieval index is being rebuilt: their contexts are compiled from a part of their claims.
     pub indexing_groups: usize,
     /// What it buys and sells that has not ended, counted by how it stands: `{"paid": 2}`.
@@ -173,7 +177,7 @@ pub struct SyncReport {
     pub groups: Vec<SyncedGroup>,
 }
 
-/// Query of `GET /rejected`.
+/// Query of `GET /rejected` and of `GET /stranded`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListRejected {
@@ -227,6 +231,34 @@ pub struct Rejected {
 pub struct RejectedList {
     /// The blocks, group by group, in each the last of its order first.
     pub rejected: Vec<Rejected>,
+    /// Where the next page starts; `null` at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// A write that was acknowledged, and that its group is not known to have: its author is no member there any more, and no seal covers it here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Stranded {
+    /// The group.
+    pub group_id: String,
+    /// The block.
+    pub block_id: String,
+    /// Who signed it: this node or an agent of it, a peer id.
+    pub author: String,
+    /// When, by this node's clock.
+    pub created_ms: u64,
+    /// Which of the block's transactions, from 0.
+    pub transaction: usize,
+    /// What its author did with it, in a few words.
+    pub what: String,
+    /// The claim that it publishes, with its words; `null` where it does something else.
+    pub claim: Option<Claim>,
+}
+
+/// Answer of `GET /stranded`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StrandedList {
+    /// The writes, group by group and author by author, the last block first.
+    pub stranded: Vec<Stranded>,
     /// Where the next page starts; `null` at the end.
     pub next_cursor: Option<String>,
 }

@@ -23,6 +23,7 @@ fn answers_have_the_documented_keys() {
         groups: 2,
         unsure_groups: 0,
         shut_out_groups: 0,
+        stranded_blocks: 0,
         open_purchases: [(PurchaseState::Granted, 2), (PurchaseState::Paid, 1)].into(),
         embedder: None,
         indexing_groups: 0,
@@ -31,7 +32,7 @@ fn answers_have_the_documented_keys() {
     assert_eq!(
         serde_json::to_value(&status).unwrap(),
         json!({"node_id": "12D3", "member_id": "12D3KooWMember", "agents": 0, "name": "alice", "version": "0.1.0", "uptime_s": 3,
-               "listen": ["/ip4/127.0.0.1/tcp/1/p2p/12D3"], "peers": 1, "groups": 2, "unsure_groups": 0, "shut_out_groups": 0, "indexing_groups": 0, "troubled_indexes": 0,
+               "listen": ["/ip4/127.0.0.1/tcp/1/p2p/12D3"], "peers": 1, "groups": 2, "unsure_groups": 0, "shut_out_groups": 0, "stranded_blocks": 0, "indexing_groups": 0, "troubled_indexes": 0,
                "open_purchases": {"paid": 1, "granted": 2}, "embedder": null})
     );
     let claim = Claim {

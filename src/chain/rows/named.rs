@@ -15,6 +15,16 @@ pub fn is_named(kv: &dyn Read, identity: &Identity) -> Result<bool, KvError> {
     Ok(kv.get(Table::Meta, &keyed(b'n', identity.as_bytes()))?.is_some())
 }
 
+/// The highest block that has named the identity as a member, at whatever place in the order.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn named_by(kv: &dyn Read, identity: &Identity) -> Result<Option<BlockId>, KvError> {
+    let key = keyed(b'n', identity.as_bytes());
+    let parse = |value: Vec<u8>| Some(BlockId::from_bytes(value.get(8..)?.try_into().ok()?));
+    kv.get(Table::Meta, &key)?.map(|value| parse(value).ok_or_else(|| KvError::damaged(Table::Meta, &key))).transpose()
+}
+
 /// Whether no stored block has named anybody but `own` as a member.
 ///
 /// # Errors

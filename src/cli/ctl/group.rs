@@ -230,6 +230,16 @@ impl Render for At<GroupDetail> {
                 out,
                 "SHUT OUT: {by} says that this node is no member any more ({why}), since {since}. It writes nothing here."
             )?;
+            if !said.may_come_by_ticket() {
+                writeln!(
+                    out,
+                    "An admin may add it again: lbm ctl group add-member --group {} --member ID",
+                    group.group_id
+                )?;
+            } else {
+                writeln!(out, "A new ticket lets it in again: lbm ctl group invite, by an admin.")?;
+            }
+            writeln!(out, "What it wrote, and the group may not have: lbm ctl stranded --group {}", group.group_id)?;
         }
         fields(
             out,

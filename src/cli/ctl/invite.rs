@@ -205,6 +205,10 @@ impl Render for At<JoinRequestList> {
             let note = request.note.as_deref().map_or_else(|| "-".to_owned(), |note| one_line(note, 80));
             table.row([&request.member_id, &request.name, short(&request.group_id), &asked, &note]);
         }
+        if table.is_empty() && self.answer.admin_of == 0 {
+            let words = "Only a group's admins see who asks to be let in, and this node is none here: `lbm ctl group members GROUP` shows who is.";
+            return writeln!(out, "{words}");
+        }
         if table.is_empty() {
             return writeln!(out, "Nobody asks to be let in.");
         }

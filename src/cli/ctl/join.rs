@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::api::client::ClientError;
-use crate::api::types::{JoinEvent, JoinGroup, Role};
+use crate::api::types::{JoinEvent, JoinGroup, ProblemCode, Role};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
 use crate::cli::session::{STANDARD_INPUT, Session};
@@ -91,7 +91,7 @@ pub(super) async fn run(args: &JoinArgs, session: &mut Session<'_>) -> Result<Ou
                 session.answer(JoinOutput { group_id, name, role, joined: true, blocks, claims, elapsed_ms })?;
                 return Ok(Outcome::Done);
             }
-            JoinEvent::Waiting { group_id, .. } if args.no_wait => {
+            JoinEvent::Waiting { group_id, problem } if args.no_wait && problem.code != ProblemCode::RequestDenied => {
                 progress.finish();
                 let elapsed_ms = elapsed_ms();
                 let joined = false;

@@ -14,6 +14,7 @@ mod node;
 mod offer;
 mod peer;
 mod presence;
+mod stranded;
 mod subscription;
 mod task;
 mod token;
@@ -69,6 +70,8 @@ pub enum CtlCommand {
     Events(node::EventsArgs),
     /// Blocks that the ledger refuses, and why
     Rejected(node::RejectedArgs),
+    /// Own writes that a group is not known to have, as their author is no member of it any more
+    Stranded(stranded::StrandedArgs),
     /// Ask every connected member for what is missing, now
     Sync(node::SyncArgs),
     /// Groups and their members
@@ -133,6 +136,7 @@ impl CtlCommand {
             | Self::Reload
             | Self::Events(_)
             | Self::Rejected(_)
+            | Self::Stranded(_)
             | Self::Sync(_)
             | Self::Presence(_)
             | Self::Context(_)
@@ -174,6 +178,7 @@ pub async fn run(args: &CtlArgs, session: &mut Session<'_>) -> Result<Outcome, C
         CtlCommand::Reload => node::reload(session).await,
         CtlCommand::Events(args) => node::events(args, session).await,
         CtlCommand::Rejected(args) => node::rejected(args, session).await,
+        CtlCommand::Stranded(args) => stranded::run(args, session).await,
         CtlCommand::Sync(args) => node::sync(args, session).await,
         CtlCommand::Group(command) => group::run(command, session).await,
         CtlCommand::Presence(command) => presence::run(command, session).await,

@@ -77,9 +77,15 @@ pub(super) async fn reload(session: &mut Session<'_>) -> Result<Outcome, CliErro
     Ok(Outcome::Done)
 }
 
+impl RejectedArgs {
+    pub(super) fn query(&self) -> ListRejected {
+        let Self { group, limit, cursor } = self.clone();
+        ListRejected { group, limit, cursor }
+    }
+}
+
 pub(super) async fn rejected(args: &RejectedArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
-    let RejectedArgs { group, limit, cursor } = args.clone();
-    let query = ListRejected { group, limit, cursor };
+    let query = args.query();
     query.check()?;
     let answer = session.client.rejected(&query).await?;
     session.answer(answer)?;
@@ -157,6 +163,9 @@ impl Render for At<Status> {
         }
         if status.shut_out_groups > 0 {
             rows.push(("shut out", format!("{} groups: see `lbm ctl health`", status.shut_out_groups)));
+        }
+        if status.stranded_blocks > 0 {
+            rows.push(("stranded", format!("{} of its blocks: see `lbm ctl stranded`", status.stranded_blocks)));
         }
         if status.indexing_groups > 0 {
             rows.push(("indexing", format!("{} groups: see `lbm ctl health`", status.indexing_groups)));
@@ -354,7 +363,8 @@ fn told(kind: &EventKind) -> String {
         }
         EventKind::MembershipRefused { group_id, why, by } => {
             format!(
-                "NO MEMBER: {} says that this node is no member of {} any more ({why}); nothing is written",
+                "NO MEMBER: {} says that this node is no member of {} any more ({why}); nothing is written; `lbm ctl stranded` has \
+                 what was",
                 tail(by),
                 short(group_id)
             )

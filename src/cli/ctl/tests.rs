@@ -113,7 +113,7 @@ fn stream(events: &[Value]) -> Response {
 async fn status_is_the_apis_answer() {
     let answer = json!({"node_id": ID, "member_id": ID, "agents": 0, "name": "alice", "version": "0.1.0", "uptime_s": 125,
                         "listen": ["/ip4/127.0.0.1/tcp/1/p2p/x", "/ip4/127.0.0.1/udp/1/quic-v1/p2p/x"],
-                        "peers": 1, "groups": 2, "unsure_groups": 0, "shut_out_groups": 0, "indexing_groups": 0, "troubled_indexes": 0,
+                        "peers": 1, "groups": 2, "unsure_groups": 0, "shut_out_groups": 0, "stranded_blocks": 0, "indexing_groups": 0, "troubled_indexes": 0,
                         "open_purchases": {"paid": 1, "granted": 2}, "embedder": null});
     let ran = run(&["status", "--json"], answer.clone()).await;
     assert_eq!((ran.json(), ran.code.as_str(), ran.err.as_str()), (answer.clone(), "0", ""));
@@ -167,6 +167,12 @@ async fn each_command_asks_its_route() {
         ),
         (vec!["peer", "remove", "bob"], json!({"peer_id": ID}), "DELETE /api/v1/peers/bob", Value::Null),
         (vec!["sync", "--group", "g"], json!({"groups": []}), "POST /api/v1/sync", json!({"group": "g"})),
+        (
+            vec!["stranded", "--group", "g"],
+            json!({"stranded": [], "next_cursor": null}),
+            "GET /api/v1/stranded?group=g",
+            Value::Null,
+        ),
         (
             vec!["rejected", "--group", "g"],
             json!({"rejected": [], "next_cursor": null}),

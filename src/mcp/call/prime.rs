@@ -101,13 +101,19 @@ pub(super) async fn prime(acting: &Acting, group: String, mut arguments: Argumen
     }
 }
 
-/// What the agent wrote within [`LOST_MS`] and the ledger refuses, as something else came before it: it was answered, and does not count.
+/// What the agent wrote within [`LOST_MS`] and the ledger refuses, as something else came before it, or the group may not have, as the agent
+/// is no member any more: it was answered, and does not count.
 async fn lost(client: &Client, group: &str, me: &str) -> Result<Vec<Value>, Failure> {
     let query = ListRejected { group: Some(group.to_owned()), limit: Some(LOST_LOOK), cursor: None };
     let since = now_ms().saturating_sub(LOST_MS);
     let refused = client.rejected(&query).await?.rejected;
     let mine = refused.iter().filter(|block| block.author == me && block.created_ms >= since).take(ROWS);
-    Ok(mine.map(|block| json!({"what": block.what, "code": block.code, "final": block.is_final})).collect())
+    let mut lost: Vec<Value> =
+        mine.map(|block| json!({"what": block.what, "code": block.code, "final": block.is_final})).collect();
+    let stranded = client.stranded(&query).await?.stranded;
+    let mine = stranded.iter().filter(|write| write.author == me && write.created_ms >= since).take(ROWS);
+    lost.extend(mine.map(|write| json!({"what": write.what, "code": "stranded", "final": false})));
+    Ok(lost)
 }
 
 /// What is new behind a cursor, or the newest where there is none; where to go on; whether there is more of it.

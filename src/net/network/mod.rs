@@ -31,7 +31,7 @@ use super::nudge::nudge;
 use super::transport::kind_of;
 use super::{
     AddPeerError, InboundId, LinkInfo, NetConfig, NetError, NetEvent, PeerInfo, RefusedHost, RequestError, RequestId,
-    RespondError, dial, gate,
+    RespondError, dial,
 };
 
 /// Shortest sleep of the timer, milliseconds: peers that are due but find no room to be dialled must not spin it.

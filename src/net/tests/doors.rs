@@ -133,10 +133,8 @@ async fn newcomers_get_in(alice: &mut Node, address: &Multiaddr, listen: &str) {
     let mut newcomers = Vec::new();
     for seed in 2..5 {
         let bob = Node::start(&config(seed, listen)).await;
-        let began = Instant::now();
         bob.call(address).await;
         alice.connected(bob.id).await;
-        println!("connected after {:?}", began.elapsed());
         let id = bob.id;
         alice.with(move |net| net.vouch(&id, true)).await;
         newcomers.push(bob);

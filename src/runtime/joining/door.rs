@@ -13,6 +13,7 @@ use crate::ledger::{Refusal, TicketRefusal, account, invite, query, state};
 use crate::limits;
 use crate::node::engine::{Failure, Groups, Task};
 use crate::node::io::Severity;
+use crate::node::joining::Denial;
 use crate::node::trade::shelf::Shelved;
 use crate::runtime::clock::unix_ms;
 use crate::runtime::writer::WriteError;
@@ -191,10 +192,11 @@ impl Door {
     async fn was_denied(&self, by: Identity, group: GroupId) {
         let (door, me) = (self.clone(), self.0.me);
         let joining = aside(move || pending_of(&door.0.store.view()?, &me, &group)).await.flatten();
-        let is_news = |joining: &Joining| joining.ticket.is_none() && joining.refused.as_deref() != Some(DENIED);
+        let is_news = |joining: &Joining| joining.ticket.is_none() && joining.denied.is_none();
         let Some(joining) = joining.filter(is_news) else { return };
         tracing::info!(%group, %by, "says that a request to be let in was denied");
-        let row = Joining { refused: Some(DENIED.to_owned()), ..joining }.to_row();
+        let denied = Some(Denial { by, at_ms: unix_ms() });
+        let row = Joining { refused: Some(DENIED.to_owned()), denied, ..joining }.to_row();
         let local = vec![(of_joining(&me, &group), Some(row))];
         if let Err(error) = self.0.writer.register(crate::store::Registry { local, ..Default::default() }).await {
             tracing::warn!(%error, "denied, and could not note it");
@@ -228,7 +230,7 @@ impl Door {
         let own = of_request(&group, &applicant);
         let before = rows.iter().position(|(key, _)| *key == own).map(|at| rows.swap_remove(at).1);
         let is_news = match &before {
-            Some(before) if before.denied => {
+            Some(before) if before.denied_ms.is_some() => {
                 // A no stands as long as the request that it was said to; who asks again is told.
                 let door = self.clone();
                 tokio::spawn(async move { drop(door.ask_peer(applicant, Request::Denied(group)).await) });
@@ -247,7 +249,7 @@ impl Door {
         if rows.len() >= limits::JOIN_REQUESTS {
             local.extend(victim(&rows).map(|key| (key, None)));
         }
-        let applied = Applied { record: verified.signed().clone(), via, came_ms: now_ms, denied: false };
+        let applied = Applied { record: verified.signed().clone(), via, came_ms: now_ms, denied_ms: None };
         local.push((own, Some(applied.to_row())));
         if let Err(error) = self.0.writer.register(crate::store::Registry { local, ..Default::default() }).await {
             tracing::warn!(%error, "a join request was not kept");

@@ -2,13 +2,15 @@
 //!
 //! Nothing is given up but by a word of a person, or of a member that the ticket names. Who has refused is asked again later and later.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::sync::{broadcast::error::RecvError, watch};
+use tokio::time::error::Elapsed;
 
-use super::{DENIED, Door, Pending, Response, is_the_one, pending, word_of};
+use super::{Door, Pending, Response, is_the_one, pending, word_of};
 use crate::api::types::EventKind;
 use crate::chain::{GroupId, Role, rows};
 use crate::identity::Identity;
@@ -21,6 +23,7 @@ use crate::node::joining::{Applied, Joining, asked_by};
 use crate::node::shut_out;
 use crate::node::trade::shelf::Shelved;
 use crate::runtime::clock::{Uptime, unix_ms};
+use crate::runtime::market::AskFailed;
 use crate::runtime::{Node, Stopping};
 use crate::store::{Registry, View};
 use crate::wire::node::{Admit, Refused, Request};
@@ -104,7 +107,7 @@ fn hand_on(door: &Door, peer: Identity) {
                     continue;
                 };
                 let is_over = applied.record.verify(unix_ms(), reader.0.drift_ms).is_err();
-                if applied.denied || is_over || applied.via == peer {
+                if applied.denied_ms.is_some() || is_over || applied.via == peer {
                     continue;
                 }
                 let Some(kv) = view.group(&group)? else { continue };
@@ -204,7 +207,7 @@ fn here(view: &View, pending: &Pending, now_ms: u64, drift_ms: u64) -> Result<He
     };
     if pending.row.request.as_ref().is_some_and(is_over) {
         // Taken back or denied, it ends with its time; else it is asked anew.
-        let is_settled = pending.row.withdrawn || pending.row.refused.as_deref() == Some(DENIED);
+        let is_settled = pending.row.withdrawn || pending.row.denied.is_some();
         return Ok(if is_settled { Here::Done } else { Here::Stale });
     }
     let Some(kv) = view.group(&pending.group)? else { return Ok(Here::Outside) };
@@ -254,10 +257,15 @@ async fn knock(node: &Node, uptime: &Uptime, turns: &mut Turns, pending: &Pendin
             _ => due.push(peer),
         }
     }
-    // Side by side, so that one that is slow holds up nobody, and for so long only.
-    let asked = due.iter().map(|peer| tokio::time::timeout(PATIENCE, node.ask_node(*peer, request.clone())));
-    let answers = join_all(asked).await;
-    for (peer, answered) in due.into_iter().zip(answers) {
+    let named = |peer: &Identity| ticket.as_ref()?.contacts.iter().position(|contact| contact.member == *peer);
+    due.sort_by_key(|peer| named(peer).unwrap_or(usize::MAX));
+    let pause = if ticket.is_some() { Duration::from_millis(limits::JOIN_NEXT_MS) } else { Duration::ZERO };
+    let (answers, others) = ask_in_turn(node, due, &request, pause).await;
+    for peer in others {
+        let pause_ms = limits::JOIN_RETRY_MOST_MS;
+        turns.insert((*identity, *group, peer), Turn { at_ms: uptime.ms() + pause_ms, pause_ms });
+    }
+    for (peer, answered) in answers {
         let key = (*identity, *group, peer);
         let Ok(answered) = answered else {
             turns.insert(
@@ -291,12 +299,49 @@ async fn knock(node: &Node, uptime: &Uptime, turns: &mut Turns, pending: &Pendin
     Ok(next_ms.max(10))
 }
 
+type Answered = Result<Result<Result<Response, AskFailed>, Stopping>, Elapsed>;
+
+/// Asks peers one after the other: the next when one has refused or a pause is over, so that one that is slow holds up nobody, and nobody
+/// more when one has let the asker in: **each that does writes a block, and all but the first are refused**. The answers, and whose was not wanted any more.
+async fn ask_in_turn(
+    node: &Node,
+    peers: Vec<Identity>,
+    request: &Request,
+    pause: Duration,
+) -> (Vec<(Identity, Answered)>, Vec<Identity>) {
+    let (mut answers, mut asking) = (Vec::new(), FuturesUnordered::new());
+    let (mut left, mut asked) = (VecDeque::from(peers), BTreeSet::new());
+    loop {
+        if let Some(peer) = left.pop_front() {
+            let answer = node.ask_node(peer, request.clone());
+            asking.push(async move { (peer, tokio::time::timeout(PATIENCE, answer).await) });
+            asked.insert(peer);
+        }
+        tokio::select! {
+            biased;
+            Some((peer, answered)) = asking.next() => {
+                let is_in = matches!(answered, Ok(Ok(Ok(Response::Admitted))));
+                answers.push((peer, answered));
+                asked.remove(&peer);
+                if is_in {
+                    left.extend(asked);
+                    return (answers, left.into());
+                }
+            }
+            () = tokio::time::sleep(pause), if !left.is_empty() => {}
+            else => return (answers, vec![]),
+        }
+    }
+}
+
 /// Asks anew with a request whose time is over.
 async fn renew(node: &Node, Pending { identity, group, row, .. }: &Pending) -> Result<(), Stopping> {
     let asked = row.request.as_ref().and_then(|record| join_request::read(record).ok());
     let Some(asked) = asked else { return Ok(()) };
     let request = node.sign_request(join_request::JoinRequest { time_ms: unix_ms(), ..asked }).await?;
-    if let Err(error) = node.door.begin(*identity, *group, &Joining { request, ..row.clone() }).await {
+    if let Err(error) =
+        node.door.begin(*identity, *group, &Joining { request, denied: None, refused: None, ..row.clone() }).await
+    {
         tracing::warn!(%error, "a request to be let in was not made anew");
     }
     Ok(())

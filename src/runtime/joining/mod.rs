@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::agents::Agents;
 use super::ask::Ask;
+use super::clock::unix_ms;
 use super::driver::{Asked, Done, Work};
 use super::events::Events;
 use super::market::AskFailed;
@@ -191,7 +192,7 @@ impl Door {
     /// # Errors
     /// [`WriteError`].
     pub async fn deny(&self, group: &GroupId, applicant: &Identity, applied: Applied) -> Result<(), WriteError> {
-        let row = Applied { denied: true, ..applied }.to_row();
+        let row = Applied { denied_ms: Some(unix_ms()), ..applied }.to_row();
         self.put(of_request(group, applicant), Some(row)).await?;
         let (door, group, applicant) = (self.clone(), *group, *applicant);
         // One that is away is told when it asks again.

@@ -40,13 +40,13 @@ function Doctor() {
 
 export function Settings() {
   const found = useData(async () => {
-    const [{ settings }, health] = await Promise.all([get(['settings']).catch((error) => ({ settings: null, error })), get(['health'])]);
+    const [{ settings }, health] = await Promise.all([get(['settings']), get(['health'])]);
     return { settings, health };
   }, [], (event) => /^(peer|group|own)/.test(event.type));
   return html`<${Page} title="Settings" sub="With what the daemon runs, and whether it is well" />
     <${Await} of=${found}>${({ settings, health }) => html`<div class="grid">
       <${Card} title="Health" side=${html`<${Badge} tone=${health.ok ? 'good' : 'bad'}>${health.ok ? 'well' : 'not well'}<//>`}><ul class="feed">${health.checks.map((check) => html`<li key=${check.name} class=${check.ok ? 'good' : 'bad'}>
         <span><strong>${capital(check.name)}</strong>: ${check.detail}${check.remedy && html`<br /><span class="muted">${check.remedy}</span>`}</span></li>`)}</ul><//><${Doctor} /></div>
-      <${Card} title="Settings in force" side="flag, then environment, then file, then default">${!settings && html`<p class="muted">Who may only look does not see them.</p>`}<${Table} label="Settings" rows=${settings ?? []} keyOf=${(one) => one.key} columns=${[
+      <${Card} title="Settings in force" side="flag, then environment, then file, then default"><${Table} label="Settings" rows=${settings} keyOf=${(one) => one.key} columns=${[
         ['Setting', (one) => html`<code>${one.key}</code>`], ['Value', (one) => shown(one.value)], ['From', (one) => (one.origin === 'default' ? html`<span class="muted">default</span>` : one.origin)], ['Environment', (one) => html`<code class="muted">${one.environment}</code>`]]} /><//>`}<//>`;
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::AGENT_HEADER;
-use crate::api::routes::{self, Permission, Route};
+use crate::api::routes::{self, Route};
 use crate::api::types::{
     AddMember, EventKind, ListEvents, ListOffers, NewAgent, NewOffer, NewTask, Payment, Role, SetPresence,
     SetSpendingLimit, WatchClaims,
@@ -114,7 +114,9 @@ async fn an_agent_finds_nothing_of_a_group_that_it_is_no_member_of_by_any_route(
                 let parameters = of(group, is_real);
                 let filled: Vec<&str> = parameters.iter().map(String::as_str).collect();
                 let query = match route.path {
-                    "/api/v1/rejected" | "/api/v1/offers" | "/api/v1/purchases" => format!("?group={group}"),
+                    "/api/v1/rejected" | "/api/v1/stranded" | "/api/v1/offers" | "/api/v1/purchases" => {
+                        format!("?group={group}")
+                    }
                     "/api/v1/events" => "?after=0".to_owned(),
                     _ => String::new(),
                 };
@@ -127,8 +129,9 @@ async fn an_agent_finds_nothing_of_a_group_that_it_is_no_member_of_by_any_route(
             for word in secrets.iter().filter(|word| !asked.iter().any(|asked| asked == *word)) {
                 assert!(!said.contains(word), "{} {}: {status} {said}", route.method, route.path);
             }
-            let is_named = route.path.contains("{group}") || matches!(route.path, "/api/v1/rejected" | "/api/v1/sync");
-            if is_named && route.permission != Permission::Operate {
+            let is_named = route.path.contains("{group}")
+                || matches!(route.path, "/api/v1/rejected" | "/api/v1/stranded" | "/api/v1/sync");
+            if is_named && !route.permission.is_of_node() {
                 assert_eq!((status, none_status), (404, 404), "{} {}: {said}", route.method, route.path);
                 assert_eq!(
                     unnamed(&said.replace(target, nothing)),
@@ -273,4 +276,29 @@ async fn of_peers_an_agent_sees_those_of_its_groups_and_what_they_share_there() 
     assert_eq!(of_node, both);
     bob.stop().await;
     alice.stop().await;
+}
+
+/// Whoever sends a token means to be the agent, and would be the node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_on_the_local_socket_is_refused_and_not_ignored() {
+    let node = start(1);
+    let group = node.create("own").await;
+    agent(&node, "scout", Some(&group)).await;
+    let token = node.client.agent_token("scout").await.unwrap().token;
+    for value in [format!("Bearer {token}"), "Bearer nobody".to_owned(), "Basic eA==".to_owned()] {
+        for (route, parameters) in
+            [(&routes::STATUS, &[][..]), (&routes::GROUP_LEAVE, &[group.as_str()]), (&routes::SETTINGS, &[])]
+        {
+            let request = format!(
+                "{} {} HTTP/1.1\r\nhost: lbm\r\nconnection: close\r\nauthorization: {value}\r\ncontent-length: 0\r\n\r\n",
+                route.method,
+                route.fill(parameters)
+            );
+            let (status, _, body) = node.raw(request.into_bytes()).await;
+            assert_eq!(status, 403, "{body}");
+            assert!(body.contains("no token is read here") && body.contains(AGENT_HEADER), "{body}");
+        }
+    }
+    assert!(node.client.group(&group).await.is_ok(), "nothing was done");
+    node.stop().await;
 }
