@@ -57,9 +57,25 @@ impl Lan {
             ip(&["-n", &switch, "link", "set", &port, "master", "br0", "up"])?;
             ip(&["-n", &name, "addr", "add", &format!("{}/24", self.address(machine)), "dev", "eth0"])?;
             ip(&["-n", &name, "link", "set", "lo", "up"])?;
-            ip(&["-n", &name, "link", "set", "eth0", "up"])?;
+            ip(&["-n", &name, "link", "set", "eth0", "address", &Self::mac(machine), "up"])?;
         }
-        Ok(())
+        if self.machines > 30 { self.introduce() } else { Ok(()) }
+    }
+
+    /// Tells each machine the hardware addresses of the others. All namespaces share the kernel's table of what ARP has found
+    /// (`gc_thresh3`, 1,024 in general), which machines that all speak to each other soon fill; what is told does not count there.
+    fn introduce(&self) -> Result<(), String> {
+        let all: String = (0..self.machines)
+            .map(|n| format!("neigh replace {} lladdr {} dev eth0 nud permanent\n", self.address(n), Self::mac(n)))
+            .collect();
+        let file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
+        std::fs::write(file.path(), all).map_err(|error| error.to_string())?;
+        let lines = file.path().to_string_lossy().into_owned();
+        (0..self.machines).try_for_each(|machine| ip(&["-n", &self.name(machine), "-batch", &lines]))
+    }
+
+    fn mac(machine: usize) -> String {
+        format!("02:00:00:00:00:{:02x}", machine + 1)
     }
 
     fn switch(&self) -> String {
