@@ -70,6 +70,34 @@ fn carol_behind_bob() -> (Daemon, Daemon, Daemon, String) {
     (alice, bob, carol, group)
 }
 
+/// Nobody has to say it: the blocks that are here do.
+#[test]
+fn who_is_removed_in_its_own_blocks_is_not_well() {
+    let alice = Daemon::start("alice");
+    let group = alice.found("g");
+    let scout = alice.ctl(&["agent", "create", "--name", "scout", "--group", "g"]).text("member_id");
+    let as_scout = |line: &str| {
+        let words: Vec<&str> = line.split(' ').chain(["--agent", "scout"]).collect();
+        alice.ctl(&words)
+    };
+    assert_eq!(as_scout("health").done()["ok"], true);
+    assert_eq!(as_scout("status").done()["shut_out_groups"], 0);
+    alice.ctl(&["group", "remove-member", "--group", &group, "--member", &scout]).ok();
+    let shown = as_scout("group show g").done();
+    assert_eq!(shown["shut_out"], serde_json::json!({"why": "removed", "by": null, "since_ms": null}));
+    assert_eq!(as_scout("status").done()["shut_out_groups"], 1);
+    let health = as_scout("health");
+    for words in ["no member any more, since an admin has removed it", "add-member", "group leave"] {
+        assert!(health.code != Some(0) && health.stdout.contains(words), "{health:#?}");
+    }
+    let said = alice.lbm(&["ctl", "group", "show", "g", "--agent", "scout"]).ok().stdout.clone();
+    assert!(said.contains("SHUT OUT: this node is no member any more (removed)"), "{said}");
+    // The node itself is one.
+    assert_eq!(alice.ctl(&["health"]).done()["ok"], true);
+    alice.add(&group, &scout, "member");
+    assert_eq!(as_scout("health").done()["ok"], true);
+}
+
 /// No pull is due for half an hour: it is told, or its next write is lost.
 #[test]
 fn who_is_removed_is_told_by_a_member_that_has_heard_of_it() {
