@@ -182,7 +182,9 @@ impl Indexes {
     fn group(&self, id: GroupId) -> Slot {
         let path = || self.root.as_ref().map(|root| root.join(id.to_string()));
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = groups.entry(id).or_insert_with(|| Slot(Arc::new(Mutex::new(Open { path: path(), index: None })), Arc::default()));
+        let slot = groups
+            .entry(id)
+            .or_insert_with(|| Slot(Arc::new(Mutex::new(Open { path: path(), index: None })), Arc::default()));
         slot.clone()
     }
 

@@ -250,7 +250,11 @@ fn index(indexes: &[Condition]) -> HealthCheck {
         }
         None => {
             let behind: u64 = indexes.iter().map(|index| index.behind).sum();
-            let rest = if behind > 0 { format!("; behind by {behind} blocks, which the next search reads") } else { String::new() };
+            let rest = if behind > 0 {
+                format!("; behind by {behind} blocks, which the next search reads")
+            } else {
+                String::new()
+            };
             well("index", format!("{claims} claims of {} groups can be searched{rest}", indexes.len()))
         }
     }

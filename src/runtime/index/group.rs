@@ -129,7 +129,7 @@ pub(super) fn line_at(kv: &dyn Read, number: u64) -> Result<Option<LineKey>, KvE
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
     /// Blocks in the log.
-    blocks: u64,
+    pub(super) blocks: u64,
     late_objects: u64,
     /// What must change before a claim that does not stand can stand again, see [`Gone`].
     stands_as_of: (u64, u64),

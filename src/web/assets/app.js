@@ -3,7 +3,7 @@ import { html, render } from './preact.js';
 import * as api from './api.js';
 import * as live from './live.js';
 import { useState, useEffect, useData, Toasts, Trouble, Glyph, Act, Page, Card, Empty } from './ui.js';
-import { session, groups, hosted, isOut, link } from './state.js';
+import { session, groups, hosted, isOut, whyNot, whyOut, link } from './state.js';
 import { learn } from './words.js';
 import { Overview, begin } from './overview.js';
 
@@ -123,7 +123,7 @@ function Shell() {
       ${session.viewer && html`<span class="badge">look only</span>`}
       <div class="grow"></div>
       <${Theme} />
-      <${Act} allowed=${true} tone="icon" label="Log out" run=${api.logOut}><${Glyph} name="out" /><//>
+      <${Act} why=${null} tone="icon" label="Log out" run=${api.logOut}><${Glyph} name="out" /><//>
     </header>
     <nav id="nav" class=${menu ? 'open' : ''} aria-label="Pages">
       <a href="#/" aria-current=${at.page === '' ? 'page' : undefined}>Overview</a>
@@ -137,8 +137,10 @@ function Shell() {
       ${failed && html`<${Trouble} error=${{ message: 'This page could not be fetched.', remedy: 'Look whether the daemon runs, and load the page anew.' }} again=${() => location.reload()} />`}
       ${!status.data && html`<h1 class="sr">LBM</h1>`}
       ${status.error && !status.data && html`<${Trouble} error=${status.error} again=${status.reload} />`}
-      ${inGroup && !unknown && current && isOut(current) && html`<p class="note bad" role="alert"><span><strong>This node is no member of ${current.name} any more.</strong>
-        What it has can be read; what is written here is refused. Ask an admin for a ticket and <a href="#/">join again</a>, or leave the group.</span></p>`}
+      ${inGroup && !unknown && current && isOut(current) && html`<p class="note bad" role="alert"><span><strong>This node is no member of ${current.name} any more: ${whyOut(current)[0]}.</strong>
+        What it has can be read, and nothing can be written. ${whyOut(current)[1]}; or <a href=${link('group', current.group_id)}>leave the group</a>.
+        ${status.data.node.stranded_blocks > 0 && html`<a href="#/events/stranded">What it wrote, and the group may not have</a>`}</span></p>`}
+      ${inGroup && !unknown && current && !isOut(current) && !session.viewer && whyNot(current) && html`<p class="note" role="status"><span>${whyNot(current)}. An admin of the group can change that.</span></p>`}
       ${shown && status.data && (unknown ? sought === unknown && html`<${Page} title="No such group" /><${Card}><${Empty} title="This node has no such group, or has left it">
           <p>Choose another at the side, or <a href="#/">join one by a ticket</a>.</p><//><//>` : inGroup && !current ? html`<${Overview} status=${status} />`
         : inGroup && current.joining ? html`<${Joining} group=${current} />` : html`<${shown} key=${`${at.page}/${inGroup ? current.group_id : ''}`} status=${status} group=${current} rest=${inGroup ? at.rest.slice(1) : at.rest} />`)}

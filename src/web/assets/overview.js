@@ -3,8 +3,8 @@ import { html, useData, useEvents, Await, Page, Card, Empty, Badge, When, Opens,
 import { Network } from './network.js';
 import { get, post } from './api.js';
 import { lookAgain } from './live.js';
-import { groupName, isOut, link } from './state.js';
-import { capital, number, span, told, plural } from './words.js';
+import { groupName, isOut, whyOut, link } from './state.js';
+import { capital, number, placed, span, told, plural } from './words.js';
 
 const HOUR = 3_600_000;
 /** What happens all the time, and is of interest on the page of events alone. */
@@ -40,10 +40,19 @@ async function join({ group, note }) {
   throw new Refused({ detail: sentence(detail ?? 'No member has answered yet'), remedy: sentence(remedy ?? 'The node goes on asking by itself.'), code });
 }
 
+/** What to do about a check that fails, where a page of the panel has it. */
+const TO_DO = {
+  'own writes': ['See what was written: it can be copied from there', '#/events/stranded'],
+  'own blocks': ['Connect to members that have been on since', '#/peers'],
+  peers: ['See why not', '#/peers'],
+  forks: ['Find out whether its key is in two hands; then an admin may lift it', '#/group'],
+};
+
 function alerts({ health, rejected, stuck, behind, requests, events, groups, paused }) {
-  const all = health.checks.filter((check) => !check.ok)
-    .map((check) => ['bad', `${capital(check.name)}: ${check.detail}`, check.remedy, '#/settings']);
-  for (const group of groups.filter((group) => isOut(group) && !group.shut_out)) all.push(['bad', `This node is no member of ${group.name} any more`, 'What it has stays readable. Ask an admin for a ticket, or leave the group', link('group', group.group_id)]);
+  // Where a group has this node no more, each is named for itself.
+  const all = health.checks.filter((check) => !check.ok && check.name !== 'membership')
+    .map((check) => ['bad', `${capital(check.name)}: ${check.detail}`, ...(TO_DO[check.name] ?? [placed(check.remedy), '#/settings'])]);
+  for (const group of groups.filter(isOut)) all.push(['bad', `This node is no member of ${group.name} any more: ${whyOut(group)[0]}`, `${whyOut(group)[1]}; or leave the group`, link('group', group.group_id)]);
   for (const one of paused) all.push(['warn', `${one.name} is paused: nothing new comes in`, 'Let it go on', '#/peers']);
   if (requests.length) all.push(['warn', `${plural(requests.length, 'request')} to be let in`, 'Approve or deny', link('group', requests[0].group_id)]);
   const forks = events.filter((event) => event.type === 'fork_detected');
