@@ -29,7 +29,7 @@ alice.may(null);
 await go(a, `#/knowledge/${group}`);
 for (const [Title, text] of [['Cold cache', 'The cache / the whole of it is cold at noon?'], ['', 'long '.repeat(2_000)], ['سؤال', 'מה זה? 123']]) {
   await button(a, 'Publish a claim').click();
-  await fill(a, { Title, 'What is so': text }, 'Publish');
+  await fill(a, { Title, 'What you learned': text }, 'Publish');
   await a.locator('dialog').waitFor({ state: 'detached' });
 }
 await a.locator('.side', { hasText: '3 claims' }).waitFor();
