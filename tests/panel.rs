@@ -388,6 +388,8 @@ fn drive(tools: &Path, script: &str, daemons: &mut [&mut Daemon], know: &Value) 
     for line in output.lines().map_while(Result::ok) {
         let act: Option<fn(&mut Daemon)> = match line.split_once(' ') {
             Some(("restart", _)) => Some(|daemon| restart(daemon, |_| {})),
+            Some(("down", _)) => Some(|daemon| daemon.kill()),
+            Some(("up", _)) => Some(|daemon| daemon.restart()),
             Some(("idle", _)) => Some(|daemon| restart(daemon, age_sessions)),
             Some(("vandal", _)) => Some(|daemon| vandal(daemon)),
             _ => None,

@@ -425,10 +425,13 @@ impl Daemon {
         let settings_of_machine = MachineSettings { sync_interval_ms, auto, max_drift_ms: drift_ms };
         let mut machine = Machine::new(identity, settings_of_machine);
         machine.host(0, hosted);
+        let mut at_start = BTreeMap::new();
         for kept in store.view()?.groups()? {
             let row = store.view()?.local(&driver::subscription_row(&kept.id))?;
             let subscription = row.and_then(|row| cbor::decode_lenient(&row, row.len()).ok()).unwrap_or_default();
-            machine.open_at_start(commit::opened(&store, kept.id, |author| keys.contains_key(author))?, subscription);
+            let opened = commit::opened(&store, kept.id, |author| keys.contains_key(author))?;
+            at_start.insert(kept.id, opened.frontier.clone());
+            machine.open_at_start(opened, subscription);
         }
         let parts = (Arc::clone(&store), Arc::clone(&packages));
         let order_life_ms = settings.nonce_expiry_ms.value;
@@ -443,6 +446,7 @@ impl Daemon {
             keys,
             network,
             machine,
+            at_start,
             store: Arc::clone(&store),
             packages: Arc::clone(&packages),
             desk: Arc::new(agents.clone()),
