@@ -99,14 +99,15 @@ await a.getByText('No open task has these words').waitFor();
 await a.locator('dialog').getByLabel('Waits for').fill('SWEEP');
 await button(a, 'Wait for Sweep up').waitFor();
 await a.keyboard.press('Enter');
-await button(a, 'Do not wait for Sweep up').waitFor();
+await button(a, 'Remove Sweep up').waitFor();
 await look(a, 'what a task waits for');
 await shot(a, 'waits-for-desktop-light');
 await fill(a, { Title: 'Polish' }, 'Create the task');
 await a.locator('[data-column=pending] .task', { hasText: 'Polish' }).getByText('waits for others').waitFor();
 const [swept] = ctl('alice', 'task', 'list', '--group', group).tasks.filter((task) => task.title === 'Sweep up');
 const [polish] = ctl('alice', 'task', 'list', '--group', group).tasks.filter((task) => task.title === 'Polish');
-check(JSON.stringify(polish.depends_on) === JSON.stringify([swept.task_id]), `it waits for ${JSON.stringify(polish)}`);
+const { blocked_by: blocked } = ctl('alice', 'task', 'show', polish.task_id, '--group', group);
+check(blocked.length === 1 && blocked[0].task_id === swept.task_id, `it waits for ${JSON.stringify(blocked)}`);
 
 // ---- what the daemon names as a command is a place here; the settings are read again from here ----
 const said = await a.evaluate(async (id) => (await import('/assets/words.js')).placed(`see \`lbm ctl peer list\`, or \`lbm ctl group add-member --group ${id}\``), group);

@@ -58,14 +58,19 @@ const Joining = ({ group }) => html`<${Page} title=${group.name ?? 'A group'} su
   <${Card}><${Empty} title=${group.refused ? 'A member has said no' : 'It is being joined'}>
     <p>${group.refused ? `It says ${group.refused.replaceAll('_', ' ')}. Ask an admin for a new ticket, and join again.` : 'No member has answered yet, or its blocks are on their way.'} <a href="#/peers">Look at the peers</a>.</p><//><//>`;
 
+const askFrame = () => Promise.all([api.get(['status']), api.get(['groups']), api.get(['peers']), api.get(['agents']), session.role ? session : api.session()]);
+/** The first of these questions, which is on its way before the frame is drawn. */
+let framed = null;
+
 function Shell() {
   const [at, setAt] = useState(route());
   const [menu, setMenu] = useState(false);
   const [View, setView] = useState(null);
   const [failed, setFailed] = useState(null);
   const status = useData(async () => {
-    const [node, list, peers, { agents }, { role }] = await Promise.all([
-      api.get(['status']), api.get(['groups']), api.get(['peers']), api.get(['agents']), session.role ? session : api.session()]);
+    const asked = framed ?? askFrame();
+    framed = null;
+    const [node, list, peers, { agents }, { role }] = await asked;
     session.role = role;
     session.viewer = role === 'viewer';
     agents.forEach((agent) => learn(agent.member_id, agent.agent));
@@ -78,8 +83,6 @@ function Shell() {
     return { node, groups: list.groups, peers: peers.peers };
   }, [], (event) => /^(group|peer|admitted|member_changed)/.test(event.type));
 
-  // Behind what the frame asks, which shows first.
-  useEffect(() => { if (!at.page) begin(); }, []);
   useEffect(() => {
     const moved = () => { setAt(route()); setMenu(false); };
     addEventListener('hashchange', moved);
@@ -149,11 +152,13 @@ function Shell() {
 }
 
 function App() {
-  const [state, setState] = useState({ now: 'checking' });
+  const [state, setState] = useState(entered);
   useEffect(() => {
     const out = () => { live.stop(); session.role = undefined; setState({ now: 'out' }); };
     api.onLoggedOut(out);
-    enter().then(setState);
+    if (state.now === 'checking') enter().then(setState);
+    // The first answers may have been here before this was.
+    else if (!api.hasKey()) out();
     // A link that is opened in a tab that is here already changes what stands behind the `#`, and fetches no page.
     addEventListener('hashchange', () => { if (linkIn(location.hash)) location.reload(); });
     // Whoever logs out or in does so for all tabs.
@@ -176,10 +181,19 @@ async function enter() {
     return { now: 'out', note: `${error.message} ${error.remedy}` };
   }
   if (!api.hasKey()) return { now: 'out' };
-  // Where the daemon is away, or the session over, the first request says so.
+  return goIn();
+}
+
+/** Where the daemon is away, or the session over, the first request says so. */
+function goIn() {
   live.start();
+  framed = askFrame();
+  framed.catch(() => {});
+  // Behind what the frame asks, which shows first.
+  if (!route().page) begin();
   return { now: 'in' };
 }
 
 document.documentElement.dataset.theme = localStorage.getItem('lbm-theme') ?? 'auto';
+const entered = api.hasKey() && !linkIn(location.hash) ? goIn() : { now: 'checking' };
 render(html`<${App} />`, document.getElementById('app'));

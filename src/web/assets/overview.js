@@ -65,26 +65,34 @@ function alerts({ health, rejected, stuck, behind, requests, events, groups, pau
   return all;
 }
 
-const askNode = () => Promise.all([get(['health']), get(['rejected'], { limit: 100 }), get(['join-requests']), get(['subscriptions']), get(['groups'])]);
+/** Tasks that somebody has begun, of each group. */
+const begunTasks = async (asked) => {
+  const { groups } = await asked;
+  const lists = await Promise.all(groups.filter((group) => !group.joining).slice(0, 8).map(async ({ group_id }) => {
+    const busy = await get(['groups', group_id, 'tasks'], { status: 'in_progress', limit: 100 }).catch(() => ({ tasks: [] }));
+    return busy.tasks.map((task) => ({ task, group: group_id }));
+  }));
+  return lists.flat();
+};
+
+function askNode() {
+  const groups = get(['groups']);
+  return Promise.all([get(['health']), get(['rejected'], { limit: 100 }), get(['join-requests']), get(['subscriptions']), groups, begunTasks(groups)]);
+}
 
 let begun = null;
-/** Asks what this page shows of the node before the groups are known: the first page has one wave of questions, and not two. */
+/** Asks what this page shows before there is anything to show it in: the first page waits for one wave of questions, and not for three. */
 export function begin() {
   begun = askNode();
   // Whoever shows the page is told.
   begun.catch(() => {});
 }
 
-async function look(groups) {
+async function look() {
   const asked = begun ?? askNode();
   begun = null;
-  const [[health, rejected, requests, subscriptions, list], started] = await Promise.all([asked,
-    Promise.all(groups.filter((group) => !group.joining).slice(0, 8).map(async ({ group_id }) => {
-      const busy = await get(['groups', group_id, 'tasks'], { status: 'in_progress', limit: 100 }).catch(() => ({ tasks: [] }));
-      return busy.tasks.map((task) => ({ task, group: group_id }));
-    })),
-  ]);
-  const stuck = started.flat().filter(({ task }) => task.ready || (task.lease_until_ms && task.lease_until_ms < Date.now())).slice(0, 5);
+  const [health, rejected, requests, subscriptions, list, started] = await asked;
+  const stuck = started.filter(({ task }) => task.ready || (task.lease_until_ms && task.lease_until_ms < Date.now())).slice(0, 5);
   const behind = subscriptions.subscriptions.flatMap((one) => one.failing.map((failing) => ({ ...failing, name: one.name }))).slice(0, 5);
   const paused = subscriptions.subscriptions.filter((one) => one.mode === 'paused');
   return { health, rejected: rejected.rejected, requests: requests.requests, groups: list.groups, stuck, behind, paused };
@@ -111,7 +119,7 @@ const First = () => html`<${Card} title="First steps"><${Empty} title="This node
 export function Overview({ status }) {
   const { node, groups, peers } = status.data;
   const events = useEvents();
-  const found = useData(() => look(groups), [groups.map((group) => group.group_id).join()], () => true, 1000);
+  const found = useData(look, [groups.map((group) => group.group_id).join()], () => true, 1000);
   return html`<${Page} title="Overview" sub=${`lbm ${node.version}, running for ${span(node.uptime_s)}`}
       actions=${groups.length > 0 && html`<${JoinGroup} /><${NewGroup} tone="" />`} />
     ${groups.length === 0 && html`<${First} />`}

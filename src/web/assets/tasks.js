@@ -109,7 +109,7 @@ function WaitsFor({ group, field: { name, ...field } }) {
   const add = (task) => { if (task) { choose([...chosen, task]); seek(''); } };
   return html`<input type="hidden" name=${name} value=${chosen.map((task) => task.task_id).join(',')} />
     <ul class="plain picked">${chosen.map((task) => html`<li class="row" key=${task.task_id}><span dir="auto">${task.title}</span>
-      <button type="button" class="btn small" aria-label=${`Do not wait for ${task.title}`} onClick=${() => choose(chosen.filter((one) => one !== task))}>Remove</button></li>`)}</ul>
+      <button type="button" class="btn small" aria-label=${`Remove ${task.title}`} onClick=${() => choose(chosen.filter((one) => one !== task))}>Remove</button></li>`)}</ul>
     <input ...${field} type="search" value=${words} placeholder="Search the open tasks" onInput=${(event) => seek(event.target.value)}
       onKeyDown=${(event) => { if (event.key === 'Enter') { event.preventDefault(); add(words.trim() && fits[0]); } }} />
     <ul class="plain picks" aria-label="Open tasks">${fits.slice(0, MOST_SHOWN).map((task) => html`<li key=${task.task_id}><button type="button" class="btn small" aria-label=${`Wait for ${task.title}`} onClick=${() => add(task)}><span dir="auto">${task.title}</span></button></li>`)}</ul>
