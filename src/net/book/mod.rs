@@ -295,7 +295,7 @@ impl AddressBook {
             .filter_map(|(_, _, peer)| {
                 let contact = self.peers.get_mut(&peer)?;
                 contact.state = State::Dialling { since_ms: now_ms };
-                Some(Dial { peer, addresses: contact.freshest_first() })
+                Some(Dial { peer, addresses: contact.to_call() })
             })
             .collect()
     }

@@ -53,6 +53,24 @@ fn what_a_person_adds_is_called_at_once() {
 }
 
 #[test]
+fn each_other_call_is_over_tcp_alone_where_there_is_tcp() {
+    let (mut book, peer) = (book_of(5), someone(1));
+    let quic = |port: u16| format!("/ip4/10.0.0.1/udp/{port}/quic-v1").parse::<Multiaddr>().unwrap();
+    book.add(peer, quic(1), None, Keep::Always, START_MS).unwrap();
+    let mut now = START_MS;
+    let mut called = |book: &mut AddressBook| {
+        now = book.next_due_ms().unwrap().max(now);
+        let [Dial { addresses, .. }] = &book.due(now, DIALS)[..] else { panic!("nobody is called") };
+        book.dial_failed(&peer, DialTrouble::TimedOut, now);
+        addresses.clone()
+    };
+    assert_eq!([called(&mut book), called(&mut book)], [[quic(1)], [quic(1)]]);
+    book.add(peer, at(2), None, Keep::Always, START_MS).unwrap();
+    let (first, second, third) = (called(&mut book), called(&mut book), called(&mut book));
+    assert_eq!((&first, second.len(), &third), (&vec![at(2)], 2, &vec![at(2)]));
+}
+
+#[test]
 fn failures_back_off_to_a_minute_and_a_pinned_peer_is_never_given_up() {
     let mut book = book_of(1);
     let peer = someone(2);
