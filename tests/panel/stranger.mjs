@@ -195,6 +195,8 @@ await down('bob');
 await up('alice');
 ctl('alice', 'group', 'remove-member', '--group', group, '--member', know.bob.id);
 await up('bob');
+// Both have new addresses.
+ctl('alice', 'peer', 'add', '--addr', ctl('bob', 'status').listen[0]);
 await b.getByRole('alert').filter({ hasText: 'no member of stranger any more' }).waitFor({ timeout: 60_000 });
 alice.may(null);
 bob.may(null);
