@@ -158,6 +158,17 @@ fn who_lost_the_race_for_a_ticket_is_told_by_the_member_that_it_stays_connected_
     join(&carol, &ticket(&alice, &group));
     wait_until(PATIENCE, "nothing is stranded any more", || stranded(&carol, &group).is_empty());
     agree(&[&alice, &bob, &dave, &carol], &group);
+    // The ledger refuses what it wrote as no member: that is not here as a claim, and is given back all the same.
+    assert_eq!(carol.claims(&group), Vec::<String>::new());
+    let refused = carol.ctl(&["stranded", "--refused", "--group", &group]).done();
+    assert_eq!(refused["stranded"][0]["claim"]["text"], "a member, as far as I can see", "{refused}");
+    assert_eq!((refused["stranded"].as_array().unwrap().len(), &refused["next_cursor"]), (1, &serde_json::Value::Null));
+    let lines = carol.ctl(&["stranded", "--refused", "--group", &group, "--claims"]).ok().stdout.clone();
+    let published = carol.ctl_with(&["claim", "publish", "--group", &group, "--file", "-"], lines.as_bytes()).done();
+    assert_eq!((&published["published"], carol.claims(&group).len()), (&1.into(), 1));
+    // Nobody is given back what is another's.
+    assert_eq!(alice.ctl(&["stranded", "--refused", "--group", &group]).done()["stranded"], serde_json::json!([]));
+    agree(&[&alice, &bob, &dave, &carol], &group);
 }
 
 /// Each member that meets the bearer of a ticket could write its joining, and all but one would be refused.

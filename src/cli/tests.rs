@@ -56,6 +56,7 @@ fn every_documented_line_is_understood() {
         "ctl events --follow --after 7",
         "ctl rejected --group g --limit 5",
         "ctl stranded --group g --claims",
+        "ctl stranded --group g --refused --claims",
         "ctl sync",
         "ctl sync --group g",
         &format!("ctl sync --group g --peer {ID}"),

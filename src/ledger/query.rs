@@ -352,6 +352,38 @@ pub fn refused(
     Ok(found)
 }
 
+/// Where the refused blocks of an author lie in its line: the last first, at most `at_most`; the last of all, or those before one.
+///
+/// # Errors
+/// [`KvError`] where the store fails.
+pub fn refused_of(
+    kv: &dyn Read,
+    author: &Identity,
+    before: Option<&LineKey>,
+    at_most: usize,
+) -> Result<Vec<LineKey>, KvError> {
+    // As many as there are in all: where the last of them is found, the walk ends.
+    let mut left = rows::counters(kv)?.refused;
+    let mut found = BTreeSet::new();
+    if left == 0 || at_most == 0 {
+        return Ok(vec![]);
+    }
+    in_order(kv, (Bound::Unbounded, Bound::Unbounded), Direction::Down, &mut |key, row| {
+        if matches!(row.outcome, Outcome::Refused(..)) {
+            left -= 1;
+            let line = line_of(&key, &row.line)?;
+            if line.as_bytes().starts_with(author.as_bytes()) && before.is_none_or(|before| line < *before) {
+                found.insert(line);
+            }
+            if found.len() > at_most {
+                found.pop_first();
+            }
+        }
+        Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(found.into_iter().rev().collect())
+}
+
 fn line_of(place: &OrderKey, line: &[u8]) -> Result<LineKey, KvError> {
     LineKey::from_bytes(line).ok_or_else(|| KvError::damaged(Table::Order, &place.to_bytes()))
 }

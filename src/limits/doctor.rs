@@ -8,6 +8,8 @@ pub const DOCTOR_CLOCKS: usize = 16;
 pub const DOCTOR_ASK_MS: u64 = 1_500;
 /// By how much a peer's clock may be apart before the doctor says so, milliseconds.
 pub const DOCTOR_CLOCK_MS: u64 = 10_000;
+/// Between two words that a peer's blocks are dated ahead of this clock, milliseconds.
+pub const CLOCK_WORD_MS: u64 = 10_000;
 /// Addresses that a finding about connections names: those that it is most about.
 pub const DOCTOR_HOSTS: usize = 3;
 /// How long after the start of the daemon the doctor does not wonder that nothing was synced, milliseconds: peers are yet to be called.

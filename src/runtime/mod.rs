@@ -418,7 +418,8 @@ impl Daemon {
         )?;
         let drift_ms = settings.max_clock_drift_ms.value;
         let mut queues = vec![(Queue::Told, Gauge::of(&told_sender)), (Queue::Asks, Gauge::of(&asks_sender))];
-        let (verifier, verifying) = Verifier::start(writer.clone(), told_sender, drift_ms, metrics.clone())?;
+        let (verifier, verifying) =
+            Verifier::start(writer.clone(), told_sender, drift_ms, metrics.clone(), events.clone())?;
         queues.push((Queue::Verify, verifier.gauge()));
         let sync_interval_ms = settings.sync_interval_s.value.saturating_mul(1_000);
         let auto = settings.sync_auto_start.value;

@@ -3,13 +3,18 @@
 //! One thread hands on; the work is spread over rayon's. Batches queue in a channel of [`limits::VERIFY_QUEUE`]: where it is full
 //! the batch is dropped, whoever waits for it is told so, and sync brings it again.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
 use rayon::prelude::*;
 use tokio::sync::mpsc;
 
 use super::clock::unix_ms;
 use super::commit::{Fatal, Rest, Told};
+use super::events::Events;
 use super::queue::Gauge;
 use super::writer::Writer;
+use crate::api::types::EventKind;
 use crate::chain::{Context, GroupId, Invalid, ObjectHash, Unverified, Verified};
 use crate::identity::Identity;
 use crate::limits;
@@ -49,15 +54,25 @@ impl Verifier {
         told: mpsc::Sender<Told>,
         max_drift_ms: u64,
         metrics: Metrics,
+        events: Events,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let (batches, mut waiting) = mpsc::channel::<Unchecked>(limits::VERIFY_QUEUE);
         let counts = metrics.clone();
         let work = move || {
             let _fatal = Fatal("lbm-verify");
+            let mut told_at: Option<Instant> = None;
             while let Some(batch) = waiting.blocking_recv() {
-                let ticket = batch.ticket;
+                let (ticket, peer, group) = (batch.ticket, batch.peer, batch.group);
                 match check(batch, max_drift_ms, &counts) {
-                    Ok((task, rest)) => writer.ingest_blocking(task, ticket, rest),
+                    Ok(Checked { task, rest, ahead_ms }) => {
+                        let pause = Duration::from_millis(limits::CLOCK_WORD_MS);
+                        if ahead_ms > 0 && told_at.is_none_or(|told_at| told_at.elapsed() >= pause) {
+                            told_at = Some(Instant::now());
+                            let (group_id, member_id) = (group.to_string(), peer.to_string());
+                            events.tell(EventKind::ClockAhead { group_id, member_id, ahead_ms });
+                        }
+                        writer.ingest_blocking(task, ticket, rest);
+                    }
                     Err(invalid) => {
                         counts.rejected(word(&invalid));
                         tracing::info!(%invalid, "refused what a peer sent");
@@ -111,13 +126,25 @@ const fn word(invalid: &Invalid) -> &'static str {
     }
 }
 
+/// What is left of a batch.
+struct Checked {
+    task: Task,
+    rest: Rest,
+    /// By how much the block was ahead of this clock that was most, of those that are left out for it; 0 where none is.
+    ahead_ms: u64,
+}
+
 /// Verifies a batch. One invalid block makes all of it the sender's fault; one that is merely early is left out, and reported.
-fn check(batch: Unchecked, max_drift_ms: u64, metrics: &Metrics) -> Result<(Task, Rest), Invalid> {
+fn check(batch: Unchecked, max_drift_ms: u64, metrics: &Metrics) -> Result<Checked, Invalid> {
     let Unchecked { peer, group, blocks, objects, .. } = batch;
     let context = Context { group, now_ms: unix_ms(), max_drift_ms };
+    let most_ahead_ms = AtomicU64::new(0);
     let verify = |block: Unverified| match block.verify(&context) {
         Ok(block) => Some(Ok(block)),
         Err(early @ (Invalid::Future { .. } | Invalid::Version(_) | Invalid::Sealed)) => {
+            if let Invalid::Future { ahead_ms } = early {
+                most_ahead_ms.fetch_max(ahead_ms, Ordering::Relaxed);
+            }
             metrics.rejected(word(&early));
             tracing::warn!(%early, %peer, "left out a block");
             None
@@ -132,5 +159,6 @@ fn check(batch: Unchecked, max_drift_ms: u64, metrics: &Metrics) -> Result<(Task
         .filter(|object| object.len() <= limits::OBJECT_BYTES)
         .map(|object| (ObjectHash::of(&object), object))
         .collect();
-    Ok((Task::Ingest { group, peer, blocks, objects }, rest))
+    let task = Task::Ingest { group, peer, blocks, objects };
+    Ok(Checked { task, rest, ahead_ms: most_ahead_ms.into_inner() })
 }

@@ -153,6 +153,17 @@ async fn a_block_from_tomorrow_is_not_taken_and_counts_lightly() {
     // `Taken` would say that it is durable.
     assert_eq!(answer, Response::Refused(Refused::Failed));
     assert_eq!(alice.settled(&name), before);
+    // Whoever wonders why nothing comes is told, until the clock is seen to be right.
+    let is_told = || {
+        let diagnosis = alice.ctl(&["doctor"]).json();
+        let findings = diagnosis["findings"].as_array().unwrap();
+        let ahead = |text: String| text.contains(&id.to_string()) && text.contains("ahead of this one");
+        findings.iter().any(|finding| finding["code"] == "clock_apart" && ahead(finding.to_string()))
+    };
+    eve.behind.store(3_690_000, Ordering::Relaxed);
+    assert!(is_told());
+    eve.behind.store(0, Ordering::Relaxed);
+    assert!(!is_told());
     // What comes with it is not held back.
     let now = author.sign(&author.body());
     eve.push(group, vec![early.clone(), now]).await.unwrap();

@@ -8,15 +8,15 @@ use crate::api::types::{
     CompleteTask, Context, ContextQuery, CreateGroup, Diagnosis, DiscoverGroups, Event, ExperienceSubmitted, FailTask,
     GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupPolicy, GroupStats, Health, InviteList,
     InviteMade, InviteRevoked, JoinEvent, JoinGroup, JoinRequestList, LibraryContent, LibraryList, ListClaims,
-    ListEvents, ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected, ListRequests, ListTasks,
-    MarketPulled, MemberChanged, MemberList, MoveList, NewAdminLink, NewAgent, NewClaim, NewInvite, NewOffer, NewTask,
-    NotaryChanged, Offer, OfferCreated, OfferList, OfferRevoked, Paid, Payment, PeerAdded, PeerList, PeerRemoved,
-    PeerSet, PolicyChanged, PolicyUpdate, PresenceList, PresenceSet, PublishBulk, PublishedClaim, PullMarket,
-    PurchaseList, ReadyTasks, RecentClaims, RejectedList, ReleaseTask, Reloaded, RequestDenied, RetractedClaim,
-    RevokeAgent, SetNotary, SetPeer, SetPresence, SetRole, SetSpendingLimit, SetSubscription, SettingList, ShowBlock,
-    ShowThread, ShownGroupList, SpendingLimit, StartTask, Status, StrandedList, SubmitExperience, Subscription,
-    SubscriptionList, SyncNow, SyncReport, TaskChanged, TaskDetail, TaskList, Thread, Unbanned, Unfrozen, Verified,
-    WatchClaims, WatchedClaim, WatchedList,
+    ListEvents, ListMoves, ListOffers, ListPresence, ListPurchases, ListRejected, ListRequests, ListStranded,
+    ListTasks, MarketPulled, MemberChanged, MemberList, MoveList, NewAdminLink, NewAgent, NewClaim, NewInvite,
+    NewOffer, NewTask, NotaryChanged, Offer, OfferCreated, OfferList, OfferRevoked, Paid, Payment, PeerAdded, PeerList,
+    PeerRemoved, PeerSet, PolicyChanged, PolicyUpdate, PresenceList, PresenceSet, PublishBulk, PublishedClaim,
+    PullMarket, PurchaseList, ReadyTasks, RecentClaims, RejectedList, ReleaseTask, Reloaded, RequestDenied,
+    RetractedClaim, RevokeAgent, SetNotary, SetPeer, SetPresence, SetRole, SetSpendingLimit, SetSubscription,
+    SettingList, ShowBlock, ShowThread, ShownGroupList, SpendingLimit, StartTask, Status, StrandedList,
+    SubmitExperience, Subscription, SubscriptionList, SyncNow, SyncReport, TaskChanged, TaskDetail, TaskList, Thread,
+    Unbanned, Unfrozen, Verified, WatchClaims, WatchedClaim, WatchedList,
 };
 use crate::identity::Identity;
 
@@ -61,7 +61,7 @@ impl Client {
     }
 
     /// [`routes::STRANDED`].
-    pub async fn stranded(&self, query: &ListRejected) -> Result<StrandedList, ClientError> {
+    pub async fn stranded(&self, query: &ListStranded) -> Result<StrandedList, ClientError> {
         self.ask(&routes::STRANDED, &[], query).await
     }
 

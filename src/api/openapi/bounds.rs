@@ -163,6 +163,9 @@ fn of_groups() -> Vec<Bound> {
         ("ListRejected", "group", group()),
         ("ListRejected", "limit", rows()),
         ("ListRejected", "cursor", cursor()),
+        ("ListStranded", "group", group()),
+        ("ListStranded", "limit", rows()),
+        ("ListStranded", "cursor", cursor()),
         ("SyncNow", "group", group()),
         ("SyncNow", "peer", node_name()),
     ]

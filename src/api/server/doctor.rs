@@ -1,7 +1,7 @@
 //! What may keep the node from working: this machine, and what only the daemon knows, of peers and groups.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use axum::Json;
@@ -46,9 +46,11 @@ pub(super) async fn doctor(As(api): As) -> Result<Json<Diagnosis>, Problem> {
     let (marks, now_ms) = (api.node().events.marks(), unix_ms());
     let known = api.node().peers().await?;
     findings.extend(peers(&known));
-    findings.extend(clocks(&api, &known).await?);
+    let (apart, right) = clocks(&api, &known).await?;
+    findings.extend(apart);
     findings.extend(refused(&api.node().refused_hosts().await?));
-    findings.extend(marks.iter().filter_map(|event| mark(event, now_ms)));
+    findings
+        .extend(marks.iter().filter(|event| !is_right_by_now(event, &right)).filter_map(|event| mark(event, now_ms)));
     let up_ms = api.node().uptime.ms();
     findings.extend(api.read(move |api, view| groups(api, view, &marks, up_ms, now_ms)).await?);
     findings.extend(looked.await.map_err(|error| super::problem::crashed(&error))?);
@@ -116,20 +118,34 @@ fn away(info: &PeerInfo) -> Option<Finding> {
     Some(Finding::warning("peer_away", format!("{}{at}: {what}", called(info)), remedy))
 }
 
-/// Asks connected peers of this node's groups what their clocks show.
-async fn clocks(api: &Api, known: &[PeerInfo]) -> Result<Vec<Finding>, Problem> {
+/// Asks connected peers of this node's groups what their clocks show: which are apart from this one, and whose are not.
+async fn clocks(api: &Api, known: &[PeerInfo]) -> Result<(Vec<Finding>, BTreeSet<String>), Problem> {
     let admitted = api.node().admitted().await?;
     let is_met = |info: &&PeerInfo| admitted.get(&info.peer).is_some_and(|groups| !groups.is_empty());
     let asked = known.iter().filter(is_met).take(limits::DOCTOR_CLOCKS).map(async |info| {
         let (began, patience) = (Instant::now(), Duration::from_millis(limits::DOCTOR_ASK_MS));
         let answer = tokio::time::timeout(patience, api.node().ask_node(info.peer, Request::Clock)).await;
         match answer {
-            Ok(Ok(Ok(Response::Clock(theirs_ms)))) => clock(&called(info), theirs_ms, unix_ms(), began.elapsed()),
+            Ok(Ok(Ok(Response::Clock(theirs_ms)))) => {
+                Some((info.peer.to_string(), clock(&called(info), theirs_ms, unix_ms(), began.elapsed())))
+            }
             // Who does not answer is slow, or of another version: other findings say so.
             _ => None,
         }
     });
-    Ok(join_all(asked).await.into_iter().flatten().collect())
+    let (mut apart, mut right) = (vec![], BTreeSet::new());
+    for (peer, finding) in join_all(asked).await.into_iter().flatten() {
+        match finding {
+            Some(finding) => apart.push(finding),
+            None => drop(right.insert(peer)),
+        }
+    }
+    Ok((apart, right))
+}
+
+/// Whether it is of a clock that was wrong and shows the right time now.
+fn is_right_by_now(event: &Event, right: &BTreeSet<String>) -> bool {
+    matches!(&event.kind, EventKind::ClockAhead { member_id, .. } if right.contains(member_id))
 }
 
 /// Compares a clock with this one, which shows `now_ms` when the answer has come after `took`.

@@ -18,8 +18,8 @@ use super::router::Caller;
 use crate::api::types::{
     AddMember, AddPeer, ApproveRequest, AskBalance, AssignTask, BuyOffer, CompleteTask, ContextQuery, CreateGroup,
     DiscoverGroups, FailTask, FieldError, JoinGroup, ListClaims, ListEvents, ListMoves, ListOffers, ListPresence,
-    ListPurchases, ListRejected, ListRequests, ListTasks, NewAdminLink, NewAgent, NewClaim, NewInvite, NewOffer,
-    NewTask, Payment, PolicyUpdate, Problem, ProblemCode, PublishBulk, PullMarket, ReadyTasks, RecentClaims,
+    ListPurchases, ListRejected, ListRequests, ListStranded, ListTasks, NewAdminLink, NewAgent, NewClaim, NewInvite,
+    NewOffer, NewTask, Payment, PolicyUpdate, Problem, ProblemCode, PublishBulk, PullMarket, ReadyTasks, RecentClaims,
     ReleaseTask, RevokeAgent, SetNotary, SetPeer, SetPresence, SetRole, SetSpendingLimit, SetSubscription, ShowBlock,
     ShowThread, StartTask, SubmitExperience, SyncNow, WatchClaims,
 };
@@ -75,6 +75,7 @@ checked!(
     ShowThread,
     ListMoves,
     ListRejected,
+    ListStranded,
     NewClaim,
     Payment,
     PolicyUpdate,

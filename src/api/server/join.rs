@@ -503,7 +503,8 @@ impl Following {
                 );
                 (
                     detail,
-                    "check that a member's machine is on and in this network; the node goes on by itself".to_owned(),
+                    "check that a member's machine is on and in this network, and what `lbm ctl doctor` says of the clocks; the node goes on by itself"
+                        .to_owned(),
                 )
             };
             return Problem::new(ProblemCode::NoMemberReachable, detail, remedy);

@@ -185,8 +185,9 @@ fn own_writes((blocks, first): (usize, Option<String>)) -> HealthCheck {
     let detail = format!(
         "{blocks} blocks of this node may be here alone, first in {first}: they were written before it was known that their author is no member"
     );
-    let remedy = "`lbm ctl stranded` lists them, and with --claims writes their claims as `lbm ctl claim publish --file` reads them; they go to the \
-                  group when their author is let in again, and end with `lbm ctl group leave`";
+    let remedy = "`lbm ctl stranded` lists them, and with --claims writes their claims as `lbm ctl claim publish --file` reads them; they end \
+                  with `lbm ctl group leave`. Let in again, their author hands them in, and the ledger refuses what it wrote as no member: \
+                  `lbm ctl stranded --refused` lists that";
     ill("own writes", detail, remedy)
 }
 

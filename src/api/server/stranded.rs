@@ -7,10 +7,11 @@ use super::extract::{As, Params};
 use super::listing::{Signed, bad_cursor};
 use super::resolve::find;
 use super::told::told;
-use crate::api::types::{Claim, ListRejected, Problem, Stranded, StrandedList};
+use crate::api::types::{Claim, ListStranded, Problem, Stranded, StrandedList};
 use crate::chain::{BlockId, Body, ClaimBody, ClaimId, GroupId, LineKey, Transaction, rows, transaction};
 use crate::identity::Identity;
 use crate::kv::Read;
+use crate::ledger::query::refused_of;
 use crate::limits;
 use crate::node::engine::Groups;
 use crate::node::stranded::stranded;
@@ -45,11 +46,11 @@ pub(super) fn count(api: &Api, view: &View) -> Result<(usize, Option<String>), P
     Ok((count, first))
 }
 
-pub(super) async fn list(As(api): As, Params(request): Params<ListRejected>) -> Answer<StrandedList> {
+pub(super) async fn list(As(api): As, Params(request): Params<ListStranded>) -> Answer<StrandedList> {
     api.read(move |api, view| page(api, view, &request)).await.map(Json)
 }
 
-fn page(api: &Api, view: &View, request: &ListRejected) -> Result<StrandedList, Problem> {
+fn page(api: &Api, view: &View, request: &ListStranded) -> Result<StrandedList, Problem> {
     let limit = request.limit.unwrap_or(limits::PAGE_DEFAULT_ROWS);
     let groups: Vec<GroupId> = match &request.group {
         Some(name) => vec![find(view, name)?.id],
@@ -63,7 +64,8 @@ fn page(api: &Api, view: &View, request: &ListRejected) -> Result<StrandedList, 
         let shown = shown.as_ref().filter(|_| from == Some(here));
         let Some(kv) = view.group(&group)?.filter(|_| from.is_none_or(|from| from <= here)) else { continue };
         let before = shown.and_then(Place::behind);
-        for line in stranded(kv.as_ref(), &author, before.as_ref(), limit + 2)? {
+        let look = if request.refused { refused_of } else { stranded };
+        for line in look(kv.as_ref(), &author, before.as_ref(), limit + 2)? {
             let (block, body) = rows::body_and_id(kv.as_ref(), &line)?;
             for (index, act) in (0..).zip(body.transactions()) {
                 if shown.is_some_and(|shown| shown.line == line && index <= shown.index) {

@@ -296,7 +296,7 @@ pub enum EventKind {
         /// Where it answered.
         address: String,
     },
-    /// A member's presence is dated ahead of this node's clock, and was not taken: one of the two clocks is wrong.
+    /// A member's presence, or a block that a peer sent, is dated ahead of this node's clock, and was not taken: one of the two clocks is wrong.
     ClockAhead {
         /// The group.
         group_id: String,

@@ -47,8 +47,8 @@ pub use joining::{
     JoinRequestList, ListRequests, NewInvite, RequestDenied, ShownGroup, ShownGroupList,
 };
 pub use node::{
-    AdminLink, EmbedderState, EmbedderStatus, Health, HealthCheck, ListRejected, NewAdminLink, Rejected, RejectedList,
-    Status, Stranded, StrandedList, SyncNow, SyncReport, SyncedGroup, SyncedPeer,
+    AdminLink, EmbedderState, EmbedderStatus, Health, HealthCheck, ListRejected, ListStranded, NewAdminLink, Rejected,
+    RejectedList, Status, Stranded, StrandedList, SyncNow, SyncReport, SyncedGroup, SyncedPeer,
 };
 pub use offer::{
     ListOffers, MarketPulled, NewOffer, Offer, OfferCreated, OfferList, OfferRevoked, OfferRoyalty, OfferSource,

@@ -177,7 +177,7 @@ pub struct SyncReport {
     pub groups: Vec<SyncedGroup>,
 }
 
-/// Query of `GET /rejected` and of `GET /stranded`.
+/// Query of `GET /rejected`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListRejected {
@@ -193,6 +193,35 @@ pub struct ListRejected {
 }
 
 impl ListRejected {
+    /// Checks the page's size.
+    ///
+    /// # Errors
+    /// Where it is 0 or past `limits::PAGE_ROWS`.
+    pub fn check(&self) -> Result<(), FieldError> {
+        self.limit.map_or(Ok(()), |limit| check::range("limit", limit, 1, limits::PAGE_ROWS))
+    }
+}
+
+/// Query of `GET /stranded`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListStranded {
+    /// Only this group; all where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// What the ledger refuses for good or for now, in place of what the group may not have: what was stranded is, once its author is let in
+    /// again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
+    /// Rows, at most `limits::PAGE_ROWS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+impl ListStranded {
     /// Checks the page's size.
     ///
     /// # Errors
@@ -236,6 +265,7 @@ pub struct RejectedList {
 }
 
 /// A write that was acknowledged, and that its group is not known to have: its author is no member there any more, and no seal covers it here.
+/// Or, where that is asked for, one that the ledger refuses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Stranded {
     /// The group.

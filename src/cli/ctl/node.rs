@@ -78,7 +78,7 @@ pub(super) async fn reload(session: &mut Session<'_>) -> Result<Outcome, CliErro
 }
 
 impl RejectedArgs {
-    pub(super) fn query(&self) -> ListRejected {
+    fn query(&self) -> ListRejected {
         let Self { group, limit, cursor } = self.clone();
         ListRejected { group, limit, cursor }
     }

@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use clap::Args;
 use serde::Serialize;
 
-use super::node::{RejectedArgs, more};
-use crate::api::types::{Claim, ListRejected, NewClaim, StrandedList};
+use super::node::more;
+use crate::api::types::{Claim, ListStranded, NewClaim, StrandedList};
 use crate::cli::error::{CliError, Outcome};
 use crate::cli::output::{At, Render};
 use crate::cli::session::Session;
@@ -17,18 +17,28 @@ use crate::cli::when::ago;
 /// Arguments of `lbm ctl stranded`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct StrandedArgs {
-    /// Which rows
-    #[command(flatten)]
-    rows: RejectedArgs,
+    /// Only this group: its id, a unique prefix of it, or its name
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+    /// What the ledger refuses: what was stranded is, once its author is let in again
+    #[arg(long)]
+    refused: bool,
+    /// At most so many rows
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Where the page before ended: its next_cursor
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
     /// Print all claims among them, the first first, one JSON object a line: what `lbm ctl claim publish --file` reads
     #[arg(long, conflicts_with_all = ["limit", "cursor"])]
     claims: bool,
 }
 
 pub(super) async fn run(args: &StrandedArgs, session: &mut Session<'_>) -> Result<Outcome, CliError> {
-    let mut query = args.rows.query();
+    let StrandedArgs { group, refused, limit, cursor, claims } = args.clone();
+    let mut query = ListStranded { group, refused, limit, cursor };
     query.check()?;
-    if !args.claims {
+    if !claims {
         let answer = session.client.stranded(&query).await?;
         session.answer(answer)?;
         return Ok(Outcome::Done);
@@ -40,7 +50,7 @@ pub(super) async fn run(args: &StrandedArgs, session: &mut Session<'_>) -> Resul
 }
 
 /// All claims, the first first.
-async fn all(query: &mut ListRejected, session: &Session<'_>) -> Result<Vec<Claim>, CliError> {
+async fn all(query: &mut ListStranded, session: &Session<'_>) -> Result<Vec<Claim>, CliError> {
     let mut claims = Vec::new();
     loop {
         let page = session.client.stranded(query).await?;

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::api::client::Client;
 use crate::api::types::{
-    AskBalance, Claim, ListRejected, ListTasks, ProblemCode, ReadyTasks, RecentClaims, Task, TaskStatus, WatchClaims,
+    AskBalance, Claim, ListRejected, ListStranded, ListTasks, ProblemCode, ReadyTasks, RecentClaims, Task, TaskStatus,
+    WatchClaims,
 };
 use crate::knowledge::fence;
 use crate::limits::mcp::PRIME_BYTES;
@@ -110,6 +111,7 @@ async fn lost(client: &Client, group: &str, me: &str) -> Result<Vec<Value>, Fail
     let mine = refused.iter().filter(|block| block.author == me && block.created_ms >= since).take(ROWS);
     let mut lost: Vec<Value> =
         mine.map(|block| json!({"what": block.what, "code": block.code, "final": block.is_final})).collect();
+    let query = ListStranded { group: query.group, limit: query.limit, ..ListStranded::default() };
     let stranded = client.stranded(&query).await?.stranded;
     let mine = stranded.iter().filter(|write| write.author == me && write.created_ms >= since).take(ROWS);
     lost.extend(mine.map(|write| json!({"what": write.what, "code": "stranded", "final": false})));

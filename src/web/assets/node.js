@@ -25,7 +25,7 @@ function Rejected() {
 
 const Stranded = () => {
   const pages = usePages((page) => get(['stranded'], page), (page) => page.stranded, [], (event) => /^(block|sealed|member|group)/.test(event.type), 50);
-  return html`<${Card} title="Writes left behind"><p class="help">They were written before it was known that their author is no member any more: the group may never get them. They go there by themselves once the author is let in again, and end where this node leaves the group. Until then they can be copied, and published elsewhere.</p>
+  return html`<${Card} title="Writes left behind"><p class="help">They were written before it was known that their author is no member any more: the group may never get them. Let in again, their author hands them in, and the ledger refuses what it wrote as no member. They end where this node leaves the group: copy what is worth it, and publish it anew.</p>
     <${Await} of=${pages}>${({ rows }) => (rows.length ? html`<${Table} label="Writes left behind" rows=${rows} keyOf=${(one) => `${one.block_id}${one.transaction}`} columns=${[
     ['What', (one) => html`<div>${one.what}${one.claim?.text && html`<p class="text" dir="auto">${one.claim.text}</p>`}</div>`], ['Who', (one) => html`<${Who} id=${one.author} />`], ['Group', (one) => groupName(one.group_id)],
     ['When', (one) => html`<${When} ms=${one.created_ms} />`],
