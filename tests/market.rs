@@ -568,3 +568,26 @@ fn others_who_bought_it_serve_a_package_and_a_file_comes_back_to_the_byte() {
         told.iter().any(|event| event["type"] == "purchase_changed" && event["status"] == "settled")
     });
 }
+
+/// The catalogue is gathered anew after a start; what it tells as new is what nobody here had.
+#[test]
+fn what_stood_before_a_start_is_no_news() {
+    let (mut alice, bob, group) = market("old");
+    let [old, of_bob] = [create(&alice, &group, "5", &[]), create(&bob, &group, "6", &[])];
+    wait_for_offer(&bob, &old);
+    wait_for_offer(&alice, &of_bob);
+    let listed = |at: &Daemon| -> Vec<String> {
+        let told = at.ctl(&["events"]).done()["events"].as_array().unwrap().clone();
+        let listed = told.iter().filter(|event| event["type"] == "offer_listed");
+        listed.map(|event| event["offer_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let has = |at: &Daemon, offers: &[&String]| offers.iter().all(|offer| listed(at).contains(*offer));
+    wait_until(PATIENCE, "both were news once", || has(&alice, &[&old, &of_bob]));
+    alice.stop();
+    alice.restart();
+    alice.meet(&bob);
+    alice.ctl(&["market", "pull"]).ok();
+    let new = create(&bob, &group, "7", &[]);
+    wait_until(PATIENCE, "the new one is told", || has(&alice, &[&new]));
+    assert_eq!(listed(&alice), [new]);
+}

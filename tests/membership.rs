@@ -70,6 +70,39 @@ fn carol_behind_bob() -> (Daemon, Daemon, Daemon, String) {
     (alice, bob, carol, group)
 }
 
+/// Nobody has to say it: the blocks that are here do.
+#[test]
+fn who_is_removed_in_its_own_blocks_is_not_well() {
+    let [alice, bob] = ["alice", "bob"].map(Daemon::start);
+    let group = alice.found("g");
+    join(&bob, &ticket(&alice, &group));
+    bob.ctl(&["agent", "create", "--name", "chief"]).ok();
+    let chief = bob.ctl(&["agent", "show", "chief"]).text("member_id");
+    alice.add(&group, &chief, "admin");
+    wait_until(PATIENCE, "bob's agent is an admin", || {
+        bob.ctl(&["group", "list", "--agent", "chief"]).done()["groups"][0]["role"] == "admin"
+    });
+    agree(&[&alice, &bob], &group);
+    let outs = || bob.ctl(&["status"]).done()["shut_out_groups"].clone();
+    let remove = |member: &str| {
+        bob.ctl(&["group", "remove-member", "--group", &group, "--member", member, "--agent", "chief"]).ok();
+    };
+    remove(&bob.id);
+    // Its agent is still one.
+    assert_eq!((outs(), shut_out(&bob, &group)), (0.into(), None));
+    remove(&chief);
+    assert_eq!((outs(), shut_out(&bob, &group).as_deref()), (1.into(), Some("removed")));
+    let health = bob.ctl(&["health"]);
+    for words in ["no member any more, since an admin has removed it", "add-member", "group leave"] {
+        assert!(health.code != Some(0) && health.stdout.contains(words), "{health:#?}");
+    }
+    let shown = bob.lbm(&["ctl", "group", "show", &group]).ok().stdout.clone();
+    assert!(shown.contains("SHUT OUT") && shown.contains("(removed)"), "{shown}");
+    alice.add(&group, &bob.id, "member");
+    wait_until(PATIENCE, "bob is a member again", || shut_out(&bob, &group).is_none());
+    assert_eq!(outs(), 0);
+}
+
 /// No pull is due for half an hour: it is told, or its next write is lost.
 #[test]
 fn who_is_removed_is_told_by_a_member_that_has_heard_of_it() {

@@ -207,7 +207,8 @@ fn nothing_is_done_for_another_page_or_under_another_name() {
     }
     assert_eq!(browser.send("POST", "/", "{}").0, 405);
     let huge = json!({"token": "x".repeat(100_000)}).to_string();
-    assert_eq!(browser.send("POST", "/session", &huge).0, 400);
+    let refused = browser.send("POST", "/session", &huge);
+    assert_eq!((refused.0, refused.json()["code"].as_str().unwrap()), (413, "too_large"));
     assert_eq!(create(&[]), 200, "the page itself");
 }
 
@@ -387,6 +388,8 @@ fn drive(tools: &Path, script: &str, daemons: &mut [&mut Daemon], know: &Value) 
     for line in output.lines().map_while(Result::ok) {
         let act: Option<fn(&mut Daemon)> = match line.split_once(' ') {
             Some(("restart", _)) => Some(|daemon| restart(daemon, |_| {})),
+            Some(("down", _)) => Some(|daemon| daemon.kill()),
+            Some(("up", _)) => Some(|daemon| daemon.restart()),
             Some(("idle", _)) => Some(|daemon| restart(daemon, age_sessions)),
             Some(("vandal", _)) => Some(|daemon| vandal(daemon)),
             _ => None,

@@ -33,7 +33,7 @@ pub enum Program {
 /// Arguments of `lbm man`.
 #[derive(Debug, Clone, Args)]
 pub struct ManArgs {
-    /// Write a page for `lbm`, each of its commands and `lbm-node` into this folder, which must exist
+    /// Write a page for `lbm`, each of its commands and `lbm-node` into this folder, which is made where it is missing
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 }
@@ -63,6 +63,7 @@ pub fn man(args: &ManArgs, out: &mut dyn Write) -> Result<Outcome, CliError> {
         None => Man::new(Cli::command()).render(out)?,
         Some(folder) => {
             let failed = |source| CliError::Save { path: folder.clone(), source };
+            std::fs::create_dir_all(folder).map_err(failed)?;
             clap_mangen::generate_to(Cli::command(), folder).map_err(failed)?;
             clap_mangen::generate_to(NodeCli::command(), folder).map_err(failed)?;
         }

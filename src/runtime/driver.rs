@@ -27,7 +27,7 @@ use super::writer::Writer;
 use crate::api::types::{EventKind, Problem};
 use crate::cbor;
 use crate::chain::gone::Gone;
-use crate::chain::{GroupId, Tip};
+use crate::chain::{Frontier, GroupId, Tip};
 use crate::delegation::{self, Delegation, knock};
 use crate::identity::{Identity, SecretKey};
 use crate::ledger::Outcome;
@@ -63,6 +63,8 @@ pub struct Driver {
     pub network: Network,
     /// The protocol.
     pub machine: Machine,
+    /// What of each group was here when the daemon started: none of that is news.
+    pub at_start: BTreeMap<GroupId, Frontier>,
     /// For answers to peers.
     pub store: Arc<Store>,
     /// Packages, for peers and from them.

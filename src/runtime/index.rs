@@ -14,7 +14,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 
 use crate::chain::{ClaimId, Evidence, GroupId};
@@ -86,6 +86,8 @@ pub struct Condition {
     pub group: GroupId,
     /// Claims in it.
     pub claims: usize,
+    /// Blocks that it has not read yet: whoever asks next has them read.
+    pub behind: u64,
     /// How much of the history it has, in percent; none where it is all of it.
     pub indexed_percent: Option<u8>,
     /// What is wrong with its files.
@@ -103,7 +105,7 @@ pub struct Indexes {
 
 /// The place of a group's index, which is opened when it is first needed.
 #[derive(Debug, Default, Clone)]
-struct Slot(Arc<Mutex<Open>>);
+struct Slot(Arc<Mutex<Open>>, Arc<Mutex<Option<Condition>>>);
 
 #[derive(Debug, Default)]
 struct Open {
@@ -129,6 +131,26 @@ impl Slot {
     /// Does something with an index that is open, and whose group was not left.
     fn with<T>(&self, act: impl FnOnce(&mut GroupIndex) -> T) -> Option<T> {
         self.lock().index.as_mut().filter(|index| !index.is_closed()).map(act)
+    }
+
+    /// How an index is; how it was where it is at work, and none where it was never seen open.
+    fn look(&self, group: GroupId, seen: &Seen) -> Option<Condition> {
+        let mut last = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = match self.0.try_lock() {
+            Ok(open) => Some(open),
+            Err(TryLockError::Poisoned(open)) => Some(open.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if let Some(index) = now.as_ref().and_then(|open| open.index.as_ref()) {
+            *last = Some(Condition {
+                group,
+                claims: index.snapshot().len(),
+                behind: index.behind(seen),
+                indexed_percent: index.percent(),
+                trouble: index.trouble(),
+            });
+        }
+        last.clone()
     }
 }
 
@@ -160,7 +182,9 @@ impl Indexes {
     fn group(&self, id: GroupId) -> Slot {
         let path = || self.root.as_ref().map(|root| root.join(id.to_string()));
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = groups.entry(id).or_insert_with(|| Slot(Arc::new(Mutex::new(Open { path: path(), index: None }))));
+        let slot = groups
+            .entry(id)
+            .or_insert_with(|| Slot(Arc::new(Mutex::new(Open { path: path(), index: None })), Arc::default()));
         slot.clone()
     }
 
@@ -180,7 +204,8 @@ impl Indexes {
         }
     }
 
-    /// How the indexes of all groups of a view are: each has read what a question would find by now.
+    /// How the indexes of all groups of a view are now. **None is waited for**: one that is at work is as it was last seen, and what none has
+    /// read yet is counted.
     ///
     /// # Errors
     /// [`KvError`] where the store fails.
@@ -188,29 +213,13 @@ impl Indexes {
         let mut conditions = Vec::new();
         for Kept { id: group, .. } in view.groups()? {
             let Some(kv) = view.group(&group)? else { continue };
-            let condition = |index: &mut GroupIndex| Condition {
-                group,
-                claims: index.snapshot().len(),
-                indexed_percent: index.percent(),
-                trouble: index.trouble(),
-            };
-            match self.read_on(group, kv.as_ref(), &Seen::of(kv.as_ref())?, condition) {
-                Ok(condition) => {
-                    if condition.trouble.is_some() {
-                        self.bell.ring(group);
-                    }
-                    conditions.push(condition);
-                }
-                Err(AskError::Store(error)) => return Err(error),
-                Err(AskError::Index(full)) => {
-                    conditions.push(Condition {
-                        group,
-                        claims: 0,
-                        indexed_percent: None,
-                        trouble: Some(full.to_string()),
-                    });
-                }
+            let seen = Seen::of(kv.as_ref())?;
+            let condition = self.group(group).look(group, &seen);
+            if condition.as_ref().is_none_or(|condition| condition.trouble.is_some()) {
+                self.bell.ring(group);
             }
+            let unread = Condition { group, claims: 0, behind: seen.blocks, indexed_percent: None, trouble: None };
+            conditions.push(condition.unwrap_or(unread));
         }
         Ok(conditions)
     }

@@ -19,9 +19,12 @@ use crate::chain::transaction::SignedOrder;
 use crate::chain::{GroupId, OfferId};
 use crate::delegation::Shown;
 use crate::identity::Identity;
+use crate::kv::KvError;
+use crate::ledger::market::query;
 use crate::limits;
 use crate::metrics::Queue;
 use crate::net::{self, Protocol, RequestError};
+use crate::node::engine::Groups;
 use crate::node::io::{InboundId, Input, NoAnswer, Severity};
 use crate::node::market::Filter;
 use crate::node::market::io::{
@@ -43,11 +46,11 @@ pub trait Desk: Send + Sync + 'static {
 
     /// What `asker` may know: its own account in a group, and its own purchases. Of a group that is not here, and of one in which it has
     /// no account, `None`: nobody can tell which.
-    async fn account(&self, asker: Identity, about: GetAccount) -> Result<Option<Account>, crate::kv::KvError>;
+    async fn account(&self, asker: Identity, about: GetAccount) -> Result<Option<Account>, KvError>;
 }
 
 /// What is told of an account: of the peer's own, or of that of an agent that has signed that the peer may act for it.
-async fn told_about(desk: &dyn Desk, peer: Identity, about: GetAccount) -> Result<Option<Account>, crate::kv::KvError> {
+async fn told_about(desk: &dyn Desk, peer: Identity, about: GetAccount) -> Result<Option<Account>, KvError> {
     let Some(agent) = &about.agent else { return desk.account(peer, about).await };
     let shown = Shown { group: about.group, by: peer, clock_ms: unix_ms(), drift_ms: limits::MAX_CLOCK_DRIFT_MS };
     match agent.verify(&shown) {
@@ -73,7 +76,7 @@ impl Desk for Closed {
         Response::Refused(Refused::NotShared)
     }
 
-    async fn account(&self, _: Identity, _: GetAccount) -> Result<Option<Account>, crate::kv::KvError> {
+    async fn account(&self, _: Identity, _: GetAccount) -> Result<Option<Account>, KvError> {
         Ok(None)
     }
 }
@@ -351,10 +354,31 @@ impl Work {
         }
     }
 
+    /// Whether an offer was in the blocks that were here when the daemon started.
+    fn stood_at_start(&self, group: &GroupId, offer: &OfferId) -> bool {
+        let Some(at_start) = self.parts.at_start.get(group) else { return false };
+        let row = || -> Result<_, KvError> {
+            let view = self.parts.store.view()?;
+            let Some(kv) = view.group(group)? else { return Ok(None) };
+            Ok(query::offer(kv.as_ref(), offer)?.map(|offer| offer.row))
+        };
+        match row() {
+            Ok(row) => row.is_some_and(|row| at_start.tips(&row.seller).iter().any(|tip| row.seq <= tip.seq)),
+            Err(error) => {
+                tracing::warn!(%error, %offer, "whether an offer is new cannot be read");
+                false
+            }
+        }
+    }
+
     fn market_notice(&mut self, notice: Notice) {
         match notice {
             Notice::Offer(record) => {
                 let Announcement { group, offer, seller, says, .. } = record.announcement();
+                // The catalogue is gathered anew after a start, and what stood before is no news.
+                if matches!(says, Says::Offered(_)) && self.stood_at_start(group, offer) {
+                    return;
+                }
                 let (group_id, offer_id, seller) = (group.to_string(), offer.to_string(), seller.to_string());
                 self.parts.events.tell(match says {
                     Says::Offered(offered) => {

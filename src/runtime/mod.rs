@@ -39,7 +39,7 @@ use libp2p::{Multiaddr, kad};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cbor;
-use crate::chain::{GroupId, Tip};
+use crate::chain::{Frontier, GroupId, Tip};
 use crate::config::Origin;
 use crate::config::{KademliaRole, Settings};
 use crate::datadir::{DataDir, Keyring, NodeName};
@@ -426,11 +426,7 @@ impl Daemon {
         let settings_of_machine = MachineSettings { sync_interval_ms, auto, max_drift_ms: drift_ms };
         let mut machine = Machine::new(identity, settings_of_machine);
         machine.host(0, hosted);
-        for kept in store.view()?.groups()? {
-            let row = store.view()?.local(&driver::subscription_row(&kept.id))?;
-            let subscription = row.and_then(|row| cbor::decode_lenient(&row, row.len()).ok()).unwrap_or_default();
-            machine.open_at_start(commit::opened(&store, kept.id, |author| keys.contains_key(author))?, subscription);
-        }
+        let at_start = open_all(&mut machine, &store, &keys)?;
         let parts = (Arc::clone(&store), Arc::clone(&packages));
         let order_life_ms = settings.nonce_expiry_ms.value;
         let trade = Trade::new(key, parts, writer.clone(), events.clone(), order_life_ms);
@@ -444,6 +440,7 @@ impl Daemon {
             keys,
             network,
             machine,
+            at_start,
             store: Arc::clone(&store),
             packages: Arc::clone(&packages),
             desk: Arc::new(agents.clone()),
@@ -527,6 +524,23 @@ async fn end(tasks: Vec<(&'static str, tokio::task::JoinHandle<()>)>, within_ms:
             }
         }
     }
+}
+
+/// Opens the groups that are here; gives what of each is.
+fn open_all(
+    machine: &mut Machine,
+    store: &Store,
+    keys: &BTreeMap<Identity, SecretKey>,
+) -> Result<BTreeMap<GroupId, Frontier>, StartError> {
+    let mut here = BTreeMap::new();
+    for kept in store.view()?.groups()? {
+        let row = store.view()?.local(&driver::subscription_row(&kept.id))?;
+        let subscription = row.and_then(|row| cbor::decode_lenient(&row, row.len()).ok()).unwrap_or_default();
+        let opened = commit::opened(store, kept.id, |author| keys.contains_key(author))?;
+        here.insert(kept.id, opened.frontier.clone());
+        machine.open_at_start(opened, subscription);
+    }
+    Ok(here)
 }
 
 /// Opens the embedder that the settings name. Vectors lie beside the store.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::response::IntoResponse;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{COOKIE, HeaderName, HeaderValue, ORIGIN, SET_COOKIE};
 use hyper::server::conn::http1;
@@ -328,7 +328,14 @@ impl Panel {
 async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Box<Problem>> {
     let unread = |detail: String| Box::new(Problem::new(ProblemCode::BadRequest, detail, "send what the panel sends"));
     let read = Limited::new(request.into_body(), limits::web::BODY_BYTES).collect().await;
-    let bytes = read.map_err(|error| unread(format!("the body cannot be read: {error}")))?.to_bytes();
+    let read = read.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+        Some(_) => {
+            let detail = format!("the body is longer than {} bytes", limits::web::BODY_BYTES);
+            Box::new(Problem::new(ProblemCode::TooLarge, detail, "send what the panel sends"))
+        }
+        None => unread(format!("the body cannot be read: {error}")),
+    });
+    let bytes = read?.to_bytes();
     serde_json::from_slice(&bytes).map_err(|error| unread(format!("the body is not understood: {error}")))
 }
 

@@ -107,7 +107,10 @@ async function have(done, who) {
 
 /** Has a daemon killed and started anew. */
 export const restart = (who) => have('restart', who);
-/** The same, after so long that whoever is logged in has been idle for too long. */
+/** Has a daemon killed, and has it started anew. */
+export const down = (who) => have('down', who);
+export const up = (who) => have('up', who);
+/** Has it killed and started, after so long that whoever is logged in has been idle for too long. */
 export const idle = (who) => have('idle', who);
 /** Has a peer talk rubbish to a daemon until it is sent away. */
 export const vandal = (who) => have('vandal', who);

@@ -1,5 +1,5 @@
 // What somebody who has never seen it does: links opened where the panel is open already, Back, two tabs, no mouse, and being shut out.
-import { check, ctl, end, fill, go, know, look, open, shot } from './browser.mjs';
+import { check, ctl, down, end, fill, go, know, look, open, shot, up } from './browser.mjs';
 
 const button = (page, name) => page.getByRole('button', { name, exact: true });
 const toast = (page, text) => page.locator('.toast', { hasText: text }).first().waitFor();
@@ -29,7 +29,7 @@ alice.may(null);
 await go(a, `#/knowledge/${group}`);
 for (const [Title, text] of [['Cold cache', 'The cache / the whole of it is cold at noon?'], ['', 'long '.repeat(2_000)], ['سؤال', 'מה זה? 123']]) {
   await button(a, 'Publish a claim').click();
-  await fill(a, { Title, 'What is so': text }, 'Publish');
+  await fill(a, { Title, 'What you learned': text }, 'Publish');
   await a.locator('dialog').waitFor({ state: 'detached' });
 }
 await a.locator('.side', { hasText: '3 claims' }).waitFor();
@@ -92,6 +92,30 @@ await a.keyboard.press('Enter');
 await a.locator('[data-column=assigned]').getByText('Sweep up').waitFor();
 await a.waitForFunction(() => document.activeElement?.closest('.task')?.textContent.includes('Sweep up')).catch(() => check(false, 'the focus stays with the card'));
 
+// ---- what a task waits for is found by its words ----
+await button(a, 'Create a task').click();
+await a.locator('dialog').getByLabel('Waits for').fill('no such');
+await a.getByText('No open task has these words').waitFor();
+await a.locator('dialog').getByLabel('Waits for').fill('SWEEP');
+await button(a, 'Wait for Sweep up').waitFor();
+await a.keyboard.press('Enter');
+await button(a, 'Remove Sweep up').waitFor();
+await look(a, 'what a task waits for');
+await shot(a, 'waits-for-desktop-light');
+await fill(a, { Title: 'Polish' }, 'Create the task');
+await a.locator('[data-column=pending] .task', { hasText: 'Polish' }).getByText('waits for others').waitFor();
+const [swept] = ctl('alice', 'task', 'list', '--group', group).tasks.filter((task) => task.title === 'Sweep up');
+const [polish] = ctl('alice', 'task', 'list', '--group', group).tasks.filter((task) => task.title === 'Polish');
+const { blocked_by: blocked } = ctl('alice', 'task', 'show', polish.task_id, '--group', group);
+check(blocked.length === 1 && blocked[0].task_id === swept.task_id, `it waits for ${JSON.stringify(blocked)}`);
+
+// ---- what the daemon names as a command is a place here; the settings are read again from here ----
+const said = await a.evaluate(async (id) => (await import('/assets/words.js')).placed(`see \`lbm ctl peer list\`, or \`lbm ctl group add-member --group ${id}\``), group);
+check(said === `see the page Peers, or \`lbm ctl group add-member --group ${group}\``, said);
+await go(a, '#/settings');
+await button(a, 'Read again').click();
+await toast(a, 'nothing new');
+
 // ---- a group that is not here is not another one; what is asked for can be given up ----
 const nowhere = 'cd'.repeat(32);
 await go(b, `#/tasks/${nowhere}`);
@@ -139,12 +163,58 @@ check(await b.getByText('All is well').count() === 0, 'not all is well');
 await go(b, '#/peers');
 await b.getByRole('button', { name: /^Go on/ }).click();
 await b.locator('.badge', { hasText: 'live' }).waitFor();
+
+// ---- who may only read is told so before, and not when it tries ----
+const off = async (name, why) => {
+  await b.locator(`button[title*="${why}"]`, { hasText: name }).first().waitFor();
+  check(await button(b, name).first().isDisabled(), `${name} is off: ${why}`);
+};
 await go(b, `#/knowledge/${group}`);
+check(await button(b, 'Publish a claim').isEnabled(), 'a member may publish');
+ctl('alice', 'group', 'set-role', '--group', group, '--member', know.bob.id, '--role', 'viewer');
+await b.getByText('This node is a viewer of stranger').waitFor();
+await off('Publish a claim', 'is a viewer of stranger');
+await look(b, 'a viewer');
+await go(b, `#/tasks/${group}`);
+await off('Create a task', 'is a viewer of stranger');
+check(await b.getByRole('button', { name: /^Move to/ }).count() === 0, 'a viewer moves no task');
+await go(b, `#/tokens/${group}`);
+check(await button(b, 'Give').isEnabled(), 'a viewer may give what it has');
+await go(b, '#/market');
+await off('Sell something', 'in none of its groups');
+ctl('alice', 'group', 'set-role', '--group', group, '--member', know.bob.id, '--role', 'member');
+await go(b, `#/knowledge/${group}`);
+await b.locator('button:enabled', { hasText: 'Publish a claim' }).waitFor();
+
+// ---- who was removed behind its back: nothing can be written, and what was written is found ----
+alice.may(/Failed to load resource|ERR_/);
+bob.may(/Failed to load resource|ERR_/);
+await down('alice');
+ctl('bob', 'claim', 'publish', '--group', group, '--text', 'Nobody has heard this');
+await down('bob');
+await up('alice');
 ctl('alice', 'group', 'remove-member', '--group', group, '--member', know.bob.id);
-await b.getByRole('alert').filter({ hasText: 'no member of stranger any more' }).waitFor();
+await up('bob');
+// Both have new addresses.
+ctl('alice', 'peer', 'add', '--addr', ctl('bob', 'status').listen[0]);
+await b.getByRole('alert').filter({ hasText: 'no member of stranger any more' }).waitFor({ timeout: 60_000 });
+alice.may(null);
+bob.may(null);
+check((await b.getByRole('alert').first().innerText()).includes('an admin has removed it'), 'it says why');
+await off('Publish a claim', 'no member of stranger');
+await go(b, `#/tokens/${group}`);
+await off('Give', 'no member of stranger');
+await go(b, `#/group/${group}`);
+check(await button(b, 'Leave').isEnabled(), 'it can leave');
+await go(b, `#/knowledge/${group}`);
 await look(b, 'shut out');
 await shot(b, 'out-of-a-group-phone-light');
 await go(b, '#/');
 await b.locator('.feed .bad').filter({ hasText: 'no member' }).first().waitFor();
 check(await b.getByText('All is well').count() === 0, 'being shut out is not well');
+await b.getByRole('link', { name: 'See what was written' }).click();
+await b.getByText('Nobody has heard this').waitFor();
+await button(b, 'Copy the claim Nobody has heard this').waitFor();
+await look(b, 'left behind');
+await shot(b, 'left-behind-phone-light');
 await end();

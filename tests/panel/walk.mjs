@@ -90,7 +90,7 @@ for (let n = 0; n < 5; n += 1) {
   }), text);
   const stored = a.waitForResponse((response) => response.request().method() === 'POST' && response.url().endsWith('/claims'));
   await button(a, 'Publish a claim').click();
-  await fill(a, { 'What is so': text, Title: n === 4 ? 'The last of them' : '', Tags: 'build, cache' }, 'Publish');
+  await fill(a, { 'What you learned': text, Title: n === 4 ? 'The last of them' : '', Tags: 'build, cache' }, 'Publish');
   const timing = (await stored).request().timing();
   const at = timing.startTime + timing.responseStart;
   times.push(Math.round(await seen - at));
@@ -102,7 +102,7 @@ check(times[2] <= 5000, `a claim shows after ${times[2]} ms`);
 await b.getByRole('article').filter({ hasText: 'The last of them' }).getByRole('link', { name: /^Thread/ }).click();
 await b.getByText('Where it comes from').waitFor();
 await button(b, 'Reply').click();
-await fill(b, { 'What is so': 'Confirmed here' }, 'Publish');
+await fill(b, { 'What you learned': 'Confirmed here' }, 'Publish');
 await b.locator('.thread').getByText('Confirmed here', { exact: true }).waitFor();
 await b.getByText('this node, alice').waitFor();
 await go(a, `#/knowledge/${group}`);

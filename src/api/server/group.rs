@@ -6,16 +6,18 @@ use super::Api;
 use super::agent::leave_group;
 use super::extract::{As, Body, Segments};
 use super::resolve::{Found, find};
+use super::stranded;
 use super::token;
 use crate::api::types::{
     CreateGroup, Group, GroupAlone, GroupCreated, GroupDetail, GroupLeft, GroupList, GroupStats, Problem, ProblemCode,
     ShutOut, Verified,
 };
+use crate::chain::gone::Gone;
 use crate::chain::{GroupId, rows};
 use crate::join_request::{self, JoinRequest};
 use crate::kv::Read;
 use crate::ledger::account::{self, Totals};
-use crate::ledger::{query, state, verify};
+use crate::ledger::{former, query, state, verify};
 use crate::limits;
 use crate::node::engine::{self, Task};
 use crate::node::joining::Joining;
@@ -88,6 +90,30 @@ pub(super) async fn list(As(api): As) -> Answer<GroupList> {
     api.read(read).await.map(Json)
 }
 
+/// Nobody of the caller's is a member of a group that is here.
+pub(super) struct Out {
+    /// Why not.
+    pub why: Gone,
+    /// What a member says of it; none where the blocks that are here say it.
+    pub said: Option<shut_out::ShutOut>,
+}
+
+/// Whether the caller, or a node with all its agents, was a member of a group and is none any more. Whoever has left is not told so.
+pub(super) fn out(api: &Api, kv: &dyn Read) -> Result<Option<Out>, Problem> {
+    if let Some(said) = shut_out::shut_out(kv)? {
+        return Ok(Some(Out { why: said.why, said: Some(said) }));
+    }
+    let mut out = None;
+    for own in stranded::own(api) {
+        if state::member(kv, &own)?.is_some() {
+            return Ok(None);
+        }
+        let why = former::of_one(kv, &own)?.filter(|why| *why != Gone::Left);
+        out = out.or(why.map(|why| Out { why, said: None }));
+    }
+    Ok(out)
+}
+
 fn summary(api: &Api, id: GroupId, kv: &dyn Read) -> Result<Group, Problem> {
     let (group, counters) = (state::group(kv)?, rows::counters(kv)?);
     Ok(Group {
@@ -96,10 +122,10 @@ fn summary(api: &Api, id: GroupId, kv: &dyn Read) -> Result<Group, Problem> {
         joining: group.is_none(),
         agent: None,
         refused: None,
-        shut_out: shut_out::shut_out(kv)?.map(|said| ShutOut {
-            why: said.why.word().to_owned(),
-            by: said.by.to_string(),
-            since_ms: said.since_ms,
+        shut_out: out(api, kv)?.map(|out| ShutOut {
+            why: out.why.word().to_owned(),
+            by: out.said.map(|said| said.by.to_string()),
+            since_ms: out.said.map(|said| said.since_ms),
         }),
         members: group.as_ref().map_or(0, |group| u64::from(group.members)),
         name: group.map(|group| group.name),

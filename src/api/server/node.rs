@@ -7,6 +7,7 @@ use axum::Json;
 
 use super::Api;
 use super::extract::As;
+use super::group::{Out, out};
 use super::problem::come_back;
 use super::stranded;
 use crate::api::VERSION;
@@ -14,7 +15,6 @@ use crate::api::types::{EmbedderState, EmbedderStatus, Health, HealthCheck, Prob
 use crate::chain::rows;
 use crate::ledger::{query, state};
 use crate::limits;
-use crate::node::shut_out::{self, ShutOut};
 use crate::runtime::embedding::{Progress, Standing};
 use crate::runtime::index::Condition;
 use crate::store::View;
@@ -27,7 +27,7 @@ pub(super) async fn status(As(api): As) -> Answer<Status> {
     let is_agent = node.is_agent();
     let listen = if is_agent { Vec::new() } else { node.listening().await? };
     let peers = super::peer::seen(&api).await?;
-    let count = |_: &Api, view: &View| Ok((view.groups()?.len(), unsure(view)?.len(), shut_out(view)?.len()));
+    let count = |api: &Api, view: &View| Ok((view.groups()?.len(), unsure(view)?.len(), outs(api, view)?.len()));
     let (groups, unsure_groups, shut_out_groups) = api.read(count).await?;
     let (stranded_blocks, _) = api.read(stranded::count).await?;
     let open_purchases = api.read_own(super::purchase::open).await?;
@@ -57,7 +57,7 @@ pub(super) async fn health(As(api): As) -> Answer<Health> {
     let mut checks = vital(&api).await;
     checks.push(index(&api.read(|api, view| Ok(api.node().indexes.conditions(view)?)).await?));
     checks.push(own_lines(&api.read(|_, view| unsure(view)).await?));
-    checks.push(membership(&api.read(|_, view| shut_out(view)).await?));
+    checks.push(membership(&api.read(outs).await?));
     checks.push(own_writes(api.read(stranded::count).await?));
     checks.push(purchases(&api.read_own(super::purchase::open).await?));
     checks.push(forks(&api.read(|_, view| forked(view)).await?));
@@ -142,29 +142,39 @@ fn own_lines(unsure: &[String]) -> HealthCheck {
     ill("own blocks", detail, remedy)
 }
 
-/// Groups of whose members some say that this node is none any more, and what they say.
-fn shut_out(view: &View) -> Result<Vec<(String, ShutOut)>, Problem> {
-    let mut shut_out = Vec::new();
+/// Groups of which the caller is a member no more, as their blocks or their members say.
+fn outs(api: &Api, view: &View) -> Result<Vec<(String, Out)>, Problem> {
+    let mut outs = Vec::new();
     for kept in view.groups()? {
         let kv = view.rows(kept);
-        if let Some(said) = shut_out::shut_out(&kv)? {
+        if let Some(out) = out(api, &kv)? {
             let name = state::group(&kv)?.map_or_else(|| kept.id.to_string(), |group| group.name);
-            shut_out.push((name, said));
+            outs.push((name, out));
         }
     }
-    Ok(shut_out)
+    Ok(outs)
 }
 
-fn membership(shut_out: &[(String, ShutOut)]) -> HealthCheck {
-    let Some((name, said)) = shut_out.first() else {
-        return well("membership", "no member says that this node is none".to_owned());
+fn membership(outs: &[(String, Out)]) -> HealthCheck {
+    let Some((name, Out { why, said })) = outs.first() else {
+        return well("membership", "this node is a member of all its groups, as far as it knows".to_owned());
     };
-    let (by, meaning, count) = (said.by, said.why.meaning(), shut_out.len());
-    let detail = format!(
-        "shut out of {count} groups, first {name}: {by} says that this node is no member any more, since {meaning}; nothing is written there"
-    );
-    let remedy = format!("{}; where that is not so, connect to other members", come_back(said.why, name));
-    ill("membership", detail, &remedy)
+    let (meaning, count, remedy) = (why.meaning(), outs.len(), come_back(*why, name));
+    let (who, remedy) = match said {
+        Some(said) => (
+            format!("{} says that this node is no member any more", said.by),
+            format!("{remedy}; where that is not so, connect to other members"),
+        ),
+        None => (
+            "this node is no member any more".to_owned(),
+            format!("{remedy}, or end it here: `lbm ctl group leave {name}`"),
+        ),
+    };
+    ill(
+        "membership",
+        format!("out of {count} groups, first {name}: {who}, since {meaning}; nothing is written there"),
+        &remedy,
+    )
 }
 
 /// Writes that were acknowledged and lie here alone, as far as is known.
@@ -239,7 +249,15 @@ fn index(indexes: &[Condition]) -> HealthCheck {
             let detail = "a context shows only what is indexed, and says so";
             well("index", format!("indexing {} groups, first {group}: {percent} % is done; {detail}", indexing.len()))
         }
-        None => well("index", format!("{claims} claims of {} groups can be searched", indexes.len())),
+        None => {
+            let behind: u64 = indexes.iter().map(|index| index.behind).sum();
+            let rest = if behind > 0 {
+                format!("; behind by {behind} blocks, which the next search reads")
+            } else {
+                String::new()
+            };
+            well("index", format!("{claims} claims of {} groups can be searched{rest}", indexes.len()))
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::store::View;
 type Answer<T> = Result<Json<T>, Problem>;
 
 /// Whose writes the caller may see: its own, and as the node those of its agents.
-fn own(api: &Api) -> Vec<Identity> {
+pub(super) fn own(api: &Api) -> Vec<Identity> {
     let node = api.node();
     let mut own = vec![node.identity];
     if !node.is_agent() {

@@ -58,7 +58,7 @@ pub struct Group {
     /// Why a peer says that the joining comes to nothing: the code of a problem.
     #[serde(default)]
     pub refused: Option<String>,
-    /// What members say of this node's membership, where they say that it is over; `null` in general.
+    /// Why this node is a member no more, where its own blocks or other members say so; `null` in general.
     #[serde(default)]
     pub shut_out: Option<ShutOut>,
     /// Members.
@@ -69,15 +69,16 @@ pub struct Group {
     pub blocks: u64,
 }
 
-/// Members say that this node is none of them any more, though what is here says otherwise. Nothing of it is written while that stands.
+/// This node is a member no more: its own blocks say so, or members do though its blocks say otherwise. Nothing of it is written while that
+/// stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShutOut {
-    /// Why, as they say: `removed`, `left`, `ticket_expired`, `ticket_used_up`, `ticket_revoked`, `inviter_gone`, `group_full`, `not_let_in`.
+    /// Why: `removed`, `left`, `ticket_expired`, `ticket_used_up`, `ticket_revoked`, `inviter_gone`, `group_full`, `not_let_in`.
     pub why: String,
-    /// Who says so: a peer id.
-    pub by: String,
-    /// Since when.
-    pub since_ms: u64,
+    /// Which member says so: a peer id; `null` where the blocks that are here do.
+    pub by: Option<String>,
+    /// Since when it says so; `null` where nobody has to.
+    pub since_ms: Option<u64>,
 }
 
 impl ShutOut {

@@ -225,11 +225,15 @@ impl Render for At<GroupDetail> {
             writeln!(out, "An admin may lift it: lbm ctl group unfreeze --group {} --member {frozen}", group.group_id)?;
         }
         if let Some(said) = &group.shut_out {
-            let (by, why, since) = (one_line(&said.by, 100), one_line(&said.why, 100), ago(said.since_ms, self.now_ms));
-            writeln!(
-                out,
-                "SHUT OUT: {by} says that this node is no member any more ({why}), since {since}. It writes nothing here."
-            )?;
+            let why = one_line(&said.why, 100);
+            match (&said.by, said.since_ms) {
+                (Some(by), Some(since_ms)) => {
+                    let (by, since) = (one_line(by, 100), ago(since_ms, self.now_ms));
+                    writeln!(out, "SHUT OUT: {by} says that this node is no member any more ({why}), since {since}.")?;
+                }
+                _ => writeln!(out, "SHUT OUT: this node is no member any more ({why}), as its own blocks say.")?,
+            }
+            writeln!(out, "It writes nothing here.")?;
             if !said.may_come_by_ticket() {
                 writeln!(
                     out,

@@ -129,7 +129,7 @@ pub(super) fn line_at(kv: &dyn Read, number: u64) -> Result<Option<LineKey>, KvE
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
     /// Blocks in the log.
-    blocks: u64,
+    pub(super) blocks: u64,
     late_objects: u64,
     /// What must change before a claim that does not stand can stand again, see [`Gone`].
     stands_as_of: (u64, u64),
@@ -202,6 +202,8 @@ pub(super) struct GroupIndex {
     late_objects: Option<u64>,
     /// Why files cannot be written, and when to try again.
     trouble: Option<(String, Instant)>,
+    /// Why nothing more is read.
+    full: Option<String>,
     is_closed: bool,
 }
 
@@ -219,6 +221,7 @@ impl GroupIndex {
             gone: Gone::default(),
             late_objects: None,
             trouble: None,
+            full: None,
             is_closed: false,
         };
         match path.map(Folder::create) {
@@ -291,8 +294,10 @@ impl GroupIndex {
         let index = self.shelf.snapshot();
         if let Err(full) = index.check_room(claims.ready.len()) {
             self.read.wordless.append(&mut waited);
+            self.full = Some(full.to_string());
             return Err(full.into());
         }
+        self.full = None;
         claims.ready.retain(|one| index.find(&one.key).is_none());
         for segment in claims.build() {
             self.shelf.add(segment);
@@ -327,7 +332,7 @@ impl GroupIndex {
             .trouble
             .as_ref()
             .map(|(trouble, _)| format!("its files cannot be written, and it goes on in memory: {trouble}"));
-        unwritten.or_else(removed)
+        self.full.clone().or(unwritten).or_else(removed)
     }
 
     /// Whether something is to be tried again after a while.

@@ -189,13 +189,24 @@ fn what_is_new_is_found_while_the_rest_is_rebuilt() {
     let mut node = Node::new();
     let many = limits::INDEX_REPLAY_BLOCKS as usize + 500;
     node.publish(&texts(0..many), 1);
-    // Before anybody has asked.
-    let condition = node.keeper.indexes.conditions(&node.store.view().unwrap()).unwrap().remove(0);
-    assert!(condition.indexed_percent.is_some_and(|percent| percent < 100) && condition.claims > 0, "{condition:?}");
+    let condition = |node: &Node| node.keeper.indexes.conditions(&node.store.view().unwrap()).unwrap().remove(0);
+    // Before anybody has asked nothing is read, and nothing waits for it.
+    let before = condition(&node);
+    assert_eq!((before.claims, before.indexed_percent), (0, None));
+    assert!(before.behind >= many as u64, "{before:?}");
     let answer = node.ask("n10");
+    let asked = condition(&node);
+    assert!(asked.indexed_percent.is_some_and(|percent| percent < 100) && asked.claims > 0, "{asked:?}");
+    assert_eq!(asked.behind, 0);
     assert!(answer.indexed_percent.is_some_and(|percent| percent < 100), "{:?}", answer.indexed_percent);
     assert!(!answer.context.items.iter().any(|item| item.text == "w10 n10"));
     node.publish(&["w1 justnow".to_owned()], 1);
+    assert_eq!(condition(&node).behind, 1);
+    // One that is at work is as it was: nobody waits for it.
+    let slot = node.keeper.indexes.group(node.group);
+    let at_work = slot.lock();
+    assert_eq!(condition(&node).behind, 1);
+    drop(at_work);
     assert_eq!(node.found("justnow")[0].0, "w1 justnow");
     assert!(node.keep());
     let answer = node.ask("n10");
@@ -205,8 +216,7 @@ fn what_is_new_is_found_while_the_rest_is_rebuilt() {
     node.restart();
     assert_eq!(node.ask("n10").indexed_percent, None);
     assert_eq!((node.found("w1 n75"), node.found("justnow")), expected);
-    let claims = node.keeper.indexes.conditions(&node.store.view().unwrap()).unwrap()[0].claims;
-    assert_eq!(claims, many + 1);
+    assert_eq!(condition(&node).claims, many + 1);
 }
 
 #[test]
@@ -350,8 +360,8 @@ fn a_folder_that_cannot_be_made_is_tried_again_and_is_trouble_until_then() {
     fs::write(&root, b"in the way").unwrap();
     node.publish(&texts(0..MANY), 100);
     let trouble = |node: &Node| node.keeper.indexes.conditions(&node.store.view().unwrap()).unwrap()[0].trouble.clone();
-    assert!(trouble(&node).is_some_and(|trouble| trouble.contains("cannot be written")));
     assert_eq!(node.found("w5 n42")[0].0, "w5 n42");
+    assert!(trouble(&node).is_some_and(|trouble| trouble.contains("cannot be written")));
     fs::remove_file(&root).unwrap();
     assert!(node.keep(), "it rests");
     assert!(trouble(&node).is_some());

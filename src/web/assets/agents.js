@@ -1,12 +1,12 @@
 // The agents that this node hosts: made, ended, bounded in what they spend.
 import { html, useData, useState, Await, Page, Card, Empty, Table, Badge, When, Id, Act, Opens, Form, Dialog, toast, copy } from './ui.js';
 import { get, post, put, act } from './api.js';
-import { groups } from './state.js';
+import { groups, isOut } from './state.js';
 import { number, learn } from './words.js';
 
 const Create = () => html`<${Opens} title="Make an agent" button="Make an agent" tone="primary">${(close) => html`<${Form} verb="Make it" close=${close} fields=${[
   { name: 'name', label: 'Name', required: true, help: 'a-z, 0-9, _ and -', attrs: { maxlength: 32, autofocus: true } },
-  { name: 'group', label: 'Group', options: [['', 'none for now'], ...[...groups.values()].filter((group) => !group.joining).map((group) => [group.group_id, group.name])] },
+  { name: 'group', label: 'Group', options: [['', 'none for now'], ...[...groups.values()].filter((group) => !group.joining && !isOut(group)).map((group) => [group.group_id, group.name])] },
   { name: 'role', label: 'As what', options: [['member', 'member'], ['viewer', 'viewer'], ['admin', 'admin']] },
   { name: 'spend_limit', label: 'Tokens that it may spend in a day', type: 'number', help: 'Above it a person approves', attrs: { min: 0 } }]}
   send=${({ name, group, role, spend_limit }) => post(['agents'], { name, group: group || undefined, role: group ? role : undefined, spend_limit })}

@@ -1,5 +1,5 @@
 // Asks the daemon. Every refusal becomes a Refused: a sentence, and what to do next.
-import { called, short } from './words.js';
+import { called, placed, short } from './words.js';
 
 const PREFIX = '/api/v1';
 const KEY = 'lbm-panel-key';
@@ -62,8 +62,8 @@ const shown = (words) => words.replace(/\b12D3Koo\w{45}\b/g, called).replace(/\b
 /** What the daemon says as a sentence of the page: members by their names, ids short, but for what is to be typed as it is. */
 export const sentence = (said) => {
   if (!said) return '';
-  const text = said.split('`').map((part, at) => (at % 2 ? part : shown(part))).join('`');
-  const first = /^[a-z]+\b(?!_)/.test(said) ? text[0].toUpperCase() + text.slice(1) : text;
+  const text = placed(said).split('`').map((part, at) => (at % 2 ? part : shown(part))).join('`');
+  const first = /^[a-z]+\b(?!_)/.test(text) ? text[0].toUpperCase() + text.slice(1) : text;
   return /[.!?`]$/.test(first) ? first : `${first}.`;
 };
 

@@ -3,7 +3,7 @@ import { html, render } from './preact.js';
 import * as api from './api.js';
 import * as live from './live.js';
 import { useState, useEffect, useData, Toasts, Trouble, Glyph, Act, Page, Card, Empty } from './ui.js';
-import { session, groups, hosted, isOut, link } from './state.js';
+import { session, groups, hosted, isOut, whyNot, whyOut, link } from './state.js';
 import { learn } from './words.js';
 import { Overview, begin } from './overview.js';
 
@@ -58,14 +58,19 @@ const Joining = ({ group }) => html`<${Page} title=${group.name ?? 'A group'} su
   <${Card}><${Empty} title=${group.refused ? 'A member has said no' : 'It is being joined'}>
     <p>${group.refused ? `It says ${group.refused.replaceAll('_', ' ')}. Ask an admin for a new ticket, and join again.` : 'No member has answered yet, or its blocks are on their way.'} <a href="#/peers">Look at the peers</a>.</p><//><//>`;
 
+const askFrame = () => Promise.all([api.get(['status']), api.get(['groups']), api.get(['peers']), api.get(['agents']), session.role ? session : api.session()]);
+/** The first of these questions, which is on its way before the frame is drawn. */
+let framed = null;
+
 function Shell() {
   const [at, setAt] = useState(route());
   const [menu, setMenu] = useState(false);
   const [View, setView] = useState(null);
   const [failed, setFailed] = useState(null);
   const status = useData(async () => {
-    const [node, list, peers, { agents }, { role }] = await Promise.all([
-      api.get(['status']), api.get(['groups']), api.get(['peers']), api.get(['agents']), session.role ? session : api.session()]);
+    const asked = framed ?? askFrame();
+    framed = null;
+    const [node, list, peers, { agents }, { role }] = await asked;
     session.role = role;
     session.viewer = role === 'viewer';
     agents.forEach((agent) => learn(agent.member_id, agent.agent));
@@ -78,8 +83,6 @@ function Shell() {
     return { node, groups: list.groups, peers: peers.peers };
   }, [], (event) => /^(group|peer|admitted|member_changed)/.test(event.type));
 
-  // Behind what the frame asks, which shows first.
-  useEffect(() => { if (!at.page) begin(); }, []);
   useEffect(() => {
     const moved = () => { setAt(route()); setMenu(false); };
     addEventListener('hashchange', moved);
@@ -123,7 +126,7 @@ function Shell() {
       ${session.viewer && html`<span class="badge">look only</span>`}
       <div class="grow"></div>
       <${Theme} />
-      <${Act} allowed=${true} tone="icon" label="Log out" run=${api.logOut}><${Glyph} name="out" /><//>
+      <${Act} why=${null} tone="icon" label="Log out" run=${api.logOut}><${Glyph} name="out" /><//>
     </header>
     <nav id="nav" class=${menu ? 'open' : ''} aria-label="Pages">
       <a href="#/" aria-current=${at.page === '' ? 'page' : undefined}>Overview</a>
@@ -137,8 +140,10 @@ function Shell() {
       ${failed && html`<${Trouble} error=${{ message: 'This page could not be fetched.', remedy: 'Look whether the daemon runs, and load the page anew.' }} again=${() => location.reload()} />`}
       ${!status.data && html`<h1 class="sr">LBM</h1>`}
       ${status.error && !status.data && html`<${Trouble} error=${status.error} again=${status.reload} />`}
-      ${inGroup && !unknown && current && isOut(current) && html`<p class="note bad" role="alert"><span><strong>This node is no member of ${current.name} any more.</strong>
-        What it has can be read; what is written here is refused. Ask an admin for a ticket and <a href="#/">join again</a>, or leave the group.</span></p>`}
+      ${inGroup && !unknown && current && isOut(current) && html`<p class="note bad" role="alert"><span><strong>This node is no member of ${current.name} any more: ${whyOut(current)[0]}.</strong>
+        What it has can be read, and nothing can be written. ${whyOut(current)[1]}; or <a href=${link('group', current.group_id)}>leave the group</a>.
+        ${status.data.node.stranded_blocks > 0 && html`<a href="#/events/stranded">What it wrote, and the group may not have</a>`}</span></p>`}
+      ${inGroup && !unknown && current && !isOut(current) && !session.viewer && whyNot(current) && html`<p class="note" role="status"><span>${whyNot(current)}. An admin of the group can change that.</span></p>`}
       ${shown && status.data && (unknown ? sought === unknown && html`<${Page} title="No such group" /><${Card}><${Empty} title="This node has no such group, or has left it">
           <p>Choose another at the side, or <a href="#/">join one by a ticket</a>.</p><//><//>` : inGroup && !current ? html`<${Overview} status=${status} />`
         : inGroup && current.joining ? html`<${Joining} group=${current} />` : html`<${shown} key=${`${at.page}/${inGroup ? current.group_id : ''}`} status=${status} group=${current} rest=${inGroup ? at.rest.slice(1) : at.rest} />`)}
@@ -147,11 +152,13 @@ function Shell() {
 }
 
 function App() {
-  const [state, setState] = useState({ now: 'checking' });
+  const [state, setState] = useState(entered);
   useEffect(() => {
     const out = () => { live.stop(); session.role = undefined; setState({ now: 'out' }); };
     api.onLoggedOut(out);
-    enter().then(setState);
+    if (state.now === 'checking') enter().then(setState);
+    // The first answers may have been here before this was.
+    else if (!api.hasKey()) out();
     // A link that is opened in a tab that is here already changes what stands behind the `#`, and fetches no page.
     addEventListener('hashchange', () => { if (linkIn(location.hash)) location.reload(); });
     // Whoever logs out or in does so for all tabs.
@@ -174,10 +181,19 @@ async function enter() {
     return { now: 'out', note: `${error.message} ${error.remedy}` };
   }
   if (!api.hasKey()) return { now: 'out' };
-  // Where the daemon is away, or the session over, the first request says so.
+  return goIn();
+}
+
+/** Where the daemon is away, or the session over, the first request says so. */
+function goIn() {
   live.start();
+  framed = askFrame();
+  framed.catch(() => {});
+  // Behind what the frame asks, which shows first.
+  if (!route().page) begin();
   return { now: 'in' };
 }
 
 document.documentElement.dataset.theme = localStorage.getItem('lbm-theme') ?? 'auto';
+const entered = api.hasKey() && !linkIn(location.hash) ? goIn() : { now: 'checking' };
 render(html`<${App} />`, document.getElementById('app'));

@@ -2,7 +2,7 @@
 import { html, useData, usePages, Await, More, Page, Card, Act, Id, Named, Final } from './ui.js';
 import { ClaimRow, Publish } from './knowledge.js';
 import { get, post } from './api.js';
-import { link } from './state.js';
+import { link, whyNot } from './state.js';
 import { full, called, plural } from './words.js';
 
 const proofs = (evidence) => evidence.map((piece) => piece.note ?? piece.link ?? piece.hash ?? `${piece.command}${piece.exit_code == null ? '' : ` (ended with ${piece.exit_code})`}`);
@@ -19,7 +19,7 @@ export function ClaimPage({ group, hash, status }) {
     <${Await} of=${found}>${({ claim, holders }) => html`
       <${Page} title=${claim.title ?? 'Claim'} actions=${html`
         <${Publish} group=${group} parent=${claim.claim_hash} button="Reply" title="Reply to this claim" />
-        ${!claim.retracted && (group.role === 'admin' || claim.author === status.data.node.node_id) && html`<${Act} tone="danger" run=${() => post(['groups', group.group_id, 'claims', claim.claim_hash, 'retract'])} done="Taken back."
+        ${!claim.retracted && (group.role === 'admin' || claim.author === status.data.node.node_id) && html`<${Act} tone="danger" why=${whyNot(group, 'viewer')} run=${() => post(['groups', group.group_id, 'claims', claim.claim_hash, 'retract'])} done="Taken back."
           ask=${{ title: 'Take this claim back?', text: 'It stays in the history, and nobody is given it any more.', yes: 'Take it back' }}>Retract<//>`}`} />
       <${Card} title="Where it comes from"><dl class="facts">
         <dt>Author</dt><dd><${Named} id=${claim.author} /></dd>

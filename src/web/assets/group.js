@@ -1,6 +1,7 @@
 // The group: who is in it and as what, who asks to be, tickets, the policy, how it is synced.
 import { html, useState, useData, useEffect, Await, Page, Card, Table, Badge, When, Id, Named, Act, Opens, Form, Menu, toast, copy } from './ui.js';
 import { get, post, put, patch, del, act, qr } from './api.js';
+import { whyNot } from './state.js';
 import { number, full, learn, called } from './words.js';
 
 const ROLES = [['member', 'Member: reads and writes'], ['viewer', 'Viewer: reads'], ['admin', 'Admin: manages']];

@@ -2,18 +2,18 @@
 import { html, useEffect, useRef, useData, usePages, Await, More, Page, Card, Empty, Badge, When, Who, Final, Id, Opens, Form, toast } from './ui.js';
 import { ClaimPage } from './claim.js';
 import { get, post } from './api.js';
-import { link } from './state.js';
+import { link, whyNot } from './state.js';
 import { number, plural } from './words.js';
 
 const tagsOf = (text) => text.split(',').map((tag) => tag.trim()).filter(Boolean);
 
 /** The form of a claim: a new one, or an answer to `parent`. */
-export const Publish = ({ group, parent, button, title, tone = 'primary' }) => html`<${Opens} title=${title} button=${button} tone=${tone} wide=${true}>${(close) => html`
+export const Publish = ({ group, parent, button, title, tone = 'primary' }) => html`<${Opens} title=${title} button=${button} tone=${tone} wide=${true} why=${whyNot(group)}>${(close) => html`
   <${Form} verb="Publish" close=${close} fields=${[
-    { name: 'text', label: 'What is so', help: 'One thing that was learned, in a sentence or a few', required: true, rows: 6, attrs: { autofocus: true } },
+    { name: 'text', label: 'What you learned', help: 'One thing that others can rely on, in a sentence or a few', required: true, rows: 6, attrs: { autofocus: true } },
     { name: 'title', label: 'Title', attrs: { maxlength: 256 } },
     { name: 'tags', label: 'Tags', help: 'With commas between them' },
-    { name: 'evidence', label: 'What proves it', help: 'A link, a command, a sentence: nobody checks it' }]}
+    { name: 'evidence', label: 'How you know', help: 'A link, a command, a sentence: nobody checks it' }]}
     send=${({ text, title: heading, tags, evidence }) => post(['groups', group.group_id, 'claims'], {
       text, title: heading || undefined, tags: tagsOf(tags), parent_hash: parent, evidence: evidence ? [{ kind: 'note', note: evidence }] : undefined })}
     sent=${() => { close(); toast('Published: it is on this machine’s disk, and members are being told.'); }} />`}<//>`;

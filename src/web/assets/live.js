@@ -6,6 +6,8 @@ import { headers, path, refusal, hasKey } from './api.js';
 const listeners = new Set();
 const states = new Set();
 const channel = 'BroadcastChannel' in self ? new BroadcastChannel('lbm-live') : null;
+/** From when on after its start a page has what it shows first. */
+const SETTLED_MS = 1000;
 let last = 0;
 let state = 'connecting';
 let stopping = null;
@@ -46,8 +48,8 @@ function take(message) {
   if (message.state) {
     const begins = message.state === 'live' && state !== 'live';
     setState(message.state);
-    // Whatever was missed meanwhile: every page looks again.
-    if (begins) hear({ type: 'anew' });
+    // Whatever was missed meanwhile: every page looks again. What a page asks first is not asked twice at once.
+    if (begins) setTimeout(() => hear({ type: 'anew' }), Math.max(0, SETTLED_MS - performance.now()));
   }
   if (message.asks && leading) channel?.postMessage({ state });
 }

@@ -1,7 +1,7 @@
 // What is for sale, what was bought and how far that is, and what can be opened.
 import { html, useState, useData, usePages, Await, More, Page, Card, Empty, Table, Badge, When, Who, Act, Opens, Form, Dialog, toast } from './ui.js';
 import { get, post } from './api.js';
-import { groups, session } from './state.js';
+import { groups, whyNot } from './state.js';
 import { number, bytes, capital, plural } from './words.js';
 
 const STEPS = [['ordered', 'Ordered'], ['paid', 'Paid'], ['granted', 'Key delivered'], ['settled', 'Settled']];
@@ -17,7 +17,7 @@ function Steps({ one }) {
 function Buy({ offer }) {
   const [balance, setBalance] = useState(null);
   const ask = () => get(['groups', offer.group_id, 'balance']).then((got) => setBalance(got.balance), () => {});
-  return html`<${Opens} title="Buy this?" button="Buy" tone="small primary" label=${`Buy ${offer.title}`}>${(close) => html`
+  return html`<${Opens} title="Buy this?" button="Buy" tone="small primary" label=${`Buy ${offer.title}`} why=${whyNot(groups.get(offer.group_id), 'viewer')}>${(close) => html`
     <div ref=${(node) => { if (node && balance === null) { setBalance(undefined); ask(); } }}>
     <p><strong>${offer.title}</strong> of <${Who} id=${offer.seller} /></p>
     <dl class="facts"><dt>Price</dt><dd>${number(offer.price)} ${offer.currency}</dd><dt>You have</dt><dd>${balance == null ? 'not known here' : number(balance)}</dd>
@@ -30,9 +30,11 @@ function Buy({ offer }) {
         : `It is ${capital(bought.status).toLowerCase()}: the rest happens by itself.`, bought.status === 'waiting_for_approval' ? 'warn' : 'good'); }} />`}<//>`;
 }
 
-const Sell = () => html`<${Opens} title="Offer something for sale" button="Sell something" tone="primary" wide=${true}>${(close) => html`
+const sells = () => [...groups.values()].filter((group) => !group.joining && !whyNot(group));
+
+const Sell = () => html`<${Opens} title="Offer something for sale" button="Sell something" tone="primary" wide=${true} why=${whyNot() ?? (sells().length ? null : 'This node may write in none of its groups')}>${(close) => html`
   <${Form} verb="Offer it" close=${close} fields=${[
-    { name: 'group', label: 'In whose tokens', options: [...groups.values()].filter((group) => !group.joining).map((group) => [group.group_id, group.name]) },
+    { name: 'group', label: 'In whose tokens', options: sells().map((group) => [group.group_id, group.name]) },
     { name: 'title', label: 'Title', required: true, attrs: { maxlength: 256 } }, { name: 'description', label: 'What it is', rows: 2 },
     { name: 'price', label: 'Price', type: 'number', required: true, attrs: { min: 0 } }, { name: 'tags', label: 'Tags', help: 'With commas between them' },
     { name: 'text', label: 'What is sold', required: true, rows: 6, help: 'It is encrypted here, and only who has paid can read it' }]}
@@ -49,7 +51,7 @@ function Offers() {
       ['Sold', (one) => (one.sold == null ? '–' : number(one.sold)), 'num'], ['Price', (one) => `${number(one.price)} ${one.currency}`, 'num'],
       ['', (one) => (one.owned ? html`<${Badge} tone="good">owned<//>` : one.mine ? (one.status === 'standing' ? html`<${Act} tone="small" label=${`End the offer ${one.title}`} run=${() => post(['offers', one.offer_id, 'revoke'])} done="It is for sale no more."
         ask=${{ title: 'End this offer?', text: `“${one.title}” cannot be bought any more. Who has bought it keeps it.`, yes: 'End it' }}>End<//>` : html`<${Badge}>${one.status}<//>`)
-        : one.status !== 'standing' ? html`<${Badge}>${one.status}<//>` : session.viewer ? '' : html`<${Buy} offer=${one} />`), 'fit']]} />`
+        : one.status !== 'standing' ? html`<${Badge}>${one.status}<//>` : html`<${Buy} offer=${one} />`), 'fit']]} />`
       : html`<${Empty} title="Nothing is for sale here"><p>Offers of your groups and of peers show here by themselves. Sell something, or ask peers now.</p><//>`)}<//>
     <${More} pages=${pages} what="offers" /><//>`;
 }

@@ -3,8 +3,8 @@ import { html, useData, useEvents, Await, Page, Card, Empty, Badge, When, Opens,
 import { Network } from './network.js';
 import { get, post } from './api.js';
 import { lookAgain } from './live.js';
-import { groupName, isOut, link } from './state.js';
-import { capital, number, span, told, plural } from './words.js';
+import { groupName, isOut, whyOut, link } from './state.js';
+import { capital, number, placed, span, told, plural } from './words.js';
 
 const HOUR = 3_600_000;
 /** What happens all the time, and is of interest on the page of events alone. */
@@ -40,10 +40,19 @@ async function join({ group, note }) {
   throw new Refused({ detail: sentence(detail ?? 'No member has answered yet'), remedy: sentence(remedy ?? 'The node goes on asking by itself.'), code });
 }
 
+/** What to do about a check that fails, where a page of the panel has it. */
+const TO_DO = {
+  'own writes': ['See what was written: it can be copied from there', '#/events/stranded'],
+  'own blocks': ['Connect to members that have been on since', '#/peers'],
+  peers: ['See why not', '#/peers'],
+  forks: ['Find out whether its key is in two hands; then an admin may lift it', '#/group'],
+};
+
 function alerts({ health, rejected, stuck, behind, requests, events, groups, paused }) {
-  const all = health.checks.filter((check) => !check.ok)
-    .map((check) => ['bad', `${capital(check.name)}: ${check.detail}`, check.remedy, '#/settings']);
-  for (const group of groups.filter((group) => isOut(group) && !group.shut_out)) all.push(['bad', `This node is no member of ${group.name} any more`, 'What it has stays readable. Ask an admin for a ticket, or leave the group', link('group', group.group_id)]);
+  // Where a group has this node no more, each is named for itself.
+  const all = health.checks.filter((check) => !check.ok && check.name !== 'membership')
+    .map((check) => ['bad', `${capital(check.name)}: ${check.detail}`, ...(TO_DO[check.name] ?? [placed(check.remedy), '#/settings'])]);
+  for (const group of groups.filter(isOut)) all.push(['bad', `This node is no member of ${group.name} any more: ${whyOut(group)[0]}`, `${whyOut(group)[1]}; or leave the group`, link('group', group.group_id)]);
   for (const one of paused) all.push(['warn', `${one.name} is paused: nothing new comes in`, 'Let it go on', '#/peers']);
   if (requests.length) all.push(['warn', `${plural(requests.length, 'request')} to be let in`, 'Approve or deny', link('group', requests[0].group_id)]);
   const forks = events.filter((event) => event.type === 'fork_detected');
@@ -56,26 +65,34 @@ function alerts({ health, rejected, stuck, behind, requests, events, groups, pau
   return all;
 }
 
-const askNode = () => Promise.all([get(['health']), get(['rejected'], { limit: 100 }), get(['join-requests']), get(['subscriptions']), get(['groups'])]);
+/** Tasks that somebody has begun, of each group. */
+const begunTasks = async (asked) => {
+  const { groups } = await asked;
+  const lists = await Promise.all(groups.filter((group) => !group.joining).slice(0, 8).map(async ({ group_id }) => {
+    const busy = await get(['groups', group_id, 'tasks'], { status: 'in_progress', limit: 100 }).catch(() => ({ tasks: [] }));
+    return busy.tasks.map((task) => ({ task, group: group_id }));
+  }));
+  return lists.flat();
+};
+
+function askNode() {
+  const groups = get(['groups']);
+  return Promise.all([get(['health']), get(['rejected'], { limit: 100 }), get(['join-requests']), get(['subscriptions']), groups, begunTasks(groups)]);
+}
 
 let begun = null;
-/** Asks what this page shows of the node before the groups are known: the first page has one wave of questions, and not two. */
+/** Asks what this page shows before there is anything to show it in: the first page waits for one wave of questions, and not for three. */
 export function begin() {
   begun = askNode();
   // Whoever shows the page is told.
   begun.catch(() => {});
 }
 
-async function look(groups) {
+async function look() {
   const asked = begun ?? askNode();
   begun = null;
-  const [[health, rejected, requests, subscriptions, list], started] = await Promise.all([asked,
-    Promise.all(groups.filter((group) => !group.joining).slice(0, 8).map(async ({ group_id }) => {
-      const busy = await get(['groups', group_id, 'tasks'], { status: 'in_progress', limit: 100 }).catch(() => ({ tasks: [] }));
-      return busy.tasks.map((task) => ({ task, group: group_id }));
-    })),
-  ]);
-  const stuck = started.flat().filter(({ task }) => task.ready || (task.lease_until_ms && task.lease_until_ms < Date.now())).slice(0, 5);
+  const [health, rejected, requests, subscriptions, list, started] = await asked;
+  const stuck = started.filter(({ task }) => task.ready || (task.lease_until_ms && task.lease_until_ms < Date.now())).slice(0, 5);
   const behind = subscriptions.subscriptions.flatMap((one) => one.failing.map((failing) => ({ ...failing, name: one.name }))).slice(0, 5);
   const paused = subscriptions.subscriptions.filter((one) => one.mode === 'paused');
   return { health, rejected: rejected.rejected, requests: requests.requests, groups: list.groups, stuck, behind, paused };
@@ -102,7 +119,7 @@ const First = () => html`<${Card} title="First steps"><${Empty} title="This node
 export function Overview({ status }) {
   const { node, groups, peers } = status.data;
   const events = useEvents();
-  const found = useData(() => look(groups), [groups.map((group) => group.group_id).join()], () => true, 1000);
+  const found = useData(look, [groups.map((group) => group.group_id).join()], () => true, 1000);
   return html`<${Page} title="Overview" sub=${`lbm ${node.version}, running for ${span(node.uptime_s)}`}
       actions=${groups.length > 0 && html`<${JoinGroup} /><${NewGroup} tone="" />`} />
     ${groups.length === 0 && html`<${First} />`}

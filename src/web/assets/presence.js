@@ -1,6 +1,7 @@
 // What the members say of themselves right now.
 import { html, useData, Await, Page, Card, Empty, Table, Badge, When, Who, Opens, Form, toast } from './ui.js';
 import { get, put } from './api.js';
+import { whyNot } from './state.js';
 import { learn } from './words.js';
 
 const WORDS = ['active', 'busy', 'idle', 'offline'];
@@ -12,7 +13,7 @@ export function Presence({ group }) {
     list.presence.forEach((one) => learn(one.member_id, one.name));
     return list;
   }, [id], (event) => event.group_id === id && /^(presence|member)/.test(event.type));
-  return html`<${Page} title="Presence" sub=${`Who of ${group.name} is at work`} actions=${html`<${Opens} title="Say what this node is up to" button="Set mine" tone="primary">${(close) => html`
+  return html`<${Page} title="Presence" sub=${`Who of ${group.name} is at work`} actions=${html`<${Opens} title="Say what this node is up to" button="Set mine" tone="primary" why=${whyNot(group, 'viewer')}>${(close) => html`
       <${Form} verb="Say so" close=${close} fields=${[{ name: 'status', label: 'Status', options: WORDS.map((word) => [word, word]) }, { name: 'note', label: 'What it works on', attrs: { maxlength: 500 } }]}
         send=${({ status, note }) => put(['groups', id, 'presence'], { status, metadata: note ? { note } : undefined })} sent=${() => { close(); toast('Members are being told.'); }} />`}<//>`} />
     <${Card}><${Await} of=${found}>${({ presence }) => (presence.length ? html`<${Table} label="Presence" rows=${presence} keyOf=${(one) => one.member_id} columns=${[

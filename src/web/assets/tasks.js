@@ -1,7 +1,7 @@
 // The board: what is free, who has what, what ended. A card is dragged, or moved by its own menu.
 import { html, useState, useEffect, useRef, usePages, useData, Await, More, Page, Badge, When, Who, Final, Opens, Form, Dialog, Menu, toast } from './ui.js';
 import { get, post } from './api.js';
-import { session } from './state.js';
+import { whyNot } from './state.js';
 import { number, capital, full, called } from './words.js';
 
 const COLUMNS = [
@@ -44,7 +44,7 @@ function TaskCard({ group, task, open, drag }) {
     if (moved === task.task_id && (at === document.body || at.closest('.task')?.dataset.task === moved)) title.current.focus();
     if (moved === task.task_id) moved = null;
   }, []);
-  const moves = session.viewer ? [] : MOVES[task.status] ?? [];
+  const moves = whyNot(group) ? [] : MOVES[task.status] ?? [];
   const late = task.due_ms && task.due_ms < Date.now() && moves.length > 0;
   return html`<li class="task" data-task=${task.task_id} draggable=${moves.length > 0}
       onDragStart=${(event) => { event.dataTransfer.setData('text/plain', task.task_id); event.dataTransfer.effectAllowed = 'move'; drag(task); event.currentTarget.classList.add('dragged'); }}
@@ -91,23 +91,42 @@ function Detail({ group, task, close }) {
       ${one.error_message && html`<dt>Failed because</dt><dd>${one.error_message}</dd>`}
       ${one.claim_hash && html`<dt>Result</dt><dd><a href=${`#/knowledge/${group.group_id}/${one.claim_hash}`}>the claim ${one.claim_hash.slice(0, 10)}</a></dd>`}</dl>
     ${one.description && html`<pre class="text" dir="auto" tabindex="0">${one.description}</pre>`}
-    ${['pending', 'assigned'].includes(one.status) && members.data && html`<hr /><${Form} verb="Assign" fields=${[{ name: 'assignee', label: 'Assign it to', options: members.data.members.map((member) => [member.member_id, `${called(member.member_id)} (${member.role})`]) }]}
+    ${['pending', 'assigned'].includes(one.status) && !whyNot(group) && members.data && html`<hr /><${Form} verb="Assign" fields=${[{ name: 'assignee', label: 'Assign it to', options: members.data.members.map((member) => [member.member_id, `${called(member.member_id)} (${member.role})`]) }]}
       send=${({ assignee }) => post(['groups', group.group_id, 'tasks', one.task_id, 'assign'], { assignee })} sent=${() => { toast('Assigned.'); close(); }} />`}`}<//><//>`;
 }
 
 const slug = (title) => `${title.toLowerCase().replace(/[^a-z0-9]+/g, '-').replace(/^-|-$/g, '').slice(0, 40) || 'task'}-${Math.floor(Math.random() * 46656).toString(36)}`;
 
-const NewTask = ({ group }) => html`<${Opens} title="Create a task" button="Create a task" tone="primary">${(close) => html`
+const MOST_TASKS = 500;
+const MOST_SHOWN = 5;
+/** Chooses tasks that have not ended: by their words, never by ids that nobody knows by heart. */
+function WaitsFor({ group, field: { name, ...field } }) {
+  const found = useData(() => get(['groups', group.group_id, 'tasks'], { open: true, reserved: false, limit: MOST_TASKS }), [group.group_id], () => false);
+  const [chosen, choose] = useState([]);
+  const [words, seek] = useState('');
+  const open = (found.data?.tasks ?? []).filter((task) => !chosen.includes(task));
+  const fits = open.filter((task) => `${task.title} ${task.task_id}`.toLowerCase().includes(words.trim().toLowerCase()));
+  const add = (task) => { if (task) { choose([...chosen, task]); seek(''); } };
+  return html`<input type="hidden" name=${name} value=${chosen.map((task) => task.task_id).join(',')} />
+    <ul class="plain picked">${chosen.map((task) => html`<li class="row" key=${task.task_id}><span dir="auto">${task.title}</span>
+      <button type="button" class="btn small" aria-label=${`Remove ${task.title}`} onClick=${() => choose(chosen.filter((one) => one !== task))}>Remove</button></li>`)}</ul>
+    <input ...${field} type="search" value=${words} placeholder="Search the open tasks" onInput=${(event) => seek(event.target.value)}
+      onKeyDown=${(event) => { if (event.key === 'Enter') { event.preventDefault(); add(words.trim() && fits[0]); } }} />
+    <ul class="plain picks" aria-label="Open tasks">${fits.slice(0, MOST_SHOWN).map((task) => html`<li key=${task.task_id}><button type="button" class="btn small" aria-label=${`Wait for ${task.title}`} onClick=${() => add(task)}><span dir="auto">${task.title}</span></button></li>`)}</ul>
+    ${found.data && html`<p class="help" role="status">${fits.length > MOST_SHOWN ? `${number(fits.length - MOST_SHOWN)} more fit: search for it.` : fits.length ? '' : open.length ? 'No open task has these words.' : 'No other task is open.'}${found.data.next_cursor ? ` Only ${number(MOST_TASKS)} of the open tasks are looked at.` : ''}</p>`}`;
+}
+
+const NewTask = ({ group }) => html`<${Opens} title="Create a task" button="Create a task" tone="primary" why=${whyNot(group)}>${(close) => html`
   <${Form} verb="Create the task" close=${close} fields=${[
     { name: 'title', label: 'Title', required: true, attrs: { maxlength: 256, autofocus: true } },
     { name: 'description', label: 'What is to be done', rows: 4 },
     { name: 'reward', label: 'Reward', type: 'number', help: 'Tokens for whoever completes it', attrs: { min: 0 } },
     { name: 'priority', label: 'Priority', options: Array.from({ length: 10 }, (_, n) => [String(n), n === 0 ? '0, least' : n === 9 ? '9, most' : String(n)]) },
     { name: 'due', label: 'Due', type: 'datetime-local' },
-    { name: 'depends_on', label: 'Waits for', help: 'Ids of tasks, with commas between them' }]}
+    { name: 'depends_on', label: 'Waits for', help: 'Nobody can begin it before these are completed', control: (field) => html`<${WaitsFor} group=${group} field=${field} />` }]}
     send=${({ title, description, reward, priority, due, depends_on }) => post(['groups', group.group_id, 'tasks'], {
       task_id: slug(title), title, description: description || undefined, reward, priority: Number(priority),
-      due_ms: due ? new Date(due).getTime() : undefined, depends_on: depends_on.split(',').map((id) => id.trim()).filter(Boolean) })}
+      due_ms: due ? new Date(due).getTime() : undefined, depends_on: depends_on ? depends_on.split(',') : [] })}
     sent=${() => { close(); toast('Created.'); }} />`}<//>`;
 
 export function Tasks({ group }) {

@@ -1,9 +1,10 @@
 // The group's tokens: how many there are, who has them, what moved them.
 import { html, useData, usePages, Await, More, Page, Card, Table, Badge, When, Who, Final, Opens, Form, Empty, toast } from './ui.js';
 import { get, post, put } from './api.js';
+import { whyNot } from './state.js';
 import { number, called, capital } from './words.js';
 
-const Pay = ({ group, members, verb, title, button, tone }) => html`<${Opens} title=${title} button=${button} tone=${tone}>${(close) => html`
+const Pay = ({ group, members, verb, title, button, tone }) => html`<${Opens} title=${title} button=${button} tone=${tone} why=${whyNot(group, 'viewer')}>${(close) => html`
   <${Form} verb=${title} close=${close} fields=${[{ name: 'to', label: 'To', options: members.map((one) => [one.member_id, called(one.member_id)]) },
     { name: 'amount', label: 'Tokens', type: 'number', required: true, attrs: { min: 1 } }]}
     send=${(given) => post(['groups', group.group_id, verb], given)} sent=${({ fee }) => { close(); toast(fee ? `Done; it cost ${number(fee)} on top.` : 'Done.'); }} />`}<//>`;

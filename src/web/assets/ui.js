@@ -3,7 +3,7 @@ import { html, useState, useEffect, useRef, useCallback } from './preact.js';
 import { headers, path, refusal } from './api.js';
 import { listen, lookAgain } from './live.js';
 import { ago, full, called, isNamed, short } from './words.js';
-import { session as role } from './state.js';
+import { session as role, whyNot } from './state.js';
 
 export { html, useState, useEffect, useRef, useCallback };
 
@@ -148,8 +148,8 @@ export const Table = ({ label, columns, rows, keyOf }) => html`<div class="scrol
   <table><thead><tr>${columns.map(([head, , cls]) => html`<th scope="col" class=${cls ?? ''}>${head || html`<span class="sr">Actions</span>`}</th>`)}</tr></thead>
   <tbody>${rows.map((row) => html`<tr key=${keyOf(row)}>${columns.map(([head, cell, cls]) => html`<td class=${cls ?? ''} data-label=${head}><div>${cell(row)}</div></td>`)}</tr>`)}</tbody></table></div>`;
 
-/** A button that does something, and says what came of it. Who may only look sees it off. */
-export function Act({ run, done, tone = '', children, label, ask, allowed = !role.viewer }) {
+/** A button that does something, and says what came of it. Where `why` says why not, it is off. */
+export function Act({ run, done, tone = '', children, label, ask, why = whyNot() }) {
   const [busy, setBusy] = useState(false);
   const [asking, setAsking] = useState(false);
   const go = async () => {
@@ -165,8 +165,8 @@ export function Act({ run, done, tone = '', children, label, ask, allowed = !rol
       setBusy(false);
     }
   };
-  return html`<button class=${`btn ${tone}`} aria-label=${label} disabled=${busy || !allowed}
-    title=${allowed ? undefined : 'You are logged in to look only'} onClick=${ask ? () => setAsking(true) : go}>${children}</button>
+  return html`<button class=${`btn ${tone}`} aria-label=${label} disabled=${busy || Boolean(why)}
+    title=${why ?? undefined} onClick=${ask ? () => setAsking(true) : go}>${children}</button>
     ${asking && html`<${Dialog} title=${ask.title} close=${() => setAsking(false)}><p>${ask.text}</p>
       <div class="actions end"><button class="btn" onClick=${() => setAsking(false)}>Keep it as it is</button>
       <button class=${`btn ${tone || 'primary'}`} onClick=${go}>${ask.yes}</button></div><//>`}`;
@@ -207,7 +207,7 @@ export function Dialog({ title, close, children, wide = false }) {
     <header><h2 dir="auto">${title}</h2><button class="icon" aria-label="Close" onClick=${close}><${Glyph} name="close" /></button></header>${children}</dialog>`;
 }
 
-/** A form. Fields: `{name, label, type, help, value, options, required, rows, attrs}`. What is refused is said above the buttons. */
+/** A form. Fields: `{name, label, type, help, value, options, required, rows, attrs}`, or `control` for what is made of several. What is refused is said above the buttons. */
 export function Form({ fields, send, verb, sent, close, tone = 'primary' }) {
   const [error, setError] = useState(null);
   const [busy, setBusy] = useState(false);
@@ -234,14 +234,14 @@ export function Form({ fields, send, verb, sent, close, tone = 'primary' }) {
   return html`<form onSubmit=${submit} autocomplete="off">${fields.map((field) => html`<${Field} key=${field.name} ...${field} />`)}
     ${error && html`<div class="note bad" role="alert"><p><strong>${error.message}</strong> ${error.remedy ?? ''}</p></div>`}
     <div class="actions end">${close && html`<button type="button" class="btn" onClick=${close}>Cancel</button>`}
-    <button class=${`btn ${tone}`} disabled=${busy || role.viewer} title=${role.viewer ? 'You are logged in to look only' : undefined}>${verb}</button></div></form>`;
+    <button class=${`btn ${tone}`} disabled=${busy || role.viewer} title=${whyNot() ?? undefined}>${verb}</button></div></form>`;
 }
 
 let fieldNumber = 0;
-function Field({ name, label, type = 'text', help, value, options, required, rows, attrs = {} }) {
+function Field({ name, label, type = 'text', help, value, options, required, rows, control, attrs = {} }) {
   const [id] = useState(() => `f${++fieldNumber}`);
   const common = { id, name, required, 'aria-describedby': help ? `${id}h` : undefined, ...attrs };
-  const input = options ? html`<select ...${common}>${options.map(([is, words]) => html`<option value=${is} selected=${is === value}>${words}</option>`)}</select>`
+  const input = control ? control(common) : options ? html`<select ...${common}>${options.map(([is, words]) => html`<option value=${is} selected=${is === value}>${words}</option>`)}</select>`
     : rows ? html`<textarea ...${common} dir="auto" rows=${rows}>${value ?? ''}</textarea>`
     : type === 'checkbox' ? html`<input ...${common} type="checkbox" defaultChecked=${value} />`
     : html`<input dir=${type === 'text' ? 'auto' : undefined} ...${type === 'number' ? { max: Number.MAX_SAFE_INTEGER, inputmode: 'numeric' } : {}} ...${common} type=${type} defaultValue=${value ?? ''} />`;
@@ -250,10 +250,10 @@ function Field({ name, label, type = 'text', help, value, options, required, row
 }
 
 /** A button that opens a dialog; `children(close)` is what stands in it. */
-export function Opens({ title, button, tone = '', children, wide, label, allowed = !role.viewer }) {
+export function Opens({ title, button, tone = '', children, wide, label, why = whyNot() }) {
   const [open, setOpen] = useState(false);
   const close = () => setOpen(false);
-  return html`<button class=${`btn ${tone}`} aria-label=${label} aria-haspopup="dialog" disabled=${!allowed} onClick=${() => setOpen(true)}>${button}</button>
+  return html`<button class=${`btn ${tone}`} aria-label=${label} aria-haspopup="dialog" disabled=${Boolean(why)} title=${why ?? undefined} onClick=${() => setOpen(true)}>${button}</button>
     ${open && html`<${Dialog} title=${title} close=${close} wide=${wide}>${children(close)}<//>`}`;
 }
 

@@ -36,6 +36,22 @@ export function learn(id, name) { if (id && name) names.set(id, name); }
 export const isNamed = (id) => names.has(id);
 export const called = (id) => names.get(id) ?? short(id);
 
+// What the daemon names as a command, and where it is done here.
+const PLACES = {
+  'peer list': 'the page Peers', 'peer bans': 'the page Peers', 'peer add': 'Peers, Add a peer', 'peer remove': 'Peers, Forget', 'peer unban': 'Peers, Let it back', sync: 'Peers, Sync now',
+  'group list': 'the list at the side', 'group join': 'Overview, Join by a ticket', 'group invite': 'Group, Invite', 'group leave': 'Group, Leave', 'group set-role': 'Group, Role',
+  'group policy': 'Group, Policy', 'group unfreeze': 'Group, Unfreeze', 'group add-member': 'Group, Add a member', 'offer limit': 'Tokens, Limit', 'market pull': 'Market, Ask peers now',
+  'agent create': 'Agents, Make an agent', 'agent limit': 'Agents, Limit', stranded: 'Events, Writes left behind', reload: 'Settings, Read again', doctor: 'Settings, Doctor',
+};
+const PAGES = { group: 'Group', offer: 'Market', library: 'Market', task: 'Tasks', claim: 'Knowledge', agent: 'Agents', status: 'Settings', health: 'Settings' };
+const CLI_ONLY = /^lbm ctl (group (alone|set-notary)|task reserve|subscription|admin|claim publish --file)\b/;
+const place = (command) => {
+  const [, verb, noun] = /^lbm ctl ([a-z]+)(?: ([a-z-]+))?/.exec(command) ?? [];
+  return PLACES[`${verb} ${noun}`] ?? PLACES[verb] ?? (PAGES[verb] && `the page ${PAGES[verb]}`);
+};
+/** What the daemon says, with the places of this panel for the commands that it names. One with ids in it is for another machine, and stays. */
+export const placed = (said) => said.replace(/`(lbm ctl [^`]*)`/g, (whole, command) => (/12D3Koo|[0-9a-f]{64}/.test(command) || CLI_ONLY.test(command) ? whole : place(command) ?? whole));
+
 /** An event as a sentence, and how it looks: good, bad, or neither. */
 export function told(event, groupName) {
   const who = (id) => called(id);
@@ -66,6 +82,8 @@ export function told(event, groupName) {
     case 'notary_changed': return [`${who(event.notary)} seals from the next seal on${at}`, ''];
     case 'unfrozen': return [`${who(event.member_id)} may spend again${at}`, 'good'];
     case 'own_line_in_doubt': return [`This node may not know its own last block${at}`, 'bad'];
+    case 'membership_refused': return [`${who(event.by)} says that this node is no member any more${at}`, 'bad'];
+    case 'membership_served': return [`This node is served again${at}`, 'good'];
     case 'own_line_settled': return [`This node knows its last block again${at}`, 'good'];
     case 'peer_connected': return [`${who(event.peer_id)} is connected`, 'good'];
     case 'peer_disconnected': return [`${who(event.peer_id)} is gone`, 'warn'];
