@@ -305,8 +305,8 @@ fn the_socket_of_another_user_is_named_as_such() {
 
 #[test]
 fn a_port_in_use_is_named() {
-    let port = free_port();
-    let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let taken = std::iter::repeat_with(free_port).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).unwrap();
+    let port = taken.local_addr().unwrap().port();
     let mut daemon = Daemon::prepared("late");
     let address = format!("/ip4/127.0.0.1/tcp/{port}");
     daemon.args(&["--listen", &address, "--no-mdns"]);

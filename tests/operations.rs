@@ -389,11 +389,15 @@ fn the_command_line_documents_itself() {
     assert_eq!(lbm(&["completions", "bash", "lbm-mcp"]).code, Some(2));
     let page = lbm(&["man"]).ok().stdout.clone();
     assert!(page.contains(".TH lbm 1") && page.contains("doctor"), "{page}");
-    lbm(&["man", "--dir", folder.path().to_str().unwrap()]).ok();
+    // A folder that is not there is made.
+    let pages = folder.path().join("share/man1");
+    lbm(&["man", "--dir", pages.to_str().unwrap()]).ok();
     for page in ["lbm.1", "lbm-node.1", "lbm-ctl.1", "lbm-ctl-claim-publish.1", "lbm-backup.1"] {
-        assert!(folder.path().join(page).exists(), "{page}: {:?}", std::fs::read_dir(folder.path()).unwrap().count());
+        assert!(pages.join(page).exists(), "{page}: {:?}", std::fs::read_dir(&pages).unwrap().count());
     }
-    lbm(&["man", "--dir", "/nowhere/at/all"]).refused(1, &["/nowhere/at/all"]);
+    let below_a_file = pages.join("lbm.1/below");
+    let below_a_file = below_a_file.to_str().unwrap();
+    lbm(&["man", "--dir", below_a_file]).refused(1, &[below_a_file]);
     for program in [LBM, LBM_NODE] {
         let said = Command::new(program).arg("--version").output().unwrap();
         let said = String::from_utf8(said.stdout).unwrap();
